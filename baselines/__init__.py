@@ -1,0 +1,12 @@
+"""The systems both papers compare, one file each. A new baseline is its file and one line here."""
+
+DFAD_MODELS = {
+    "always_fake": "baselines.constant:AlwaysFake",
+    "never_sure": "baselines.constant:NeverSure",
+    "majority": "baselines.constant:Majority",
+    "xception": "baselines.xception:Xception",
+    "cvit": "baselines.cvit:CViT",
+    "dna_det": "baselines.dna_det:DNADet",
+    "clip": "baselines.clip:CLIP",
+    "mfclip": "baselines.mfclip:MFCLIP",
+}

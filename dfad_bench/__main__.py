@@ -1,0 +1,5 @@
+"""`python -m dfad_bench` is `dfad`."""
+
+from dfad_bench.cli.main import main
+
+main()

@@ -1,0 +1,87 @@
+"""The lazy command group `dfad` and what it does with errors."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dfad_bench import __version__
+from dfad_bench.core.errors import DFADError
+
+# name -> module of dfad_bench.cli holding a click command called `command`, and its line in `dfad --help`
+COMMANDS = {
+    "quickstart": ("quickstart", "Run the whole chain on synthetic faces."),
+    "synthesize": ("synthesize", "Draw synthetic faces with a known gaze, in the layout of a dataset."),
+    "build-manifest": ("build_manifest", "Crop the faces of a dataset into a manifest."),
+    "check-manifest": ("check_manifest", "Check a manifest, and what a protocol would lack."),
+    "gaze-extract": ("gaze_extract", "Estimate the gaze of every face of a manifest, once."),
+    "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),
+    "train": ("train", "Train a model under a protocol, predict, score."),
+    "evaluate": ("evaluate", "Score a trained model again."),
+    "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
+    "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
+    "list": ("list_names", "List models, protocols, datasets, estimators, metrics, recipes."),
+    "check-model": ("check_model", "Run the contract test on one model."),
+}
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for, never for `dfad --help`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"dfad_bench.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DFADError as error:
+            if ctx.params.get("debug"):
+                raise
+            shown = click.ClickException(str(error))
+            shown.exit_code = error.exit_code
+            raise shown from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dfad")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def dfad(debug: bool) -> None:
+    """Fine-grained deepfake attribution and detection under identical protocols.
+
+    Start with `dfad quickstart`, then point `dfad build-manifest` at your own data.
+    """
+
+
+def main() -> None:
+    """Entry point: `dfad`, and `python -m dfad_bench`. An interrupt ends with exit code 130."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        status = dfad.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _as_interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,98 @@
+"""Options several commands share: the same name means the same thing everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class NameType(click.ParamType):
+    """A registered name: completed by the shell, checked by the function that uses it (which offers near names)."""
+
+    def __init__(self, kind: str, names: Callable[[], list[str]]) -> None:
+        self.name = kind
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+
+def _models() -> list[str]:
+    from dfad_bench.core.registry import model_names
+
+    return model_names()
+
+
+def _protocols() -> list[str]:
+    from dfad_bench.core.protocol import protocol_names
+
+    return protocol_names()
+
+
+def _datasets() -> list[str]:
+    from dfad_bench.core.resources import shipped_names
+
+    return shipped_names("manifests", "datasets")
+
+
+def _estimators() -> list[str]:
+    from dfad_bench.gaze.estimators import ESTIMATORS
+
+    return sorted(ESTIMATORS)
+
+
+def _recipes() -> list[str]:
+    from dfad_bench.core.recipe import recipe_names
+
+    return recipe_names()
+
+
+MODEL = NameType("model", _models)
+PROTOCOL = NameType("protocol", _protocols)
+DATASET = NameType("dataset", _datasets)
+ESTIMATOR = NameType("estimator", _estimators)
+RECIPE = NameType("recipe", _recipes)
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def manifest(*, required: bool = True) -> Callable[[Any], Any]:
+    """`--manifest DIR`, repeatable: one manifest per dataset."""
+    return click.option(
+        "--manifest",
+        "manifests",
+        type=_FOLDER,
+        multiple=True,
+        required=required,
+        help="Manifest folder; repeat for several datasets.",
+    )
+
+
+def out(help: str, *, required: bool = True) -> Callable[[Any], Any]:
+    """`--out DIR`."""
+    return click.option("--out", type=_FOLDER, required=required, help=help)
+
+
+def protocol(*, required: bool = True) -> Callable[[Any], Any]:
+    """`--protocol NAME`: a shipped protocol, or the path of a YAML file."""
+    return click.option(
+        "--protocol", type=PROTOCOL, required=required, help="Protocol name, or a YAML file of your own."
+    )
+
+
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Every random choice follows from it.")
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+quiet = click.option("--quiet", is_flag=True, help="No progress bars.")
+estimator = click.option(
+    "--estimator",
+    type=ESTIMATOR,
+    default="geometric",
+    show_default=True,
+    help="Gaze estimator; see `dfad list estimators`.",
+)
+gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")

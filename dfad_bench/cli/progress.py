@@ -1,0 +1,67 @@
+"""Progress bars on stderr: drawn on a terminal, a plain line per bar elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dfad_bench.core.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBar
+
+
+class TerminalProgress:
+    """A rich bar with rate, time left and the latest facts."""
+
+    def __init__(self) -> None:
+        self._bar: RichBar | None = None
+        self._task = None
+
+    def start(self, label: str, total: int | None) -> None:
+        """Begin a bar; one left open by an error is closed first."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.finish()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=Console(stderr=True),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(label, total=total, facts="")
+
+    def advance(self, steps: int = 1, **facts: object) -> None:
+        """Move the bar and show the facts."""
+        if self._bar is not None and self._task is not None:
+            text = "  ".join(f"{key} {_short(value)}" for key, value in facts.items())
+            self._bar.update(self._task, advance=steps, **({"facts": text} if text else {}))
+
+    def finish(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+
+class LogProgress(Silent):
+    """For logs and pipes: one line when a bar starts."""
+
+    def start(self, label: str, total: int | None) -> None:
+        """Print the label."""
+        sys.stderr.write(f"{label}{f' ({total})' if total is not None else ''} ...\n")
+
+
+def make_progress(quiet: bool = False) -> Progress:
+    """Bars on a terminal, lines elsewhere, nothing with `--quiet`."""
+    if quiet:
+        return Silent()
+    return TerminalProgress() if sys.stderr.isatty() else LogProgress()
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

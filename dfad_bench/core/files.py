@@ -1,0 +1,159 @@
+"""Writing files whole or not at all, and hashing what was written.
+
+Every file this toolkit writes goes through `atomic_write`: a killed process leaves either the old file or
+the new one under the final name, never half of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and move it into place.
+
+    For libraries that want a path (Parquet, safetensors). The temporary name ends with the same suffix.
+
+    Raises:
+        DFADError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DFADError(f"{path}: the disk is full; free some space and run the same command again") from error
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file for writing that becomes `path` when the block ends without an error."""
+    with atomic_path(Path(path)) as temporary:
+        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as handle:
+            yield handle
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_write(path, "w") as handle:
+        handle.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON sorted, indented and newline-terminated, so that a re-run gives no diff."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ConfigError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid JSON ({error})") from error
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value` (sorted keys, no spaces, UTF-8).
+
+    >>> content_hash({"b": 1, "a": 2}) == content_hash({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_hash(path: Path, expected: str) -> None:
+    """Refuse a file whose SHA-256 is not `expected`.
+
+    Raises:
+        IntegrityError: with both hashes.
+    """
+    found = sha256_file(path)
+    if found != expected:
+        raise IntegrityError(f"{path}: damaged or changed (sha256 {found[:12]}…, expected {expected[:12]}…)")
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove what killed processes of this machine left in `folder`; returns how many files."""
+    removed = 0
+    for leftover in Path(folder).glob(".*.tmp*"):
+        parts = leftover.name.split(".")
+        pid = next((int(p) for p in reversed(parts) if p.isdigit()), 0)
+        if pid and not _alive(pid):
+            with suppress(FileNotFoundError):
+                leftover.unlink()
+                removed += 1
+    return removed
+
+
+def safe_relative(root: Path, relative: str) -> Path:
+    """`root / relative`, refused when it leaves `root` (also through a link).
+
+    Raises:
+        ConfigError: absolute, with `..`, a NUL or a backslash, or a link out of `root`.
+    """
+    parts = relative.split("/")
+    if not relative or relative.startswith("/") or "\\" in relative or "\0" in relative or ".." in parts:
+        raise ConfigError(f"{relative!r}: not a plain relative path")
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ConfigError(f"{relative!r}: leads out of {root}")
+    return path
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

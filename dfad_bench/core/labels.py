@@ -1,0 +1,33 @@
+"""Labels and their fixed numbers (GazeCLIP Table I)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+REAL = 0  # detection label of a pristine face
+FAKE = 1  # detection label of a forged face
+UNLABELLED = -1  # detection label of a face nobody vouches for
+UNSEEN = -1  # attribution label of every generator outside the seen set, FFHQ included
+
+
+class ForgeryType(Enum):
+    """What was done to the face."""
+
+    EFS = "EFS"  # entire face synthesis
+    FS = "FS"  # face swap
+    AM = "AM"  # attribute manipulation
+    FR = "FR"  # face reenactment
+    TF = "TF"  # talking face
+    NONE = "none"  # pristine, or not known
+
+
+class Family(Enum):
+    """What kind of generator did it."""
+
+    GAN = "gan"
+    DIFFUSION = "diffusion"
+    FLOW = "flow"
+    VAE = "vae"
+    AUTOREGRESSIVE = "autoregressive"
+    GRAPHICS = "graphics"  # classical computer graphics or hand editing
+    NONE = "none"  # pristine, or not known

@@ -1,0 +1,134 @@
+"""A protocol: which groups are seen and unseen, how many faces of each, and how they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Literal
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.labels import UNSEEN
+from dfad_bench.core.resources import find_yaml, shipped_names
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.taxonomy import Generator, taxonomy
+
+
+@dataclass(frozen=True)
+class Group:
+    """One generator of one dataset: one column of a table.
+
+    `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the
+    protocol's counts for this group. `split` narrows the rows to a split of the dataset.
+    """
+
+    generator: str
+    dataset: str
+    label: int = UNSEEN
+    train: int | None = None
+    test: int | None = None
+    split: str | None = None
+
+    @property
+    def key(self) -> str:
+        """`dataset/generator`, the group's name in predictions, records and tables."""
+        return f"{self.dataset}/{self.generator}"
+
+    @property
+    def taxon(self) -> Generator:
+        """The generator's row of the taxonomy."""
+        return taxonomy()[self.generator]
+
+
+@dataclass(frozen=True)
+class AttributionRule:
+    """Unseen where the largest softmax probability is below a threshold (BMRL section 4.1)."""
+
+    rule: Literal["max_probability"] = "max_probability"
+    thresholds: tuple[float, ...] = (0.9,)
+    headline: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.headline not in self.thresholds:
+            raise ValueError(f"headline {self.headline} is not among thresholds {list(self.thresholds)}")
+        if not all(0 < t < 1 for t in self.thresholds):
+            raise ValueError(f"thresholds must lie between 0 and 1, got {list(self.thresholds)}")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One table's rules. Counts are faces per group; `None` takes every face there is.
+
+    `split`: "source" trusts the split column of the manifest, "hash" deals source keys by seeded hash into
+    `test_share` of test and the rest train, "auto" takes "source" for the groups that carry splits.
+    """
+
+    name: str
+    version: int
+    title: str
+    seen: tuple[Group, ...]
+    unseen: tuple[Group, ...] = ()
+    paper: str | None = None
+    image_size: int = 256
+    train_per_group: int | None = None
+    test_per_group: int | None = None
+    validation_share: float = 0.1
+    split: Literal["auto", "source", "hash"] = "auto"
+    test_share: float = 0.2
+    attribution: AttributionRule = AttributionRule()
+    average: Literal["macro"] = "macro"
+    seed: int = 0
+    on_short: Literal["error", "warn"] = "error"
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        labels = [group.label for group in self.seen]
+        if sorted(labels) != list(range(len(labels))):
+            raise ValueError(f"seen labels must be 0 to {len(labels) - 1}, each once; got {sorted(labels)}")
+        if labelled := [g.key for g in self.unseen if g.label != UNSEEN]:
+            raise ValueError(f"unseen groups carry no label: {labelled}")
+        keys = [group.key for group in self.groups]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"groups listed twice: {twice}")
+        for share in (self.validation_share, self.test_share):
+            if not 0 <= share < 1:
+                raise ValueError(f"shares must lie in [0, 1), got {share}")
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Seen groups in label order, then unseen groups as listed."""
+        return (*sorted(self.seen, key=lambda g: g.label), *self.unseen)
+
+    @property
+    def num_generators(self) -> int:
+        """Classes of the attribution expert (`real` counts as one where it is seen)."""
+        return len(self.seen)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything that decides a number; titles and notes are left out."""
+        cosmetic = {"title", "paper", "notes", "changes"}
+        return content_hash({k: v for k, v in asdict(self).items() if k not in cosmetic})
+
+
+def load_protocol(name: str) -> Protocol:
+    """A shipped protocol by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such protocol, or a bad file.
+    """
+    path = find_yaml("manifests", "protocols", name)
+    protocol = read_dataclass(Protocol, path)
+    for group in protocol.groups:
+        if group.generator not in taxonomy():
+            raise ConfigError(f"{path}: generator {group.generator!r} is not in the taxonomy")
+    if path.stem != protocol.name:
+        raise ConfigError(f"{path}: name {protocol.name!r} must equal the file's name")
+    return protocol
+
+
+def protocol_names() -> list[str]:
+    """The shipped protocols."""
+    return shipped_names("manifests", "protocols")

@@ -1,0 +1,1 @@
+"""From predictions and facts of a run to scores, records and tables."""
