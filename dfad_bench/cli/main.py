@@ -34,19 +34,23 @@ class LazyGroup(click.Group):
     """Imports a command's module when the command is asked for, never for `dfad --help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order a newcomer needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"dfad_bench.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help lines without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a `DFADError` becomes one line and its exit code."""
         try:
             return super().invoke(ctx)
         except DFADError as error:

@@ -18,6 +18,7 @@ class NameType(click.ParamType):
         self._names = names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names that begin with what was typed."""
         return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
 
@@ -79,9 +80,7 @@ def out(help: str, *, required: bool = True) -> Callable[[Any], Any]:
 
 def protocol(*, required: bool = True) -> Callable[[Any], Any]:
     """`--protocol NAME`: a shipped protocol, or the path of a YAML file."""
-    return click.option(
-        "--protocol", type=PROTOCOL, required=required, help="Protocol name, or a YAML file of your own."
-    )
+    return click.option("--protocol", type=PROTOCOL, required=required, help="Protocol name, or your own YAML file.")
 
 
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Every random choice follows from it.")
@@ -93,6 +92,6 @@ estimator = click.option(
     type=ESTIMATOR,
     default="geometric",
     show_default=True,
-    help="Gaze estimator; see `dfad list estimators`.",
+    help="See `dfad list estimators`.",
 )
 gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")

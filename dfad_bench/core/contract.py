@@ -121,9 +121,7 @@ class DFADModel(nn.Module):
     needs_training: ClassVar[tuple[str, ...]] = ()  # views the loader must compute for `losses` only
     needs_prompts: ClassVar[bool] = False
     stages: ClassVar[tuple[Stage, ...]] = (Stage("main"),)
-    known_zero_gradient: ClassVar[
-        tuple[str, ...]
-    ] = ()  # parameter names (suffixes) that never learn, and why in the card
+    known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
 
     def __init__(self, dim: int, num_generators: int, *, side: int | None = None) -> None:
         super().__init__()

@@ -51,9 +51,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file for writing that becomes `path` when the block ends without an error."""
-    with atomic_path(Path(path)) as temporary:
-        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as handle:
-            yield handle
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(Path(path)) as temporary, temporary.open(mode, **text) as handle:
+        yield handle
 
 
 def write_text(path: Path, text: str) -> None:

@@ -71,8 +71,7 @@ def read_dataclass(cls: type[T], path: Path) -> T:
 def from_mapping(cls: type[T], raw: Any, where: str) -> T:
     """`raw` as an instance of the dataclass `cls`, nested dataclasses included.
 
-    Args:
-        where: named in errors, usually the file; nested keys are appended (`file: seen[3].label`).
+    `where` is named in errors, usually the file; nested keys are appended (`file: seen[3]: label`).
 
     Raises:
         ConfigError: names the place, the key and what was expected.

@@ -1,0 +1,51 @@
+# Two commands set everything up on a machine with Python 3.11+ and make: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WHEEL_VENV ?= build/wheel-venv
+
+.PHONY: quickstart test test-all lint types wheel-test clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/dfad quickstart --out quickstart
+
+test: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+test-all: $(VENV)/.installed-test  ## the slow tests too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not gpu and not weights"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+wheel-test: $(VENV)/.installed-dev  ## the built wheel, in a clean environment, from another folder
+	rm -rf build/dist $(WHEEL_VENV) build/elsewhere
+	$(BIN)/python -m build --wheel --outdir build/dist .
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet build/dist/*.whl
+	$(WHEEL_VENV)/bin/python -m pip check
+	mkdir -p build/elsewhere
+	cd build/elsewhere && ../../$(WHEEL_VENV)/bin/dfad list protocols && ../../$(WHEEL_VENV)/bin/dfad quickstart --small --quiet --out run
+
+clean:
+	rm -rf build quickstart .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("dfad_bench needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[test,dev]"
+	touch $(VENV)/.installed $(VENV)/.installed-test $@
