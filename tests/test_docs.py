@@ -1,0 +1,53 @@
+"""The commands the documentation shows exist and take the options it gives them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from dfad_bench.cli.main import COMMANDS, dfad
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for block in re.findall(r"```(?:console|bash|sh)\n(.*?)```", text, flags=re.DOTALL):
+            lines = (line.removeprefix("$ ").strip() for line in block.splitlines())
+            found += [(page.relative_to(ROOT).as_posix(), line) for line in lines if line.startswith("dfad ")]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), shown_commands())
+def test_command_of_the_docs_parses(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    if words[0].startswith("-"):
+        return
+    context = click.Context(dfad)
+    command = dfad.get_command(context, words[0])
+    assert command is not None, f"{page}: no command {words[0]!r}"
+    command.make_context(words[0], words[1:], parent=context)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_ends_with_an_example_that_parses(name: str) -> None:
+    context = click.Context(dfad)
+    command = dfad.get_command(context, name)
+    assert command is not None
+    epilog = command.epilog or ""
+    assert "dfad " in epilog, f"dfad {name} --help shows no example"
+    example = epilog[epilog.index("dfad ") :].split("\n\n")[0].replace("\\\n", " ")
+    words = shlex.split(" ".join(example.split()))
+    assert words[1] == name
+    command.make_context(name, words[2:], parent=context)
+
+
+def test_readme_shows_commands() -> None:
+    assert len([page for page, _ in shown_commands() if page == "README.md"]) >= 6

@@ -1,0 +1,21 @@
+"""The suite did not skip itself away: what needs nothing but the core dependencies must be importable here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from dfad_bench.core.registry import model_class, model_names
+
+
+def test_every_registered_model_is_importable() -> None:
+    names = model_names()
+    assert len(names) >= 9
+    for name in names:
+        assert model_class(name).card.display
+
+
+@pytest.mark.parametrize("module", ["facenet_pytorch", "open_clip", "timm", "cv2", "pyarrow", "sklearn", "av"])
+def test_core_dependency_is_there(module: str) -> None:
+    import_module(module)
