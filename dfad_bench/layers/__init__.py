@@ -1,0 +1,1 @@
+"""Torch blocks that two models or more share; one idea a file."""

@@ -1,0 +1,54 @@
+"""Prompts to CLIP tokens, offline; the vocabulary is inside the open_clip wheel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfad_bench.core.errors import ConfigError
+
+CONTEXT = 77  # tokens of one prompt
+VOCABULARY = 49408
+
+
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=CONTEXT)
+
+
+@lru_cache(maxsize=4096)
+def _row(prompt: str) -> tuple[int, ...]:
+    tokenizer = _tokenizer()
+    tokens = (tokenizer.sot_token_id, *tokenizer.encode(prompt), tokenizer.eot_token_id)
+    if len(tokens) > CONTEXT:
+        raise ConfigError(f"prompt of {len(tokens)} tokens, CLIP takes {CONTEXT}; shorten it: {prompt[:60]!r}...")
+    return tokens + (0,) * (CONTEXT - len(tokens))
+
+
+def tokenize(prompts: Sequence[str]) -> Tensor:
+    """(n, 77) int64: start token, the prompt, end token, zeros. The end token is the row's largest id.
+
+    Raises:
+        ConfigError: a prompt is longer than 75 tokens (CLIP's own code would cut it without a word).
+    """
+    return torch.tensor([_row(prompt) for prompt in prompts], dtype=torch.int64).reshape(len(prompts), CONTEXT)
+
+
+def unique_rows(prompts: Sequence[Sequence[str]]) -> tuple[list[tuple[str, ...]], Tensor]:
+    """The distinct rows of `prompts` in order of first appearance, and for each row its place among them.
+
+    A batch holds one row of prompts per seen generator at most, so text towers run on the distinct rows only;
+    gathering by the index gives the same values and gradients as running every row.
+
+    >>> unique_rows([("a", "b"), ("c", "d"), ("a", "b")])
+    ([('a', 'b'), ('c', 'd')], tensor([0, 1, 0]))
+    """
+    place: dict[tuple[str, ...], int] = {}
+    index = [place.setdefault(tuple(row), len(place)) for row in prompts]
+    return list(place), torch.tensor(index, dtype=torch.int64)

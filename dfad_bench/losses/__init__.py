@@ -1,0 +1,1 @@
+"""Criteria that two models or more share, or that a paper names; callable on tensors."""

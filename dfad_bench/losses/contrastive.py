@@ -1,0 +1,60 @@
+"""Symmetric InfoNCE: the cross-modal loss of CLIP, MFCLIP and GazeCLIP (`cmc`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
+MAX_LOGIT_SCALE = math.log(100.0)
+
+
+def similarity_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+    """(B, d) and (C, d) to (B, C): cosines times exp(logit_scale), the scale capped at 100."""
+    image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
+    return logit_scale.float().clamp(max=MAX_LOGIT_SCALE).exp() * (image @ text.T)
+
+
+def symmetric_infonce(
+    image: Tensor,
+    text: Tensor,
+    logit_scale: Tensor,
+    *,
+    targets: Literal["diag", "multi"] = "diag",
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Mean of the cross-entropies over rows and over columns of the (B, B) similarity matrix.
+
+    Args:
+        image: (B, d), normalised here.
+        text: (B, d), row i belongs to image i.
+        logit_scale: logarithm of the inverse temperature, capped at ln 100.
+        targets: "diag" treats every other text as a negative, as the papers' formula does; with few distinct
+            captions the loss then cannot fall below the mean logarithm of their multiplicity. "multi" spreads
+            the target evenly over equal captions, which removes that floor.
+        labels: (B,) equal where captions are equal; needed for "multi".
+
+    Raises:
+        ValueError: shapes differ, or "multi" without labels.
+    """
+    if image.shape != text.shape:
+        raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must have one shape")
+    return symmetric_cross_entropy(similarity_logits(image, text, logit_scale), targets=targets, labels=labels)
+
+
+def symmetric_cross_entropy(
+    logits: Tensor, *, targets: Literal["diag", "multi"] = "diag", labels: Tensor | None = None
+) -> Tensor:
+    """The same loss on ready (B, B) logits."""
+    if targets == "multi":
+        if labels is None:
+            raise ValueError('targets="multi" needs labels that say which captions are equal')
+        same = (labels[:, None] == labels[None]).to(logits.dtype)
+        target = same / same.sum(dim=1, keepdim=True)  # symmetric blocks: also right for columns
+    else:
+        target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
