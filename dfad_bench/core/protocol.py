@@ -19,7 +19,8 @@ class Group:
     """One generator of one dataset: one column of a table.
 
     `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the
-    protocol's counts for this group. `split` narrows the rows to a split of the dataset.
+    protocol's counts for this group. `split` narrows the rows to a split of the dataset. `in_average` False keeps
+    an unseen group out of the attribution averages (a real set that only detection needs, GazeCLIP Table III).
     """
 
     generator: str
@@ -28,6 +29,7 @@ class Group:
     train: int | None = None
     test: int | None = None
     split: str | None = None
+    in_average: bool = True
 
     @property
     def key(self) -> str:
