@@ -1,0 +1,1 @@
+"""From files on disk to faces a model can read: sources, cropping, manifests, selection, views."""

@@ -1,0 +1,169 @@
+"""Reading image files nobody vouches for: Pillow only, few formats, bounded size, one colour space.
+
+Every failure is an `ImageRefused` with a status and a reason; nothing else leaves these functions.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "MPO", "GIF")
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
+MAX_PIXELS = 40_000_000
+MAX_BYTES = 64 << 20
+_ORIENTATION = 0x0112
+_OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+class ImageRefused(Exception):  # noqa: N818  a verdict on one file, which becomes a row, never an error of the run
+    """One file cannot be used. `status` is a manifest status, `reason` one line for people."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = " ".join(reason.split())[:200]
+
+
+def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file of at most `max_bytes`.
+
+    Raises:
+        ImageRefused: `unreadable` (missing, no permission, empty, a pipe or a device) or `too_large`.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+            raise ImageRefused("unreadable", "not a regular file")
+        if facts.st_size > max_bytes:
+            raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
+    if not data:
+        raise ImageRefused("unreadable", "empty file")
+    return data
+
+
+def decode_image(
+    source: Path | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    formats: tuple[str, ...] = FORMATS,
+) -> Image.Image:
+    """One image as 8-bit RGB, upright.
+
+    The first frame of an animation; EXIF orientation applied, a broken EXIF block ignored; 16-bit grey scaled
+    to 8 bits, not clipped; transparency laid over white. The pixel count is checked before anything is
+    decoded, and truncated files are refused rather than filled up with grey.
+
+    Raises:
+        ImageRefused: `unsupported_format`, `too_large` or `unreadable`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    data = read_source(source, max_bytes=max_bytes) if isinstance(source, Path) else source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about EXIF, palettes and bombs; what matters is checked here
+        try:
+            image = Image.open(io.BytesIO(data), formats=formats)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
+            image.load()
+            return _to_rgb(_upright(image))
+        except ImageRefused:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageRefused("unsupported_format", f"no image of the formats {', '.join(formats)}") from error
+        except Image.DecompressionBombError as error:
+            raise ImageRefused("too_large", str(error)) from error
+        except Exception as error:  # decoders of damaged bytes raise nearly anything
+            raise ImageRefused("unreadable", f"{type(error).__name__}: {error}") from error
+
+
+def encode_png(array: np.ndarray) -> bytes:
+    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time."""
+    from PIL import Image
+
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+def decode_crop(png: bytes) -> np.ndarray:
+    """The pixels of a crop as a (H, W, 3) uint8 array.
+
+    Raises:
+        ImageRefused: the bytes are not a PNG image.
+    """
+    return np.array(decode_image(png, formats=("PNG",)))
+
+
+def perceptual_hash(array: np.ndarray) -> int:
+    """64 bits of the low cosine frequencies of a (H, W, 3) uint8 image, as a signed 64-bit integer.
+
+    Near-copies differ in few bits. The image is reduced to 32x32 grey values; each of the 8x8 lowest
+    frequencies gives one bit, set where it exceeds their median.
+    """
+    from PIL import Image
+
+    grey = np.asarray(Image.fromarray(array).convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
+    k, n = np.arange(8)[:, None], np.arange(32)[None, :]
+    basis = np.cos(np.pi * k * (2 * n + 1) / 64)  # (8, 32), DCT-II
+    low = np.round(basis @ grey @ basis.T, 6).ravel()
+    bits = low > np.median(low[1:])
+    return int(np.packbits(bits).view(">i8")[0])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    turn = Image.Transpose
+    turns = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE}
+    turns |= {6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}
+    try:
+        method = turns.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block raises nearly anything; the pixels are still good
+        method = None
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.mode in _OPAQUE and "transparency" not in image.info:
+        return image.convert("RGB")
+    colours = image.convert("RGBA")
+    white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, colours).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or more bits to 8: by 257 where a value exceeds 255, else as it is; floats in [0, 1] by 255."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ImageRefused("unreadable", "pixel values are not finite")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        raise ImageRefused("unreadable", f"pixel values from {low:g} to {high:g}, expected 0 to 65535")
+    if image.mode.startswith("I;16") or high > 255:
+        values = values / 257
+    elif image.mode == "F" and high <= 1:
+        values = values * 255
+    return Image.fromarray(np.round(values).astype(np.uint8))

@@ -1,0 +1,314 @@
+"""The manifest: a folder of Parquet parts, one row a face seen, kept or refused, and `manifest.json`.
+
+The crop travels inside the row as PNG. Derived values live in side tables keyed by `sample_id`; a manifest is
+never rewritten. Parts are committed one by one (Parquet, then a JSON with its hash), `manifest.json` last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfad_bench import __version__
+from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
+from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, write_json
+
+VERSION = 1
+FILE = "manifest.json"
+OK = "ok"
+STATUSES = (
+    OK,
+    "no_face",
+    "too_small",
+    "too_large",
+    "unreadable",
+    "unsupported_format",
+    "outside_root",
+    "timeout",
+    "worker_crash",
+)
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_FEATURES = {
+    "image": {"_type": "Image"},
+    "detection_label": {"_type": "ClassLabel", "names": ["real", "fake"]},  # 64 bits: what ClassLabel reads
+}
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),  # first 16 hex digits of sha256("dataset/origin[#frame]")
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),  # PNG; null where refused
+        ("dataset", _NAME),
+        ("generator", _NAME),
+        ("forgery", _NAME),
+        ("family", _NAME),
+        ("attribution_label", pa.int8()),
+        ("detection_label", pa.int64()),  # 0 real, 1 fake, -1 nobody vouches
+        ("split", pa.string()),
+        ("origin", pa.string()),  # POSIX path below the source folder
+        ("frame", pa.int32()),
+        ("source_key", pa.string()),  # rows that share it never cross train and test
+        ("target_id", pa.string()),  # sample_id of the real target face
+        ("pair_confidence", pa.float32()),  # how sure the pairing is, 0 to 1
+        ("source_sha256", pa.string()),
+        ("crop_sha256", pa.string()),  # of the crop's pixels
+        ("phash", pa.int64()),
+        ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels
+        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop
+        ("landmarks", pa.list_(pa.float32(), 10)),  # 5 points x, y in source pixels: eyes, nose, mouth corners
+        ("box_score", pa.float32()),
+        ("faces", pa.int8()),  # how many were found; the biggest is the crop
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ],
+    metadata={
+        b"dfad_manifest": str(VERSION).encode(),
+        b"huggingface": json.dumps({"info": {"features": _FEATURES}}, sort_keys=True).encode(),
+    },
+)
+_REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
+_ROW_GROUP = 64  # rows; bounds the memory of a pass over the images
+
+
+def sample_id(dataset: str, origin: str, frame: int | None = None) -> str:
+    """The name of a face: the same on every machine. `frame` only where one file holds many.
+
+    >>> sample_id("ffhq", "00001.png")
+    '94a6c7a0a83f5f32'
+    """
+    text = f"{dataset}/{origin}" + ("" if frame is None else f"#{frame}")
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Manifest:
+    """A finished manifest, read part by part."""
+
+    def __init__(self, folder: Path, info: dict[str, Any]) -> None:
+        self.folder = folder
+        self.info = info
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a finished manifest.
+
+        Raises:
+            ManifestError: missing, unfinished, of another version, or with a part missing.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ManifestError(f"{folder}: no such manifest; make it with `dfad build-manifest --out {folder}`")
+        if not (folder / FILE).is_file():
+            begun = any(folder.glob("part-*.parquet"))
+            hint = "the build did not finish; run the same build-manifest again" if begun else "not a manifest folder"
+            raise ManifestError(f"{folder}: no {FILE}; {hint}")
+        try:
+            info = read_json(folder / FILE)
+        except ConfigError as error:
+            raise ManifestError(f"{error}; build it again") from error
+        found = info.get("schema_version") if isinstance(info, dict) else None
+        if found != VERSION:
+            raise ManifestError(
+                f"{folder / FILE}: schema version {found!r}, this toolkit reads {VERSION}; build it again"
+            )
+        if wrong := [key for key, kind in _INFO.items() if not isinstance(info.get(key), kind)]:
+            raise ManifestError(f"{folder / FILE}: {', '.join(wrong)} missing or damaged; build it again")
+        manifest = cls(folder, info)
+        for path in manifest.parts:
+            if not path.is_file():
+                raise ManifestError(f"{folder}: {path.name} is missing; run the same build-manifest again")
+        return manifest
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return str(self.info["dataset"]["name"])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the rows and crops, whatever their order and the size of the parts."""
+        return str(self.info["content_sha256"])
+
+    @cached_property
+    def parts(self) -> tuple[Path, ...]:
+        """The Parquet files."""
+        names = [str(part["file"]) for part in self.info["parts"]]
+        if any(Path(name).name != name for name in names):
+            raise ManifestError(f"{self.folder / FILE}: parts must be plain file names")
+        return tuple(self.folder / name for name in names)
+
+    def frame(self, columns: Sequence[str] | None = None, *, status: str | None = OK) -> pd.DataFrame:
+        """Rows without the image bytes, sorted by `sample_id`; all of them where `status` is None.
+
+        Raises:
+            ManifestError: an unknown column, or an unreadable part.
+        """
+        known = [name for name in SCHEMA.names if name != "image"]
+        columns = known if columns is None else list(columns)
+        if unknown := [name for name in columns if name not in known]:
+            raise ManifestError(f"{self.folder}: no columns {unknown}; known: {', '.join(known)}")
+        wanted = list(dict.fromkeys([*columns, "sample_id", "status"]))
+        tables = [_read(path, wanted) for path in self.parts]
+        table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
+        rows = table.to_pandas()
+        if status is not None:
+            rows = rows[rows["status"] == status]
+        return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
+
+    def images(self, sample_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(sample_id, PNG bytes) of the given faces, in one pass with flat memory; in the order of the parts.
+
+        Raises:
+            ManifestError: a face is not in the manifest or was refused; raised at the end of the pass.
+        """
+        missing = set(sample_ids)
+        for path in self.parts:
+            if not missing:
+                break
+            try:
+                file = pq.ParquetFile(path, page_checksum_verification=True)
+                for group in range(file.num_row_groups):
+                    ids = file.read_row_group(group, columns=["sample_id"]).column("sample_id").to_pylist()
+                    if missing.isdisjoint(ids):
+                        continue
+                    images = file.read_row_group(group, columns=["image"]).column("image")
+                    for identity, image in zip(ids, images, strict=True):
+                        if identity in missing and image.is_valid:
+                            missing.discard(identity)
+                            yield identity, image.as_py()["bytes"]
+            except (pa.ArrowException, OSError) as error:
+                raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
+        if missing:
+            some = ", ".join(sorted(missing)[:3])
+            raise ManifestError(f"{self.folder}: {len(missing)} faces asked for have no crop here ({some} ...)")
+
+
+def plain_schema() -> pa.Schema:
+    """The schema with dictionary columns as plain strings: what readers in memory get."""
+    return pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
+
+
+def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one Parquet part atomically, rows sorted by `sample_id`, with page checksums.
+
+    Raises:
+        ValueError: a row lacks a required value or has a column the schema does not know (a bug, not a mistake
+            of the user).
+    """
+    for row in rows:
+        if unknown := row.keys() - set(SCHEMA.names):
+            raise ValueError(f"unknown columns {sorted(unknown)}")
+        if absent := [name for name in (*_REQUIRED, "status") if row.get(name) is None]:
+            raise ValueError(f"row {row.get('sample_id')!r} lacks {absent}")
+        if row["status"] not in STATUSES:
+            raise ValueError(f"unknown status {row['status']!r}")
+    ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
+    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=SCHEMA)
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table, temporary, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP, version="2.6"
+        )
+
+
+def part_facts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts of a part by generator and status, and its rows' hashes, for the part's JSON."""
+    counts: dict[str, Counter[str]] = {}
+    total = 0
+    for row in rows:
+        counts.setdefault(row["generator"], Counter())[row["status"]] += 1
+        total += 1
+    return {"rows": total, "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())}}
+
+
+def commit_part(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the Parquet file, then its JSON: the part counts only when both are there and the hash fits."""
+    write_part(path, rows)
+    record = {**part_facts(rows), "sha256": sha256_file(path), "tool_version": __version__, **facts}
+    write_json(path.with_suffix(".json"), record)
+    return record
+
+
+def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manifest:
+    """Write `manifest.json` from committed parts.
+
+    Args:
+        folder: the manifest.
+        names: the part files, in order.
+        info: `dataset` (at least its name) and whatever else is worth recording.
+    """
+    parts, counts = [], {}
+    for name in names:
+        record = read_json((folder / name).with_suffix(".json"))
+        parts.append({"file": name, "rows": record["rows"], "sha256": record["sha256"]})
+        for generator, statuses in record["counts"].items():
+            merged = counts.setdefault(generator, Counter())
+            merged.update(statuses)
+    value = {
+        **info,
+        "schema_version": VERSION,
+        "tool": {"name": "dfad_bench", "version": __version__},
+        "parts": parts,
+        "rows": sum(part["rows"] for part in parts),
+        "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())},
+        "content_sha256": rows_hash([folder / name for name in names]),
+    }
+    write_json(folder / FILE, value)
+    return Manifest.open(folder)
+
+
+def write_manifest(
+    folder: Path, name: str, rows: Iterable[Mapping[str, Any]], *, shard_size: int = 256, info: Mapping[str, Any] = {}
+) -> Manifest:
+    """A whole manifest from rows at hand (small ones: tests, tools). `info` is added to `manifest.json`."""
+    ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for index, start in enumerate(range(0, len(ordered), shard_size)):
+        names.append(part_name(index))
+        commit_part(folder / names[-1], ordered[start : start + shard_size], {})
+    return finish(folder, names, {"dataset": {"name": name}, **info})
+
+
+def part_name(index: int) -> str:
+    """The file name of a part."""
+    return f"part-{index:05d}.parquet"
+
+
+def rows_hash(paths: Sequence[Path]) -> str:
+    """Hash of all rows (crops by the hash of their pixels): independent of row order and part size."""
+    columns = [name for name in SCHEMA.names if name != "image"]
+    digests: list[str] = []
+    for path in paths:
+        table = _read(path, columns)
+        digests += [content_hash(row) for row in table.to_pylist()]
+    digest = hashlib.sha256(f"dfad_manifest {VERSION}\n".encode())
+    for line in sorted(digests):
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+_INFO = {"dataset": dict, "parts": list, "content_sha256": str, "counts": dict, "rows": int}
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        if file.schema_arrow.metadata is None or file.schema_arrow.metadata.get(b"dfad_manifest") is None:
+            raise IntegrityError(f"{path}: not a part of a manifest")
+        table = file.read(columns=list(columns))
+        return table.select(columns).cast(pa.schema([plain_schema().field(name) for name in columns]))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
