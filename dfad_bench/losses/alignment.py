@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def kl_alignment(prediction: Tensor, text: Tensor, *, temperature: float = 20.0, alpha: float = 0.5) -> Tensor:
-    """alpha * T^2 * KL(softmax(text / T) || softmax(prediction / T)), mean over the batch.
+    """Weighted alpha * T^2 * KL(softmax(text / T) || softmax(prediction / T)), mean over the batch.
 
     Args:
         prediction: (B, d) from the image side.
