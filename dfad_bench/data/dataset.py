@@ -1,0 +1,150 @@
+"""Selected rows as batches: one vectorised gather a batch, no Python work per face.
+
+The order of an epoch is a pure function of (seed, stage, epoch), so no sampler has a state, and a run resumed in
+the middle of an epoch goes on with exactly the faces it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.errors import ProtocolError
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.prompts import Prompts
+from dfad_bench.data.views import view_array
+
+Sampler = Literal["shuffle", "class_balanced"]
+
+
+class FaceDataset:
+    """Faces of one part of a selection.
+
+    Args:
+        rows: a frame of `Selection`.
+        store: their crops.
+        protocol: labels are those of its groups.
+        views: per view name a frame with `sample_id`, or an array with a row per row of `rows`; test-time views.
+        training_views: the same for views that only `losses` may see.
+        prompts: per class its prompts; empty for models that read none.
+
+    `without_view` counts, per view, the faces that have no value and got zeros.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        store: CropStore,
+        protocol: Protocol,
+        *,
+        views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
+        training_views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
+        prompts: Sequence[Prompts] = (),
+    ) -> None:
+        self.sample_ids = rows["sample_id"].to_numpy()
+        self.groups = rows["group"].to_numpy()
+        self.attribution = rows["attribution_label"].to_numpy(dtype=np.int64)
+        self.detection = rows["detection_label"].to_numpy(dtype=np.int64)
+        self.num_generators = protocol.num_generators
+        self.without_view: dict[str, int] = {}
+        self._pixels, self._places = store.array, store.places(self.sample_ids)
+        self._views = {name: self._view(name, source) for name, source in (views or {}).items()}
+        self._training_views = {name: self._view(name, source) for name, source in (training_views or {}).items()}
+        self._prompts = tuple(prompts)
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
+        """Pixels and views of the given rows, on `device`: all that a model may see at test time."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self._pixels[self._places[index]]))  # (B, H, W, 3) uint8
+        views = {name: torch.from_numpy(values[index]) for name, values in self._views.items()}
+        if device is not None and device.type != "cpu":
+            pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
+            views = {name: values.to(device) for name, values in views.items()}
+        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
+
+    def batch(self, index: np.ndarray, device: torch.device | None = None) -> Batch:
+        """Inputs, labels, prompts and training-only views of the given rows.
+
+        Raises:
+            ProtocolError: a row is of no seen class, or nobody vouches whether it is real.
+        """
+        labels, detection = self.attribution[index], self.detection[index]
+        if (labels < 0).any() or (detection < 0).any():
+            raise ProtocolError(f"{self.groups[index][(labels < 0) | (detection < 0)][0]}: not a group to train on")
+        place = device or torch.device("cpu")
+        return Batch(
+            self.inputs(index, device),
+            torch.from_numpy(labels).to(place),
+            torch.from_numpy(detection).to(place),
+            tuple(self._prompts[label] for label in labels) if self._prompts else (),
+            {name: torch.from_numpy(values[index]).to(place) for name, values in self._training_views.items()},
+        )
+
+    def _view(self, name: str, source: pd.DataFrame | np.ndarray) -> np.ndarray:
+        if isinstance(source, pd.DataFrame):
+            values, missing = view_array(name, source, self.sample_ids)
+        else:
+            values, missing = np.asarray(source, dtype=np.float32), 0
+            if len(values) != len(self.sample_ids):
+                raise ValueError(f"view {name!r} has {len(values)} rows for {len(self.sample_ids)} faces")
+        if missing:
+            self.without_view[name] = missing
+        return values
+
+
+def epoch_batches(
+    labels: np.ndarray, *, batch_size: int, seed: int, epoch: int, sampler: Sampler = "shuffle"
+) -> list[np.ndarray]:
+    """Row numbers of each batch of an epoch; a pure function of its arguments.
+
+    "shuffle" visits every row once; a last batch of one row joins the batch before, since BatchNorm cannot train
+    on one. "class_balanced" gives every class the same number of rows in every batch (at least one), repeating
+    the rows of small classes, for as many batches as "shuffle" would have.
+    """
+    rng = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    if sampler == "shuffle":
+        return list(_slices(torch.randperm(len(labels), generator=rng).numpy(), batch_size))
+    classes = np.unique(labels)
+    count = -(-len(labels) // batch_size)
+    each = max(1, batch_size // len(classes))
+    columns = []
+    for label in classes:
+        members = np.flatnonzero(labels == label)
+        rounds = -(-count * each // len(members))
+        drawn = [members[torch.randperm(len(members), generator=rng).numpy()] for _ in range(rounds)]
+        columns.append(np.concatenate(drawn)[: count * each].reshape(count, each))
+    return list(np.concatenate(columns, axis=1))
+
+
+def in_order(count: int, batch_size: int) -> list[np.ndarray]:
+    """Row numbers of each batch, in order, all of them: for prediction."""
+    return [np.arange(begin, min(begin + batch_size, count)) for begin in range(0, count, batch_size)]
+
+
+def prefetch(dataset: FaceDataset, batches: Sequence[np.ndarray], device: torch.device, *, training: bool) -> Iterator:
+    """`Batch` (training) or `Inputs` of each entry of `batches`; the next one is gathered meanwhile."""
+    load = dataset.batch if training else dataset.inputs
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for index in batches:
+            ready, coming = coming, pool.submit(load, index, device)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
+def _slices(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    cuts = list(range(batch_size, len(order), batch_size))
+    if cuts and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    yield from np.split(order, cuts)

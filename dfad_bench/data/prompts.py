@@ -1,0 +1,72 @@
+"""Fine-grained text generator (FTG): a generator's row of the taxonomy to its prompts, coarse to fine.
+
+Templates are data (`manifests/prompts/*.yaml`); which words are the papers' and which are ours is said there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.labels import Family, ForgeryType
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.taxonomy import REAL_KEY, Generator
+
+Prompts = tuple[str, str, str, str]  # L1 to L4
+
+
+@dataclass(frozen=True)
+class PromptTemplates:
+    """A prompt file. L1: fake or not; L2: by forgery type; L3: by family; L4: by name (`{name}`)."""
+
+    name: str
+    version: int
+    real: str  # repeated at all four levels
+    L1: str
+    L2: dict[ForgeryType, str]
+    L3: dict[Family, str]
+    L4: str
+    paper: str | None = None
+
+    def __post_init__(self) -> None:
+        if "{name}" not in self.L4:
+            raise ValueError("L4 must hold {name}")
+        if absent := [f.value for f in ForgeryType if f not in self.L2]:
+            raise ValueError(f"L2 lacks {absent}")
+        if absent := [f.value for f in Family if f not in self.L3]:
+            raise ValueError(f"L3 lacks {absent}")
+
+    def prompts_for(self, generator: Generator) -> Prompts:
+        """The four prompts of a generator; a real face has the same sentence four times (GazeCLIP Figure 11)."""
+        if generator.key == REAL_KEY:
+            return (self.real,) * 4
+        name = generator.prompt or generator.display
+        return self.L1, self.L2[generator.forgery], self.L3[generator.family], self.L4.replace("{name}", name)
+
+
+@cache
+def load_prompts(name: str = "ftg-4") -> PromptTemplates:
+    """A shipped prompt file by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such file, or a bad one.
+    """
+    path = find_yaml("manifests", "prompts", name)
+    templates = read_dataclass(PromptTemplates, path)
+    if not name.endswith((".yaml", ".yml")) and templates.name != path.stem:
+        raise ConfigError(f"{path}: name {templates.name!r} must equal the file's name")
+    return templates
+
+
+def prompts_for(generator: Generator, templates: str = "ftg-4") -> Prompts:
+    """The four prompts of a generator, from a prompt file."""
+    return load_prompts(templates).prompts_for(generator)
+
+
+def class_prompts(protocol: Protocol, templates: str = "ftg-4") -> tuple[Prompts, ...]:
+    """Per class of the protocol, in label order, its four prompts."""
+    seen = sorted(protocol.seen, key=lambda group: group.label)
+    return tuple(prompts_for(group.taxon, templates) for group in seen)

@@ -1,0 +1,1 @@
+"""Training and prediction: one loop for every model, resumable to the bit."""

@@ -1,0 +1,76 @@
+"""Where and how precisely to compute."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dfad_bench.core.contract import Inputs
+from dfad_bench.core.errors import ConfigError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and a precision; weights stay fp32, lower precisions are autocast."""
+
+    device: torch.device
+    precision: Precision = "fp32"
+
+    @property
+    def channels_last(self) -> bool:
+        """Convolutions are much faster so on GPUs, and in bf16 on CPUs."""
+        return self.device.type == "cuda" or self.precision == "bf16"
+
+    @property
+    def name(self) -> str:
+        """What the device is called, for records."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context a forward pass runs in."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_TYPES[self.precision])
+
+    def move(self, model: nn.Module) -> nn.Module:
+        """The model on this device, in the memory layout that suits it."""
+        if self.channels_last:
+            return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(self.device)
+
+    def lay_out(self, inputs: Inputs) -> Inputs:
+        """The inputs in that memory layout."""
+        if not self.channels_last:
+            return inputs
+        images: Tensor = inputs.images.contiguous(memory_format=torch.channels_last)
+        return Inputs(images, inputs.views)
+
+
+def place(device: str = "auto", precision: str = "fp32") -> Place:
+    """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
+
+    Raises:
+        ConfigError: no such device or precision, or fp16 without a GPU.
+    """
+    if precision not in ("fp32", "bf16", "fp16"):
+        raise ConfigError(f"precision must be fp32, bf16 or fp16, got {precision!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"no device named {device!r}; known: auto, cpu, cuda, cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {device!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {device!r} is not here ({torch.cuda.device_count()} GPUs found); use --device cpu")
+    if precision == "fp16" and chosen.type == "cpu":
+        raise ConfigError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
+    return Place(chosen, precision)  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""Attribution in an open set: name the seen generators, notice the unseen ones.
+
+A face's confidence is its largest class probability. The papers count an unseen face as right where the confidence
+is below a threshold (BMRL section 4.1; strictly below), which a model that is never sure satisfies always: read
+`unseen_accuracy` beside `seen_accuracy`, `auroc` and `oscr`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfad_bench.metrics.detection import auc
+
+
+def seen_accuracy(probs: np.ndarray, labels: np.ndarray) -> float | None:
+    """Share of seen faces whose most probable class is their label, without any threshold; None for no faces.
+
+    >>> seen_accuracy(np.array([[0.6, 0.4], [0.6, 0.4]]), np.array([0, 1]))
+    0.5
+    """
+    probs = _checked(probs)
+    if len(labels) != len(probs):
+        raise ValueError(f"{len(probs)} rows of probabilities, {len(labels)} labels")
+    return float((probs.argmax(axis=1) == labels).mean()) if len(probs) else None
+
+
+def unseen_accuracy(probs: np.ndarray, threshold: float) -> float | None:
+    """Share of rows whose largest class probability is strictly below `threshold`; None for no faces.
+
+    >>> unseen_accuracy(np.array([[0.95, 0.05], [0.6, 0.4]]), threshold=0.9)
+    0.5
+    """
+    probs = _checked(probs)
+    return float((probs.max(axis=1) < threshold).mean()) if len(probs) else None
+
+
+def auroc(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
+    """P(a seen face is surer than an unseen one), ties a half: the area under the ROC of the confidence.
+
+    None where there are no seen or no unseen faces.
+
+    >>> auroc(np.array([[0.9, 0.1]]), np.array([[0.5, 0.5], [0.9, 0.1]]))
+    0.75
+    """
+    seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
+    labels = np.repeat([1, 0], [len(seen), len(unseen)])
+    return auc(labels, np.concatenate([seen, unseen]))
+
+
+def oscr(seen_probs: np.ndarray, labels: np.ndarray, unseen_probs: np.ndarray) -> float | None:
+    """Area under correct classification rate (seen) over false positive rate (unseen), all thresholds.
+
+    Dhamija et al., 2018. Linear between the points of the curve, so ties count a half: this is P(a seen face is
+    named rightly and is surer than an unseen one). None where there are no seen or no unseen faces.
+
+    >>> oscr(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]), np.array([[0.5, 0.5]]))
+    0.5
+    """
+    seen_probs, unseen_probs = _checked(seen_probs), _checked(unseen_probs)
+    if not len(seen_probs) or not len(unseen_probs):
+        return None
+    right = seen_probs.argmax(axis=1) == labels
+    if not right.any():
+        return 0.0
+    ranked = auroc(seen_probs[right], unseen_probs)
+    return float(right.mean()) * (ranked if ranked is not None else 0.0)
+
+
+def fpr95(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
+    """Share of unseen faces accepted at the highest threshold that accepts at least 95 % of the seen ones.
+
+    Accepted: confidence at or above the threshold. None where there are no seen or no unseen faces.
+
+    >>> fpr95(np.array([[0.9, 0.1]] * 20), np.array([[0.95, 0.05], [0.6, 0.4]]))
+    0.5
+    """
+    seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
+    if not len(seen) or not len(unseen):
+        return None
+    needed = -(-95 * len(seen) // 100)  # ceiling of 0.95 n, in integers
+    threshold = np.sort(seen)[::-1][needed - 1]
+    return float((unseen >= threshold).mean())
+
+
+def _checked(probs: np.ndarray) -> np.ndarray:
+    probs = np.asarray(probs, dtype=float)
+    if probs.ndim != 2:
+        raise ValueError(f"probs must be (n, classes), got {probs.shape}")
+    if np.isnan(probs).any():
+        raise ValueError(f"{int(np.isnan(probs).any(axis=1).sum())} rows hold probabilities that are not numbers")
+    return probs
