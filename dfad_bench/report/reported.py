@@ -1,0 +1,197 @@
+"""Tables as papers printed them: read from `leaderboards/reported`, averages recomputed beside the printed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.resources import shipped
+from dfad_bench.core.strict import read_dataclass
+
+AVERAGE = "average"
+SEEN = "seen"
+UNSEEN = "unseen"
+TOLERANCE = 0.01  # printed averages have two decimals, some are cut instead of rounded
+_OTHER_FILES = {"efficiency"}  # read by the profiler, which compares it with measured models
+
+
+@dataclass(frozen=True)
+class ReportedColumn:
+    """One printed column.
+
+    `split` is the column's head ("SimSwap"), or "average", "seen", "unseen"; `group` is the group of the table's
+    protocol it stands for (`df40/simswap`). Units: percent for "acc" and "auc", millions of parameters, 10^9
+    operations, seconds.
+    """
+
+    split: str
+    task: Literal["attribution", "detection", "efficiency"]
+    metric: Literal["acc", "auc", "params_m", "flops_g", "inference_s"]
+    threshold: float | None = None
+    group: str | None = None
+
+    @property
+    def is_average(self) -> bool:
+        """Whether the column averages others of its table."""
+        return self.split == AVERAGE
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether the values are percent."""
+        return self.metric in ("acc", "auc")
+
+
+@dataclass(frozen=True)
+class ReportedRow:
+    """One printed row: `cells` follow the table's columns, `null` where the paper has a dash.
+
+    `model` is our registry name, `printed` the paper's, `variant` the setting of an ablation. `mismatch` says where
+    a printed average is not the mean of its cells.
+    """
+
+    model: str
+    printed: str
+    cells: tuple[float | None, ...]
+    variant: str | None = None
+    note: str | None = None
+    mismatch: str | None = None
+
+
+@dataclass(frozen=True)
+class Average:
+    """A printed average and the mean of the cells it should average, both as printed (percent)."""
+
+    row: ReportedRow
+    column: ReportedColumn
+    printed: float
+    recomputed: float
+    cells: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two differ by rounding only."""
+        return abs(self.printed - self.recomputed) <= TOLERANCE + 1e-9
+
+
+@dataclass(frozen=True)
+class ReportedScore:
+    """A row's headline at one threshold, as fractions; `None` where the table does not print it."""
+
+    model: str
+    printed: str
+    table: str
+    threshold: float | None
+    seen_acc: float | None
+    unseen_acc: float | None  # the mean recomputed from the cells; the printed one where no cells are printed
+    unseen_acc_printed: float | None
+    detection_acc: float | None
+    detection_auc: float | None
+    groups: dict[str, float]  # unseen accuracy by protocol group
+    variant: str | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class ReportedTable:
+    """One table of a paper. `protocol_inferred`: the paper does not name the test set, its values give it away."""
+
+    name: str
+    paper: str
+    table: str
+    title: str
+    protocol: str
+    columns: tuple[ReportedColumn, ...]
+    rows: tuple[ReportedRow, ...]
+    protocol_inferred: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("two columns are the same")
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"row {row.printed!r} has {len(row.cells)} cells for {len(self.columns)} columns")
+        keys = [(row.model, row.printed, row.variant) for row in self.rows]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"rows listed twice: {twice}")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether the table compares systems group by group (the others are ablations and summaries)."""
+        return any(column.group for column in self.columns)
+
+    def averages(self) -> Iterator[Average]:
+        """Every printed average whose cells are printed too (detection averages have none)."""
+        for row in self.rows:
+            for column, printed in zip(self.columns, row.cells, strict=True):
+                cells = self._cells_behind(row, column)
+                if column.is_average and printed is not None and cells:
+                    yield Average(row, column, printed, fmean(cells), len(cells))
+
+    def scores(self) -> Iterator[ReportedScore]:
+        """Every row's headline, once a threshold."""
+        thresholds = list(dict.fromkeys(c.threshold for c in self.columns if c.threshold is not None))
+        for row in self.rows:
+            for threshold in thresholds:
+                yield self._score(row, threshold)
+
+    def _score(self, row: ReportedRow, threshold: float) -> ReportedScore:
+        values = dict(zip(self.columns, row.cells, strict=True))
+
+        def find(task: str, metric: str, splits: tuple[str, ...], at: float | None = None) -> float | None:
+            for column, value in values.items():
+                if (column.task, column.metric, column.threshold) == (task, metric, at) and column.split in splits:
+                    return None if value is None else value / 100
+            return None
+
+        groups = {c.group: v / 100 for c, v in values.items() if c.group and c.threshold == threshold and v is not None}
+        printed = find("attribution", "acc", (AVERAGE, UNSEEN), threshold)
+        return ReportedScore(
+            model=row.model,
+            printed=row.printed,
+            table=f"{self.paper}, {self.table}",
+            threshold=threshold,
+            seen_acc=find("attribution", "acc", (SEEN,)),
+            unseen_acc=fmean(groups.values()) if groups else printed,
+            unseen_acc_printed=printed,
+            detection_acc=find("detection", "acc", (AVERAGE, UNSEEN)),
+            detection_auc=find("detection", "auc", (AVERAGE, UNSEEN)),
+            groups=groups,
+            variant=row.variant,
+            note="; ".join(text for text in (row.mismatch, row.note) if text) or None,
+        )
+
+    def _cells_behind(self, row: ReportedRow, average: ReportedColumn) -> list[float]:
+        wanted = (average.task, average.metric, average.threshold)
+        pairs = zip(self.columns, row.cells, strict=True)
+        return [v for c, v in pairs if c.group and (c.task, c.metric, c.threshold) == wanted and v is not None]
+
+
+def read_table(path: Path) -> ReportedTable:
+    """Read one transcribed table.
+
+    Raises:
+        ConfigError: unknown keys, rows of another length than the columns, or a name unlike the file's.
+    """
+    table = read_dataclass(ReportedTable, path)
+    if table.name != path.stem:
+        raise ConfigError(f"{path}: name {table.name!r} must equal the file's name")
+    return table
+
+
+@cache
+def reported_tables() -> list[ReportedTable]:
+    """Every transcribed table, by file name."""
+    paths = sorted((shipped("leaderboards") / "reported").glob("*.yaml"))
+    return [read_table(path) for path in paths if path.stem not in _OTHER_FILES]
+
+
+def reported_scores(protocol: str) -> list[ReportedScore]:
+    """What papers printed for a protocol in their main tables; ablations are left out."""
+    tables = [table for table in reported_tables() if table.protocol == protocol and table.is_main]
+    return [score for table in tables for score in table.scores()]
