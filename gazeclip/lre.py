@@ -1,0 +1,104 @@
+"""LRE: CLIP's frozen text tower with a word selector in every block; in training only (section III-E)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.layers.clip_towers import freeze
+from dfad_bench.layers.lora import LoRA
+from dfad_bench.layers.transformer import causal_mask
+from gazeclip.aws import AWS
+from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
+
+Position = Literal["before", "between", "after", "none"]
+
+
+class TRTB(nn.Module):
+    """Text-refining transformer block: CLIP's frozen block with AWS at one of three places (Table IV).
+
+    "before" weighs what attention reads, "between" what the feed-forward layer reads, "after" the block's output.
+    The first two act behind the layer norm ("normalized ... embeddings", III-E): before it, a positive weight
+    would be divided out again.
+    """
+
+    def __init__(self, block: Any, aws: AWS | None, position: Position, lora: LoRA | None) -> None:
+        super().__init__()
+        self.block = freeze(block)
+        self.aws = aws
+        self.position = position
+        self.lora = lora
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(n, t, s) and the (t, t) additive mask to (n, t, s)."""
+        block: Any = self.block
+        x = x + block.ls_1(block.attention(q_x=self._weigh(block.ln_1(x), "before"), attn_mask=mask))
+        x = x + block.ls_2(block.mlp(self._weigh(block.ln_2(x), "between")))
+        x = self._weigh(x, "after")
+        return x if self.lora is None else self.lora(x)
+
+    def _weigh(self, x: Tensor, here: Position) -> Tensor:
+        return self.aws(x) if self.aws is not None and self.position == here else x
+
+    def train(self, mode: bool = True) -> TRTB:
+        super().train(mode)
+        self.block.eval()
+        return self
+
+
+class LRE(nn.Module):
+    """The levels' embeddings one after another -> L TRTBs -> T_g^l, the end token of the finest level.
+
+    Four prompts of 77 tokens make t = 308. CLIP has 77 positions: its table is repeated for every level, so that
+    each prompt meets the positions it was trained with (stretching 77 rows to 308 would not). The causal mask
+    spans all 308 tokens; only the last level's end token has seen every level, hence it is the one read.
+
+    Raises:
+        ConfigError: the tower is not L blocks.
+    """
+
+    def __init__(self, clip: Any, config: GazeCLIPConfig) -> None:
+        super().__init__()
+        blocks = list(clip.transformer.resblocks)
+        if len(blocks) != config.L or clip.text_projection.shape[1] != config.s:
+            raise ConfigError(
+                f"CLIP {config.clip!r} has {len(blocks)} text blocks and embeddings of"
+                f" {clip.text_projection.shape[1]}; set L and s so"
+            )
+        self.levels = config.levels
+        width = clip.token_embedding.embedding_dim
+        if not config.text_projection and width != config.s:
+            raise ConfigError(f"text_projection=false needs text tokens of width s = {config.s}, they have {width}")
+        self.token_embedding = freeze(clip.token_embedding)
+        self.P_l = nn.Parameter(clip.positional_embedding.detach().repeat(config.levels, 1), requires_grad=False)
+        self.blocks = nn.ModuleList(
+            TRTB(
+                block,
+                AWS(config.t) if config.aws_pos != "none" else None,
+                config.aws_pos,
+                LoRA(width, config.lora_rank, config.lora_alpha) if j >= config.L - config.lora_lre else None,
+            )
+            for j, block in enumerate(blocks)
+        )
+        self.ln_final = freeze(clip.ln_final)
+        projection = clip.text_projection.detach() if config.text_projection else None
+        self.text_projection = nn.Parameter(projection, requires_grad=False) if projection is not None else None
+        self.register_buffer("mask", causal_mask(config.t), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids (n, levels, 77) to T_g^l (n, s)."""
+        x = self.token_embedding(tokens).flatten(1, 2) + self.P_l  # (n, t, s)
+        for block in self.blocks:
+            x = block(x, self.mask)
+        end = (self.levels - 1) * PROMPT_TOKENS + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
+        pooled = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
+        return pooled if self.text_projection is None else pooled @ self.text_projection
+
+    def train(self, mode: bool = True) -> LRE:
+        super().train(mode)
+        for frozen in (self.token_embedding, self.ln_final):
+            frozen.eval()
+        return self

@@ -1,0 +1,151 @@
+"""GazeCLIP: VPE and GIE see the image and its gaze, LRE the text while training, two experts decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, expert_losses
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.layers.clip_towers import clip_model
+from dfad_bench.layers.text import tokenize, unique_rows
+from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, symmetric_infonce
+from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
+from gazeclip.gie import GIE
+from gazeclip.lre import LRE
+from gazeclip.vpe import VPE
+
+PAPER = "GazeCLIP, arXiv 2603.29295"
+
+
+class GazeCLIP(DFADModel):
+    """I_v = I_ig W_ig + I_ag W_ag, read by the attribution and the detection expert (sections III-B to III-F).
+
+    Losses: `dfa`, `dfd` (equations 5 and 6) and `cmc`, the contrastive loss against the prompts' embedding.
+    The text tower exists only for `losses`; `forward` has no way to see text.
+    """
+
+    card: ClassVar[Card] = Card(
+        display="GazeCLIP",
+        paper=PAPER,
+        year=2026,
+        task="both",
+        idea="Gaze vectors, which generators keep to different degrees, enter CLIP's image tower and a CNN's tokens.",
+        added="nothing: both experts are its own",
+        deviations=(
+            "gaze vectors are computed once per face by a chosen estimator, not inside the forward pass",
+            "CLIP's 77 text positions are repeated for the four prompts; the end token of the last prompt is read",
+            "the contrastive loss compares I_v with the text (III-B), not I_ag (III-F), whose widths differ",
+            "a linear layer takes the 768-wide gaze token to the 1024-wide appearance tokens",
+        ),
+        weights=("clip-vit-b-32-openai",),
+    )
+    image_size: ClassVar[int] = 256
+    needs: ClassVar[tuple[str, ...]] = ("gaze",)
+    needs_prompts: ClassVar[bool] = True
+    known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
+    preset: ClassVar[Mapping[str, Any]] = {}  # settings a named variant changes
+
+    def __init__(self, num_generators: int, config: GazeCLIPConfig, weights: Path | None = None) -> None:
+        super().__init__(config.s, num_generators, side=config.clip_size)
+        self.config = config
+        tiny = config.clip == "tiny"
+        name = GazeCLIPConfig.clip if tiny else config.clip
+        clip = clip_model(name, config.clip_size, weights, tiny=tiny)  # weights come before any wrapping
+        self.vpe = VPE(config)
+        self.gie = GIE(clip.visual, config) if config.use_gie else None
+        self.W_ig = nn.Linear(config.d, config.s, bias=False) if config.use_gie else None
+        self.W_ag = nn.Linear(config.a, config.s, bias=False) if config.use_agpm else None
+        self.lre = LRE(clip, config) if config.use_lre else None
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE)) if config.use_lre else None
+
+    @classmethod
+    def build(
+        cls,
+        num_generators: int,
+        *,
+        size: Size = "paper",
+        weights: Path | None = None,
+        class_prompts: Sequence[Sequence[str]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """A new GazeCLIP; see the base class.
+
+        Args:
+            num_generators: classes of the attribution expert.
+            size: "paper" or "tiny".
+            weights: a CLIP ViT-B/32 state dict in open_clip's layout for both towers, frozen from then on.
+            class_prompts: not used; text reaches this model through `losses` alone.
+            options: fields of `GazeCLIPConfig`; `variant` names a row of the paper's ablations to start from.
+
+        Raises:
+            ConfigError: a bad option.
+            WeightsError: the weights do not fit.
+        """
+        from gazeclip.variants import overrides_of
+
+        changes = dict(options or {})
+        variant = changes.pop("variant", None)
+        preset = {**cls.preset, **(overrides_of(variant) if variant is not None else {})}
+        config = GazeCLIPConfig().override(preset)
+        config = (config.tiny() if size == "tiny" else config).override(changes)
+        return cls(num_generators, config, weights)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Images (B, 3, H, W) and the gaze view (B, 2) to I_v (B, s)."""
+        return self.traces(inputs)[0]
+
+    def traces(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        """I_v (B, s), and I_ag W_ag (B, s), its part from the VPE.
+
+        Raises:
+            ConfigError: the gaze view is missing.
+        """
+        if self.config.use_gaze and "gaze" not in inputs.views:
+            raise ConfigError("gazeclip needs the view 'gaze' (pitch, yaw in radians); run `dfad gaze-extract` first")
+        gaze = inputs.views["gaze"] if self.config.use_gaze else None
+        appearance, gaze_token = self.vpe(inputs.images, gaze)
+        parts = []
+        mapped = self.W_ag(appearance) if self.W_ag is not None else None
+        if mapped is not None:
+            parts.append(mapped)
+        if self.gie is not None and self.W_ig is not None:
+            parts.append(self.W_ig(self.gie(self.prepare(inputs.images), gaze_token)))
+        return torch.stack(parts).sum(dim=0), mapped
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        """Equation 7's three terms; without LRE the first two.
+
+        Raises:
+            ConfigError: too few prompts per face.
+        """
+        embedding, appearance = self.traces(batch.inputs)
+        losses = expert_losses(self.experts(embedding), batch)
+        if self.lre is None or self.logit_scale is None:
+            return losses
+        text, index = self.language(batch.prompts)
+        image = appearance if self.config.cmc_pair == "I_ag" and appearance is not None else embedding
+        losses["cmc"] = symmetric_infonce(
+            image, text, self.logit_scale, targets=self.config.cmc_targets, labels=index.to(image.device)
+        )
+        return losses
+
+    def language(self, prompts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """T_g^l (B, s) of the faces' prompts, and (B,) numbers that are equal where the prompts are.
+
+        A batch has as many different prompt rows as seen generators, at most: the tower runs on those and its
+        result is gathered, which changes neither value nor gradient.
+        """
+        levels = self.config.levels
+        if not prompts or any(len(row) < levels for row in prompts):
+            raise ConfigError(f"gazeclip trains with {levels} prompts a face, coarse to fine; the batch has fewer")
+        assert self.lre is not None
+        distinct, index = unique_rows([row[:levels] for row in prompts])
+        tokens = tokenize([prompt for row in distinct for prompt in row])
+        device = self.lre.P_l.device
+        text = self.lre(tokens.reshape(len(distinct), levels, PROMPT_TOKENS).to(device))
+        return text[index.to(device)], index
