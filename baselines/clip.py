@@ -1,0 +1,95 @@
+"""CLIP (Radford et al., ICML 2021), fine-tuned on faces and their attribution prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from torch import Tensor
+
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, expert_losses
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.layers.clip_towers import clip_model
+from dfad_bench.layers.text import tokenize, unique_rows
+from dfad_bench.losses.contrastive import symmetric_infonce
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """ViT-B/32; `cmc_targets` says whether equal captions count as negatives ("diag") or not ("multi")."""
+
+    architecture: str = "ViT-B-32-quickgelu"
+    side: int = 224
+    tiny_towers: bool = False
+    cmc_targets: Literal["diag", "multi"] = "diag"
+
+    @classmethod
+    def tiny(cls) -> CLIPConfig:
+        return cls(side=128, tiny_towers=True)
+
+
+class CLIP(DFADModel):
+    """Image and text towers trained with the experts' losses and `cmc`; the text tower is idle at test time."""
+
+    card = Card(
+        display="CLIP",
+        paper="A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
+        year=2021,
+        task="both",
+        idea="Images and their captions meet in one space.",
+        added="both experts: one linear layer each on the 512-d image feature",
+        deviations=(
+            "the caption is the finest prompt (level 4), which names the generator",
+            "starts from random weights unless weights are given; the papers start from OpenAI's",
+            "normalised with CLIP's own mean and deviation",
+        ),
+        reference="https://github.com/openai/CLIP",
+        reference_licence="MIT",
+    )
+    image_size = 224
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    std = (0.26862954, 0.26130258, 0.27577711)
+    needs_prompts = True
+
+    def __init__(self, num_generators: int, config: CLIPConfig, weights: Path | None = None) -> None:
+        clip = clip_model(config.architecture, config.side, weights, tiny=config.tiny_towers)
+        super().__init__(clip.visual.output_dim, num_generators, side=config.side)
+        self.config = config
+        self.clip = clip
+
+    @classmethod
+    def build(
+        cls,
+        num_generators: int,
+        *,
+        size: Size = "paper",
+        weights: Path | None = None,
+        class_prompts: Sequence[Sequence[str]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        config = CLIPConfig.tiny() if size == "tiny" else CLIPConfig()
+        config = from_mapping(CLIPConfig, {**asdict(config), **(options or {})}, "clip options")
+        return cls(num_generators, config, weights)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        """`dfa`, `dfd` and `cmc`: symmetric InfoNCE of images and captions.
+
+        Raises:
+            ConfigError: the batch has no prompts.
+        """
+        if len(batch.prompts) != len(batch.attribution):
+            raise ConfigError("clip trains on prompts, and the batch has none; check the protocol's prompt file")
+        output = self(batch.inputs)
+        distinct, index = unique_rows([row[-1:] for row in batch.prompts])
+        index = index.to(output.embedding.device)
+        text = self.clip.encode_text(tokenize([row[0] for row in distinct]).to(index.device))[index]  # (B, 512)
+        cmc = symmetric_infonce(
+            output.embedding, text, self.clip.logit_scale, targets=self.config.cmc_targets, labels=index
+        )
+        return {**expert_losses(output, batch), "cmc": cmc}

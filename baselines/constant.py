@@ -1,0 +1,123 @@
+"""The trivial rows of every table: models that look at nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, expert_losses
+from dfad_bench.core.strict import from_mapping
+
+_SURE = 5.0  # logit for the chosen side, minus it for the other: a probability of 0.99995
+
+
+@dataclass(frozen=True)
+class ConstantConfig:
+    """Nothing to set."""
+
+
+class Constant(DFADModel):
+    """The same logits for every face; nothing to train.
+
+    A subclass sets the buffers `attribution` (x,) and `detection` (2,).
+    """
+
+    attribution: Tensor
+    detection: Tensor
+
+    def __init__(self, num_generators: int) -> None:
+        super().__init__(1, num_generators)
+        self.experts = nn.Identity()
+        self.register_buffer("attribution", torch.zeros(num_generators))
+        self.register_buffer("detection", torch.zeros(2))
+
+    @classmethod
+    def build(
+        cls,
+        num_generators: int,
+        *,
+        size: Size = "paper",
+        weights: Path | None = None,
+        class_prompts: Sequence[Sequence[str]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        from_mapping(ConstantConfig, dict(options or {}), f"{cls.card.display} options")
+        return cls(num_generators)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return inputs.images.new_zeros(len(inputs.images), 1)
+
+    def forward(self, inputs: Inputs) -> Output:
+        rows = len(inputs.images)
+        attribution, detection = self.logits()
+        return Output(attribution.expand(rows, -1), detection.expand(rows, -1), self.embed(inputs))
+
+    def logits(self) -> tuple[Tensor, Tensor]:
+        """(x,) and (2,), the same for every face."""
+        return self.attribution, self.detection
+
+
+class AlwaysFake(Constant):
+    """Every face is fake, by a generator it cannot name."""
+
+    card = Card(
+        display="always fake",
+        paper="none: a reference for reading the tables",
+        year=2026,
+        task="trivial",
+        idea="Calls every face fake with certainty and spreads attribution evenly.",
+        added="nothing",
+    )
+
+    def __init__(self, num_generators: int) -> None:
+        super().__init__(num_generators)
+        self.detection = torch.tensor([-_SURE, _SURE])
+
+
+class NeverSure(Constant):
+    """Equal probabilities everywhere: under the threshold rule every face is unseen."""
+
+    card = Card(
+        display="never sure",
+        paper="none: a reference for reading the tables",
+        year=2026,
+        task="trivial",
+        idea="Gives every class the same probability, which reaches 100 % on unseen generators.",
+        added="nothing",
+    )
+
+
+class Majority(Constant):
+    """The class shares of the training faces, whatever the picture."""
+
+    card = Card(
+        display="majority",
+        paper="none: a reference for reading the tables",
+        year=2026,
+        task="trivial",
+        idea="Answers with the class shares of the training set.",
+        added="nothing",
+        deviations=("each class counts one face more than there are, so that logits are finite",),
+    )
+    attribution_counts: Tensor
+    detection_counts: Tensor
+
+    def __init__(self, num_generators: int) -> None:
+        super().__init__(num_generators)
+        self.register_buffer("attribution_counts", torch.zeros(num_generators, dtype=torch.int64))
+        self.register_buffer("detection_counts", torch.zeros(2, dtype=torch.int64))
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        """The experts' losses; in training mode the labels are counted first."""
+        if self.training:
+            self.attribution_counts += torch.bincount(batch.attribution, minlength=self.num_generators)
+            self.detection_counts += torch.bincount(batch.detection, minlength=2)
+        return expert_losses(self(batch.inputs), batch)
+
+    def logits(self) -> tuple[Tensor, Tensor]:
+        return ((self.attribution_counts + 1.0).log(), (self.detection_counts + 1.0).log())

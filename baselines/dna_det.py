@@ -1,0 +1,180 @@
+"""DNA-Det (Yang et al., AAAI 2022): architecture traces, learned from crops; detection is added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.dna_det_transforms import TRANSFORMATIONS, transform
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, Stage, expert_losses
+from dfad_bench.core.errors import WeightsError
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.weights import load_state_dict
+from dfad_bench.layers.crops import random_crops
+from dfad_bench.losses.auto_weight import AutoWeight
+from dfad_bench.losses.supcon import supervised_contrastive
+
+
+@dataclass(frozen=True)
+class DNADetConfig:
+    """Images are worked on at `side`; training sees `crops` crops of `crop` pixels each."""
+
+    side: int = 512
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    dropout: float = 0.2
+    crop: int = 64
+    crops: int = 16
+    source_crop: int = 128  # pre-training: the part of the image that is transformed, then resized to `side`
+    projection: tuple[int, int] = (512, 128)  # contrastive head
+    temperature: float = 0.07
+
+    @classmethod
+    def tiny(cls) -> DNADetConfig:
+        return cls(side=128, widths=(12, 24, 32, 48), crops=4, projection=(48, 32))
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, LeakyReLU 0.2."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1)
+        self.main = nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.LeakyReLU(0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x)
+
+
+class SimpleCNN(nn.Module):
+    """Four times a 4x4 convolution of stride 2 and a 3x3 one, then the mean: (B, 3, H, W) to (B, widths[-1])."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for before, after in zip((3, *widths[:-1]), widths, strict=True):
+            blocks += [ConvBlock(before, after, 4, 2), ConvBlock(after, after, 3, 1)]
+        self.main = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x).mean(dim=(2, 3))
+
+
+class DropoutExperts(nn.Module):
+    """Both experts in DNA-Det's head form: dropout, then one linear layer each."""
+
+    def __init__(self, dim: int, num_generators: int, dropout: float) -> None:
+        super().__init__()
+        self.attribution = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_generators))
+        self.detection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 2))
+
+    def forward(self, embedding: Tensor) -> Output:
+        return Output(self.attribution(embedding), self.detection(embedding), embedding)
+
+
+class DNADet(DFADModel):
+    """Pre-trained to name 170 image transformations, then class-balanced crops with a contrastive loss.
+
+    Training crops are drawn from the global generator, which the training loop seeds. In evaluation mode (also
+    for the validation loss) the whole image is seen, as in the paper.
+    """
+
+    card = Card(
+        display="DNA-Det",
+        paper="T. Yang et al., Deepfake Network Architecture Attribution, AAAI 2022",
+        year=2022,
+        task="attribution",
+        idea="Architecture traces are global and consistent over patches; crops and a transformation task find them.",
+        added="detection expert: dropout and one linear layer on the same 512 features, trained on the same crops",
+        deviations=(
+            "cross-entropy takes logits; the released code applies a softmax first",
+            "the weights of the two losses learn at the recipe's rate, not at 0.01",
+            "optimiser, schedule and batch size are the benchmark's in both stages",
+            "pre-training uses the seen training faces only",
+        ),
+        reference="https://github.com/ICTMCG/DNA-Det",
+    )
+    image_size = 512
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+    stages = (Stage("pretrain", validate=False), Stage("contrast", sampler="class_balanced"))
+
+    def __init__(self, num_generators: int, config: DNADetConfig) -> None:
+        dim = config.widths[-1]
+        super().__init__(dim, num_generators, side=config.side)
+        self.config = config
+        hidden, projected = config.projection
+        self.backbone = SimpleCNN(config.widths)
+        self.experts = DropoutExperts(dim, num_generators, config.dropout)
+        self.transformation = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(dim, len(TRANSFORMATIONS)))
+        self.projection = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, projected))
+        self.auto_weight = AutoWeight(2)
+
+    @classmethod
+    def build(
+        cls,
+        num_generators: int,
+        *,
+        size: Size = "paper",
+        weights: Path | None = None,
+        class_prompts: Sequence[Sequence[str]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        config = DNADetConfig.tiny() if size == "tiny" else DNADetConfig()
+        config = from_mapping(DNADetConfig, {**asdict(config), **(options or {})}, "dna_det options")
+        model = cls(num_generators, config)
+        if weights is not None:
+            _load_backbone(model.backbone, weights)
+        return model
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return self.backbone(self.prepare(inputs.images))  # (B, 512)
+
+    def losses(self, batch: Batch, stage: str = "contrast") -> dict[str, Tensor]:
+        """Stage "pretrain": `transformation`. Stage "contrast": `dfa`, `supcon` (weighted), `auto_weight`, `dfd`."""
+        if stage == "pretrain":
+            return {"transformation": self._transformation_loss(batch.inputs.images)}
+        if not self.training:
+            return expert_losses(self(batch.inputs), batch)
+        crops = random_crops(self.prepare(batch.inputs.images), self.config.crops, self.config.crop)  # (B, n, 3, c, c)
+        output = self.experts(self.backbone(crops.flatten(0, 1)))
+        attribution = batch.attribution.repeat_interleave(self.config.crops)
+        detection = batch.detection.repeat_interleave(self.config.crops)
+        weight = self.auto_weight.weights()
+        projected = self.projection(output.embedding)
+        return {
+            "dfa": weight[0] * F.cross_entropy(output.attribution_logits.float(), attribution),
+            "supcon": weight[1] * supervised_contrastive(projected, attribution, self.config.temperature),
+            "auto_weight": self.auto_weight.penalty(),
+            "dfd": F.cross_entropy(output.detection_logits.float(), detection),
+        }
+
+    def _transformation_loss(self, images: Tensor) -> Tensor:
+        """Each image's centre of attention moves: a random part is transformed, enlarged and cropped again."""
+        side = min(self.config.source_crop, *images.shape[-2:])
+        parts = random_crops(images, 1, side)[:, 0]  # (B, 3, 128, 128)
+        classes = torch.randint(len(TRANSFORMATIONS), (len(parts),))
+        changed = torch.stack([transform(part, int(index)) for part, index in zip(parts, classes, strict=True)])
+        crops = random_crops(self.prepare(changed), self.config.crops, self.config.crop)
+        logits = self.transformation(self.backbone(crops.flatten(0, 1))).float()
+        return F.cross_entropy(logits, classes.to(logits.device).repeat_interleave(self.config.crops))
+
+    def parameters_of(self, stage: str) -> Iterable[nn.Parameter]:
+        """The backbone in both stages; the transformation head first, experts and contrastive head after."""
+        heads = [self.transformation] if stage == "pretrain" else [self.experts, self.projection, self.auto_weight]
+        return [p for part in (self.backbone, *heads) for p in part.parameters() if p.requires_grad]
+
+
+def _load_backbone(backbone: SimpleCNN, path: Path) -> None:
+    """Load the convolutions of a released state dict (`main.*`); heads are left out."""
+    state = {key: value for key, value in load_state_dict(path).items() if key.startswith("main.")}
+    try:
+        backbone.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:30])
+        raise WeightsError(f"{path}: not a DNA-Det state dict at the paper's widths ({reason})") from error

@@ -1,0 +1,261 @@
+"""MFCLIP (Zhang et al., arXiv 2409.09724): appearance and noise encoders, aligned with fine-grained prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, Stage, expert_losses
+from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.weights import load_state_dict
+from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
+from dfad_bench.layers.richest_patch import richest_patch
+from dfad_bench.layers.srm import SRM
+from dfad_bench.layers.text import CONTEXT, VOCABULARY, tokenize, unique_rows
+from dfad_bench.layers.transformer import PreNormTransformer, causal_mask
+from dfad_bench.losses.alignment import kl_alignment
+from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, similarity_logits, symmetric_cross_entropy
+
+
+@dataclass(frozen=True)
+class MFCLIPConfig:
+    """Sizes of the paper's networks; `levels` prompts of 77 tokens make a text of 308."""
+
+    side: int = 224
+    appearance_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    noise_widths: tuple[int, int] = (32, 64)
+    dim: int = 512  # of both encoders, the text and their common space
+    heads: int = 8
+    mlp_dim: int = 1024
+    appearance_depth: int = 6
+    noise_depth: int = 3
+    text_dim: int = 512
+    text_depth: int = 12
+    levels: int = 4
+    pairs: int = 24  # side of the sample pair attention, the paper's batch size
+    temperature: float = 20.0
+    alpha: float = 0.5  # weight of KL; 1 - alpha that of the cross-entropy beside it
+    cmc_targets: Literal["diag", "multi"] = "diag"
+    legacy_scale: bool = False  # True: attention scaled as in the released weights
+
+    @classmethod
+    def tiny(cls) -> MFCLIPConfig:
+        return cls(
+            side=128,
+            appearance_widths=(8, 12, 16, 24, 32),
+            noise_widths=(6, 8),
+            dim=32,
+            heads=4,
+            mlp_dim=64,
+            appearance_depth=2,
+            noise_depth=1,
+            text_dim=16,
+            text_depth=1,
+        )
+
+
+class TokenEncoder(nn.Module):
+    """A feature map becomes one token; a transformer's class token is the result, (B, dim)."""
+
+    def __init__(self, features: int, config: MFCLIPConfig, depth: int) -> None:
+        super().__init__()
+        self.to_embedding = nn.Linear(features, config.dim)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim))
+        self.pos_embedding = nn.Parameter(torch.randn(1, 2, config.dim))
+        self.transformer = PreNormTransformer(
+            config.dim, depth, config.heads, config.mlp_dim, legacy_scale=config.legacy_scale
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        token = self.to_embedding(maps.permute(0, 2, 3, 1).flatten(1))[:, None]  # (B, 1, dim)
+        tokens = torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding
+        return self.transformer(tokens)[:, 0]
+
+
+class VisionEncoder(nn.Module):
+    """Appearance encoder (AE) on the image plus noise encoder (NE) on its richest patch: their sum, (B, dim)."""
+
+    def __init__(self, config: MFCLIPConfig) -> None:
+        super().__init__()
+        appearance, noise = config.appearance_widths, config.noise_widths
+        self.features = appearance_stem(3, appearance)
+        self.appearance = TokenEncoder(appearance[-1] * (config.side // 32) ** 2, config, config.appearance_depth)
+        self.srm = SRM()
+        self.features_srm = noise_stem(3, noise)
+        self.noise = TokenEncoder(noise[-1] * (config.side // 8) ** 2, config, config.noise_depth)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, side, side) in [0, 1]."""
+        appearance = self.appearance(self.features(images))
+        return appearance + self.noise(self.features_srm(self.srm(richest_patch(images))))
+
+
+class TextEncoder(nn.Module):
+    """CLIP-style text transformer over four prompts end to end, trained from scratch, idle at test time."""
+
+    mask: Tensor
+
+    def __init__(self, config: MFCLIPConfig) -> None:
+        super().__init__()
+        width, length = config.text_dim, config.levels * CONTEXT
+        self.levels = config.levels
+        self.token_embedding = nn.Embedding(VOCABULARY, width)
+        self.positional_embedding = nn.Parameter(torch.empty(length, width))
+        self.transformer = PreNormTransformer(width, config.text_depth, config.heads, 4 * width, qkv_bias=True)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.empty(width, config.dim))
+        self.register_buffer("mask", causal_mask(length), persistent=False)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.positional_embedding, std=0.01)
+        nn.init.normal_(self.text_projection, std=width**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, levels, 77) tokens to (n, dim), read at the end token of the last prompt.
+
+        Only there has the causal transformer seen all levels.
+        """
+        x = self.token_embedding(tokens.flatten(1)) + self.positional_embedding  # (n, 308, width)
+        x = self.ln_final(self.transformer(x, self.mask))
+        end = (self.levels - 1) * CONTEXT + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
+        return x[torch.arange(len(x), device=x.device), end] @ self.text_projection
+
+
+class NormExperts(nn.Module):
+    """Both experts in MFCLIP's head form: LayerNorm, then one linear layer each."""
+
+    def __init__(self, dim: int, num_generators: int) -> None:
+        super().__init__()
+        self.attribution = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_generators))
+        self.detection = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2))
+
+    def forward(self, embedding: Tensor) -> Output:
+        return Output(self.attribution(embedding), self.detection(embedding), embedding)
+
+
+class MFCLIP(DFADModel):
+    """The embedding is the L2-normalised sum of both encoders; text and pair attention serve training only."""
+
+    card = Card(
+        display="MFCLIP",
+        paper="Y. Zhang et al., MFCLIP: Multi-modal Fine-grained CLIP for Generalizable Diffusion Face Forgery"
+        " Detection, 2024 (arXiv 2409.09724)",
+        year=2024,
+        task="detection",
+        idea="Appearance and noise of the richest patch are aligned with prompts from coarse to fine.",
+        added="attribution expert: a second head of the detector's form (LayerNorm and one linear layer)",
+        deviations=(
+            "position tables are indexed by token; the released code indexes them by place in the batch",
+            "text is read at the end token of the last prompt; the released code reads the first prompt's",
+            "sample pair attention starts neutral (factor 1) and leaves pairs beyond its size alone",
+            "images are in [0, 1] and upright; the released code transposes them on a scale to 255",
+            "attention logits scaled by the head's width (option legacy_scale: by the full width, as released)",
+        ),
+        reference="https://github.com/Jenine-321/MFCLIP",
+    )
+    image_size = 224
+    needs_prompts = True
+    stages = (Stage("main", batch_size=24),)
+
+    def __init__(self, num_generators: int, config: MFCLIPConfig) -> None:
+        super().__init__(config.dim, num_generators, side=config.side)
+        self.config = config
+        self.vision = VisionEncoder(config)
+        self.experts = NormExperts(config.dim, num_generators)
+        self.text = TextEncoder(config)
+        self.predictor = nn.Linear(config.dim, config.dim)
+        self.spa = nn.Parameter(torch.zeros(config.pairs, config.pairs))
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+
+    @classmethod
+    def build(
+        cls,
+        num_generators: int,
+        *,
+        size: Size = "paper",
+        weights: Path | None = None,
+        class_prompts: Sequence[Sequence[str]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        config = MFCLIPConfig.tiny() if size == "tiny" else MFCLIPConfig()
+        config = from_mapping(MFCLIPConfig, {**asdict(config), **(options or {})}, "mfclip options")
+        model = cls(num_generators, config)
+        if weights is not None:
+            _load_vision(model.vision, weights)
+        return model
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return F.normalize(self.vision(self.prepare(inputs.images)), dim=-1)  # (B, 512)
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        """`dfa`, `dfd`, `cmc` (pair attention on its logits), `kl`, and `kd_ce`, the attribution term KL comes with.
+
+        Raises:
+            ConfigError: the batch has no prompts, or rows with too few levels.
+        """
+        output = self(batch.inputs)
+        text, index = self._text(batch)
+        logits = self.pair_attention(similarity_logits(output.embedding, text, self.logit_scale))
+        losses = expert_losses(output, batch)
+        kl = kl_alignment(
+            self.predictor(output.embedding), text, temperature=self.config.temperature, alpha=self.config.alpha
+        )
+        return {
+            **losses,
+            "cmc": symmetric_cross_entropy(logits, targets=self.config.cmc_targets, labels=index),
+            "kl": kl,
+            "kd_ce": (1 - self.config.alpha) * losses["dfa"],
+        }
+
+    def pair_attention(self, logits: Tensor) -> Tensor:
+        """Sample pair attention (SPA): (B, B) logits times 2 sigmoid(spa); pairs beyond the matrix are left alone."""
+        size = min(len(logits), len(self.spa))
+        factors = 2 * self.spa[:size, :size].sigmoid()
+        rest = len(logits) - size
+        return logits * F.pad(factors, (0, rest, 0, rest), value=1.0)
+
+    def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Text features (B, dim) of each row's prompts, and which distinct prompts they are (B,)."""
+        levels = self.config.levels
+        if len(batch.prompts) != len(batch.attribution) or min(map(len, batch.prompts), default=0) < levels:
+            raise ConfigError(f"mfclip trains on {levels} prompts a face; the batch has fewer, check the prompt file")
+        distinct, index = unique_rows([row[:levels] for row in batch.prompts])
+        tokens = tokenize([prompt for row in distinct for prompt in row]).unflatten(0, (len(distinct), levels))
+        index = index.to(self.spa.device)
+        return self.text(tokens.to(index.device))[index], index
+
+
+_RELEASED = {  # beginnings of the released visual encoder's names -> ours
+    "features_SRM.": "features_srm.",
+    "features.": "features.",
+    "patch_to_embedding.": "appearance.to_embedding.",
+    "patchsrm_to_embedding.": "noise.to_embedding.",
+    "transformer_srm.": "noise.transformer.",
+    "transformer.": "appearance.transformer.",
+    "cls_token_rm": "noise.cls_token",
+    "cls_token": "appearance.cls_token",
+    "SRM.": "srm.",
+}
+
+
+def _load_vision(vision: VisionEncoder, path: Path) -> None:
+    """Load a released visual encoder; its position tables, which are by place in the batch, are left out."""
+    state = {}
+    for key, value in load_state_dict(path).items():
+        start = next((start for start in _RELEASED if key.startswith(start)), None)
+        if start is not None:
+            state[_RELEASED[start] + key[len(start) :]] = value
+    wanted = {key for key in vision.state_dict() if not key.endswith("pos_embedding")}
+    if wrong := sorted(wanted ^ state.keys()):
+        raise WeightsError(f"{path}: not an MFCLIP visual encoder ({len(wrong)} names differ, e.g. {wrong[0]})")
+    try:
+        vision.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:30])
+        raise WeightsError(f"{path}: does not fit MFCLIP ({reason})") from error
