@@ -88,4 +88,4 @@ def _jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
 
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream, formats=("JPEG",)))
+    return np.array(Image.open(stream, formats=("JPEG",)))  # a copy: torch wants it writable

@@ -1,0 +1,36 @@
+"""`dfad check-model`: the contract test on one model, also one from another distribution."""
+
+from __future__ import annotations
+
+import click
+
+from dfad_bench.cli import options
+
+
+@click.command("check-model", epilog="Example: dfad check-model xception")
+@click.argument("name", type=options.MODEL)
+@options.as_json
+def command(name: str, as_json: bool) -> None:
+    """Run the contract checks on the model NAME: tiny, random weights, on the CPU, in seconds.
+
+    Shapes, losses, gradients, frozen parts, independence of the batch, offline building. Exit code 1 if one
+    fails. A model of another distribution is found through its entry point `dfad_bench.models`.
+    """
+    from dfad_bench.core.errors import DFADError
+    from dfad_bench.engine.contract_check import CHECKS, check_model
+    from dfad_bench.report.table import Column, Table, render
+
+    results = check_model(name)
+    rows = [
+        {
+            "check": result.check,
+            "result": "ok" if result.ok else "FAILED",
+            "detail": result.detail or (CHECKS[result.check].__doc__ or "").strip(),
+        }
+        for result in results
+    ]
+    columns = (Column("check", "Check", "text"), Column("result", "Result", "text"), Column("detail", "What", "text"))
+    click.echo(render(Table(f"Contract of {name}", columns, rows), "json" if as_json else "rich"), nl=False)
+    failed = [result.check for result in results if not result.ok]
+    if failed:
+        raise DFADError(f"{name} breaks the contract: {', '.join(failed)}")

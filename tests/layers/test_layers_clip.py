@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
+from dfad_bench.layers.clip_towers import clip_model, freeze
+from dfad_bench.layers.text import tokenize, unique_rows
+
+
+def test_tokens_are_open_clips() -> None:
+    import open_clip
+
+    prompts = ["a photo of a real face", "the source generative model of this photo is StyleGAN2", "!"]
+    assert torch.equal(tokenize(prompts), open_clip.tokenize(prompts))
+    assert tokenize(prompts).dtype == torch.int64
+    assert tokenize([]).shape == (0, 77)
+
+
+def test_end_token_has_the_largest_id() -> None:
+    row = tokenize(["a photo"])[0]
+    assert row[row.argmax()] == 49407
+    assert (row[row.argmax() + 1 :] == 0).all()
+
+
+def test_long_prompt_is_refused_not_cut() -> None:
+    assert tokenize(["face " * 75]).shape == (1, 77)
+    with pytest.raises(ConfigError, match="prompt of 78 tokens, CLIP takes 77"):
+        tokenize(["face " * 76])
+
+
+def test_unique_rows_gather_back() -> None:
+    rows = [("a", "b"), ("c", "d"), ("a", "b"), ("a", "d"), ("c", "d")]
+    distinct, index = unique_rows(rows)
+    assert [distinct[i] for i in index] == rows
+    assert len(distinct) == 3
+
+
+def test_paper_size_is_vit_b_32() -> None:
+    model = clip_model()
+    assert sum(p.numel() for p in model.visual.parameters()) == 87_849_216
+    assert sum(p.numel() for p in model.parameters()) == 151_277_313
+    assert type(model.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_local_weights_load_and_positions_are_resized(tmp_path: Path, suffix: str) -> None:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    source = clip_model(tiny=True, image_size=64)
+    path = tmp_path / f"clip{suffix}"
+    save_file(source.state_dict(), path) if suffix == ".safetensors" else torch.save(source.state_dict(), path)
+    same, larger = (clip_model(tiny=True, image_size=size, weights=path) for size in (64, 128))
+    images, text = torch.rand(2, 3, 64, 64), tokenize(["a", "b"])
+    with torch.no_grad():
+        assert torch.equal(source.encode_image(images), same.encode_image(images))
+        assert torch.equal(source.encode_text(text), larger.encode_text(text))
+    assert larger.visual.positional_embedding.shape == (65, 32)
+    assert torch.equal(larger.visual.positional_embedding[0], source.visual.positional_embedding[0])  # class row kept
+
+
+def test_weights_of_another_kind_are_one_line(tmp_path: Path) -> None:
+    junk, other = tmp_path / "junk.pt", tmp_path / "other.pt"
+    junk.write_bytes(b"not weights")
+    torch.save({"weight": torch.zeros(1)}, other)
+    for path, match in ((junk, "not readable as weights"), (other, "not a CLIP tiny state dict")):
+        with pytest.raises(WeightsError, match=match) as caught:
+            clip_model(tiny=True, weights=path)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_width_are_one_line(tmp_path: Path) -> None:
+    state = clip_model(tiny=True, image_size=64).state_dict()
+    state["text_projection"] = torch.zeros(3, 3)
+    torch.save(state, tmp_path / "wide.pt")
+    with pytest.raises(WeightsError, match="does not fit CLIP tiny") as caught:
+        clip_model(tiny=True, image_size=64, weights=tmp_path / "wide.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_architecture_is_answered_with_near_names() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean .*ViT-B-32"):
+        clip_model("ViT-B-32-quickgellu")
+
+
+def test_freeze_takes_gradients_and_training_mode() -> None:
+    model = freeze(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()).train())
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
