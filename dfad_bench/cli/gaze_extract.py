@@ -1,0 +1,56 @@
+"""`dfad gaze-extract`: gaze vectors of a manifest, once, in a side table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfad_bench.cli import options
+
+
+@click.command(
+    "gaze-extract", epilog="Example: dfad gaze-extract --manifest quickstart/manifests/synthetic --estimator geometric"
+)
+@options.manifest()
+@options.estimator
+@options.gaze_weights
+@options.device
+@options.as_json
+@options.quiet
+def command(
+    manifests: tuple[Path, ...], estimator: str, weights: str | None, device: str, as_json: bool, quiet: bool
+) -> None:
+    """Estimate the gaze of every face of a manifest, once.
+
+    Vectors are stored beside the manifest and found again by every command that needs them. A run that was
+    stopped goes on where it stopped.
+    """
+    import numpy as np
+
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.gaze.estimators.base import GazeFlag, build_estimator
+    from dfad_bench.gaze.table import extract, table_path
+    from dfad_bench.report.table import Column, Table, render
+
+    progress = make_progress(quiet)
+    flags = [flag for flag in GazeFlag if flag]
+    rows = []
+    for folder in manifests:
+        manifest = Manifest.open(folder)
+        table = extract(manifest, estimator, weights=weights, device=device, progress=progress)
+        counts = {str(flag.name).lower(): int((table["flags"] & flag.value != 0).sum()) for flag in flags}
+        known = int(np.isfinite(table["yaw_rad"]).sum())
+        path = table_path(manifest, build_estimator(estimator, weights))
+        rows.append({"dataset": manifest.name, "faces": len(table), "known": known, **counts, "file": str(path)})
+    columns = (
+        Column("dataset", "Dataset", "text"),
+        Column("faces", "Faces", "count"),
+        Column("known", "With a gaze", "count"),
+        *(Column(str(flag.name).lower(), str(flag.name).replace("_", " ").lower(), "count") for flag in flags),
+        Column("file", "Table", "text"),
+    )
+    click.echo(
+        render(Table(f"Gaze vectors, estimator {estimator}", columns, rows), "json" if as_json else "rich"), nl=False
+    )

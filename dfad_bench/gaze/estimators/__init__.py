@@ -1,0 +1,5 @@
+"""Gaze estimators by name: adding one is its file and a line here."""
+
+ESTIMATORS = {
+    "geometric": "dfad_bench.gaze.estimators.geometric:GeometricEstimator",
+}

@@ -1,0 +1,175 @@
+"""Gaze without weights: head pose from five landmarks, and how far the irises are off the eyes' centres.
+
+An eyeball seen in the normalised patch: the gaze's horizontal part is a share of the head's direction plus the iris
+offset over the eyeball's radius. Vertical iris offsets hide behind eyelids and only add noise, so the vertical part
+is the head's. Constants were fitted to another estimator's video and agree with anatomy (radius 9.2 mm at 1.6 px/mm).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from dfad_bench.core.errors import WeightsError
+from dfad_bench.core.files import content_hash
+from dfad_bench.gaze import normalize
+from dfad_bench.gaze.estimators.base import GazeCard, GazeFlag, GazeResult
+from dfad_bench.gaze.vectors import to_pitch_yaw
+
+VERSION = 1  # of everything below that changes numbers
+HEAD_SHARE_X = 0.475  # gx = 0.475 hx + 0.068 offset_px
+IRIS_SHARE_X = 0.068
+HEAD_SHARE_Y = 0.54  # gy = 0.54 hy - 0.04
+BIAS_Y = -0.04
+RADII_PX = (8, 9, 10, 11)  # iris in the patch: 5 to 6.9 mm
+SEARCH_X, SEARCH_Y = 14, 8  # the iris is looked for this far from the eye's centre, patch px
+PRIOR_WEIGHT = 24.0  # grey levels an iris at the rim of the search window must be better
+ARC_PX = 4  # width of the white on both sides
+ARC_RAD = np.radians(35)
+DISAGREE_PX = 6.0  # eyes this far apart halve the iris's weight
+FLAG_DISAGREE_PX = 10.0  # further apart, one of them is no iris
+SMALLEST_IOD_PX = 40.0  # eyes closer than this in the source: no iris to be seen
+_HALF = max(RADII_PX) + ARC_PX  # of the templates
+
+
+class GeometricEstimator:
+    """The embedded default: no download, deterministic, approximate."""
+
+    name = "geometric"
+    card = GazeCard(
+        display="geometric (approximate)",
+        paper="eyeball model on Zhang, Sugano and Bulling, ETRA 2018, normalisation",
+        idea="Head pose from five landmarks plus the offset of a dark disc of known radius in each eye.",
+        limits="Pitch is the head's; eyelashes, glasses and closed eyes mislead it (flagged); small faces: head only.",
+        licence="none needed",
+    )
+    fingerprint = content_hash(
+        [
+            VERSION,
+            [HEAD_SHARE_X, IRIS_SHARE_X, HEAD_SHARE_Y, BIAS_Y, PRIOR_WEIGHT, float(ARC_RAD), DISAGREE_PX],
+            [*RADII_PX, SEARCH_X, SEARCH_Y, ARC_PX, FLAG_DISAGREE_PX, SMALLEST_IOD_PX],
+            [normalize.FACE_MODEL_MM.tolist(), normalize.FOCAL_FACTOR],
+        ]
+    )
+
+    @classmethod
+    def build(cls, weights: Path | None) -> Self:
+        """A new estimator.
+
+        Raises:
+            WeightsError: it takes no weights.
+        """
+        if weights is not None:
+            raise WeightsError("the estimator geometric takes no weights; leave --weights out or name another one")
+        return cls()
+
+    def estimate(
+        self,
+        crops: np.ndarray,
+        landmarks: np.ndarray,
+        device: str = "cpu",
+        *,
+        source_scale: np.ndarray | None = None,
+    ) -> GazeResult:
+        """See `GazeEstimator.estimate`."""
+        points = np.asarray(landmarks, dtype=np.float64)
+        pose = normalize.solve_pose(points, crops.shape[2], crops.shape[1])
+        view = normalize.virtual_camera(pose)
+        offset, disagreement = iris_offsets(crops, points, pose, view, device)
+        iod = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
+        iod = iod * (1.0 if source_scale is None else np.asarray(source_scale, dtype=np.float64))
+        small = pose.ok & ~(iod >= SMALLEST_IOD_PX)
+        weight = np.where(small, 0.0, 1 / (1 + (disagreement / DISAGREE_PX) ** 2))
+        head = view.forward
+        gx = HEAD_SHARE_X * head[:, 0] + IRIS_SHARE_X * weight * np.where(small, 0.0, offset)
+        gy = HEAD_SHARE_Y * head[:, 1] + BIAS_Y
+        pitch, yaw = angles(gx, gy)
+        head_rad = to_pitch_yaw(head)
+        flags = np.where(pose.ok, GazeFlag.NONE, GazeFlag.NO_POSE).astype(np.int16)
+        flags |= np.where(small, GazeFlag.HEAD_ONLY, 0).astype(np.int16)
+        flags |= np.where(~small & (disagreement > FLAG_DISAGREE_PX), GazeFlag.EYES_DISAGREE, 0).astype(np.int16)
+        return GazeResult(pitch, yaw, np.where(pose.ok, weight, 0.0), flags, head_rad[:, 0], head_rad[:, 1])
+
+
+def angles(gx: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch and yaw (N,) in radians of a gaze known by its x and y; one too long is shortened."""
+    excess = np.maximum(np.hypot(gx, gy) / 0.99, 1.0)
+    gx, gy = gx / excess, gy / excess
+    return np.arcsin(-gy), np.arctan2(-gx, np.sqrt(1 - gx**2 - gy**2))
+
+
+def iris_offsets(
+    crops: np.ndarray, landmarks: np.ndarray, pose: normalize.Pose, view: normalize.View, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean horizontal iris offset (N,) of both eyes in patch px, and how much the eyes differ.
+
+    An eye's centre is the mean of its landmark, which follows the iris a little, and of the model's projected eye.
+    """
+    eyes = (landmarks[:, :2] + normalize.project_model(pose, normalize.FACE_MODEL_MM[:2])) / 2
+    centres = normalize.project(view.homography, eyes)  # (N, 2, 2) in the patch
+    windows = eye_windows(crops, centres, view.homography, pose.ok)
+    offsets = find_irises(windows.reshape(-1, *windows.shape[2:]), device).reshape(-1, 2)
+    offsets[~pose.ok] = np.nan
+    return offsets.mean(axis=1), np.abs(offsets[:, 0] - offsets[:, 1])
+
+
+def eye_windows(crops: np.ndarray, centres: np.ndarray, homography: np.ndarray, ok: np.ndarray) -> np.ndarray:
+    """(N, 2, h, w) float32 red channels around each eye, warped straight from the crop, the eye in the middle.
+
+    Red, because skin is bright and irises are dark in it.
+    """
+    width, height = 2 * (SEARCH_X + _HALF) + 1, 2 * (SEARCH_Y + _HALF) + 1
+    windows = np.zeros((len(crops), 2, height, width), dtype=np.float32)
+    for row in np.flatnonzero(ok):
+        red = np.ascontiguousarray(crops[row, :, :, 0])
+        for eye in range(2):
+            shift = np.eye(3)
+            shift[:2, 2] = np.array([width, height]) / 2 - centres[row, eye]
+            windows[row, eye] = normalize.warp(red, shift @ homography[row], width, height)
+    return windows
+
+
+def find_irises(windows: np.ndarray, device: str) -> np.ndarray:
+    """Horizontal offset (M,) in px of the best dark disc from the middle of each (h, w) window.
+
+    Score: mean of the white arcs at both sides less the mean of the disc, less a quadratic prior for the middle;
+    the best of all radii and places, refined below a pixel by a parabola.
+    """
+    import torch
+
+    kernels, prior = (torch.from_numpy(value).to(device) for value in _templates())
+    images = torch.from_numpy(windows).to(device)[:, None]
+    scores = torch.nn.functional.conv2d(images, kernels).amax(dim=1) - prior  # (M, 2 SEARCH_Y + 1, 2 SEARCH_X + 1)
+    table = scores.cpu().numpy().astype(np.float64)
+    flat = table.reshape(len(table), -1)
+    best = flat.argmax(axis=1)
+    y, x = np.divmod(best, table.shape[2])
+    inner = x.clip(1, table.shape[2] - 2)
+    rows = np.arange(len(table))
+    left, middle, right = (table[rows, y, inner + step] for step in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    fine = np.where(curvature < 0, (left - right) / (2 * np.where(curvature < 0, curvature, 1.0)), 0.0)
+    return np.where(inner == x, x + fine.clip(-0.5, 0.5), x) - SEARCH_X
+
+
+@cache
+def _templates() -> tuple[np.ndarray, np.ndarray]:
+    """(radii, 1, k, k) kernels and the (2 SEARCH_Y + 1, 2 SEARCH_X + 1) prior in grey levels, float32."""
+    fine = 5  # samples a pixel side
+    axis = (np.arange((2 * _HALF + 1) * fine) + 0.5) / fine - _HALF - 0.5
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    radius, slope = np.hypot(x, y), np.arctan2(np.abs(y), np.abs(x))
+
+    def shrunk(mask: np.ndarray) -> np.ndarray:
+        area = mask.reshape(2 * _HALF + 1, fine, 2 * _HALF + 1, fine).mean(axis=(1, 3))
+        return area / area.sum()
+
+    kernels = [
+        shrunk((radius > r) & (radius <= r + ARC_PX) & (slope <= ARC_RAD)) - shrunk(radius <= r) for r in RADII_PX
+    ]
+    dy, dx = np.mgrid[-SEARCH_Y : SEARCH_Y + 1, -SEARCH_X : SEARCH_X + 1]
+    prior = PRIOR_WEIGHT * ((dx / SEARCH_X) ** 2 + (dy / SEARCH_Y) ** 2) / 2
+    return np.stack(kernels)[:, None].astype(np.float32), prior.astype(np.float32)

@@ -1,0 +1,79 @@
+"""Choosing samples by a hash of their id, and bootstrap moments; everything follows from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+_CELLS = 4_000_000  # of the count matrix held at once
+
+
+def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
+    """Positions of `count` samples, sorted: the same faces whatever the order of the rows.
+
+    >>> ids = [f"s{i}" for i in range(100)]
+    >>> picked = {ids[i] for i in choose(ids, 5, seed=0)}
+    >>> picked == {ids[::-1][i] for i in choose(ids[::-1], 5, seed=0)}
+    True
+    """
+    if count >= len(sample_ids):
+        return np.arange(len(sample_ids))
+    ranks = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in sample_ids]
+    return np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count]))
+
+
+def bootstrap_gaussians(
+    vectors: np.ndarray, resamples: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means (resamples, 2) and covariances (resamples, 2, 2) of (n, 2) vectors drawn with replacement."""
+    n = len(vectors)
+    centre = vectors.mean(axis=0)  # second moments about it keep their digits
+    sums = bootstrap_sums(_features(vectors - centre), resamples, generator)
+    means, covs = _gaussians(sums, n)
+    return means + centre, covs
+
+
+def bootstrap_sums(features: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Sums (resamples, k) over rows of (n, k) features drawn with replacement."""
+    n = len(features)
+    sums = np.empty((resamples, features.shape[1]))
+    step = max(1, _CELLS // max(n, 1))
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        sums[start : start + rows] = counts.astype(np.float64) @ features
+    return sums
+
+
+def split_gaussians(
+    vectors: np.ndarray, size: int, splits: int, generator: np.random.Generator
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Gaussians of two disjoint random draws of `size` rows each, `splits` times."""
+    features = _features(vectors - vectors.mean(axis=0))
+    halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for _ in range(splits):
+        order = generator.permutation(len(vectors))
+        halves[0].append(features[order[:size]].sum(axis=0))
+        halves[1].append(features[order[size : 2 * size]].sum(axis=0))
+    return _gaussians(np.array(halves[0]), size), _gaussians(np.array(halves[1]), size)
+
+
+def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float]:
+    """95 % percentile interval of the mean of (n,) values."""
+    means = bootstrap_sums(values[:, None], resamples, generator)[:, 0] / len(values)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _features(vectors: np.ndarray) -> np.ndarray:
+    x, y = vectors[:, 0], vectors[:, 1]
+    return np.stack([x, y, x * x, x * y, y * y], axis=1)
+
+
+def _gaussians(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    mean = sums[:, :2] / n
+    second = sums[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
+    return mean, (second - n * mean[:, :, None] * mean[:, None, :]) / (n - 1)

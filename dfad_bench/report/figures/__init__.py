@@ -1,0 +1,1 @@
+"""One figure a file; matplotlib is imported when one is drawn."""
