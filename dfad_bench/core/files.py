@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from typing import IO, Any
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 
 _CHUNK = 1 << 20
+_TEMPORARY = re.compile(r"\.(?P<pid>[1-9][0-9]{0,9})\.[0-9a-f]{8}\.tmp(\.[^.]*)?$")  # as `atomic_path` names them
 
 
 @contextmanager
@@ -115,9 +117,8 @@ def sweep_temporaries(folder: Path) -> int:
     """Remove what killed processes of this machine left in `folder`; returns how many files."""
     removed = 0
     for leftover in Path(folder).glob(".*.tmp*"):
-        parts = leftover.name.split(".")
-        pid = next((int(p) for p in reversed(parts) if p.isdigit()), 0)
-        if pid and not _alive(pid):
+        named = _TEMPORARY.search(leftover.name)
+        if named and not _alive(int(named["pid"])):
             with suppress(FileNotFoundError):
                 leftover.unlink()
                 removed += 1

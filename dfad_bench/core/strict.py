@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -22,7 +24,10 @@ T = TypeVar("T")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases (expansion bombs), deep nesting and duplicate keys."""
+    """SafeLoader that refuses aliases (expansion bombs), deep nesting and duplicate keys.
+
+    Numbers are those of YAML 1.2: `1e-4` is one; `12:30`, `0x1F`, `007` and `.nan` are text.
+    """
 
     depth = 0
 
@@ -43,6 +48,22 @@ class _StrictLoader(yaml.SafeLoader):
             twice = sorted({str(key) for key in keys if keys.count(key) > 1})
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: duplicate keys {twice}")
         return mapping
+
+
+def _number_rules() -> None:
+    """Replace YAML 1.1's numbers, whose base-60 form also takes quadratic time."""
+    old = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+    _StrictLoader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if tag not in old]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    whole = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
+    real = re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$")
+    _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:int", whole, list("-+0123456789"))
+    _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", real, list("-+.0123456789"))
+
+
+_number_rules()
 
 
 def read_yaml(path: Path) -> Any:
@@ -121,6 +142,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{where} must be a finite number, got {value!r}")
     return value
 
 

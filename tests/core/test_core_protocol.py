@@ -1,0 +1,94 @@
+"""Protocols: labels, groups, thresholds, and a hash of what decides a number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.protocol import AttributionRule, Group, Protocol, load_protocol, protocol_names
+
+REAL = Group("real", "celeba_hq", label=0)
+SWAP = Group("simswap", "df40", label=1)
+TOY = Protocol("toy", 1, "Toy", seen=(SWAP, REAL), unseen=(Group("real", "ffhq"),))
+
+
+def test_groups_stand_in_label_order() -> None:
+    assert [group.key for group in TOY.groups] == ["celeba_hq/real", "df40/simswap", "ffhq/real"]
+    assert TOY.num_generators == 2
+    assert TOY.groups[1].taxon.display == "SimSwap"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seen": (REAL, replace(SWAP, label=2))}, r"seen labels must be 0 to 1, each once; got \[0, 2\]"),
+        ({"seen": (REAL, replace(SWAP, label=0))}, r"got \[0, 0\]"),
+        ({"seen": (REAL, replace(SWAP, label=-1))}, r"got \[-1, 0\]"),
+        ({"unseen": (Group("dit", "df40", label=1),)}, r"unseen groups carry no label: \['df40/dit'\]"),
+        ({"unseen": (Group("simswap", "df40"),)}, r"groups listed twice: \['df40/simswap'\]"),
+        ({"test_share": 1.0}, r"shares must lie in \[0, 1\), got 1.0"),
+        ({"validation_share": -0.1}, r"shares must lie in"),
+    ],
+)
+def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TOY, **change)  # type: ignore[arg-type]
+
+
+def test_thresholds() -> None:
+    with pytest.raises(ValueError, match="headline 0.8 is not among"):
+        AttributionRule(headline=0.8)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        AttributionRule(thresholds=(0.9, 1.0))
+
+
+def test_hash_leaves_out_words_and_sees_everything_else() -> None:
+    words = replace(TOY, title="Other", paper="x", notes=("n",), changes=("c",))
+    assert words.sha256 == TOY.sha256
+    others = [
+        replace(TOY, version=2),
+        replace(TOY, seed=1),
+        replace(TOY, image_size=224),
+        replace(TOY, test_per_group=5),
+        replace(TOY, attribution=AttributionRule(thresholds=(0.7, 0.9))),
+        replace(TOY, unseen=(Group("real", "ffhq", in_average=False),)),
+        replace(TOY, seen=(replace(SWAP, label=0), replace(REAL, label=1))),
+    ]
+    assert len({p.sha256 for p in (TOY, *others)}) == len(others) + 1
+
+
+OWN = "name: mine\nversion: 1\ntitle: Mine\nseen: [{label: 0, generator: real, dataset: mine}]\n"
+
+
+def test_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(OWN, encoding="utf-8")
+    assert load_protocol(str(path)).groups[0].key == "mine/real"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN.replace("real", "reel"), "generator 'reel' is not in the taxonomy"),
+        (OWN.replace("name: mine", "name: other"), "name 'other' must equal the file's name"),
+        (OWN.replace("label: 0", "label: 1"), r"mine\.yaml: seen labels must be 0 to 0"),
+        (OWN + "treshold: 0.9\n", "unknown key 'treshold'"),
+        (OWN + "on_short: ignore\n", "on_short must be one of error, warn"),
+    ],
+)
+def test_bad_own_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_protocol(str(path))
+
+
+def test_unknown_protocol_offers_the_nearest() -> None:
+    assert "gazeclip-df40" in protocol_names()
+    with pytest.raises(UnknownNameError, match="no protocol named 'gazeclip-df4'. Did you mean gazeclip-df40"):
+        load_protocol("gazeclip-df4")
+    with pytest.raises(ConfigError, match=r"nowhere/x\.yaml: no such file"):
+        load_protocol("nowhere/x.yaml")

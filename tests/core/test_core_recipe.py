@@ -1,0 +1,77 @@
+"""Recipes read back what was written; shipped data is found in a checkout and in a wheel."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfad_bench.core import resources
+from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, load_recipe, recipe_names
+
+positive = st.floats(1e-8, 10.0)
+recipes = st.builds(
+    Recipe,
+    name=st.text("abc_", min_size=1, max_size=8),
+    optimiser=st.builds(Optimiser, name=st.sampled_from(["adam", "adamw", "sgd"]), lr=positive, weight_decay=positive),
+    schedule=st.builds(Schedule, name=st.sampled_from(["step", "cosine", "constant"]), every=st.integers(1, 9)),
+    batch_size=st.integers(1, 512),
+    patience=st.none() | st.integers(1, 9),
+    clip_norm=st.none() | positive,
+    loss_weights=st.dictionaries(st.sampled_from(["cmc", "kl"]), positive),
+)
+
+
+@settings(max_examples=40)
+@given(recipes)
+def test_any_recipe_survives_its_file(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> None:
+    path = tmp_path_factory.mktemp("recipe") / "own.yaml"
+    raw = asdict(recipe) | {"notes": list(recipe.notes)}
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    again = load_recipe(str(path))
+    assert again == recipe
+    assert again.sha256 == recipe.sha256
+
+
+def test_hash_leaves_out_words_only() -> None:
+    default = load_recipe("default")
+    assert replace(default, notes=("x",), paper=None).sha256 == default.sha256
+    assert replace(default, epochs=1).sha256 != default.sha256
+
+
+def test_default_is_the_papers() -> None:
+    recipe = load_recipe("default")
+    assert recipe.optimiser == Optimiser("adam", lr=1e-4, weight_decay=1e-3)
+    assert recipe.schedule == Schedule("step", every=15, gamma=0.1, unit="epoch")
+    assert (recipe.batch_size, recipe.loss_weights, recipe.clip_norm) == (32, {}, None)
+
+
+def test_scientific_notation_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("name: own\noptimiser: {lr: 3e-4}\n", encoding="utf-8")
+    assert load_recipe(str(path)).optimiser.lr == 3e-4
+
+
+def test_unknown_recipe() -> None:
+    assert {"default", "quick"} <= set(recipe_names())
+    with pytest.raises(UnknownNameError, match="no recipe named 'defalt'. Did you mean default"):
+        load_recipe("defalt")
+
+
+def test_packed_data_wins_over_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "dfad_bench"
+    (package / "core").mkdir(parents=True)
+    monkeypatch.setattr(resources, "__file__", str(package / "core" / "resources.py"))
+    with pytest.raises(ConfigError, match="no shipped 'manifests': looked in .* reinstall"):
+        resources.shipped("manifests")
+    (tmp_path / "site" / "manifests").mkdir()
+    assert resources.shipped("manifests") == tmp_path / "site" / "manifests"
+    (package / "_data" / "manifests" / "recipes").mkdir(parents=True)
+    assert resources.shipped("manifests") == package / "_data" / "manifests"
+    (package / "_data" / "manifests" / "recipes" / "only.yaml").touch()
+    assert resources.shipped_names("manifests", "recipes") == ["only"]
