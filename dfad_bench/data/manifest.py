@@ -83,7 +83,7 @@ def sample_id(dataset: str, origin: str, frame: int | None = None) -> str:
     """The name of a face: the same on every machine. `frame` only where one file holds many.
 
     >>> sample_id("ffhq", "00001.png")
-    '94a6c7a0a83f5f32'
+    '69108303dcf25765'
     """
     text = f"{dataset}/{origin}" + ("" if frame is None else f"#{frame}")
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,8 @@
+"""Source adapters: how files on disk become samples. A dataset YAML names its layout; this table names the code."""
+
+SOURCES = {
+    "folders": "dfad_bench.data.sources.folders:list_images",
+    "videos": "dfad_bench.data.sources.folders:list_frames",
+    "archives": "dfad_bench.data.sources.folders:list_unpacked",
+    "table": "dfad_bench.data.sources.table:list_images",
+}

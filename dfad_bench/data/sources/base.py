@@ -1,0 +1,125 @@
+"""What every source adapter gives: samples, and an account of the files it left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.data.manifest import sample_id
+
+_EXAMPLES = 5
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One image file with what its place says about it.
+
+    `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
+    `refusal` is a manifest status where the adapter already knows that the file must not be opened.
+    """
+
+    dataset: str
+    generator: str
+    split: str | None
+    origin: str
+    path: Path
+    source_key: str | None = None
+    target_origin: str | None = None
+    target_dataset: str | None = None
+    pair_confidence: float | None = None
+    frame: int | None = None  # index of a video frame stored in a file of its own
+    size: int = 0  # bytes
+    refusal: str | None = None
+
+    @property
+    def sample_id(self) -> str:
+        """The face's name in every manifest."""
+        return sample_id(self.dataset, self.origin)
+
+    @property
+    def target_id(self) -> str | None:
+        """The name of the real target face."""
+        return (
+            None if self.target_origin is None else sample_id(self.target_dataset or self.dataset, self.target_origin)
+        )
+
+
+@dataclass
+class Listing:
+    """The samples of a source folder, and how many files were left out, why, with the first few names."""
+
+    samples: list[RawSample] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def ignore(self, why: str, origin: str) -> None:
+        """Count a file that is not read."""
+        self.ignored[why] = self.ignored.get(why, 0) + 1
+        names = self.examples.setdefault(why, [])
+        if len(names) < _EXAMPLES:
+            names.append(origin)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file below the source folder. `outside`: a link that leads out of it."""
+
+    origin: str  # POSIX, relative, Unicode as found; bytes that are no UTF-8 as \\xNN
+    path: Path
+    size: int
+    outside: bool = False
+
+
+def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
+    """Every file below `root`, in sorted order; hidden files, linked folders and unreadable ones are counted.
+
+    Raises:
+        ConfigError: `root` is no readable folder.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root}: no such folder")
+    base = os.path.realpath(root)
+    try:
+        next(os.scandir(base), None)
+    except OSError as error:
+        raise ConfigError(f"{root}: cannot be read ({error.strerror})") from error
+
+    def unreadable(error: OSError) -> None:
+        listing.ignore("unreadable folder", os.path.relpath(error.filename, base))
+
+    for folder, folders, files in os.walk(base, onerror=unreadable):
+        relative = os.path.relpath(folder, base)
+        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
+        for name in sorted(folders):
+            if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118  a million names: strings are faster
+                listing.ignore("linked folder", _text(prefix + name))
+        folders[:] = [name for name in sorted(folders) if not _hidden(name)]
+        for name in sorted(files):
+            origin = _text(prefix + name)
+            if _hidden(name):
+                listing.ignore("hidden", origin)
+                continue
+            yield _found(base, os.path.join(folder, name), origin)  # noqa: PTH118
+
+
+def _found(base: str, name: str, origin: str) -> FoundFile:
+    path = Path(name)
+    try:
+        if not path.is_symlink():
+            return FoundFile(origin, path, path.lstat().st_size)
+        inside = path.resolve().is_relative_to(base)
+        return FoundFile(origin, path, path.stat().st_size if inside else 0, outside=not inside)
+    except (OSError, RuntimeError):  # gone meanwhile, or a circle of links: reading it gives the reason
+        return FoundFile(origin, path, 0)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,150 @@
+"""The strict reader of dataset files (`manifests/datasets/*.yaml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.sources.template import Template
+
+_COSMETIC = ("title", "licence", "homepage", "citation", "obtain", "expected", "notes")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kind of path below the source folder.
+
+    `generator` and `split` are for templates that do not hold them. `source_key` names what must not be torn
+    apart (an identity, a video). `target` lists where the real target face may lie, the first that exists
+    counts; with `target_dataset` it lies in another dataset and is not looked for.
+    """
+
+    path: str
+    generator: str | None = None
+    split: str | None = None
+    source_key: str | None = None
+    target: tuple[str, ...] = ()
+    target_dataset: str | None = None
+    pair_confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        fields = set(Template(self.path).fields)
+        if "generator" not in fields and self.generator is None:
+            raise ValueError(f"entry {self.path!r} needs {{generator}} in its path or the key `generator`")
+        for text in (*self.target, *([self.source_key] if self.source_key else [])):
+            if unknown := set(Template(text).fields) - fields - {"ext"}:
+                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+        if self.target_dataset and any("{ext}" in text for text in self.target):
+            raise ValueError("a target in another dataset needs its extension spelled out")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A CSV beside the files: columns are named in braces, `where` keeps rows whose column holds a value."""
+
+    file: str
+    path: str = "{path}"
+    generator: str = "{generator}"
+    split: str | None = None
+    source_key: str | None = None
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset: where it comes from, how its files lie, which generator each folder is.
+
+    `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
+    taxonomy itself. `skip` lists paths that are known and not read. `expected` counts images per generator.
+    """
+
+    name: str
+    version: int
+    title: str
+    licence: str
+    layout: Literal["folders", "table", "videos", "archives"]
+    homepage: str | None = None
+    citation: str | None = None
+    obtain: str | None = None  # how a user gets it, one line
+    crop: str = "face-256"
+    entries: tuple[Entry, ...] = ()
+    table: TableSpec | None = None
+    generators: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    expected: dict[str, int] = field(default_factory=dict)
+    generator_option: bool = False  # --generator NAME may replace the entries' generator
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.layout == "table") != (self.table is not None) or (self.layout != "table") != bool(self.entries):
+            raise ValueError(
+                f"layout {self.layout!r} needs {'`table`' if self.layout == 'table' else '`entries`'} only"
+            )
+        for text in self.skip:
+            Template(text)
+        used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
+        for key in used:
+            if key not in taxonomy() or taxonomy()[key].key != key:
+                raise ValueError(f"{key!r} is not a key of the taxonomy")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything that decides which rows there are."""
+        return content_hash({key: value for key, value in asdict(self).items() if key not in _COSMETIC})
+
+    @cached_property
+    def _folded(self) -> Mapping[str, str]:
+        return {name.casefold(): key for name, key in self.generators.items()}
+
+    def generator_of(self, name: str) -> str | None:
+        """The taxonomy key of a name in a path or table, or None."""
+        if self.generators:
+            return self._folded.get(name.casefold())
+        return taxonomy()[name].key if name in taxonomy() else None
+
+    def split_of(self, name: str | None) -> str | None:
+        """The split a name in a path or table stands for."""
+        if not name:
+            return None
+        folded = {key.casefold(): value for key, value in self.splits.items()}
+        return folded.get(name.casefold(), name.lower())
+
+    def with_generator(self, name: str) -> DatasetSpec:
+        """The same dataset with every face attributed to one generator (`--generator`).
+
+        Raises:
+            ConfigError: this dataset tells its generators itself.
+            UnknownNameError: not in the taxonomy.
+        """
+        if not self.generator_option:
+            raise ConfigError(f"dataset {self.name!r} tells its generators by its layout; --generator is for `images`")
+        key = taxonomy()[name].key
+        return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
+
+    def layout_lines(self) -> str:
+        """The expected layout in one line, for errors."""
+        if self.table is not None:
+            return f"{self.table.file} beside the files it lists"
+        shown = list(dict.fromkeys(entry.path for entry in self.entries))
+        return " or ".join(shown[:3]) + (" ..." if len(shown) > 3 else "")
+
+
+def load_dataset_spec(name: str) -> DatasetSpec:
+    """A shipped dataset by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such dataset, or a bad file.
+    """
+    path = find_yaml("manifests", "datasets", name)
+    spec = read_dataclass(DatasetSpec, path)
+    if path.stem != spec.name:
+        raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
+    return spec

@@ -1,0 +1,61 @@
+r"""Path templates of dataset files: `{split}/{generator}/{target:int}_by_{other}.{ext}`.
+
+A field matches within one folder name; `{x:int}` digits, `{x:word}` no underscore, `{x:path}` several folders;
+`{ext}` any image extension. Literals match whatever their case; a field used twice must hold the same text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+
+from dfad_bench.data.images import EXTENSIONS
+
+_KINDS = {"": "[^/]+?", "int": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
+
+
+class Template:
+    """One template, to match paths and to make them.
+
+    >>> Template("{split}/{generator}/{who:word}_{shot:int}.{ext}").match("Train/x/id7_02.PNG")
+    {'split': 'Train', 'generator': 'x', 'who': 'id7', 'shot': '02', 'ext': 'PNG'}
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.fields: list[str] = []
+        self._parts = _parse(text)
+        pattern = ""
+        for literal, name, kind in self._parts:
+            pattern += re.escape(literal)
+            if name in self.fields:
+                pattern += f"(?P={name})"
+            elif name:
+                body = "|".join(EXTENSIONS) if name == "ext" else _KINDS[kind]
+                pattern += f"(?P<{name}>{body})"
+                self.fields.append(name)
+        self._pattern = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The fields of a path, or None."""
+        found = self._pattern.fullmatch(path)
+        return found.groupdict() if found else None
+
+    def fill(self, fields: Mapping[str, str | None]) -> str | None:
+        """The text with its fields put in, or None where one is missing or empty."""
+        if not all(fields.get(name) for name in self.fields):
+            return None
+        return "".join(literal + (fields[name] or "" if name else "") for literal, name, _ in self._parts)
+
+
+def _parse(text: str) -> list[tuple[str, str, str]]:
+    parts = []
+    for literal, name, kind, conversion in Formatter().parse(text):
+        if name is not None and (not name.isidentifier() or kind not in _KINDS or conversion):
+            kinds = ", ".join(f"{{{name or 'x'}:{k}}}" for k in _KINDS if k)
+            raise ValueError(
+                f"template {text!r}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
+            )
+        parts.append((literal, name or "", kind or ""))
+    return parts
