@@ -1,0 +1,226 @@
+"""Who may import whom, and who may write files: read off the syntax tree of every file."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("dfad_bench", "baselines", "gazeclip")
+STDLIB = sys.stdlib_module_names
+
+# package -> (ours, anywhere in a file; third party, at module level). The longest matching package counts.
+RULES: dict[str, tuple[set[str], set[str]]] = {
+    "dfad_bench": ({"dfad_bench.cli"}, set()),  # __main__ only
+    "dfad_bench.core": (set(), {"yaml"}),
+    "dfad_bench.core.contract": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.metrics": (set(), {"numpy"}),
+    "dfad_bench.layers": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.losses": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.data": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow", "torch"}),
+    "dfad_bench.gaze": (
+        {"dfad_bench.core", "dfad_bench.layers", "dfad_bench.metrics", "dfad_bench.data"},
+        {"numpy", "pandas", "torch"},
+    ),
+    "dfad_bench.engine": ({"dfad_bench.core", "dfad_bench.data", "dfad_bench.metrics"}, {"numpy", "pandas", "torch"}),
+    "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
+    "dfad_bench.cli": ({"dfad_bench"}, {"click"}),
+    "baselines": ({"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"}, {"torch"}),
+    "gazeclip": (
+        {"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses", "dfad_bench.gaze"},
+        {"torch"},
+    ),
+}
+NAMES_ONLY = ("baselines", "gazeclip", "dfad_bench")  # their __init__ holds names and imports nothing
+WRITERS = {"to_parquet", "to_csv", "to_json", "write_table", "write_text", "write_bytes", "savefig", "ParquetWriter"}
+MODULE_WRITERS = {"torch": {"save"}, "np": {"save", "savez", "savez_compressed"}, "json": {"dump"}, "pickle": {"dump"}}
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def rule(module: str) -> tuple[str, set[str], set[str]]:
+    package = max((name for name in RULES if within(module, name)), key=len)
+    ours, others = RULES[package]
+    own = "dfad_bench.core" if package == "dfad_bench.core.contract" else package
+    return package, ours | {own}, others
+
+
+def imported(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[str, bool, int]]:
+    """(name, runs when the file is imported, line) of every import."""
+
+    def visit(node: ast.AST, running: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, running, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                parts = module.split(".")[: len(module.split(".")) - child.level + is_package] if child.level else []
+                base = ".".join([*parts, *([child.module] if child.module else [])])
+                yield base, running, child.lineno
+                # `from package import module` names a module too
+                yield from (
+                    (f"{base}.{alias.name}", running, child.lineno)
+                    for alias in child.names
+                    if is_module(f"{base}.{alias.name}")
+                )
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                yield from visit(child, False)
+            else:
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from visit(child, running and not inside)
+
+    yield from visit(tree, True)
+
+
+def complaints(text: str, module: str, is_package: bool = False) -> list[str]:
+    """What in a file of that name breaks the rules."""
+    package, ours, others = rule(module)
+    found = []
+    for name, running, line in imported(ast.parse(text), module, is_package):
+        top = name.split(".")[0]
+        if top in PACKAGES:
+            if is_package and module in NAMES_ONLY:
+                found.append(f"line {line}: {module}/__init__ holds names only, yet imports {name}")
+            elif name != "dfad_bench" and not any(within(name, allowed) for allowed in ours):
+                found.append(f"line {line}: {package} must not import {name}")
+        elif running and top not in STDLIB and top not in others:
+            found.append(f"line {line}: {package} imports {name} at module level; move it into the function")
+    return found
+
+
+def unsafe_writes(text: str) -> list[str]:
+    """Calls that write a file, unless they write to the temporary of `atomic_path` or the handle of `atomic_write`."""
+    tree = ast.parse(text)
+    safe = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and "atomic_" in ast.unparse(item.context_expr)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _writes(node):
+            words = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if not words & safe:
+                found.append(f"line {node.lineno}: {ast.unparse(node)[:80]} goes round core.files")
+    return found
+
+
+def _writes(call: ast.Call) -> bool:
+    function = call.func
+    if isinstance(function, ast.Name) and function.id != "open":
+        return function.id in WRITERS - {"write_text"}  # core.files.write_text is the way
+    owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
+    name = function.attr if isinstance(function, ast.Attribute) else "open"
+    if name == "open":
+        arguments = [*call.args, *(k.value for k in call.keywords if k.arg == "mode")]
+        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        return any(set(mode) <= set("rwxabt+") and set(mode) & set("wxa+") for mode in modes)
+    return (name in WRITERS and owner != "files") or name in MODULE_WRITERS.get(owner, set())
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_of(path: Path) -> tuple[str, bool]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    return ".".join(parts[:-1] if is_package else parts), is_package
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_and_writes(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    module, is_package = module_of(path)
+    found = complaints(text, module, is_package)
+    if module != "dfad_bench.core.files":
+        found += unsafe_writes(text)
+    assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("baselines.toy", "from dfad_bench.cli import main"),
+        ("baselines.toy", "def f():\n    import gazeclip.model"),
+        ("gazeclip.toy", "from baselines.xception import Xception"),
+        ("dfad_bench.core.toy", "from dfad_bench.data import manifest"),
+        ("dfad_bench.core.toy", "import torch"),
+        ("dfad_bench.core.toy", "def f():\n    from dfad_bench import cli"),
+        ("dfad_bench.metrics.toy", "from ..core import errors"),
+        ("dfad_bench.report.toy", "import dfad_bench.engine.fit"),
+        ("dfad_bench.engine.toy", "from dfad_bench.report import score"),
+        ("dfad_bench.data.toy", "try:\n    import cv2\nexcept ImportError:\n    cv2 = None"),
+        ("dfad_bench.cli.toy", "import numpy as np"),
+        ("baselines.toy", "class A:\n    import timm"),
+    ],
+)
+def test_the_check_sees_an_offender(module: str, text: str) -> None:
+    assert complaints(text, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("dfad_bench.data.toy", "def f():\n    import cv2"),
+        ("dfad_bench.core.toy", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
+        ("dfad_bench.data.sources.toy", "from dfad_bench.data import manifest\nimport pandas as pd"),
+        ("dfad_bench.metrics.toy", "from . import openset"),
+        ("dfad_bench.cli.toy", "def f():\n    from dfad_bench.engine import fit\n    import rich"),
+    ],
+)
+def test_the_check_lets_the_others_pass(module: str, text: str) -> None:
+    assert complaints(text, module) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(p, 'w')",
+        "p.open('wb')",
+        "p.open(mode='a')",
+        "p.write_text('x')",
+        "frame.to_parquet(p)",
+        "torch.save(x, p)",
+    ],
+)
+def test_the_check_sees_a_bare_write(line: str) -> None:
+    assert unsafe_writes(line)
+    assert unsafe_writes(f"with atomic_path(q) as t:\n    {line}")
+    assert unsafe_writes(f"with atomic_path(q) as p:\n    {line}") == []
+
+
+@pytest.mark.parametrize("line", ["open(p)", "p.open('rb')", "write_text(p, 'x')", "files.write_text(p, 'x')"])
+def test_reading_and_our_own_writers_are_fine(line: str) -> None:
+    assert unsafe_writes(line) == []
+
+
+@pytest.mark.parametrize("package", NAMES_ONLY)
+def test_importing_a_package_imports_nothing_heavy(package: str) -> None:
+    assert heavy_after(f"import {package}") == []
+
+
+def test_help_imports_no_torch_pandas_numpy() -> None:
+    start = "import sys; sys.argv = ['dfad', '--help']\nfrom dfad_bench.cli.main import main\n"
+    assert heavy_after(start + "try: main()\nexcept SystemExit: pass") == []
+
+
+def heavy_after(code: str) -> list[str]:
+    """Which heavy packages a fresh interpreter holds after running `code`."""
+    heavy = ("torch", "pandas", "numpy", "pyarrow", "cv2", "PIL", "scipy", "sklearn", "matplotlib", "rich", "timm")
+    ask = f"\nimport sys\nprint('LOADED', *[n for n in {heavy!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + ask], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.splitlines()[-1].split()[1:]
