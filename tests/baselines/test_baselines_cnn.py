@@ -1,0 +1,180 @@
+"""Xception, CViT and DNA-Det: published counts, ported weights, and each one's own mark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from baselines.cvit import CViT
+from baselines.dna_det import DNADet
+from baselines.dna_det_transforms import TRANSFORMATIONS, transform
+from baselines.xception import Xception, XceptionConfig, XceptionTrunk
+from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.losses.supcon import supervised_contrastive
+
+
+def millions(module: torch.nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def batch(rows: int = 4, side: int = 128) -> Batch:
+    images = torch.rand(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(rows) % 2
+    return Batch(Inputs(images), labels, labels)
+
+
+def test_published_parameter_counts() -> None:
+    """GazeCLIP Table VII; what the published count does not see (tokens, training heads) is left out."""
+    assert millions(Xception.build(11)) == pytest.approx(20.83, abs=0.01)
+    cvit = CViT.build(11)
+    assert millions(cvit) - 3 * 1024 / 1e6 == pytest.approx(91.11, abs=0.01)
+    dna = DNADet.build(11)
+    assert millions(dna.backbone) + millions(dna.experts) == pytest.approx(5.90, abs=0.01)
+
+
+def test_xception_loads_and_equals_the_ported_network(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("legacy_xception", pretrained=False).eval()
+    torch.save(theirs.state_dict(), tmp_path / "xception.pt")
+    ours = Xception.build(11, weights=tmp_path / "xception.pt", options={"stem_padding": 0}).eval()
+    images = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        expected = F.adaptive_avg_pool2d(theirs.forward_features(images), 1).flatten(1)
+        assert torch.allclose(ours.trunk(images), F.relu(expected), atol=1e-5)
+
+
+def test_xception_refuses_other_weights(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="not timm's legacy_xception") as caught:
+        Xception.build(3, size="tiny", weights=tmp_path / "other.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_older_ports_with_flat_kernels_load(tmp_path: Path) -> None:
+    model = Xception.build(3, size="tiny")
+    state = {k: v[:, :, 0, 0] if k.endswith("pointwise.weight") else v for k, v in model.trunk.state_dict().items()}
+    torch.save(state, tmp_path / "flat.pt")
+    again = Xception.build(3, size="tiny", weights=tmp_path / "flat.pt")
+    assert torch.equal(again.trunk.conv4.pointwise.weight, model.trunk.conv4.pointwise.weight)
+
+
+def test_stem_padding_keeps_the_border() -> None:
+    sides = []
+    for padding in (0, 1):
+        trunk = XceptionTrunk(XceptionConfig(stem_padding=padding))
+        sides.append(trunk.conv2(trunk.conv1(torch.zeros(1, 3, 224, 224))).shape[-1])
+    assert sides == [109, 112]
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'deph'; did you mean 'depth'"):
+        CViT.build(3, size="tiny", options={"deph": 2})
+    assert len(CViT.build(3, size="tiny", options={"depth": 1}).transformer.layers) == 1
+
+
+def test_cvit_loads_a_released_layout(tmp_path: Path) -> None:
+    model = CViT.build(3, size="tiny")
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("experts.")}
+    state["pos_embedding"] = torch.cat([state["pos_embedding"], torch.zeros(1, 9, 48)], dim=1)
+    torch.save({**state, "mlp_head.0.weight": torch.zeros(2, 2)}, tmp_path / "cvit.pt")
+    again = CViT.build(5, size="tiny", weights=tmp_path / "cvit.pt").eval()
+    inputs = batch().inputs
+    with torch.no_grad():
+        assert torch.equal(again.embed(inputs), model.eval().embed(inputs))
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="not a CViT state dict"):
+        CViT.build(5, size="tiny", weights=tmp_path / "other.pt")
+
+
+def test_there_are_170_transformations() -> None:
+    kinds = [t.kind for t in TRANSFORMATIONS]
+    assert len(set(TRANSFORMATIONS)) == len(TRANSFORMATIONS) == 170
+    counts = {kind: kinds.count(kind) for kind in kinds}
+    assert counts == {
+        "jpeg": 24,
+        "double_jpeg": 24,
+        "gaussian_blur": 14,
+        "median_blur": 14,
+        "resize": 80,
+        "noise": 14,
+    }
+    assert all(t.level != t.second for t in TRANSFORMATIONS)
+
+
+@pytest.mark.parametrize("index", [0, 23, 30, 50, 61, 64, 80, 100, 117, 133, 150, 156, 169])
+def test_each_kind_changes_the_image_and_keeps_its_frame(index: int) -> None:
+    image = torch.rand(3, 40, 48, generator=torch.Generator().manual_seed(0))
+    changed = transform(image, index)
+    assert changed.shape == image.shape
+    assert changed.dtype == image.dtype
+    assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    assert not torch.equal(changed, image)
+
+
+def test_noise_has_its_variance_and_blur_grows() -> None:
+    flat = torch.full((3, 200, 200), 0.5)
+    torch.manual_seed(0)
+    for index in (156, 169):
+        assert float((transform(flat, index) * 255).var()) == pytest.approx(TRANSFORMATIONS[index].level, rel=0.05)
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    spread = [float(transform(image, index).std()) for index in range(48, 62)]
+    assert spread == sorted(spread, reverse=True)
+
+
+def test_dna_det_stages_train_their_own_heads() -> None:
+    model = DNADet.build(3, size="tiny")
+    first, second = (set(model.parameters_of(stage.name)) for stage in model.stages)
+    assert first & second == set(model.backbone.parameters())
+    assert first | second == set(model.parameters())
+    assert set(model.losses(batch(), "pretrain")) == {"transformation"}
+    assert set(model.losses(batch(), "contrast")) == {"dfa", "dfd", "supcon", "auto_weight"}
+
+
+def test_dna_det_losses_are_those_of_its_crops() -> None:
+    """With dropout off, each term recomputed from crops cut by hand at the same random places."""
+    model = DNADet.build(3, size="tiny", options={"dropout": 0.0, "crops": 3}).train()
+    model.auto_weight.p.data = torch.tensor([2.0, 0.5])
+    data = batch()
+    torch.manual_seed(5)
+    losses = model.losses(data, "contrast")
+    torch.manual_seed(5)
+    tops, lefts = torch.randint(65, (4, 3)), torch.randint(65, (4, 3))
+    images = data.inputs.images * 2 - 1
+    crops = [
+        images[i, :, y : y + 64, x : x + 64]
+        for i in range(4)
+        for y, x in zip(tops[i].tolist(), lefts[i].tolist(), strict=True)
+    ]
+    features = model.backbone(torch.stack(crops))
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1])
+    dfa = F.cross_entropy(model.experts.attribution[1](features), labels)
+    supcon = supervised_contrastive(model.projection(features), labels)
+    assert torch.allclose(losses["dfa"], 0.5 / 4 * dfa, rtol=1e-4)
+    assert torch.allclose(losses["supcon"], 0.5 / 0.25 * supcon, rtol=1e-4)
+    assert torch.allclose(losses["dfd"], F.cross_entropy(model.experts.detection[1](features), labels), rtol=1e-4)
+    assert torch.allclose(losses["auto_weight"], torch.tensor([5.0, 1.25]).log().sum())
+
+
+def test_dna_det_validates_on_whole_images() -> None:
+    model, data = DNADet.build(3, size="tiny").eval(), batch()
+    with torch.no_grad():
+        losses, output = model.losses(data, "contrast"), model(data.inputs)
+    assert set(losses) == {"dfa", "dfd"}
+    assert torch.equal(losses["dfa"], F.cross_entropy(output.attribution_logits, data.attribution))
+
+
+def test_dna_det_loads_its_convolutions_only(tmp_path: Path) -> None:
+    model = DNADet.build(3, size="tiny")
+    state = {**model.backbone.state_dict(), "classification_head.1.weight": torch.zeros(2, 2)}
+    torch.save(state, tmp_path / "dna.pt")
+    again = DNADet.build(7, size="tiny", weights=tmp_path / "dna.pt")
+    assert all(torch.equal(a, b) for a, b in zip(again.backbone.parameters(), model.backbone.parameters(), strict=True))
+    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="not a DNA-Det state dict"):
+        DNADet.build(7, size="tiny", weights=tmp_path / "other.pt")

@@ -1,0 +1,161 @@
+"""CLIP and MFCLIP: published counts, prompts, pair attention, and what the text towers may see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from baselines.clip import CLIP
+from baselines.mfclip import MFCLIP, MFCLIPConfig, TextEncoder
+from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.layers.richest_patch import richest_patch
+from dfad_bench.layers.text import tokenize
+
+LEVELS = tuple(f"{level} photo" for level in ("a real", "an old", "a new", "the last"))
+PROMPTS = (LEVELS, (*LEVELS[:3], "another photo"), ("x", "y", "z", "w"))
+
+
+def batch(labels: tuple[int, ...] = (0, 1, 2, 1)) -> Batch:
+    images = torch.rand(len(labels), 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    attribution = torch.tensor(labels)
+    return Batch(Inputs(images), attribution, (attribution > 0).long(), [PROMPTS[label] for label in labels])
+
+
+def millions(*modules: torch.nn.Module) -> float:
+    return sum(p.numel() for module in modules for p in module.parameters()) / 1e6
+
+
+def test_mfclip_counts() -> None:
+    model = MFCLIP.build(11)
+    tokens = 2 * (512 + 2 * 512) / 1e6  # class tokens and positions, which the published count does not see
+    assert millions(model.vision, model.experts) - tokens == pytest.approx(68.38, abs=0.01)
+    assert millions(model.text) == pytest.approx(63.55, abs=0.01)  # the 12-block text tower over 308 tokens
+
+
+def test_clip_trains_on_the_finest_prompt_only() -> None:
+    torch.manual_seed(0)
+    model, data = CLIP.build(3, size="tiny").eval(), batch()
+    coarse_changed = replace(data, prompts=[("other",) * 3 + row[-1:] for row in data.prompts])
+    fine_changed = replace(data, prompts=[(*row[:-1], "other") for row in data.prompts])
+    with torch.no_grad():
+        loss = model.losses(data)
+        assert torch.equal(loss["cmc"], model.losses(coarse_changed)["cmc"])
+        assert not torch.equal(loss["cmc"], model.losses(fine_changed)["cmc"])
+    assert set(loss) == {"dfa", "dfd", "cmc"}
+
+
+def test_clip_on_distinct_prompts_equals_clip_on_every_row() -> None:
+    torch.manual_seed(0)
+    model, data = CLIP.build(3, size="tiny").eval(), batch()
+    with torch.no_grad():
+        image = F.normalize(model.embed(data.inputs), dim=1)
+        text = F.normalize(model.clip.encode_text(tokenize([row[-1] for row in data.prompts])), dim=1)
+        logits = image @ text.T / 0.07
+        expected = (F.cross_entropy(logits, torch.arange(4)) + F.cross_entropy(logits.T, torch.arange(4))) / 2
+        assert torch.allclose(model.losses(data)["cmc"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", [CLIP, MFCLIP])
+def test_missing_prompts_are_one_line(model: type) -> None:
+    with pytest.raises(ConfigError, match="trains on .*prompts"):
+        model.build(3, size="tiny").losses(replace(batch(), prompts=()))
+
+
+def text_encoder() -> TextEncoder:
+    torch.manual_seed(0)
+    return TextEncoder(MFCLIPConfig.tiny()).eval()
+
+
+def test_mfclip_text_sees_every_level() -> None:
+    encoder = text_encoder()
+    with torch.no_grad():
+        base = encoder(tokenize(LEVELS)[None])
+        for level in range(4):
+            prompts = list(LEVELS)
+            prompts[level] = "something else"
+            assert not torch.allclose(encoder(tokenize(prompts)[None]), base, atol=1e-4), f"level {level + 1} is unseen"
+
+
+def test_mfclip_text_does_not_see_behind_the_last_end_token() -> None:
+    encoder, tokens = text_encoder(), tokenize(LEVELS)[None]
+    end = int(tokens[0, -1].argmax())
+    changed = tokens.clone()
+    changed[0, -1, end + 1 :] = 7
+    with torch.no_grad():
+        assert torch.equal(encoder(tokens), encoder(changed))
+
+
+def test_pair_attention_starts_neutral_and_leaves_the_rest_alone() -> None:
+    model, logits = MFCLIP.build(3, size="tiny", options={"pairs": 3}), torch.randn(5, 5)
+    assert torch.equal(model.pair_attention(logits), logits)
+    model.spa.data = torch.randn(3, 3)
+    out = model.pair_attention(logits)
+    for i in range(5):
+        for j in range(5):
+            factor = 2 * torch.sigmoid(model.spa[i, j]) if i < 3 and j < 3 else torch.tensor(1.0)
+            assert torch.allclose(out[i, j], logits[i, j] * factor)
+    assert torch.allclose(model.pair_attention(logits[:2, :2]), out[:2, :2])
+
+
+def test_mfclip_embedding_is_the_normalised_sum_of_both_encoders() -> None:
+    torch.manual_seed(0)
+    model, data = MFCLIP.build(3, size="tiny").eval(), batch()
+    images, vision = data.inputs.images, model.vision
+    with torch.no_grad():
+        appearance = vision.appearance(vision.features(images))
+        noise = vision.noise(vision.features_srm(vision.srm(richest_patch(images))))
+        expected = (appearance + noise) / (appearance + noise).norm(dim=1, keepdim=True)
+        assert torch.allclose(model.embed(data.inputs), expected, atol=1e-6)
+
+
+def test_mfclip_losses_by_hand() -> None:
+    torch.manual_seed(0)
+    model, data = MFCLIP.build(3, size="tiny").eval(), batch()
+    with torch.no_grad():
+        losses, image = model.losses(data), model.embed(data.inputs)
+        text = model.text(torch.stack([tokenize(row) for row in data.prompts]))
+        p, q = (model.predictor(image) / 20).softmax(1), (text / 20).softmax(1)
+        kl = (q * (q.log() - p.log())).sum(1).mean() * 0.5 * 400
+        logits = image @ F.normalize(text, dim=1).T / 0.07
+        cmc = (F.cross_entropy(logits, torch.arange(4)) + F.cross_entropy(logits.T, torch.arange(4))) / 2
+    assert torch.allclose(losses["kl"], kl, rtol=1e-3)
+    assert torch.allclose(losses["cmc"], cmc, rtol=1e-4)
+    assert torch.equal(losses["kd_ce"], 0.5 * losses["dfa"])
+
+
+def test_mfclip_text_is_trained_not_frozen_by_kl() -> None:
+    """The text side of the KL term is not detached."""
+    model = MFCLIP.build(3, size="tiny").train()
+    model.losses(batch())["kl"].backward()
+    assert model.text.text_projection.grad.abs().max() > 0
+
+
+def test_mfclip_loads_a_released_visual_encoder(tmp_path: Path) -> None:
+    model = MFCLIP.build(3, size="tiny")
+    renamed = {
+        "appearance.to_embedding": "patch_to_embedding",
+        "noise.to_embedding": "patchsrm_to_embedding",
+        "appearance.transformer": "transformer",
+        "noise.transformer": "transformer_srm",
+        "appearance.cls_token": "cls_token",
+        "noise.cls_token": "cls_token_rm",
+        "features_srm": "features_SRM",
+        "srm.kernel": "SRM.kernel",
+    }
+    state = {}
+    for key, value in model.vision.state_dict().items():
+        start = next((ours for ours in renamed if key.startswith(ours)), None)
+        state[renamed[start] + key[len(start) :] if start else key] = value
+    state = {k: v for k, v in state.items() if not k.endswith("pos_embedding")}
+    torch.save({**state, "pos_embedding": torch.zeros(24, 1, 32)}, tmp_path / "mfclip.pt")
+    again = MFCLIP.build(3, size="tiny", weights=tmp_path / "mfclip.pt")
+    kept = [k for k in model.vision.state_dict() if not k.endswith("pos_embedding")]
+    assert all(torch.equal(again.vision.state_dict()[k], model.vision.state_dict()[k]) for k in kept)
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="not an MFCLIP visual encoder"):
+        MFCLIP.build(3, size="tiny", weights=tmp_path / "other.pt")
