@@ -1,0 +1,281 @@
+"""A result record: one model, one seed, one protocol; bound by hashes to all it was made from.
+
+`result_record.schema.json` beside this file is the same in JSON Schema, for readers without Python. Counts are
+kept beside ratios, so every average can be computed again. `null` means not measured, never 0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import content_hash, read_json, write_json
+from dfad_bench.core.strict import from_mapping
+
+SCHEMA_VERSION = "1.0"
+FILE = "record.json"
+_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the numbers come from. `recomputed`: from the predictions; `reproduced`: from the checkpoint."""
+
+    kind: Literal["measured", "paper"] = "measured"
+    trust: Literal["self_reported", "recomputed", "reproduced"] = "self_reported"
+    citation: str | None = None
+    submitter: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """Which code. `git_commit` is null outside a checkout."""
+
+    version: str
+    git_commit: str | None
+    git_dirty: bool | None
+    name: Literal["dfad_bench"] = "dfad_bench"
+    source_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model. `checkpoint_sha256` is null for models without weights to keep."""
+
+    name: str
+    registry_sha256: str  # of the name, where it is registered, and that file
+    params_total: int
+    params_trainable: int
+    checkpoint_sha256: str | None
+    init: dict[str, Any]  # kind: random | local_file | hub; id, sha256
+    display: str | None = None
+    size: Literal["paper", "tiny"] = "paper"
+    heads: Literal["both", "attribution", "detection"] = "both"
+    task: str | None = None  # of the card; "trivial" rows are never ranked
+    family: str | None = None
+    reimplementation: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProtocolFacts:
+    """Which protocol, in full, and how the run departed from it."""
+
+    name: str
+    version: str
+    sha256: str
+    config: dict[str, Any]
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """Rows of one part, and how many of each group (key `generators`)."""
+
+    rows: int
+    content_sha256: str
+    generators: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ManifestFacts:
+    """Which faces. `content_sha256` does not depend on the order or the sharding of rows."""
+
+    name: str
+    content_sha256: str
+    rows: int
+    splits: dict[str, SplitFacts]
+    leakage: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """How it was trained. There is no way to say that weights were chosen on the test set."""
+
+    run_id: str
+    seed: int
+    config_sha256: str
+    precision: Literal["fp32", "bf16", "fp16"]
+    world_size: int
+    steps: int
+    resumed: int
+    config: dict[str, Any] = field(default_factory=dict)
+    global_batch: int | None = None
+    epochs: float | None = None
+    wall_s: float | None = None
+    model_selection: Literal["last", "best_on_val"] | None = None
+    stopped: str | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where it ran."""
+
+    python: str
+    torch: str
+    device: str
+    deterministic: bool
+    cuda: str | None = None
+    os: str | None = None
+    packages: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Test faces asked for, evaluated, and without a prediction."""
+
+    expected: int
+    evaluated: int
+    failed: int
+    refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest could not crop
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One number. `subset`: a group key, "seen", "unseen" or "seen-vs-unseen"; `members`: the groups in it."""
+
+    task: Literal["attribution", "detection", "gaze", "robustness", "efficiency"]
+    metric: str
+    subset: str
+    value: float | None
+    n: int
+    higher_is_better: bool
+    members: tuple[str, ...] = ()
+    averaging: Literal["none", "macro", "micro"] = "none"
+    n_pos: int | None = None
+    n_neg: int | None = None
+    ci95: tuple[float, float] | None = None
+    ci_method: Literal["wilson", "bootstrap_stratified", "delong", "none"] = "none"
+    ci_resamples: int | None = None
+    ci_seed: int | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    null_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Counts of one test group. `correct`: right argmax, seen groups only; `below`: per threshold, unsure faces."""
+
+    n: int
+    seen: bool
+    label: int
+    detection_label: int
+    below: dict[str, int]
+    correct: int | None
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+@dataclass(frozen=True)
+class PredictionFacts:
+    """The file the metrics were computed from, relative to the record."""
+
+    path: str
+    sha256: str
+    rows: int
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path) or ".." in self.path:
+            raise ValueError(f"path {self.path!r} is not a plain relative path")
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One evaluation. Only complete records are ranked."""
+
+    record_id: str  # hash of the canonical JSON without this field
+    status: Literal["complete", "partial", "failed"]
+    created_utc: str
+    source: Source
+    toolkit: Toolkit
+    model: ModelFacts
+    protocol: ProtocolFacts
+    manifest: ManifestFacts
+    run: RunFacts
+    environment: Environment
+    samples: Samples
+    metrics: tuple[MetricValue, ...]
+    groups: dict[str, GroupCounts]
+    predictions: PredictionFacts
+    warnings: tuple[str, ...] = ()
+    schema_version: Literal["1.0"] = "1.0"
+
+    def __post_init__(self) -> None:
+        if self.source.kind == "paper" and not self.source.citation:
+            raise ValueError("a paper's record needs a citation")
+        if not self.metrics:
+            raise ValueError("metrics is empty")
+        hashes = (self.record_id, self.protocol.sha256, self.manifest.content_sha256, self.predictions.sha256)
+        if any(not _SHA256.fullmatch(value) for value in hashes):
+            raise ValueError("record, protocol, manifest and predictions need 64 hex digits each as their hash")
+
+    def metric(self, metric: str, subset: str, *, task: str | None = None, **params: Any) -> MetricValue | None:
+        """The first number of that name and subset whose `params` hold those given; None where there is none."""
+        for value in self.metrics:
+            same = value.metric == metric and value.subset == subset and task in (None, value.task)
+            if same and all(value.params.get(key) == wanted for key, wanted in params.items()):
+                return value
+        return None
+
+
+def seal(values: dict[str, Any]) -> ResultRecord:
+    """A record from its fields (dataclasses or plain data) with its `record_id` computed."""
+    plain_values = plain({"schema_version": SCHEMA_VERSION, **values})
+    plain_values["record_id"] = content_hash({k: v for k, v in plain_values.items() if k != "record_id"})
+    record = from_mapping(ResultRecord, plain_values, "record")
+    if record.record_id != identity(record):  # defaults filled in while reading must not change the hash
+        plain_values["record_id"] = identity(record)
+        record = from_mapping(ResultRecord, plain_values, "record")
+    return record
+
+
+def identity(record: ResultRecord) -> str:
+    """What a record's `record_id` must be."""
+    return content_hash({k: v for k, v in plain(record).items() if k != "record_id"})
+
+
+def write_record(path: Path, record: ResultRecord) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_json(path, plain(record))
+
+
+def read_record(path: Path) -> ResultRecord:
+    """Read a record strictly.
+
+    Raises:
+        ConfigError: missing, not JSON, an unknown or missing key, or another schema version.
+        IntegrityError: the content does not match its `record_id`.
+    """
+    raw = read_json(path)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{path}: record schema {version!r}, this toolkit reads {SCHEMA_VERSION}")
+    record = from_mapping(ResultRecord, raw, str(path))
+    if identity(record) != record.record_id:
+        raise IntegrityError(f"{path}: changed after it was written (record_id does not match its content)")
+    return record
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses to dicts and tuples to lists; optional fields that are None or empty are left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ((f, getattr(value, f.name)) for f in fields(value))
+        return {f.name: plain(v) for f, v in pairs if not _is_default(f, v)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _is_default(spec: Any, value: Any) -> bool:
+    required = spec.default is MISSING and spec.default_factory is MISSING
+    return not required and (value is None or value in ({}, ()))

@@ -1,0 +1,211 @@
+"""Checkpoints: whole or not at all, hashed, the last two kept; nothing in them can run code.
+
+checkpoint/step-00000120/model.safetensors    weights and buffers
+checkpoint/step-00000120/optimiser.pt         loaded with `weights_only=True`
+checkpoint/step-00000120/state.json           written last: where the run stands, and the hashes of the others
+checkpoint/best-00000100.safetensors          best weights on validation so far
+checkpoint/model.safetensors, model.json      the finished model, and its hash
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.core.strict import from_mapping
+
+KEEP = 2
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best weights of a stage: validation loss, after which step, in which file."""
+
+    loss: float
+    step: int
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands. Random draws need no state: each step's seed follows from the run's seed and `step`."""
+
+    seed: int
+    stage: int = 0  # number of the stage
+    epoch: int = 0  # in the stage
+    batch: int = 0  # batches done in the epoch
+    step: int = 0  # batches done in the run
+    stage_step: int = 0  # batches done in the stage
+    waited: int = 0  # epochs since the validation loss was best
+    best: Best | None = None
+    resumed: int = 0
+    wall_s: float = 0.0
+    epochs_done: float = 0.0
+    scaler: dict[str, float] = field(default_factory=dict)  # gradient scaling of fp16
+
+
+@dataclass(frozen=True)
+class _State:
+    """`state.json`: a position, the settings it belongs to, and what its files must hash to."""
+
+    position: Position
+    config_sha256: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint read back."""
+
+    position: Position
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any] | None
+    skipped: tuple[str, ...]  # damaged checkpoints that were newer
+
+
+def save(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, position: Position, config_sha256: str
+) -> None:
+    """Write one checkpoint and remove all but the last two; what they refer to stays."""
+    place = folder / f"step-{position.step:08d}"
+    if place.exists():
+        shutil.rmtree(place)  # of an earlier stage or attempt at this very step
+    files = {MODEL: save_weights(place / MODEL, model)}
+    if optimiser is not None:
+        with _disk(place / "optimiser.pt") as temporary:
+            torch.save(optimiser.state_dict(), temporary)
+        files["optimiser.pt"] = sha256_file(place / "optimiser.pt")
+    write_json(place / "state.json", asdict(_State(position, config_sha256, files)))
+    _prune(folder)
+
+
+def load_latest(folder: Path, config_sha256: str) -> Restored | None:
+    """The newest checkpoint that is whole; None where there is none.
+
+    Raises:
+        IntegrityError: it was made with other settings, or there are checkpoints and every one is damaged.
+    """
+    sweep_temporaries(folder)
+    skipped: list[str] = []
+    for place in _steps(folder)[::-1]:
+        sweep_temporaries(place)
+        try:
+            state = from_mapping(_State, read_json(place / "state.json"), str(place / "state.json"))
+            for name, expected in state.files.items():
+                check_hash(place / name, expected)
+            if state.position.best is not None:
+                check_hash(folder / state.position.best.file, state.position.best.sha256)
+        except (DFADError, OSError) as error:
+            skipped.append(f"{place.name}: {error}")
+            continue
+        if state.config_sha256 != config_sha256:
+            raise IntegrityError(f"{place}: made with other settings; use another --out, or remove the folder")
+        optimiser = None
+        if "optimiser.pt" in state.files:
+            optimiser = torch.load(place / "optimiser.pt", map_location="cpu", weights_only=True)
+        position = replace(state.position, resumed=state.position.resumed + 1)
+        return Restored(position, load_weights(place / MODEL), optimiser, tuple(skipped))
+    if skipped:
+        raise IntegrityError(f"{folder}: no checkpoint is whole ({skipped[0]}); --no-resume starts again")
+    return None
+
+
+def save_best(folder: Path, model: nn.Module, loss: float, step: int) -> Best:
+    """Write the best weights so far; `save` must follow, which refers to them."""
+    name = f"best-{step:08d}.safetensors"
+    return Best(loss, step, name, save_weights(folder / name, model))
+
+
+def finish(folder: Path, model: nn.Module, facts: dict[str, Any], *, keep_steps: bool) -> str:
+    """Write the finished model and its hash; checkpoints are removed unless the run can go on. Returns the hash."""
+    digest = save_weights(folder / MODEL, model)
+    write_json(folder / "model.json", {**facts, "sha256": digest})
+    if not keep_steps:
+        clear(folder, finished=False)
+    return digest
+
+
+def load_finished(folder: Path) -> dict[str, Tensor]:
+    """The weights of a finished model.
+
+    Raises:
+        IntegrityError: missing, or not what was written.
+    """
+    if not (folder / "model.json").is_file() or not (folder / MODEL).is_file():
+        raise IntegrityError(f"{folder}: holds no finished model; run the same `dfad train` again")
+    check_hash(folder / MODEL, str(read_json(folder / "model.json").get("sha256")))
+    return load_weights(folder / MODEL)
+
+
+def clear(folder: Path, *, finished: bool = True) -> None:
+    """Remove checkpoints; `finished` removes the finished model, too."""
+    for place in folder.glob("step-*"):
+        shutil.rmtree(place)
+    for path in folder.glob("best-*.safetensors"):
+        path.unlink()
+    if finished:
+        for name in (MODEL, "model.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def save_weights(path: Path, model: nn.Module) -> str:
+    """Write a state dict as safetensors; returns the file's hash."""
+    from safetensors.torch import save_file
+
+    state = {}
+    for name, value in model.state_dict().items():
+        # a copy each: safetensors refuses tensors that share memory, and tied weights do
+        state[name] = value.detach().to("cpu", copy=True).contiguous()
+    with _disk(path) as temporary:
+        save_file(state, temporary)
+    return sha256_file(path)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict whose hash has been checked."""
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[Path]:
+    """`atomic_path` for writers that say neither what went wrong nor where when the disk is full."""
+    from safetensors import SafetensorError
+
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except (RuntimeError, SafetensorError) as error:
+        text = str(error).splitlines()[0]
+        raise DFADError(f"{path}: not written ({text}); is the disk full? Free some space and run again") from error
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Committed checkpoints, oldest first."""
+    return sorted(place for place in folder.glob("step-*") if (place / "state.json").is_file())
+
+
+def _prune(folder: Path) -> None:
+    kept = _steps(folder)[-KEEP:]
+    for place in folder.glob("step-*"):
+        if place not in kept:
+            shutil.rmtree(place)
+    referred = set()
+    for place in kept:
+        best = (read_json(place / "state.json")["position"] or {}).get("best")
+        referred.add(best["file"] if best else None)
+    for path in folder.glob("best-*.safetensors"):
+        if path.name not in referred:
+            path.unlink()

@@ -1,0 +1,92 @@
+"""A model and rows to `predictions.parquet`: every face, every class probability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from dfad_bench.core.contract import DFADModel
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.files import atomic_path, sha256_file
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
+from dfad_bench.engine.devices import Place
+from dfad_bench.engine.seeding import derived, seed_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_SIZE = 64
+
+
+def predict(
+    model: DFADModel,
+    dataset: FaceDataset,
+    source_keys: pd.Series,
+    *,
+    place: Place,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = Silent(),  # noqa: B008  stateless
+) -> pd.DataFrame:
+    """Class probabilities of every face, the last incomplete batch included.
+
+    Args:
+        model: in whatever mode; evaluated in eval mode.
+        dataset: the faces, in order.
+        source_keys: source of each face, for intervals by cluster.
+        place: device and precision of the forward pass; the softmax is taken in float64.
+        seed: for models that draw in evaluation.
+        batch_size: faces a forward pass.
+        progress: one step a batch.
+
+    Returns:
+        A frame with `sample_id, group, source_key, attribution_label, detection_label, p_0 ... p_{x-1}, p_fake`.
+
+    Raises:
+        DFADError: a prediction is not a number.
+    """
+    import pandas as pd
+
+    place.move(model)
+    model.eval()
+    seed_all(derived(seed, "predict"))
+    attribution, fake = [], []
+    batches = in_order(len(dataset), batch_size)
+    progress.start("Predicting", len(batches))
+    try:
+        with torch.inference_mode(), place.autocast():
+            for inputs in prefetch(dataset, batches, place.device, training=False):
+                output = model(place.lay_out(inputs))
+                attribution.append(output.attribution_logits.double().softmax(dim=1).cpu())
+                fake.append(output.detection_logits.double().softmax(dim=1)[:, 1].cpu())
+                progress.advance()
+    finally:
+        progress.finish()
+    p, p_fake = torch.cat(attribution), torch.cat(fake)  # (N, x), (N,)
+    bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
+    if bad.any():
+        faces = ", ".join(dataset.sample_ids[bad.numpy()][:5])
+        raise DFADError(f"{int(bad.sum())} predictions are not numbers (faces {faces} ...); try --precision fp32")
+    columns = {f"p_{k}": p[:, k].float().numpy() for k in range(p.shape[1])}
+    labels = {
+        "sample_id": dataset.sample_ids,
+        "group": dataset.groups,
+        "source_key": source_keys.to_numpy(),
+        "attribution_label": dataset.attribution.astype("int16"),
+        "detection_label": dataset.detection.astype("int8"),
+    }
+    return pd.DataFrame({**labels, **columns, "p_fake": p_fake.float().numpy()})
+
+
+def write_predictions(path: Path, frame: pd.DataFrame) -> str:
+    """Write predictions as Parquet with page checksums; returns the file's hash."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"dfad_predictions": "1"})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    return sha256_file(path)

@@ -1,0 +1,113 @@
+"""A run folder to its record: facts of the run, predictions and protocol in, `record.json` out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import check_hash, read_json, safe_relative
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.report.score import RESAMPLES, score
+
+FACTS = "run.json"  # written by the engine: everything of a record but the scores
+TOLERANCE = 1e-9
+
+
+def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_reported") -> ResultRecord:
+    """Score a finished run and write its record.
+
+    Args:
+        run: the run folder, with `run.json` and `predictions.parquet`.
+        resamples: bootstrap samples of the intervals.
+        trust: see `core.record.Source`.
+
+    Raises:
+        ConfigError: not a run folder.
+        IntegrityError: the predictions are not those of the run, or not of its protocol.
+    """
+    run = Path(run)
+    if not (run / FACTS).is_file():
+        raise ConfigError(f"{run}: no {FACTS}; not the folder of a finished run (`dfad train --out {run}` makes one)")
+    facts = read_json(run / FACTS)
+    protocol = protocol_of(facts, str(run / FACTS))
+    frame = read_predictions(run, facts["predictions"])
+    if len(frame) != facts["samples"]["evaluated"]:
+        raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
+    scored = score(frame, protocol, heads=facts["model"].get("heads", "both"), resamples=resamples)
+    source = {"kind": "measured", "trust": trust}
+    record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
+    write_record(run / FILE, record)
+    return record
+
+
+def rescore(run: Path) -> ResultRecord:
+    """Compute a record's metrics again from its predictions; write it as recomputed when they agree.
+
+    Raises:
+        IntegrityError: a number differs by more than 1e-9, or the predictions were changed.
+    """
+    run = Path(run)
+    old = read_record(run / FILE)
+    protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(run / FILE))
+    frame = read_predictions(run, {"path": old.predictions.path, "sha256": old.predictions.sha256})
+    resamples = max((value.ci_resamples or 0 for value in old.metrics), default=0)
+    new = score(frame, protocol, heads=old.model.heads, resamples=resamples)
+    if different := _different(old.metrics, new.metrics):
+        raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {'; '.join(different[:3])}")
+    if new.groups != old.groups:
+        raise IntegrityError(f"{run / FILE}: the counts of groups do not follow from its predictions")
+    values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
+    trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
+    record = seal({**values, "source": replace(old.source, trust=trust), "metrics": new.metrics})
+    write_record(run / FILE, record)
+    return record
+
+
+def read_predictions(run: Path, facts: dict[str, Any]) -> pd.DataFrame:
+    """The predictions of a run, checked against their hash.
+
+    Raises:
+        IntegrityError: missing, damaged or changed.
+    """
+    path = safe_relative(run, str(facts["path"]))
+    if not path.is_file():
+        raise IntegrityError(f"{path}: missing; run the same `dfad train` again")
+    check_hash(path, str(facts["sha256"]))
+    return pd.read_parquet(path)
+
+
+def protocol_of(facts: dict[str, Any], where: str) -> Protocol:
+    """The protocol a run or record carries in full.
+
+    Raises:
+        IntegrityError: its hash is not the one that is stated.
+    """
+    protocol = from_mapping(Protocol, facts["protocol"]["config"], f"{where}: protocol")
+    stated = facts["protocol"].get("sha256", protocol.sha256)
+    if stated != protocol.sha256:
+        raise IntegrityError(f"{where}: the protocol does not match its hash")
+    return protocol
+
+
+def _different(old: tuple[MetricValue, ...], new: tuple[MetricValue, ...]) -> list[str]:
+    """What two lists of numbers disagree on."""
+    before, after = ({_key(value): value for value in values} for values in (old, new))
+    texts = [f"{key} only in one of the two" for key in before.keys() ^ after.keys()]
+    for key in before.keys() & after.keys():
+        a, b = before[key].value, after[key].value
+        same = a is b if a is None or b is None else math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE)
+        if not same or before[key].n != after[key].n:
+            texts.append(f"{before[key].metric} of {before[key].subset} is {b}, the record says {a}")
+    return sorted(texts)
+
+
+def _key(value: MetricValue) -> tuple[str, str, str, str, str]:
+    threshold = str(value.params.get("threshold", ""))
+    return value.task, value.metric, value.subset, value.averaging, threshold
