@@ -1,0 +1,111 @@
+"""`dfad build-manifest`: the faces of a dataset, cropped into a manifest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from dfad_bench.data.build import BuildReport
+    from dfad_bench.report.table import Table
+
+_MOST_WORKERS = 8
+
+
+def _cores() -> int:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, _MOST_WORKERS)
+
+
+@click.command(
+    "build-manifest",
+    epilog="Example: dfad build-manifest --dataset synthetic --root faces --out manifests/synthetic",
+)
+@click.option("--dataset", type=options.DATASET, required=True, help="Dataset name, or your own YAML file.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with the dataset as released.",
+)
+@options.out("Manifest folder; a run that was stopped goes on here.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Processes (default: one a core, at most 8); 0 works in this one.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
+@click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
+@click.option("--generator", default=None, help="Who made the images, for --dataset images.")
+@click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images a part.")
+@click.option(
+    "--max-refused",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Exit code 3 where a larger share of the images was refused.",
+)
+@options.as_json
+@options.quiet
+def command(
+    dataset: str,
+    root: Path,
+    out: Path,
+    workers: int | None,
+    limit: int | None,
+    crop: str | None,
+    generator: str | None,
+    shard_size: int,
+    max_refused: float,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Crop the faces of a dataset into a manifest.
+
+    Finds the biggest face of every image, cuts it out as a square of 256 pixels and keeps box, landmarks and
+    labels. What cannot be used becomes a row with a reason. Run the same command again after an interruption.
+    """
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.build import build_manifest
+    from dfad_bench.report.table import render
+
+    report = build_manifest(
+        dataset,
+        root,
+        out,
+        crop=crop,
+        workers=_cores() if workers is None else workers,
+        limit=limit,
+        generator=generator,
+        shard_size=shard_size,
+        progress=make_progress(quiet),
+    )
+    click.echo(_json(report) if as_json else render(_table(report), "rich"), nl=False)
+    report.check_refused(max_refused)
+
+
+def _table(report: BuildReport) -> Table:
+    from dfad_bench.cli.check_manifest import counts_table, shorten
+
+    notes = [f"{item['origin']!r}: {item['status']}: {item['reason']}" for item in report.reasons]
+    if report.refused > len(report.reasons):
+        notes.append(f"... and {report.refused - len(report.reasons):,} more refused")
+    notes += [
+        f"{count:,} files left out: {why} ({shorten(report.ignored_examples.get(why, []))})"
+        for why, count in report.ignored.items()
+    ]
+    notes += [*report.notes, f"{report.out}: {report.parts_built} parts made, {report.parts_kept} kept"]
+    return counts_table(f"{report.dataset}: {report.rows:,} images", report.counts, tuple(notes))
+
+
+def _json(report: BuildReport) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps({**asdict(report), "out": str(report.out)}, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,143 @@
+"""`dfad check-manifest`: is a manifest sound, what is in it, and what would a protocol lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from dfad_bench.core.protocol import Protocol
+    from dfad_bench.data.check import GroupNeed, ManifestFacts
+    from dfad_bench.report.table import Table
+
+
+@click.command(
+    "check-manifest",
+    epilog="Example: dfad check-manifest --manifest manifests/synthetic --manifest manifests/synthetic-outdoor "
+    "--protocol synthetic",
+)
+@options.manifest(required=False)
+@options.protocol(required=False)
+@click.option(
+    "--contact-sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Draw a row of faces a generator into this PNG file.",
+)
+@options.as_json
+def command(manifests: tuple[Path, ...], protocol: str | None, contact_sheet: Path | None, as_json: bool) -> None:
+    """Check a manifest, and what a protocol would lack.
+
+    Verifies every file against its hash (exit code 4 names a damaged one) and counts faces by generator, split
+    and status. With --protocol, tells for each group what is needed, found and missing, and where to get it;
+    that works without any manifest, too.
+    """
+    import json
+    from dataclasses import asdict
+
+    from dfad_bench.core.errors import ConfigError
+    from dfad_bench.core.protocol import load_protocol
+    from dfad_bench.data.check import check_manifest, protocol_needs
+    from dfad_bench.report.table import render
+
+    if not manifests and protocol is None:
+        raise click.UsageError("give --manifest, --protocol or both")
+    if contact_sheet is not None and not manifests:
+        raise ConfigError("--contact-sheet needs --manifest")
+    rules = load_protocol(protocol) if protocol else None
+    facts = [check_manifest(folder) for folder in manifests]
+    needs = protocol_needs(rules, facts) if rules else []
+    if contact_sheet is not None:
+        _draw(manifests, contact_sheet)
+    if as_json:
+        value = {
+            "manifests": [{**asdict(item), "folder": str(item.folder)} for item in facts],
+            "protocol": rules and rules.name,
+            "groups": [asdict(need) for need in needs],
+        }
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    tables = [_facts_table(item) for item in facts] + ([_needs_table(rules, needs)] if rules else [])
+    click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
+    if contact_sheet is not None:
+        click.echo(f"\ncontact sheet  {contact_sheet}")
+
+
+def counts_table(title: str, counts: Mapping[str, Mapping[str, int]], notes: tuple[str, ...] = ()) -> Table:
+    """Images by generator and status, with a total."""
+    from dfad_bench.report.table import Column, Table
+
+    statuses = sorted({s for row in counts.values() for s in row}, key=lambda s: (s != "ok", s))
+    columns = (Column("generator", "generator", "text"), *(Column(s, s, "count") for s in statuses))
+    rows: list[Mapping[str, Any]] = [{"generator": name, **row} for name, row in sorted(counts.items())]
+    rows.append({"generator": "total", **{s: sum(row.get(s, 0) for row in counts.values()) for s in statuses}})
+    return Table(title, columns, rows, notes)
+
+
+def shorten(names: Sequence[str], most: int = 3) -> str:
+    """A few file names for one line."""
+    shown = ", ".join(repr(name if len(name) <= 60 else "…" + name[-58:]) for name in names[:most])
+    return shown + (" ..." if len(names) > most else "")
+
+
+def _draw(manifests: Sequence[Path], path: Path) -> None:
+    from dfad_bench.data.contact import contact_sheet
+    from dfad_bench.data.manifest import Manifest
+
+    contact_sheet([Manifest.open(folder) for folder in manifests], path)
+
+
+def _facts_table(facts: ManifestFacts) -> Table:
+    from dfad_bench.report.table import Column, Table
+
+    plain = counts_table("", facts.counts)
+    splits = sorted({s for row in facts.splits.values() for s in row})
+    shown = [Column(f"split {s}", s or "no split", "count") for s in splits]
+    rows: list[Mapping[str, Any]] = []
+    for row in plain.rows:
+        counts = facts.splits.get(row["generator"], {})
+        if row["generator"] == "total":
+            counts = {s: sum(c.get(s, 0) for c in facts.splits.values()) for s in splits}
+        rows.append({**row, **{f"split {s}": n for s, n in counts.items()}})
+    notes = [f"{item['origin']!r}: {item['status']}: {item['reason']}" for item in facts.refusals]
+    refused = facts.rows - sum(row.get("ok", 0) for row in facts.counts.values())
+    if refused > len(notes):
+        notes.append(f"... and {refused - len(notes):,} more refused")
+    notes.append(f"every file is as committed; content sha256 {facts.sha256[:16]}…")
+    return Table(f"{facts.dataset} ({facts.folder})", (*plain.columns, *shown), rows, tuple(notes))
+
+
+def _needs_table(protocol: Protocol, needs: Sequence[GroupNeed]) -> Table:
+    from dfad_bench.report.table import Column, Table
+
+    columns = (
+        Column("group", "group", "text"),
+        Column("role", "role", "text"),
+        Column("need_train", "need train", "text"),
+        Column("need_test", "need test", "text"),
+        Column("train", "found train", "count"),
+        Column("test", "found test", "count"),
+        Column("unsplit", "no split", "count"),
+        Column("missing", "missing", "count"),
+        Column("obtain", "where to get it", "text"),
+    )
+    rows = [
+        {
+            **vars(need),
+            "need_train": _number(need.need_train),
+            "need_test": _number(need.need_test),
+        }
+        for need in needs
+    ]
+    lacking = sum(1 for need in needs if need.missing)
+    verdict = f"{lacking} of {len(needs)} groups lack faces" if lacking else "nothing is missing"
+    return Table(f"Protocol {protocol.name}: {verdict}", columns, rows)
+
+
+def _number(value: int | None) -> str:
+    return "all" if value is None else f"{value:,}"

@@ -1,0 +1,181 @@
+"""One shard of a build: a pure function from its samples to one committed part, run here or in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.faces import Crop, CropProfile, FaceCropper
+from dfad_bench.data.images import ImageRefused, decode_image, encode_png, perceptual_hash, read_source
+from dfad_bench.data.manifest import OK, commit_part
+from dfad_bench.data.sources.base import RawSample
+
+
+class Watch(Protocol):
+    """Told of every item before it is begun; may raise to end the shard."""
+
+    def __call__(self, index: int) -> None:
+        """Item `index` begins; -1: all are done, the part is written."""
+
+
+class ItemTimeout(BaseException):
+    """An item took too long. No `Exception`, so that no decoder's handler can swallow it."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """All a worker needs: what to read, how to crop it, where to write.
+
+    `verdicts` are items that killed or hung a worker before: index to (status, reason), not tried again.
+    """
+
+    part: Path
+    samples: tuple[RawSample, ...]
+    profile: CropProfile
+    config_sha256: str
+    item_seconds: float
+    verdicts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The part's file name."""
+        return self.part.name
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of which files go in, with what is known of them."""
+        rows = [
+            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame]
+            for s in self.samples
+        ]
+        return content_hash(rows)
+
+    def refuse(self, index: int, status: str, reason: str) -> ShardTask:
+        """The same shard, with one item given up."""
+        return replace(self, verdicts={**self.verdicts, index: (status, reason)})
+
+
+_CROPPERS: dict[str, FaceCropper] = {}
+
+
+def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, Any]:
+    """Crop every sample of a shard and commit the part; returns the part's JSON.
+
+    Raises:
+        DFADError: the disk is full.
+    """
+    key = task.profile.sha256
+    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile))
+    rows = []
+    with _one_thread():
+        for index, sample in enumerate(task.samples):
+            watch(index)
+            if index in task.verdicts:
+                rows.append(_refused(sample, *task.verdicts[index]))
+            else:
+                rows.append(process(sample, cropper, task.item_seconds))
+    watch(-1)
+    return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
+
+
+def process(sample: RawSample, cropper: FaceCropper, seconds: float) -> dict[str, Any]:
+    """The manifest row of one sample; whatever is wrong with it becomes a status and a reason."""
+    digest = None
+    if sample.refusal:
+        return _refused(sample, sample.refusal, "leads out of the source folder")
+    try:
+        with time_limit(seconds):
+            data = read_source(sample.path)
+            digest = hashlib.sha256(data).hexdigest()
+            return _kept(sample, cropper.crop(decode_image(data)), digest)
+    except ImageRefused as refused:
+        return _refused(sample, refused.status, refused.reason, digest)
+    except ItemTimeout:
+        return _refused(sample, "timeout", f"took more than {seconds:g} s", digest)
+    except MemoryError:
+        return _refused(sample, "too_large", "not enough memory", digest)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # an image the cropper was not foreseen for must not end the build of a million others
+        return _refused(sample, "worker_crash", f"{type(error).__name__}: {error}", digest)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `ItemTimeout` in the block after `seconds`; only in a main thread, and not on Windows."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(signum: int, frame: Any) -> None:
+        raise ItemTimeout
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread: sums in another order would change the last bits of a box."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _facts(sample: RawSample, digest: str | None) -> dict[str, Any]:
+    taxon = taxonomy()[sample.generator]
+    return {
+        "sample_id": sample.sample_id,
+        "dataset": sample.dataset,
+        "generator": taxon.key,
+        "forgery": taxon.forgery.value,
+        "family": taxon.family.value,
+        "attribution_label": taxon.attribution_label,
+        "detection_label": taxon.detection_label,
+        "split": sample.split,
+        "origin": sample.origin,
+        "frame": sample.frame,
+        "source_key": sample.source_key,
+        "target_id": sample.target_id,
+        "pair_confidence": sample.pair_confidence,
+        "source_sha256": digest,
+    }
+
+
+def _kept(sample: RawSample, crop: Crop, digest: str) -> dict[str, Any]:
+    height, width, _ = crop.pixels.shape
+    return {
+        **_facts(sample, digest),
+        "image": {"bytes": encode_png(crop.pixels), "path": None},
+        "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
+        "phash": perceptual_hash(crop.pixels),
+        "box": crop.box,
+        "crop_box": crop.crop_box,
+        "landmarks": crop.landmarks,
+        "box_score": crop.box_score,
+        "faces": crop.faces,
+        "width": width,
+        "height": height,
+        "status": OK,
+    }
+
+
+def _refused(sample: RawSample, status: str, reason: str, digest: str | None = None) -> dict[str, Any]:
+    return {**_facts(sample, digest), "status": status, "reason": " ".join(reason.split())[:200]}
