@@ -42,7 +42,7 @@ class GazeCLIP(DFADModel):
             "the contrastive loss compares I_v with the text (III-B), not I_ag (III-F), whose widths differ",
             "a linear layer takes the 768-wide gaze token to the 1024-wide appearance tokens",
         ),
-        weights=("clip-vit-b-32-openai",),
+        weights=("openai_clip_vit_b32",),
     )
     image_size: ClassVar[int] = 256
     needs: ClassVar[tuple[str, ...]] = ("gaze",)

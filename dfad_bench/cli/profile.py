@@ -1,0 +1,110 @@
+"""`dfad profile`: what models cost, beside what the papers print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from dfad_bench.engine.profile import Profile
+    from dfad_bench.report.table import Table
+
+_CONVENTION = (
+    "Convention: parameters and FLOPs counted as the published ones were (leaderboards/reported/efficiency.yaml);"
+    " their FLOPs are multiply-adds, attention products left out."
+)
+
+
+@click.command("profile", epilog="Example: dfad profile --model xception --model gazeclip --size tiny")
+@click.option("--model", "models", type=options.MODEL, multiple=True, help="Model name; repeat for several.")
+@click.option("--all", "everything", is_flag=True, help="Every registered model.")
+@click.option("--size", type=click.Choice(["paper", "tiny"]), default="paper", show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the model; repeatable.")
+@click.option("--latency", is_flag=True, help="Also time single images, on --device.")
+@options.device
+@options.as_json
+def command(
+    models: tuple[str, ...],
+    everything: bool,
+    size: Any,
+    settings: tuple[str, ...],
+    latency: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Count parameters and multiply-adds of one image, beside the published figures.
+
+    Counts with 11 generators, both experts and random weights. Deviations from a published figure are explained
+    below the table.
+    """
+    if everything == bool(models):
+        raise click.UsageError("give --model NAME (repeatable) or --all")
+    if settings and len(models) != 1:
+        raise click.UsageError("--set goes with exactly one --model")
+    from dfad_bench.core.registry import model_names
+    from dfad_bench.engine.profile import profile_model
+    from dfad_bench.report.table import render
+
+    chosen = dict(parse_setting(text) for text in settings)
+    names = model_names() if everything else models
+    profiles = [profile_model(name, size=size, options=chosen, latency=latency, device=device) for name in names]
+    click.echo(render(profile_table(profiles), "json" if as_json else "rich"), nl=False)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` with the value read as YAML: numbers, true and false, lists, text.
+
+    >>> parse_setting("clip_size=224")
+    ('clip_size', 224)
+    """
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"{value!r} is not a YAML value", param_hint="--set") from error
+
+
+def profile_table(profiles: list[Profile]) -> Table:
+    """One row a model; counts in millions and 10^9, latency in milliseconds if it was measured."""
+    from dfad_bench.report.table import Column, Table
+
+    columns = [
+        Column("display", "Model", "text"),
+        Column("side", "Side", "count"),
+        Column("params_m", "Params M"),
+        Column("trainable_m", "trained M"),
+        Column("inference_m", "at test M"),
+        Column("gmacs", "GMACs"),
+        Column("convention_params_m", "Convention: params M"),
+        Column("published_params_m", "published"),
+        Column("params_deviation", "dev."),
+        Column("convention_flops_g", "FLOPs G"),
+        Column("published_flops_g", "published"),
+        Column("flops_deviation", "dev."),
+    ]
+    timed = [profile for profile in profiles if profile.seconds is not None]
+    if timed:
+        columns.append(Column("milliseconds", "ms an image"))
+    notes = [_CONVENTION, *(f"{profile.display}: {note}" for profile in profiles for note in profile.notes)]
+    if timed:
+        notes.append(f"Latency: one image at a time, median of 10, on {timed[0].device}.")
+    title = "What models cost" + (", tiny" if profiles and profiles[0].size == "tiny" else "")
+    return Table(title, tuple(columns), [_row(profile) for profile in profiles], tuple(notes))
+
+
+def _row(profile: Profile) -> dict[str, Any]:
+    return {
+        **profile.row(),
+        "params_m": profile.params_total / 1e6,
+        "trainable_m": profile.params_trainable / 1e6,
+        "inference_m": profile.params_inference / 1e6,
+        "gmacs": profile.macs / 1e9,
+        "milliseconds": None if profile.seconds is None else profile.seconds * 1000,
+    }

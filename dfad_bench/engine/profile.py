@@ -1,0 +1,239 @@
+"""What a model costs: parameters, true multiply-adds, latency, and the papers' own count beside the printed one."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
+from dfad_bench.core.registry import model_class
+from dfad_bench.core.resources import shipped
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.macs import Work, count_work
+from dfad_bench.engine.thop_convention import ThopCount, thop_count
+
+GENERATORS = 11  # classes of the attribution expert in the published counts
+_PROMPTS = ("a photo of a real face",) * 4
+_WARM_UP, _TIMED = 3, 10
+_HUNDREDTH = 0.01 + 1e-9  # printed values have two decimals
+
+
+@dataclass(frozen=True)
+class PublishedGraph:
+    """Parameters the published graph has beyond ours, and why."""
+
+    parameters: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of `leaderboards/reported/efficiency.yaml`; see the head of that file."""
+
+    printed: str
+    params_m: float
+    side: int
+    flops_g: float | None = None
+    seconds: float | None = None
+    count: Literal["thop", "numel"] = "thop"
+    texts: int = 0
+    graph: PublishedGraph | None = None
+    params: str | None = None
+    flops: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """The whole file."""
+
+    table: str
+    paper: str
+    rows: dict[str, Published]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One model's costs; counts are plain numbers, of one image.
+
+    `params_inference` are the parameters the test-time graph reads, `macs` its multiply-adds. `convention_*` are
+    counted as the published figures were (millions, 10^9), and so are `published_*`; `seconds` is the median of
+    single images on `device`. Missing values are None.
+    """
+
+    model: str
+    display: str
+    size: str
+    side: int
+    params_total: int
+    params_trainable: int
+    params_inference: int
+    macs: int
+    convention_params_m: float
+    convention_flops_g: float
+    published_params_m: float | None = None
+    published_flops_g: float | None = None
+    published_seconds: float | None = None  # on an A100, batch not stated
+    seconds: float | None = None
+    device: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def params_deviation(self) -> float | None:
+        """Ours minus the published, millions, both rounded to the printed two decimals."""
+        return _difference(self.convention_params_m, self.published_params_m)
+
+    @property
+    def flops_deviation(self) -> float | None:
+        """Ours minus the published, 10^9, both rounded to the printed two decimals."""
+        return _difference(self.convention_flops_g, self.published_flops_g)
+
+    def row(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        deviations = {"params_deviation": self.params_deviation, "flops_deviation": self.flops_deviation}
+        return {**asdict(self), **deviations, "notes": list(self.notes)}
+
+
+def published(path: Path | None = None) -> PublishedTable:
+    """The printed figures.
+
+    Raises:
+        ConfigError: the file is missing or malformed.
+    """
+    return read_dataclass(PublishedTable, path or shipped("leaderboards") / "reported" / "efficiency.yaml")
+
+
+def profile_model(
+    name: str,
+    *,
+    size: Size = "paper",
+    options: Mapping[str, Any] | None = None,
+    latency: bool = False,
+    device: str = "auto",
+) -> Profile:
+    """Count a registered model with 11 generators and both experts on one image at the side it works at.
+
+    Counting needs shapes only, so the model is built on PyTorch's "meta" device, without memory or time; a model
+    whose forward pass looks at values is built on the CPU instead. Only `latency` runs the real thing.
+
+    Raises:
+        UnknownNameError: no such model.
+        ConfigError: bad options or device.
+    """
+    cls = model_class(name)
+    options = dict(options or {})
+
+    def build() -> DFADModel:
+        return cls.build(GENERATORS, size=size, class_prompts=(_PROMPTS,) * GENERATORS, options=options).eval()
+
+    printed = published().rows.get(name) if size == "paper" and not options else None
+    model, work, thop = _count(build, printed.texts if printed else 0)
+    convention = _convention(work, thop, printed)
+    timing: dict[str, Any] = {}
+    if latency:
+        where = place(device)
+        timing = {"seconds": seconds_per_image(build(), where), "device": where.name}
+    return Profile(
+        model=name,
+        display=cls.card.display,
+        size=size,
+        side=model.side,
+        params_total=sum(p.numel() for p in model.parameters()),
+        params_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        params_inference=work.parameters,
+        macs=work.macs,
+        convention_params_m=convention / 1e6,
+        convention_flops_g=thop.operations / 1e9,
+        published_params_m=printed.params_m if printed else None,
+        published_flops_g=printed.flops_g if printed else None,
+        published_seconds=printed.seconds if printed else None,
+        notes=_notes(printed, convention / 1e6, thop.operations / 1e9, model.side),
+        **timing,
+    )
+
+
+def one_image(model: DFADModel, device: torch.device | str) -> Inputs:
+    """A random image at the model's own side, with every view it needs."""
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(1, *shape, device=device)
+
+    views = {name: random(2) if name == "gaze" else random(3, model.side, model.side) for name in model.needs}
+    return Inputs(random(3, model.side, model.side), views)
+
+
+def seconds_per_image(model: DFADModel, where: Place) -> float:
+    """Median seconds of a forward pass on one image, after a warm-up."""
+    where.move(model)
+    inputs = where.lay_out(one_image(model, where.device))
+    taken = []
+    with torch.no_grad(), where.autocast():
+        for _ in range(_WARM_UP + _TIMED):
+            began = time.perf_counter()
+            model(inputs)
+            if where.device.type == "cuda":
+                torch.cuda.synchronize(where.device)
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken[_WARM_UP:])
+
+
+def _count(build: Callable[[], DFADModel], texts: int) -> tuple[DFADModel, Work, ThopCount]:
+    try:
+        return _count_on("meta", build, texts)
+    except (NotImplementedError, RuntimeError):  # an operation that needs values, or has no shape rule
+        return _count_on("cpu", build, texts)
+
+
+def _count_on(device: str, build: Callable[[], DFADModel], texts: int) -> tuple[DFADModel, Work, ThopCount]:
+    with torch.device(device):
+        model = build()
+        inputs = one_image(model, device)
+        work = count_work(model, lambda: model(inputs))
+        thop = thop_count(model, lambda: _published_pass(model, inputs, texts))
+    return model, work, thop
+
+
+def _published_pass(model: DFADModel, inputs: Inputs, texts: int) -> object:
+    """The pass the published count was made of: the image alone, or with one face's prompts as in training."""
+    if not texts:
+        return model(inputs)
+    label = torch.zeros(1, dtype=torch.int64)
+    return model.losses(Batch(inputs, label, label, (_PROMPTS,)), model.stages[-1].name)
+
+
+def _convention(work: Work, thop: ThopCount, printed: Published | None) -> int:
+    """Parameters as the published figure counts them."""
+    if printed is None:
+        return thop.parameters
+    counted = work.parameters if printed.count == "numel" else thop.parameters
+    return counted + (printed.graph.parameters if printed.graph else 0)
+
+
+def _notes(printed: Published | None, params_m: float, flops_g: float, side: int) -> tuple[str, ...]:
+    if printed is None:
+        return ()
+    notes = []
+    if side != printed.side:
+        notes.append(f"counted at {side} pixels, published at {printed.side}")
+    if printed.graph is not None:
+        notes.append(f"parameters include {printed.graph.parameters:,} of the published graph: {printed.graph.why}")
+    explained = (
+        ("parameters", params_m, printed.params_m, printed.params),
+        ("FLOPs", flops_g, printed.flops_g, printed.flops),
+    )
+    for label, ours, theirs, why in explained:
+        difference = _difference(ours, theirs)
+        if difference is not None and abs(difference) > _HUNDREDTH:
+            notes.append(f"{label} {difference:+.2f}: {why or 'not explained'}")
+    return tuple(notes)
+
+
+def _difference(ours: float, theirs: float | None) -> float | None:
+    return None if theirs is None else round(round(ours, 2) - theirs, 2)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dfad_bench.cli.main import dfad
+from dfad_bench.cli.profile import parse_setting
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(dfad, ["profile", *arguments])
+    return result.exit_code, result.output
+
+
+def test_table_shows_ours_beside_the_published() -> None:
+    code, output = run("--model", "dna_det", "--model", "clip")
+    assert code == 0
+    line = next(line for line in output.splitlines() if "DNA-Det" in line)
+    assert line.split()[1:] == [
+        "512",
+        "6.32",
+        "6.32",
+        "5.90",
+        "16.31",
+        "5.90",
+        "5.90",
+        "0.00",
+        "16.37",
+        "16.37",
+        "0.00",
+    ]
+    assert "CLIP: FLOPs -11.03: no whole number" in output
+
+
+def test_json_holds_every_number() -> None:
+    code, output = run("--model", "xception", "--json")
+    assert code == 0
+    (row,) = json.loads(output)["rows"]
+    assert row["convention_params_m"] == pytest.approx(20.83, abs=0.01)
+    assert row["macs"] == 4592915008
+    assert row["published_seconds"] == 0.006
+    assert row["seconds"] is None
+
+
+def test_all_tiny_models() -> None:
+    from dfad_bench.core.registry import model_names
+
+    code, output = run("--all", "--size", "tiny", "--json")
+    assert code == 0
+    assert [row["model"] for row in json.loads(output)["rows"]] == model_names()
+
+
+def test_a_setting_changes_the_model() -> None:
+    code, output = run("--model", "gazeclip", "--set", "use_gaze=false", "--set", "levels=1", "--json")
+    assert code == 0
+    (changed,) = json.loads(output)["rows"]
+    assert changed["params_inference"] == 204_405_069 - 12 * 4 * 768 * 768 - 2 * 768 - 768 * 1024 - 1024
+
+
+def test_latency_names_its_device() -> None:
+    code, output = run("--model", "xception", "--size", "tiny", "--latency", "--device", "cpu")
+    assert code == 0
+    assert "ms an image" in output
+    assert "median of 10, on cpu" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "give --model NAME"),
+        (("--all", "--model", "clip"), 2, "give --model NAME"),
+        (("--all", "--set", "a=1"), 2, "--set goes with exactly one --model"),
+        (("--model", "clip", "--set", "side"), 2, "'side' is not KEY=VALUE"),
+        (("--model", "clip", "--set", "side=[1"), 2, "'[1' is not a YAML value"),
+        (("--model", "gazeclp"), 1, "Did you mean gazeclip"),
+        (("--model", "gazeclip", "--set", "clip_sise=224"), 1, "did you mean 'clip_size'"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: tuple[str, ...], code: int, message: str) -> None:
+    found, output = run(*arguments)
+    assert found == code
+    assert message in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("a=224", 224), ("a=true", True), ("a=cls", "cls"), ("a=[1, 2]", [1, 2]), ("a=x=y", "x=y")]
+)
+def test_settings_are_yaml_values(text: str, value: object) -> None:
+    assert parse_setting(text) == ("a", value)
