@@ -113,7 +113,7 @@ def unsafe_writes(text: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _writes(node):
             words = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            if not words & safe:
+            if not words & safe and "devnull" not in ast.unparse(node):
                 found.append(f"line {node.lineno}: {ast.unparse(node)[:80]} goes round core.files")
     return found
 
