@@ -1,0 +1,108 @@
+"""A trained model on other faces, or under another protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dfad_bench.core.errors import ConfigError, ProtocolError
+from dfad_bench.core.files import content_hash, read_json
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.select import Selection, manifests_hash, select, used
+from dfad_bench.data.views import ViewProvider
+from dfad_bench.engine import checkpoint
+from dfad_bench.engine.config import FACTS, ROWS, locked, read_config
+from dfad_bench.engine.devices import place
+from dfad_bench.engine.run import Job, RunResult
+
+FOLDER = "evaluations"
+
+
+def run_evaluation(
+    run: Path,
+    manifests: Sequence[Manifest],
+    *,
+    protocol: Protocol | str | None = None,
+    device: str = "auto",
+    views: ViewProvider | None = None,
+    allow_partial: bool = False,
+    progress: Progress = Silent(),  # noqa: B008  stateless
+) -> RunResult:
+    """Predict with the model of a finished run.
+
+    Test faces the run was trained on, or that share a source or their pixels with such a face, are left out and
+    counted in a warning. Predictions and facts go to `evaluations/<protocol>-<hash>` in the run folder.
+
+    Args:
+        run: the folder of a finished run.
+        manifests: one a dataset of the protocol.
+        protocol: another protocol with the same seen generators; default the run's own.
+        device: auto, cpu, cuda or cuda:N.
+        views: makes the views the model needs.
+        allow_partial: go on where groups are missing or short.
+        progress: told about decoding and predicting.
+
+    Raises:
+        ConfigError: not a finished run.
+        ProtocolError: other seen generators, or no test faces are left.
+        IntegrityError: the model's file is not what was written.
+    """
+    run = Path(run)
+    config, known = read_config(run), read_json(run / FACTS)
+    trained = from_mapping(Protocol, known["protocol"]["config"], str(run / FACTS))
+    wanted = load_protocol(protocol) if isinstance(protocol, str) else protocol or trained
+    if _classes(wanted) != _classes(trained):
+        raise ProtocolError(
+            f"{run}: learnt the generators {', '.join(_classes(trained))} of protocol {trained.name};"
+            f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
+        )
+    mine, where = used(wanted, manifests), place(device, config.precision)
+    key = content_hash([wanted.sha256, manifests_hash(mine)])[:8]
+    out = run / FOLDER / f"{wanted.name}-{key}"
+    with locked(out):
+        job = Job(config, wanted, mine, where, out, views, progress)
+        chosen = select(wanted, mine, allow_partial=allow_partial, training=False)
+        selection, dropped = without_trained(chosen, run)
+        if dropped:
+            job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
+        store = CropStore.open(selection.tested, mine, wanted.image_size, progress=progress)
+        model = job.build()
+        model.load_state_dict(checkpoint.load_finished(run / "checkpoint"))
+        digest = str(read_json(run / "checkpoint" / "model.json")["sha256"])
+        whole = known["run"]["stopped"][:5] != "limit"
+        status = job.predict(model, selection, store, known["run"], "complete" if whole else "partial", digest)
+    return RunResult(out, status, known["run"]["stopped"], True, tuple(job.warnings))
+
+
+def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
+    """The selection without test faces that a run has learnt from, and how many those were.
+
+    Raises:
+        ProtocolError: none are left.
+    """
+    import pandas as pd
+
+    if not (run / ROWS).is_file():
+        raise ConfigError(f"{run}: {ROWS} is missing, so nobody knows what was trained on; train again")
+    rows = pd.read_parquet(run / ROWS)
+    learnt = rows[rows["part"] != "test"]
+    keys, pixels = set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
+    kept = {}
+    for name, frame in selection.test.items():
+        clean = ~frame["source_key"].isin(keys) & ~frame["crop_sha256"].isin(pixels)
+        kept[name] = frame[clean].reset_index(drop=True)
+    dropped = sum(map(len, selection.test.values())) - sum(map(len, kept.values()))
+    gone = [name for name, frame in kept.items() if frame.empty]
+    if len(gone) == len(kept):
+        raise ProtocolError(f"{run}: every test face shares a source or its pixels with a training face")
+    test = {name: frame for name, frame in kept.items() if len(frame)}
+    return replace(selection, test=test, missing=[*selection.missing, *gone]), dropped
+
+
+def _classes(protocol: Protocol) -> list[str]:
+    return [group.generator for group in sorted(protocol.seen, key=lambda group: group.label)]

@@ -1,0 +1,122 @@
+"""Facts of a run for its record: code, model, rows, machine."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dfad_bench import __version__
+from dfad_bench.core.contract import DFADModel
+from dfad_bench.core.files import content_hash, sha256_file
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import Environment, ManifestFacts, ModelFacts, ProtocolFacts, SplitFacts, Toolkit
+from dfad_bench.core.registry import model_table
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.select import Selection, manifests_hash, rows_hash
+from dfad_bench.engine.devices import Place
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PACKAGES = ("numpy", "pandas", "pyarrow", "open_clip_torch", "timm", "facenet-pytorch", "torchvision", "pillow")
+
+
+def toolkit_facts() -> Toolkit:
+    """The toolkit's version, and its commit where it runs from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    commit, dirty = None, None
+    if (root / ".git").exists():
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        dirty = None if changed is None else bool(changed)
+    return Toolkit(__version__, commit or None, dirty)
+
+
+def environment_facts(place: Place, *, deterministic: bool) -> Environment:
+    """Versions and device."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return Environment(
+        python=sys.version.split()[0],
+        torch=torch.__version__,
+        device=place.name,
+        deterministic=deterministic,
+        cuda=torch.version.cuda if place.device.type == "cuda" else None,
+        os=platform.system(),
+        packages=packages,
+    )
+
+
+def model_facts(name: str, model: DFADModel, settings: Mapping[str, Any], checkpoint_sha256: str | None) -> ModelFacts:
+    """The model, where it is registered, and what it started from."""
+    card, where = model.card, model_table().get(name, f"{type(model).__module__}:{type(model).__qualname__}")
+    source = inspect.getsourcefile(type(model))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return ModelFacts(
+        name=name,
+        registry_sha256=content_hash([name, where, sha256_file(Path(source)) if source else None]),
+        params_total=sum(p.numel() for p in model.parameters()),
+        params_trainable=sum(p.numel() for p in trained),
+        checkpoint_sha256=checkpoint_sha256 if trained else None,
+        init=dict(settings["init"]),
+        display=card.display,
+        size=settings["size"],
+        heads=settings["heads"],
+        task=card.task,
+        reimplementation=card.task != "trivial",
+        options=dict(settings["options"]),
+    )
+
+
+def protocol_facts(protocol: Protocol, deviations: Sequence[str]) -> ProtocolFacts:
+    """The protocol in full."""
+    return ProtocolFacts(protocol.name, str(protocol.version), protocol.sha256, asdict(protocol), tuple(deviations))
+
+
+def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> ManifestFacts:
+    """The manifests, the rows chosen from them, and the leaks that were kept out.
+
+    `exact_duplicates_train_test` counts what is left after dropping, which is none; what was dropped is beside it.
+    """
+    parts = {"train": selection.train, "validation": selection.validation, "test": selection.tested}
+    keys = set(selection.train["source_key"]) & set(parts["test"]["source_key"])
+    pixels = set(selection.train["crop_sha256"].dropna()) & set(parts["test"]["crop_sha256"].dropna())
+    return ManifestFacts(
+        name="+".join(sorted(manifest.name for manifest in manifests)),
+        content_sha256=manifests_hash(manifests),
+        rows=sum(int(manifest.info["rows"]) for manifest in manifests),
+        splits={name: _split(rows) for name, rows in parts.items() if len(rows)},
+        leakage={
+            "exact_duplicates_train_test": len(pixels),
+            "near_duplicates_train_test": None,
+            "identity_overlap": len(keys),
+            "dropped_training_rows": selection.dropped_leaks,
+            "dropped_exact_duplicates": selection.dropped_duplicates,
+        },
+    )
+
+
+def _split(rows: pd.DataFrame) -> SplitFacts:
+    counts = {str(key): int(n) for key, n in rows["group"].value_counts().sort_index().items()}
+    return SplitFacts(len(rows), rows_hash(rows), counts)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,284 @@
+"""One run: select rows, train, predict, and leave a folder that says everything about it (see `config`)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.core.contract import DFADModel, Size
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import atomic_path, read_json, sha256_file, write_json
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.recipe import Recipe, load_recipe
+from dfad_bench.core.record import PredictionFacts, Samples
+from dfad_bench.core.registry import model_class
+from dfad_bench.core.weights import find_weights
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.select import Selection, select, used
+from dfad_bench.data.views import ViewProvider, view
+from dfad_bench.engine import facts
+from dfad_bench.engine.config import FACTS, PREDICTIONS, ROWS, RunConfig, finished, locked, plain, write_config
+from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.fit import FitResult, Heads, Limits, Trainer
+from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.seeding import derived, make_deterministic, seed_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run folder, how it ended, and whether this call had to do anything (`fresh`)."""
+
+    out: Path
+    status: str
+    stopped: str
+    fresh: bool
+    warnings: tuple[str, ...] = ()
+
+
+def run_training(
+    model_name: str,
+    protocol: Protocol | str,
+    manifests: Sequence[Manifest],
+    out: Path,
+    *,
+    size: Size = "paper",
+    recipe: Recipe | str = "default",
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    heads: Heads = "both",
+    weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    views: ViewProvider | None = None,
+    views_made: Mapping[str, Any] | None = None,
+    allow_partial: bool = False,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+    resume: bool = True,
+    progress: Progress = Silent(),  # noqa: B008  stateless
+) -> RunResult:
+    """Train a model under a protocol and predict its test faces.
+
+    Args:
+        model_name: a registered name.
+        protocol: a protocol, or its name.
+        manifests: one a dataset of the protocol.
+        out: the run folder. A finished run of the same settings is left as it is; an unfinished one goes on.
+        size: "paper" or "tiny".
+        recipe: a recipe, or its name.
+        epochs: instead of the recipe's; no stage is longer.
+        seed: of weights, order of faces and everything drawn while training.
+        device: auto, cpu, cuda or cuda:N.
+        precision: fp32, bf16 or fp16.
+        heads: which experts learn.
+        weights: pre-trained weights to start from, by name or path.
+        options: the model's own settings.
+        views: called with the name of each view the model needs.
+        views_made: how those views were made, kept in the configuration.
+        allow_partial: go on with missing or short groups; the record says so.
+        limits: early ends and checkpoints.
+        resume: False forgets what is there of this run and starts again.
+        progress: told about decoding, training and predicting.
+
+    Raises:
+        IntegrityError: `out` holds a run of other settings.
+        DFADError: what is wrong with names, rows, weights or losses.
+    """
+    protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    kind, mine, where, out = model_class(model_name), used(protocol, manifests), place(device, precision), Path(out)
+    path = find_weights(weights) if weights else None
+    config = RunConfig(
+        model=model_name,
+        protocol=protocol.name,
+        protocol_sha256=protocol.sha256,
+        manifests={manifest.name: manifest.sha256 for manifest in mine},
+        size=size,
+        recipe=recipe if epochs is None else replace(recipe, epochs=epochs),
+        epochs=epochs,
+        seed=seed,
+        device=where.device.type,
+        precision=precision,
+        heads=heads,
+        init=_init(path),
+        options=dict(options or {}),
+        views=dict(views_made or {}) if needs(kind) else {},
+        allow_partial=allow_partial,
+    )
+    with locked(out):
+        known = finished(out, config)
+        if known and resume:
+            return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]))
+        selection = select(protocol, mine, allow_partial=allow_partial)
+        job = Job(config, protocol, mine, where, out, views, progress)
+        write_config(out, config)
+        return job.train(selection, path, limits, resume)
+
+
+class Job:
+    """The pieces of one run or evaluation.
+
+    Args:
+        config: settings of the run.
+        protocol: what is evaluated; the run's own, or another with the same seen generators.
+        manifests: those the protocol names.
+        place: device and precision.
+        out: where predictions and facts go.
+        views: makes the views the model needs.
+        progress: told about everything long.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        protocol: Protocol,
+        manifests: Sequence[Manifest],
+        place: Place,
+        out: Path,
+        views: ViewProvider | None,
+        progress: Progress,
+    ) -> None:
+        self.config, self.protocol, self.manifests = config, protocol, list(manifests)
+        self.place, self.out, self.progress = place, out, progress
+        self.kind = model_class(config.model)
+        self.warnings: list[str] = []
+        self.frames = {name: _view_frame(name, views) for name in needs(self.kind)}
+        make_deterministic()
+
+    def train(self, selection: Selection, weights: Path | None, limits: Limits, resume: bool) -> RunResult:
+        """Train, predict and write the facts."""
+        config = self.config
+        write_rows(self.out / ROWS, selection)
+        store = CropStore.open(selection.rows, self.manifests, self.protocol.image_size, progress=self.progress)
+        model = self.build(weights)
+        trainer = Trainer(
+            model,
+            self.dataset(selection.train, store, training=True),
+            self.dataset(selection.validation, store, training=True),
+            config.recipe,
+            seed=config.seed,
+            place=self.place,
+            folder=self.out,
+            config_sha256=config.sha256,
+            heads=config.heads,
+            cap_epochs=config.epochs,
+            limits=limits,
+            progress=self.progress,
+        )
+        fitted = trainer.run(resume=resume)
+        self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
+        digest = str(read_json(self.out / "checkpoint" / "model.json")["sha256"])
+        status = self.predict(model, selection, store, self._run_facts(fitted), fitted.status, digest)
+        return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def build(self, weights: Path | None = None) -> DFADModel:
+        """The model, freshly initialised from the seed."""
+        seed_all(derived(self.config.seed, "weights"))
+        return self.kind.build(
+            self.protocol.num_generators,
+            size=self.config.size,
+            weights=weights,
+            class_prompts=class_prompts(self.protocol),
+            options=self.config.options,
+        )
+
+    def dataset(self, rows: pd.DataFrame, store: CropStore, *, training: bool = False) -> FaceDataset:
+        """Rows with the views and prompts the model asks for; faces without a view become a warning."""
+        made = FaceDataset(
+            rows,
+            store,
+            self.protocol,
+            views={name: self.frames[name] for name in self.kind.needs},
+            training_views={name: self.frames[name] for name in self.kind.needs_training} if training else {},
+            prompts=class_prompts(self.protocol) if training and self.kind.needs_prompts else (),
+        )
+        lacking = made.without_view.items()
+        self.warnings += [f"{count} of {len(made)} faces have no {name}: zeros used" for name, count in lacking]
+        return made
+
+    def predict(
+        self,
+        model: DFADModel,
+        selection: Selection,
+        store: CropStore,
+        run: Mapping[str, Any],
+        status: str,
+        checkpoint_sha256: str,
+    ) -> str:
+        """Predict the test rows, then write `run.json`, which finishes the run. Returns the run's status."""
+        config, rows = self.config, selection.tested
+        dataset = self.dataset(rows, store)
+        keys = rows["source_key"]
+        frame = predict(model, dataset, keys, place=self.place, seed=config.seed, progress=self.progress)
+        digest = write_predictions(self.out / PREDICTIONS, frame)
+        lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
+        values = {
+            "status": "partial" if lacking else status,
+            "created_utc": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "toolkit": asdict(facts.toolkit_facts()),
+            "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
+            "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
+            "manifest": asdict(facts.manifest_facts(self.manifests, selection)),
+            "run": run,
+            "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
+            "samples": asdict(Samples(len(rows), len(frame), len(rows) - len(frame), selection.refused)),
+            "predictions": asdict(PredictionFacts(PREDICTIONS, digest, len(frame), tuple(frame.columns))),
+            "warnings": list(dict.fromkeys(self.warnings)),
+        }
+        write_json(self.out / FACTS, plain(values))
+        return str(values["status"])
+
+    def _run_facts(self, fitted: FitResult) -> dict[str, Any]:
+        config, position = self.config, fitted.position
+        return {
+            "run_id": config.sha256[:16],
+            "seed": config.seed,
+            "config_sha256": config.sha256,
+            "precision": config.precision,
+            "world_size": 1,
+            "steps": position.step,
+            "resumed": position.resumed,
+            "config": plain(asdict(config)),
+            "global_batch": config.recipe.batch_size,
+            "epochs": position.epochs_done,
+            "wall_s": round(position.wall_s, 3),
+            "model_selection": fitted.selection,
+            "stopped": fitted.stopped,
+        }
+
+
+def write_rows(path: Path, selection: Selection) -> None:
+    """Which face was in which part, so that a later evaluation can keep its test faces apart from training."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = selection.rows[["sample_id", "part", "group", "source_key", "crop_sha256"]]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), temporary, write_page_checksum=True)
+
+
+def needs(kind: type[DFADModel]) -> tuple[str, ...]:
+    """The views a model asks for, at test time or in training."""
+    return tuple(dict.fromkeys((*kind.needs, *kind.needs_training)))
+
+
+def _init(path: Path | None) -> dict[str, Any]:
+    """What a model starts from; the file's name, not its place, so that records are the same everywhere."""
+    return {"kind": "random"} if path is None else {"kind": "local_file", "id": path.name, "sha256": sha256_file(path)}
+
+
+def _view_frame(name: str, views: ViewProvider | None) -> pd.DataFrame:
+    made_by = view(name).made_by
+    if views is None:
+        raise ConfigError(f"the model needs the view {name!r} (made by {made_by}), and none was given")
+    return views(name)
