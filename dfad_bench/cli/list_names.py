@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -28,7 +28,7 @@ def command(kind: str, detailed: bool, as_json: bool) -> None:
     if not detailed and not as_json:
         click.echo("\n".join(names()))
         return
-    rows = [{"name": name, **(describe(name) if detailed else {})} for name in names()]
+    rows: list[Mapping[str, Any]] = [{"name": name, **(describe(name) if detailed else {})} for name in names()]
     columns = [Column("name", "Name", "text")]
     columns += [Column(key, title, "text") for key, title in (titles if detailed else {}).items()]
     click.echo(render(Table(kind.capitalize(), tuple(columns), rows), "json" if as_json else "rich"), nl=False)
