@@ -27,7 +27,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"dfad_bench.core", "dfad_bench.layers", "dfad_bench.metrics", "dfad_bench.data"},
         {"numpy", "pandas", "torch"},
     ),
-    "dfad_bench.engine": ({"dfad_bench.core", "dfad_bench.data", "dfad_bench.metrics"}, {"numpy", "pandas", "torch"}),
+    "dfad_bench.engine": (
+        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.metrics"},
+        {"numpy", "pandas", "torch", "yaml"},
+    ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),
     "baselines": ({"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"}, {"torch"}),
