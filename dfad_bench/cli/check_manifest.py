@@ -124,7 +124,6 @@ def _needs_table(protocol: Protocol, needs: Sequence[GroupNeed]) -> Table:
         Column("test", "found test", "count"),
         Column("unsplit", "no split", "count"),
         Column("missing", "missing", "count"),
-        Column("obtain", "where to get it", "text"),
     )
     rows = [
         {
@@ -136,7 +135,9 @@ def _needs_table(protocol: Protocol, needs: Sequence[GroupNeed]) -> Table:
     ]
     lacking = sum(1 for need in needs if need.missing)
     verdict = f"{lacking} of {len(needs)} groups lack faces" if lacking else "nothing is missing"
-    return Table(f"Protocol {protocol.name}: {verdict}", columns, rows)
+    sources = {need.group.partition("/")[0]: need.obtain for need in needs if need.missing}
+    notes = tuple(f"{dataset}: {obtain}" for dataset, obtain in sources.items())
+    return Table(f"Protocol {protocol.name}: {verdict}", columns, rows, notes)
 
 
 def _number(value: int | None) -> str:

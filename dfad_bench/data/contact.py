@@ -1,4 +1,4 @@
-"""A contact sheet: a row of faces for each generator, so that a look tells whether the crops are what they should be."""
+"""A contact sheet: a row of faces for each generator, to see at a look whether the crops are right."""
 
 from __future__ import annotations
 

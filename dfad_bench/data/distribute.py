@@ -136,7 +136,12 @@ def _finished(future: Future[dict[str, Any]]) -> bool:
 
 
 def _begin(item: Any, stop: Any) -> None:
-    """In a new worker: leave interrupts to the parent, die with it, keep to one thread."""
+    """In a new worker: leave interrupts to the parent, die with it, keep to one thread, say nothing.
+
+    What goes wrong travels back as a result; the rest of stderr is image libraries muttering about damaged files.
+    """
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _state.update(item=item, stop=stop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import stat
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "MPO", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # JPEG opens MPO, too
+_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif")
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
@@ -71,6 +73,8 @@ def decode_image(
     """
     from PIL import Image, UnidentifiedImageError
 
+    for plugin in _PLUGINS:  # Pillow knows a format only once its plugin is imported
+        import_module(f"PIL.{plugin}ImagePlugin")
     data = read_source(source, max_bytes=max_bytes) if isinstance(source, Path) else source
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about EXIF, palettes and bombs; what matters is checked here

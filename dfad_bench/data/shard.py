@@ -6,7 +6,7 @@ import hashlib
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,7 +75,7 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
     key = task.profile.sha256
     cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile))
     rows = []
-    with _one_thread():
+    with _one_thread() if task.profile.detector != "none" else nullcontext():
         for index, sample in enumerate(task.samples):
             watch(index)
             if index in task.verdicts:
