@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dfad_bench.core.contract import Size
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
@@ -56,6 +54,8 @@ class RunConfig:
 
 def write_config(out: Path, config: RunConfig) -> None:
     """Write `config.yaml`; the run of `out` is unfinished from here on."""
+    import yaml
+
     write_text(out / CONFIG, yaml.safe_dump(plain(asdict(config)), sort_keys=True, allow_unicode=True))
     (out / FACTS).unlink(missing_ok=True)
 

@@ -1,0 +1,169 @@
+"""`dfad train`: a model, a protocol, manifests; a run folder with its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dfad_bench.core.progress import Progress
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.data.views import ViewProvider
+
+
+@click.command(
+    "train",
+    epilog="Example: dfad train --model xception --size tiny --recipe quick --protocol synthetic"
+    " --manifest quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor --out runs/xception",
+)
+@click.option("--model", type=options.MODEL, required=True, help="See `dfad list models`.")
+@options.protocol()
+@options.manifest()
+@options.out("Run folder; an unfinished run in it goes on.")
+@click.option(
+    "--size", type=click.Choice(["paper", "tiny"]), default="paper", show_default=True, help="Published or toy widths."
+)
+@click.option(
+    "--recipe", type=options.RECIPE, default="default", show_default=True, help="Recipe name, or your own YAML file."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's; no stage is longer.")
+@options.seed
+@options.device
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the forward pass.",
+)
+@click.option(
+    "--heads",
+    type=click.Choice(["both", "attribution", "detection"]),
+    default="both",
+    show_default=True,
+    help="Experts that learn.",
+)
+@click.option("--weights", help="Pre-trained weights to start from (a name or a path); random without.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the model; repeatable.")
+@options.estimator
+@click.option("--gaze-weights", help="Weight file of the gaze estimator (a name or a path).")
+@click.option("--allow-partial", is_flag=True, help="Go on with missing or short groups; the record says so.")
+@click.option("--max-steps", type=click.IntRange(1), help="Stop after so many steps; the run is partial and can go on.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so many minutes of training.")
+@click.option(
+    "--resume/--no-resume", default=True, show_default=True, help="Go on, or forget what is there and start again."
+)
+@options.quiet
+@options.as_json
+def command(
+    model: str, protocol: str, manifests: tuple[Path, ...], out: Path, size: Any, recipe: str, epochs: int | None,
+    seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...], estimator: str,
+    gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train a model under a protocol, predict its test faces, score them, write the record.
+
+    A killed run goes on where it was when the same command is given again; a finished one is left as it is.
+    """
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.engine.fit import Limits
+    from dfad_bench.engine.run import run_training
+
+    progress, opened = make_progress(quiet), [Manifest.open(folder) for folder in manifests]
+    result = run_training(
+        model,
+        protocol,
+        opened,
+        out,
+        size=size,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+        precision=precision,
+        heads=heads,
+        weights=weights,
+        options=parse_settings(settings),
+        views=gaze_views(opened, estimator, gaze_weights, device, progress),
+        views_made=views_made(estimator, gaze_weights),
+        allow_partial=allow_partial,
+        limits=Limits(max_steps, max_minutes),
+        resume=resume,
+        progress=progress,
+    )
+    if not result.fresh:
+        click.echo(f"{out}: finished before with the same settings; nothing to do (--no-resume starts again)", err=True)
+    for warning in result.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if result.status == "partial":
+        click.echo(f"Partial: {result.stopped}; the record is not ranked", err=True)
+    show_record(out, fresh=result.fresh, as_json=as_json)
+
+
+def show_record(out: Path, *, fresh: bool, as_json: bool) -> None:
+    """Write the record where it is new, and print it beside the trivial rows."""
+    import json
+
+    from dfad_bench.core.record import FILE, plain, read_record
+    from dfad_bench.report.board import board
+    from dfad_bench.report.build import build_record, protocol_of
+    from dfad_bench.report.table import render
+
+    record = build_record(out) if fresh or not (out / FILE).is_file() else read_record(out / FILE)
+    if as_json:
+        click.echo(json.dumps(plain(record), indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    protocol = protocol_of({"protocol": {"config": record.protocol.config}}, str(out / FILE))
+    click.echo(render(board(protocol, [record]), "rich"), nl=False)
+    click.echo(f"Record: {out / FILE}", err=True)
+
+
+def gaze_views(
+    manifests: Sequence[Manifest], estimator: str, weights: str | None, device: str, progress: Progress
+) -> ViewProvider:
+    """A provider that estimates the gaze of every manifest on first use, and takes it from side tables later."""
+
+    def provide(name: str) -> Any:
+        import pandas as pd
+
+        from dfad_bench.core.registry import resolve
+        from dfad_bench.data.views import VIEWS
+
+        extract = resolve("view", name, {key: view.made_by for key, view in VIEWS.items()})
+        where = "cpu" if device == "auto" else device
+        frames = [extract(m, estimator, weights=weights, device=where, progress=progress) for m in manifests]
+        return pd.concat(frames, ignore_index=True)
+
+    return provide
+
+
+def views_made(estimator: str, weights: str | None) -> dict[str, Any]:
+    """How the views were made, for the run's settings."""
+    return {"estimator": estimator, "weights": Path(weights).name if weights else None}
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """`key=value` pairs; values are JSON where they can be, else text.
+
+    >>> parse_settings(("levels=2", "query=patch", "gaze=false"))
+    {'levels': 2, 'query': 'patch', 'gaze': False}
+    """
+    import json
+
+    values: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+        try:
+            values[key] = json.loads(value)
+        except json.JSONDecodeError:
+            values[key] = value
+    return values

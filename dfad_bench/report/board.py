@@ -1,0 +1,249 @@
+"""Records, trivial rows and reported rows to one table; what cannot be compared is never ranked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import FILE, GroupCounts, MetricValue, ResultRecord, read_record
+from dfad_bench.core.resources import shipped
+from dfad_bench.report.build import protocol_of
+from dfad_bench.report.reported import ReportedScore
+from dfad_bench.report.table import Column, Table
+from dfad_bench.report.trivial import planned, trivial_scores, trivial_scores_of
+
+# column -> task, metric, subset, averaging; the headline threshold is added for unseen accuracy
+_NUMBERS = {
+    "seen_acc": ("attribution", "seen_accuracy", "seen", "macro"),
+    "unseen_acc": ("attribution", "unseen_accuracy", "unseen", "macro"),
+    "auroc": ("attribution", "auroc", "seen-vs-unseen", "micro"),
+    "oscr": ("attribution", "oscr", "seen-vs-unseen", "micro"),
+    "detection_acc": ("detection", "accuracy", "unseen", "micro"),
+    "balanced_acc": ("detection", "balanced_accuracy", "unseen", "micro"),
+    "detection_auc": ("detection", "auc", "unseen", "micro"),
+}
+_SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
+_NOTES = (
+    "Seen ACC: right generator, no threshold. Unseen ACC: surest class below the threshold, mean over groups; a model"
+    " that is never sure reaches 100. ±: half the 95 % interval over faces (bootstrap by source), mean over seeds.",
+    "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
+    " ones, pooled; balanced ACC and AUC do not reward saying fake always.",
+    "Ranked by OSCR, then AUC; partial runs and constant models are not ranked.",
+)
+
+
+def find_records(folders: Iterable[Path], *, with_shipped: bool = True) -> tuple[list[ResultRecord], list[str]]:
+    """Records under folders (every `record.json`) and the shipped ones, and what could not be read and why."""
+    paths = [path for folder in folders for path in sorted(Path(folder).rglob(FILE))]
+    if with_shipped:
+        paths += sorted((shipped("leaderboards") / "records").rglob("*.json"))
+    records, problems = [], []
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except DFADError as error:
+            problems.append(f"left out: {error}")
+    return records, problems
+
+
+def board(
+    protocol: Protocol,
+    records: Sequence[ResultRecord],
+    reported: Sequence[ReportedScore] = (),
+    *,
+    per_group: bool = False,
+    problems: Sequence[str] = (),
+) -> Table:
+    """The leaderboard of a protocol.
+
+    Records are shown in one section for each (protocol hash, manifest hash): rows of different sections were measured
+    on different faces or by different rules. Each section starts with the trivial rows on its very faces. Runs
+    that differ in the seed only are one row.
+
+    Args:
+        protocol: named in the title; its groups give the trivial rows where nothing was measured yet.
+        records: those of other protocols are ignored.
+        reported: what papers printed; shown beneath, never ranked.
+        per_group: a column for each unseen group (CSV); rows always carry them (JSON).
+        problems: more notes.
+    """
+    mine = [record for record in records if record.protocol.name == protocol.name]
+    sections: dict[tuple[str, str], list[ResultRecord]] = {}
+    for record in _once(mine):
+        sections.setdefault((record.protocol.sha256, record.manifest.content_sha256), []).append(record)
+    rows: list[dict[str, Any]] = []
+    headings: dict[int, str] = {}
+    notes = [_SYNTHETIC] if protocol.synthetic else []
+    for (_, faces), members in sections.items():
+        version = members[0].protocol.version
+        headings[len(rows)] = f"Measured: {members[0].manifest.name}, faces {faces[:8]}, protocol version {version}"
+        rows += _section(members)
+    if len(sections) > 1:
+        notes.append(f"{len(sections)} sections were measured on different faces or rules: do not compare across them.")
+    if not sections:
+        headings[0] = "Trivial (nothing measured yet)"
+        rows += _trivial_rows(trivial_scores(protocol, planned(protocol)), protocol)
+    headline = protocol.attribution.headline
+    shown = [value for value in reported if value.threshold in (None, headline)]
+    if shown:
+        headings[len(rows)] = "Reported by papers: other code and faces, not ranked"
+        rows += [_reported_row(value) for value in shown]
+        notes.append("Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.")
+        notes += [f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note]
+    notes += _deviations(mine)
+    title = f"{protocol.title} ({protocol.name})"
+    columns = _columns(protocol, bool(shown), per_group)
+    return Table(title, columns, rows, (*_NOTES, *notes, *problems), headings)
+
+
+def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
+    protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
+    largest = max(records, key=lambda record: sum(group.n for group in record.groups.values()))
+    rows = _trivial_rows(trivial_scores_of(largest, protocol), protocol)
+    runs: dict[str, list[ResultRecord]] = {}
+    for record in records:
+        settings = {key: value for key, value in record.run.config.items() if key != "seed"}
+        key = content_hash([record.model.name, settings, record.status, record.model.registry_sha256])
+        runs.setdefault(key, []).append(record)
+    measured = [_measured_row(members, protocol) for members in runs.values()]
+    measured.sort(key=_order)
+    place = 0
+    for row in measured:
+        if row["status"] == "complete" and not row["trivial"]:
+            place += 1
+            row["rank"] = place
+    return [*rows, *measured]
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    ranked = row["status"] == "complete" and not row["trivial"]
+    worst = -1.0
+    numbers = (-(worst if row[key] is None else row[key]) for key in ("oscr", "detection_auc"))
+    return (not ranked, *numbers, row["model"])
+
+
+def _measured_row(records: list[ResultRecord], protocol: Protocol) -> dict[str, Any]:
+    first = records[0]
+    several = [_numbers(record.metrics, record.groups, protocol) for record in records]
+    row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
+    unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
+    row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
+    tags = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
+    tags += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
+    name = (first.model.display or first.model.name) + (f" ({', '.join(tags)})" if tags else "")
+    return {
+        **row,
+        "model": name,
+        "seeds": len({record.run.seed for record in records}),
+        "status": first.status,
+        "kind": "measured",
+        "trivial": first.model.task == "trivial",
+        "protocol_sha256": first.protocol.sha256,
+        "manifest_sha256": first.manifest.content_sha256,
+    }
+
+
+def _trivial_rows(scores: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
+    rows = []
+    for name, scored in scores.items():
+        numbers = _numbers(scored.metrics, scored.groups, protocol)
+        rows.append({**numbers, "model": name, "status": "trivial", "kind": "trivial", "trivial": True})
+    return rows
+
+
+def _reported_row(value: ReportedScore) -> dict[str, Any]:
+    name = f"{value.printed}{f' {value.variant}' if value.variant else ''}"
+    return {
+        "model": f"{name} *" if value.note else name,
+        "seen_acc": value.seen_acc,
+        "unseen_acc": value.unseen_acc,
+        "unseen_printed": value.unseen_acc_printed,
+        "detection_acc": value.detection_acc,
+        "detection_auc": value.detection_auc,
+        "status": "reported",
+        "kind": "reported",
+        "trivial": False,
+        "source": value.table,
+        "note": value.note,
+        **{f"unseen_acc:{key}": share for key, share in value.groups.items()},
+    }
+
+
+def _numbers(
+    metrics: Iterable[MetricValue], groups: Mapping[str, GroupCounts], protocol: Protocol
+) -> dict[str, float | None]:
+    """The numbers of a row: headline metrics, the interval of the unseen share, shares of each unseen group."""
+    headline = protocol.attribution.headline
+    found = {
+        (value.task, value.metric, value.subset, value.averaging): value
+        for value in metrics
+        if value.params.get("threshold", headline) == headline
+    }
+    row: dict[str, float | None] = {}
+    for key, wanted in _NUMBERS.items():
+        row[key] = found[wanted].value if wanted in found else None
+    bounds = found[_NUMBERS["unseen_acc"]].ci95 if _NUMBERS["unseen_acc"] in found else None
+    row["unseen_low"], row["unseen_high"] = bounds or (None, None)
+    row["unseen_pm"] = (bounds[1] - bounds[0]) / 2 if bounds else None
+    at = f"{headline:g}"
+    for group in protocol.unseen:
+        counts = groups.get(group.key)
+        known = counts is not None and at in counts.below
+        row[f"unseen_acc:{group.key}"] = counts.below[at] / counts.n if known and counts is not None else None
+    return row
+
+
+def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column, ...]:
+    columns = [
+        Column("rank", "#", "count"),
+        Column("model", "Model", "text"),
+        Column("seeds", "Seeds", "count"),
+        Column("seen_acc", "Seen ACC", "percent"),
+        Column("unseen_acc", f"Unseen ACC @{protocol.attribution.headline:g}", "percent"),
+        Column("unseen_pm", "±", "percent"),
+        Column("auroc", "AUROC", "percent"),
+        Column("oscr", "OSCR", "percent"),
+        Column("detection_acc", "Det. ACC", "percent"),
+        Column("balanced_acc", "Balanced", "percent"),
+        Column("detection_auc", "AUC", "percent"),
+        Column("status", "Status", "text"),
+    ]
+    if printed:
+        columns.insert(6, Column("unseen_printed", "Printed", "percent"))
+    if per_group:
+        columns += [Column(key, key, "percent") for key in ("unseen_low", "unseen_high", "unseen_sd")]
+        columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
+        columns += [
+            Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
+        ]
+    return tuple(columns)
+
+
+def _once(records: Sequence[ResultRecord]) -> list[ResultRecord]:
+    """One record for each run on the same faces and rules: evaluated twice or copied, it counts once."""
+    kept: dict[tuple[str, ...], ResultRecord] = {}
+    for record in records:
+        kept.setdefault((record.run.config_sha256, record.protocol.sha256, record.manifest.content_sha256), record)
+    return list(kept.values())
+
+
+def _deviations(records: Sequence[ResultRecord]) -> list[str]:
+    lines: dict[str, None] = {}
+    for record in records:
+        name = record.model.display or record.model.name
+        if record.status != "complete":
+            lines[f"{name}: {record.status} ({record.run.stopped or 'unfinished'})"] = None
+        if some := record.protocol.deviations:
+            more = f" and {len(some) - 3} more" if len(some) > 3 else ""
+            lines[f"{name}: {'; '.join(some[:3])}{more}"] = None
+    return list(lines)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
