@@ -146,7 +146,7 @@ def _row(
         found=len(group),
         dropped=dropped,
         low_confidence=float((compared["confidence"] < _LOW_CONFIDENCE).mean()),
-        head_only=float((compared["flags"] & GazeFlag.HEAD_ONLY != 0).mean()) if "flags" in compared else None,
+        head_only=float((compared["flags"] & GazeFlag.HEAD_ONLY.value != 0).mean()) if "flags" in compared else None,
         fid=fid,
         pairs=pairs,
     )

@@ -9,14 +9,11 @@ from typing import Any
 from dfad_bench.report.table import Column, Table
 
 _DEG2 = math.degrees(1.0) ** 2
-_NAMES = (
-    Column("dataset", "Dataset", "text"),
-    Column("generator", "Generator", "text"),
-    Column("forgery", "Type", "text"),
-    Column("family", "Family", "text"),
-)
 _IN_DEG2 = ("fid", "unbiased", "low", "high", "floor", "floor_high", "mean_part", "covariance_part")
-ANGLE_NOTE = "FID in square radians times 1000, and in square degrees (times 3282.8)."
+UNIT_NOTE = (
+    "mrad²: square radians times 1000; deg²: square degrees, as all columns to its right. floor 95 %: what 95 of 100"
+    " such draws stay below. means, spreads: the two parts of the distance. unsure: confidence below one half."
+)
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
     " pairs each forged face with another one's target."
@@ -25,40 +22,43 @@ PAIR_NOTE = (
 
 def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence[str] = ()) -> Table:
     """One row a generator: FID with interval, floor and parts (rows of `GazeReport.flat`, radians)."""
+    found = [row for row in rows if row["forgery"] != "control"]
     columns = (
-        *_NAMES,
-        Column("reals", "Reals", "text"),
+        *_names(found),
         Column("n", "n", "count"),
-        Column("fid_mrad2", "FID 10⁻³ rad²", digits=3),
-        Column("fid_deg2", "FID deg²", digits=2),
-        Column("interval_deg2", "95 % deg²", "text"),
-        Column("floor_deg2", "floor deg²", digits=2),
-        Column("mean_part_deg2", "of means", digits=2),
-        Column("covariance_part_deg2", "of spreads", digits=2),
+        Column("fid_mrad2", "mrad²", digits=3),
+        Column("fid_deg2", "deg²"),
+        Column("interval_deg2", "95 %", "text"),
+        Column("floor_deg2", "floor"),
+        Column("floor_high_deg2", "floor 95 %"),
+        Column("mean_part_deg2", "means"),
+        Column("covariance_part_deg2", "spreads"),
         Column("low_confidence", "unsure %", "percent", 0),
     )
-    shown = [_shown(row) for row in rows if row["forgery"] != "control"]
-    return Table(f"Gaze FID, estimator {estimator}", columns, shown, (*notes, ANGLE_NOTE))
+    return Table(f"Gaze FID, estimator {estimator}", columns, [_shown(row) for row in found], (*notes, UNIT_NOTE))
 
 
 def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     """One row a generator and the control: paired cosine and angle (rows of `GazeReport.flat`)."""
     columns = (
-        *_NAMES,
+        *_names(rows),
         Column("pairs_text", "Pairs", "text"),
         Column("cosine_2d", "cosine 2-D"),
         Column("cosine_2d_text", "95 %", "text"),
         Column("cosine_3d", "cosine 3-D", digits=3),
         Column("cosine_3d_text", "95 %", "text"),
-        Column("angle_deg", "angle deg"),
-        Column("angle_text", "95 % deg", "text"),
+        Column("angle_deg", "angle, deg"),
+        Column("angle_text", "95 %", "text"),
     )
-    return Table(
-        f"Gaze of forged faces against their targets, estimator {estimator}",
-        columns,
-        [_shown(row) for row in rows],
-        (PAIR_NOTE,),
-    )
+    title = f"Gaze of forged faces against their targets, estimator {estimator}"
+    return Table(title, columns, [_shown(row) for row in rows], (PAIR_NOTE,))
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The columns that say who a row is; the dataset only where there are several."""
+    several = len({row["dataset"] for row in rows if row["dataset"]}) > 1
+    dataset = (Column("dataset", "Dataset", "text"),) if several else ()
+    return (*dataset, Column("generator", "Generator", "text"), Column("kind", "Kind", "text"))
 
 
 def flat_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
@@ -80,6 +80,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     shown["cosine_2d_text"] = _interval(row.get("cosine_2d_low"), row.get("cosine_2d_high"), 2)
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
     shown["angle_text"] = _interval(shown["angle_deg_low"], shown["angle_deg_high"], 2)
+    shown["kind"] = " ".join(str(row[key]) for key in ("forgery", "family") if row.get(key))
     shown["pairs_text"] = row.get("pair_verdict") or f"{row.get('pairs', 0):,}"
     return shown
 

@@ -45,7 +45,8 @@ def save_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimato
     paths = []
     with mpl.rc_context({"svg.hashsalt": "dfad_bench", "font.size": 8, "axes.titlesize": 8}):
         figure = draw_gaze_figure(rows, points, estimator)
-        for suffix, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
+        title = _title(estimator)
+        for suffix, facts in (("png", {"Software": None, "Title": title}), ("svg", {"Date": None, "Title": title})):
             with atomic_path(out / f"gaze.{suffix}") as temporary:
                 figure.savefig(temporary, dpi=150, metadata=facts)
             paths.append(out / f"gaze.{suffix}")
@@ -63,9 +64,9 @@ def draw_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimato
     figure = Figure(figsize=(10.5, sum(heights) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + lines, _COLUMNS, height_ratios=heights)
-    figure.suptitle(f"Gaze of real and forged faces, estimator {estimator}", fontsize=10)
+    figure.suptitle(_title(estimator), fontsize=10)
     _bars(figure.add_subplot(grid[0, :]), found)
-    reach = _reach([points[row["dataset"], row["generator"]] for row in found])
+    reach = _reach(found)
     for index, row in enumerate(found):
         axes = figure.add_subplot(grid[1 + index // _COLUMNS, index % _COLUMNS])
         _cloud(axes, row, *points[row["dataset"], row["generator"]], reach=reach)
@@ -78,6 +79,10 @@ def draw_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimato
         else:
             axes.set_xticklabels([])
     return figure
+
+
+def _title(estimator: str) -> str:
+    return f"Gaze of real and forged faces, estimator {estimator}"
 
 
 def _bars(axes: Axes, rows: list[Mapping[str, Any]]) -> None:
@@ -112,7 +117,7 @@ def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarra
     for angles, colour, side in ((real, _REAL, "real"), (fake, _FAKE, "fake")):
         shown = np.degrees(angles[:_SHOWN_POINTS])
         # looking toward the image's left is yaw > 0: the axis is turned so that left is left
-        axes.scatter(shown[:, 1], shown[:, 0], s=2, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+        axes.scatter(shown[:, 1], shown[:, 0], s=4, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         _ellipses(axes, row[f"mean_{side}_rad"], row[f"cov_{side}_rad2"], colour)
     axes.set_xlim(reach, -reach)
     axes.set_ylim(-reach, reach)
@@ -131,7 +136,12 @@ def _ellipses(axes: Axes, mean_rad: Sequence[float], cov_rad2: Sequence[Sequence
         axes.plot(yaw, pitch, style, color=colour, linewidth=1)
 
 
-def _reach(clouds: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Half the side of every cloud's square, degrees: 99 % of all angles fit."""
-    everything = np.abs(np.concatenate([np.ravel(side) for pair in clouds for side in pair]))
-    return float(math.ceil(np.degrees(np.quantile(everything, 0.99)) / 5) * 5) or 5.0
+def _reach(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Half the side of every cloud's square, degrees: every outline at two standard deviations fits."""
+    ends = [
+        abs(mean) + 2.2 * math.sqrt(row[f"cov_{side}_rad2"][axis][axis])
+        for row in rows
+        for side in ("real", "fake")
+        for axis, mean in enumerate(row[f"mean_{side}_rad"])
+    ]
+    return float(max(math.ceil(math.degrees(max(ends, default=0.0)) / 5) * 5, 5))

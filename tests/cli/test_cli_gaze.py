@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from dfad_bench.cli.main import dfad
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gaze"))  # helpers shared with the gaze tests
+from gaze_manifests import write_eyes  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_eyes(tmp_path_factory.mktemp("gaze") / "toy", count=48, seed=2)[0]
+
+
+def run(*words: str, code: int = 0):
+    result = CliRunner().invoke(dfad, list(words))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_extract_says_what_it_found(manifest) -> None:
+    result = run("gaze-extract", "--manifest", str(manifest.folder), "--json", "--quiet")
+    row = json.loads(result.stdout)["rows"][0]
+    assert (row["dataset"], row["faces"], row["known"], row["no_pose"]) == ("toy", 48, 48, 0)
+    assert Path(row["file"]).is_file()
+
+
+def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> None:
+    out = tmp_path / "study"
+    arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--estimator", "geometric", "--out", str(out)]
+    result = run(*arguments, "--quiet")
+    assert "Gaze FID, estimator geometric" in result.stdout
+    assert "no target" in result.stdout
+    assert "random pairs" in result.stdout
+    facts = json.loads((out / "gaze.json").read_text(encoding="utf-8"))
+    swap = next(row for row in facts["rows"] if row["generator"] == "toy-swap")
+    assert swap["n"] == swap["pairs"] == 16
+    assert swap["fid_rad2"] == pytest.approx(swap["mean_part_rad2"] + swap["covariance_part_rad2"])
+    assert facts["manifests"] == {"toy": manifest.sha256}
+    lines = list(csv.DictReader(io.StringIO((out / "gaze.csv").read_text(encoding="utf-8"))))
+    assert [line["generator"] for line in lines] == ["toy-face", "toy-swap", "random pairs"]
+    assert float(lines[1]["fid_rad2"]) == swap["fid_rad2"]
+    assert (out / "gaze.md").read_text(encoding="utf-8").startswith("## Gaze FID, estimator geometric")
+    with Image.open(out / "gaze.png") as image:
+        assert min(image.size) > 400
+    assert "estimator geometric</dc:title>" in (out / "gaze.svg").read_text(encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    run(*arguments, "--quiet")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_fid_json_is_the_file(manifest, tmp_path) -> None:
+    arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--samples", "10", "--seed", "3"]
+    result = run(*arguments, "--json", "--quiet", "--out", str(tmp_path))
+    assert json.loads(result.stdout) == json.loads((tmp_path / "gaze.json").read_text(encoding="utf-8"))
+    assert json.loads(result.stdout)["rows"][0]["n"] == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--estimator", "geometrik"], "Did you mean geometric"),
+        (["--weights", "nowhere.pt"], "no such weight file"),
+    ],
+)
+def test_mistakes_are_one_line(manifest, words: list[str], message: str) -> None:
+    result = run("gaze-fid", "--manifest", str(manifest.folder), *words, "--quiet", code=1)
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_missing_manifest_is_one_line(tmp_path) -> None:
+    result = run("gaze-extract", "--manifest", str(tmp_path / "none"), "--quiet", code=1)
+    assert "no such manifest" in result.output
