@@ -80,19 +80,22 @@ def board(
     headings: dict[int, str] = {}
     notes = [_SYNTHETIC] if protocol.synthetic else []
     for (_, faces), members in sections.items():
-        version = members[0].protocol.version
-        headings[len(rows)] = f"Measured: {members[0].manifest.name}, faces {faces[:8]}, protocol version {version}"
+        headings[len(rows)] = f"Measured on faces {faces[:8]}"
+        version, counts = members[0].protocol.version, members[0].manifest.splits
+        sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
+        notes.append(f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}.")
         rows += _section(members)
     if len(sections) > 1:
         notes.append(f"{len(sections)} sections were measured on different faces or rules: do not compare across them.")
     if not sections:
-        headings[0] = "Trivial (nothing measured yet)"
+        headings[0] = "Nothing measured yet"
         rows += _trivial_rows(trivial_scores(protocol, planned(protocol)), protocol)
     headline = protocol.attribution.headline
     shown = [value for value in reported if value.threshold in (None, headline)]
     if shown:
-        headings[len(rows)] = "Reported by papers: other code and faces, not ranked"
+        headings[len(rows)] = "Reported by papers"
         rows += [_reported_row(value) for value in shown]
+        notes.append("Reported rows come from other code and other faces and are not ranked.")
         notes.append("Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.")
         notes += [f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note]
     notes += _deviations(mine)
@@ -200,8 +203,8 @@ def _numbers(
 
 def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column, ...]:
     columns = [
-        Column("rank", "#", "count"),
         Column("model", "Model", "text"),
+        Column("rank", "#", "count"),
         Column("seeds", "Seeds", "count"),
         Column("seen_acc", "Seen ACC", "percent"),
         Column("unseen_acc", f"Unseen ACC @{protocol.attribution.headline:g}", "percent"),

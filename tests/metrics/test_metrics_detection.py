@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as oracle
+
+from dfad_bench.metrics import detection
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of both classes, scores with many ties."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rows)
+    labels[:2] = (0, 1)
+    return labels, (rng.random(rows) + 0.3 * labels).clip(0, 1).round(1)
+
+
+@given(seeds, st.integers(2, 60))
+@settings(max_examples=100, deadline=None)
+def test_all_equal_scikit_learn(seed: int, rows: int) -> None:
+    labels, scores = draw(seed, rows)
+    called = scores > 0.5
+    assert detection.auc(labels, scores) == pytest.approx(oracle.roc_auc_score(labels, scores))
+    assert detection.ap(labels, scores) == pytest.approx(oracle.average_precision_score(labels, scores))
+    assert detection.accuracy(labels, scores) == pytest.approx(oracle.accuracy_score(labels, called))
+    assert detection.balanced_accuracy(labels, scores) == pytest.approx(oracle.balanced_accuracy_score(labels, called))
+    tn, fp, fn, tp = oracle.confusion_matrix(labels, called, labels=[0, 1]).ravel()
+    assert detection.confusion(labels, scores) == (tp, fp, fn, tn)
+
+
+@given(seeds, st.integers(2, 40))
+@settings(max_examples=50, deadline=None)
+def test_auc_equals_the_share_of_pairs_won(seed: int, rows: int) -> None:
+    labels, scores = draw(seed, rows)
+    fakes, reals = scores[labels == 1], scores[labels == 0]
+    won = [(a > b) + 0.5 * (a == b) for a in fakes for b in reals]
+    assert detection.auc(labels, scores) == pytest.approx(np.mean(won))
+    assert detection.auc(labels, -scores) == pytest.approx(1 - np.mean(won))  # below chance is never flipped
+
+
+@given(seeds, st.integers(2, 60))
+@settings(max_examples=50, deadline=None)
+def test_eer_lies_on_the_roc_curve(seed: int, rows: int) -> None:
+    labels, scores = draw(seed, rows)
+    fpr, tpr, _ = oracle.roc_curve(labels, scores, drop_intermediate=False)
+    rate = detection.eer(labels, scores)
+    assert rate is not None
+    # on a vertical piece of the curve several rates share one false positive rate
+    at = np.isclose(fpr, rate)
+    low, high = (tpr[at].min(), tpr[at].max()) if at.any() else (np.interp(rate, fpr, tpr),) * 2
+    assert low - 1e-9 <= 1 - rate <= high + 1e-9
+
+
+@pytest.mark.parametrize(("fakes", "expected"), [(9, 0.9), (8, 8 / 9)])
+def test_always_fake_scores_what_the_papers_print(fakes: int, expected: float) -> None:
+    """Nine forged sets and FFHQ in Table II, eight in Table III: 90.00 and 88.89."""
+    labels = np.repeat([1, 0], [fakes * 1250, 1250])
+    always = np.ones(len(labels))
+    assert detection.accuracy(labels, always) == pytest.approx(expected)
+    assert detection.balanced_accuracy(labels, always) == 0.5
+    assert detection.auc(labels, always) == 0.5
+
+
+def test_one_class_is_undefined() -> None:
+    ones = np.ones(3, int)
+    assert detection.auc(ones, np.ones(3)) is None
+    assert detection.eer(ones, np.ones(3)) is None
+    assert detection.balanced_accuracy(ones, np.ones(3)) is None
+    assert detection.accuracy(ones, np.ones(3)) == 1.0
+    assert detection.ap(1 - ones, np.ones(3)) is None
+    assert detection.accuracy(np.array([], int), np.array([])) is None
+
+
+def test_bad_arrays_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be \(n,\)"):
+        detection.auc(np.ones(3, int), np.ones(2))
+    with pytest.raises(ValueError, match="0 .real. or 1"):
+        detection.auc(np.array([0, -1]), np.ones(2))
+    with pytest.raises(ValueError, match="1 scores are not numbers"):
+        detection.auc(np.array([0, 1]), np.array([0.0, np.nan]))
