@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _DEG2 = math.degrees(1.0) ** 2
 _COLUMNS = 5
+_CLOUDS = "Clouds: real faces grey, forged faces violet; outlines at one and two standard deviations"
 _SHOWN_POINTS = 400
-_REAL, _FAKE, _FLOOR = "#2b6ca3", "#c8502f", "#555555"
+_REAL, _FAKE, _FLOOR = "#444444", "#a03fa8", "#777777"
 _FAMILY = {
     "gan": "#c8502f",
     "diffusion": "#2b6ca3",
@@ -59,14 +60,14 @@ def draw_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimato
     from matplotlib.figure import Figure
 
     found = sorted((row for row in rows if row.get("fid_rad2") is not None), key=lambda row: row["fid_rad2"])
+    reach = _reach(found)
     lines = math.ceil(len(found) / _COLUMNS)
-    heights = [2.3 + 0.02 * len(found), *([2.0] * lines)]
+    heights = [2.3 + 0.02 * len(found), *([0.6 + 1.7 * min(reach[0] / reach[1], 1.5)] * lines)]
     figure = Figure(figsize=(10.5, sum(heights) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + lines, _COLUMNS, height_ratios=heights)
-    figure.suptitle(_title(estimator), fontsize=10)
+    figure.suptitle(f"{_title(estimator)}\n{_CLOUDS}", fontsize=10)
     _bars(figure.add_subplot(grid[0, :]), found)
-    reach = _reach(found)
     for index, row in enumerate(found):
         axes = figure.add_subplot(grid[1 + index // _COLUMNS, index % _COLUMNS])
         _cloud(axes, row, *points[row["dataset"], row["generator"]], reach=reach)
@@ -113,14 +114,16 @@ def _bars(axes: Axes, rows: list[Mapping[str, Any]]) -> None:
     axes.legend(handles=handles, loc="upper left", frameon=False)
 
 
-def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarray, *, reach: float) -> None:
+def _cloud(
+    axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarray, *, reach: tuple[float, float]
+) -> None:
     for angles, colour, side in ((real, _REAL, "real"), (fake, _FAKE, "fake")):
         shown = np.degrees(angles[:_SHOWN_POINTS])
-        # looking toward the image's left is yaw > 0: the axis is turned so that left is left
+        # yaw > 0 looks toward the image's left: the axis is turned so that left is left
         axes.scatter(shown[:, 1], shown[:, 0], s=4, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         _ellipses(axes, row[f"mean_{side}_rad"], row[f"cov_{side}_rad2"], colour)
-    axes.set_xlim(reach, -reach)
-    axes.set_ylim(-reach, reach)
+    axes.set_xlim(reach[1], -reach[1])
+    axes.set_ylim(-reach[0], reach[0])
     axes.set_aspect("equal")
     axes.tick_params(labelsize=6)
     axes.set_title(f"{row['generator']}\nFID {row['fid_rad2'] * _DEG2:.2f} deg²")
@@ -136,12 +139,15 @@ def _ellipses(axes: Axes, mean_rad: Sequence[float], cov_rad2: Sequence[Sequence
         axes.plot(yaw, pitch, style, color=colour, linewidth=1)
 
 
-def _reach(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Half the side of every cloud's square, degrees: every outline at two standard deviations fits."""
+def _reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Half the height and width of every cloud's panel, degrees: each outline at two standard deviations fits."""
     ends = [
-        abs(mean) + 2.2 * math.sqrt(row[f"cov_{side}_rad2"][axis][axis])
+        [
+            abs(mean) + 2.2 * math.sqrt(row[f"cov_{side}_rad2"][axis][axis])
+            for axis, mean in enumerate(row[f"mean_{side}_rad"])
+        ]
         for row in rows
         for side in ("real", "fake")
-        for axis, mean in enumerate(row[f"mean_{side}_rad"])
     ]
-    return float(max(math.ceil(math.degrees(max(ends, default=0.0)) / 5) * 5, 5))
+    pitch, yaw = np.degrees(np.max(ends, axis=0, initial=0.0)) if ends else (0.0, 0.0)
+    return tuple(float(max(math.ceil(end / 5) * 5, 5)) for end in (pitch, yaw))  # type: ignore[return-value]
