@@ -54,7 +54,7 @@ def view_array(name: str, frame: pd.DataFrame, sample_ids: Sequence[str]) -> tup
     """
     columns = list(view(name).columns)
     table = frame.drop_duplicates("sample_id").set_index("sample_id")[columns]
-    values = table.reindex(list(sample_ids)).to_numpy(dtype=np.float32)
+    values = np.array(table.reindex(list(sample_ids)), dtype=np.float32)  # a copy: pandas hands out read-only arrays
     missing = ~np.isfinite(values).all(axis=1)
     values[missing] = 0.0
     return values, int(missing.sum())

@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import DFADError, IntegrityError
-from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.core.files import (
+    atomic_path,
+    check_hash,
+    content_hash,
+    read_json,
+    sha256_file,
+    sweep_temporaries,
+    write_json,
+)
 from dfad_bench.core.strict import from_mapping
 
 KEEP = 2
@@ -62,6 +70,12 @@ class _State:
     position: Position
     config_sha256: str
     files: dict[str, str]
+    sha256: str = ""  # of all the rest
+
+    @property
+    def content(self) -> str:
+        """What `sha256` must be."""
+        return content_hash({**asdict(self), "sha256": ""})
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,8 @@ def save(
         with _disk(place / "optimiser.pt") as temporary:
             torch.save(optimiser.state_dict(), temporary)
         files["optimiser.pt"] = sha256_file(place / "optimiser.pt")
-    write_json(place / "state.json", asdict(_State(position, config_sha256, files)))
+    state = _State(position, config_sha256, files)
+    write_json(place / "state.json", asdict(replace(state, sha256=state.content)))
     _prune(folder)
 
 
@@ -101,21 +116,16 @@ def load_latest(folder: Path, config_sha256: str) -> Restored | None:
     for place in _steps(folder)[::-1]:
         sweep_temporaries(place)
         try:
-            state = from_mapping(_State, read_json(place / "state.json"), str(place / "state.json"))
-            for name, expected in state.files.items():
-                check_hash(place / name, expected)
-            if state.position.best is not None:
-                check_hash(folder / state.position.best.file, state.position.best.sha256)
+            state = _read_state(folder, place)
+            weights = load_weights(place / MODEL)
+            optimiser = _read_optimiser(place / "optimiser.pt") if "optimiser.pt" in state.files else None
         except (DFADError, OSError) as error:
             skipped.append(f"{place.name}: {error}")
             continue
         if state.config_sha256 != config_sha256:
             raise IntegrityError(f"{place}: made with other settings; use another --out, or remove the folder")
-        optimiser = None
-        if "optimiser.pt" in state.files:
-            optimiser = torch.load(place / "optimiser.pt", map_location="cpu", weights_only=True)
         position = replace(state.position, resumed=state.position.resumed + 1)
-        return Restored(position, load_weights(place / MODEL), optimiser, tuple(skipped))
+        return Restored(position, weights, optimiser, tuple(skipped))
     if skipped:
         raise IntegrityError(f"{folder}: no checkpoint is whole ({skipped[0]}); --no-resume starts again")
     return None
@@ -190,6 +200,26 @@ def _disk(path: Path) -> Iterator[Path]:
     except (RuntimeError, SafetensorError) as error:
         text = str(error).splitlines()[0]
         raise DFADError(f"{path}: not written ({text}); is the disk full? Free some space and run again") from error
+
+
+def _read_state(folder: Path, place: Path) -> _State:
+    """The state of a checkpoint, once all its files have been found whole."""
+    path = place / "state.json"
+    state = from_mapping(_State, read_json(path), str(path))
+    if state.sha256 != state.content:
+        raise IntegrityError(f"{path}: damaged or changed")
+    for name, expected in state.files.items():
+        check_hash(place / name, expected)
+    if state.position.best is not None:
+        check_hash(folder / state.position.best.file, state.position.best.sha256)
+    return state
+
+
+def _read_optimiser(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises eight kinds for files it does not trust or cannot read
+        raise IntegrityError(f"{path}: not an optimiser's state ({type(error).__name__})") from error
 
 
 def _steps(folder: Path) -> list[Path]:

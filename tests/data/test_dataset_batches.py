@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.toy import SIDE, toy_face, toy_manifests, toy_protocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfad_bench.core.errors import IntegrityError, ProtocolError, UnknownNameError
+from dfad_bench.data import crops
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.select import Selection, select
+from dfad_bench.data.views import view_array
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    return toy_manifests(tmp_path_factory.mktemp("manifests"))
+
+
+@pytest.fixture(scope="module")
+def chosen(manifests: list[Manifest]) -> Selection:
+    return select(toy_protocol(), manifests)
+
+
+@pytest.fixture(scope="module")
+def store(manifests: list[Manifest], chosen: Selection) -> CropStore:
+    return CropStore.open(chosen.rows, manifests, SIDE)
+
+
+def test_batches_hold_the_very_pixels_of_the_faces(
+    manifests: list[Manifest], chosen: Selection, store: CropStore
+) -> None:
+    dataset = FaceDataset(chosen.train, store, toy_protocol())
+    origins = manifests[0].frame(["sample_id", "origin"]).set_index("sample_id")["origin"]
+    index = np.array([5, 0, 17])
+    batch = dataset.batch(index)
+    for row, image in zip(index, batch.inputs.images, strict=True):
+        _, generator, name = origins[dataset.sample_ids[row]].split("/")
+        identity, shot = name.removeprefix("id").removesuffix(".png").split("_")
+        face = torch.from_numpy(toy_face(generator, int(identity), int(shot))).permute(2, 0, 1) / 255
+        assert torch.equal(image, face)
+    assert batch.attribution.tolist() == chosen.train["attribution_label"].iloc[index].tolist()
+    assert batch.detection.tolist() == [int(label > 0) for label in batch.attribution]
+    assert batch.prompts == ()
+
+
+def test_store_is_made_once_resized_and_made_again_when_damaged(
+    manifests: list[Manifest], chosen: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFAD_CACHE", str(tmp_path))
+    calls = []
+    decode = crops._decode
+    monkeypatch.setattr(crops, "_decode", lambda *a: (calls.append(1), decode(*a)))
+    first = np.array(CropStore.open(chosen.tested, manifests, 16).array)
+    assert first.shape == (len(chosen.tested), 16, 16, 3)
+    CropStore.open(chosen.tested.iloc[::-1], manifests, 16)
+    assert len(calls) == 1
+    path = next(tmp_path.glob("*.npy"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert np.array_equal(CropStore.open(chosen.tested, manifests, 16).array, first)
+    assert len(calls) == 2
+
+
+def test_a_crop_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    from helpers.toy import toy_rows
+
+    rows = toy_rows("synthetic", ("real", "synthetic-gan-a", "synthetic-diffusion-a"))
+    rows[0]["image"] = {"bytes": b"not a picture", "path": None}
+    broken = [write_manifest(tmp_path / "m", "synthetic", rows)]
+    chosen = select(toy_protocol(unseen=()), broken)
+    with pytest.raises(IntegrityError, match=f"the crop of {rows[0]['sample_id']} does not decode"):
+        CropStore.open(chosen.rows, broken, SIDE)
+    assert not list((tmp_path / "m" / "tables").glob("*.npy"))
+
+
+def test_views_and_prompts_reach_the_batch_and_gaps_are_counted(chosen: Selection, store: CropStore) -> None:
+    ids = chosen.train["sample_id"]
+    gaze = pd.DataFrame({"sample_id": ids, "pitch_rad": 0.1, "yaw_rad": np.arange(len(ids)) / 100}).iloc[1:]
+    gaze.loc[gaze.index[2], "yaw_rad"] = np.nan
+    prompts = class_prompts(toy_protocol())
+    dataset = FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": gaze}, prompts=prompts)
+    assert dataset.without_view == {"gaze": 2}
+    batch = dataset.batch(np.array([0, 1, 3, 4]))
+    assert batch.inputs.views["gaze"].tolist() == pytest.approx(np.array([[0, 0], [0.1, 0.01], [0, 0], [0.1, 0.04]]))
+    assert [list(row) for row in batch.prompts] == [list(prompts[label]) for label in batch.attribution]
+    with pytest.raises(UnknownNameError, match="Did you mean gaze"):
+        view_array("gazes", gaze, ids)
+
+
+def test_unseen_faces_cannot_become_a_batch(chosen: Selection, store: CropStore) -> None:
+    dataset = FaceDataset(chosen.test["synthetic/synthetic-flow-a"], store, toy_protocol())
+    assert dataset.inputs(np.arange(3)).images.shape == (3, 3, SIDE, SIDE)
+    with pytest.raises(ProtocolError, match="synthetic/synthetic-flow-a: not a group to train on"):
+        dataset.batch(np.arange(3))
+
+
+def test_prefetch_gives_every_batch_in_order(chosen: Selection, store: CropStore) -> None:
+    dataset = FaceDataset(chosen.tested, store, toy_protocol())
+    batches = in_order(len(dataset), 7)
+    assert np.array_equal(np.concatenate(batches), np.arange(len(dataset)))
+    got = list(prefetch(dataset, batches, torch.device("cpu"), training=False))
+    assert all(torch.equal(a.images, dataset.inputs(i).images) for a, i in zip(got, batches, strict=True))
+    assert list(prefetch(dataset, [], torch.device("cpu"), training=False)) == []
+
+
+@given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 1000), st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_shuffle_visits_every_row_once_and_never_leaves_one_alone(rows: int, size: int, seed: int, epoch: int) -> None:
+    batches = epoch_batches(np.zeros(rows, int), batch_size=size, seed=seed, epoch=epoch)
+    assert sorted(np.concatenate(batches)) == list(range(rows))
+    assert all(2 <= len(batch) <= size + 1 for batch in batches)
+    again = epoch_batches(np.zeros(rows, int), batch_size=size, seed=seed, epoch=epoch)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+def test_order_changes_with_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(epoch_batches(np.zeros(50, int), batch_size=8, seed=seed, epoch=epoch)).tolist()
+
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=5), st.integers(5, 40))
+@settings(max_examples=40, deadline=None)
+def test_class_balanced_batches_hold_every_class_equally(sizes: list[int], size: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    batches = epoch_batches(labels, batch_size=size, seed=1, epoch=0, sampler="class_balanced")
+    assert len(batches) == -(-len(labels) // size)
+    for batch in batches:
+        assert np.bincount(labels[batch], minlength=len(sizes)).tolist() == [max(1, size // len(sizes))] * len(sizes)
