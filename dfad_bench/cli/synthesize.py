@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,7 +43,7 @@ def _summary(truth: pd.DataFrame, out: Path) -> Table:
     from dfad_bench.data.synthetic import GENERATORS
     from dfad_bench.report.table import Column, Table
 
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for name, faces in truth.groupby("generator", sort=False):
         stand_in = GENERATORS.get(str(name))
         splits = faces["split"].value_counts()

@@ -83,7 +83,8 @@ def _draw_brow(canvas: Canvas, person: Identity, project: Projector, eye: int) -
     x = sign * (EYE_MIDPOINT_MM[0] + along)
     outline = np.concatenate([np.stack([x, height - half, depth], 1), np.stack([x, height + half, depth], 1)[::-1]])
     skin, hair = np.asarray(person.skin), np.asarray(person.hair)
-    canvas.fill(project(outline), tuple(float(c) for c in 0.25 * 0.7 * skin + 0.75 * 0.75 * hair))
+    colour = 0.2 * skin + 0.7 * np.minimum(hair, 0.75 * skin)  # darker than the skin, also under fair hair
+    canvas.fill(project(outline), tuple(float(c) for c in colour))
 
 
 def _circle(points: int) -> np.ndarray:

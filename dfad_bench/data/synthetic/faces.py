@@ -79,7 +79,8 @@ def plan_face(seed: int, path: str) -> Plan:
         raise ConfigError(f"{path!r}: `_by_<other>` belongs to face swaps, edits and reenactments, and to them only")
     target = f"{match['split']}/{STUDIO}/{match['identity']}_{match['shot']}.png" if needs_target else None
     scene = draw_scene(seed, "outdoor" if group == OUTDOOR else "studio", target or path)
-    series = STUDIO if target else group
+    # Generators sample the poses of the seen real faces, so that their gaze differs by their own error alone.
+    series = OUTDOOR if group == OUTDOOR else STUDIO
     target_pose = natural_pose(seed, f"{match['split']} {series}", number, shot, scene.roll_rad)
     pose = _rendered(target_pose, seed, group, stand_in, number, shot)
     return Plan(path, match["split"], group, match["identity"], match["other"], target, scene, target_pose, pose)

@@ -19,8 +19,8 @@ _SKIN: tuple[Colour, ...] = (
     (230, 184, 152),
     (205, 153, 116),
     (165, 113, 80),
-    (118, 78, 56),
-    (86, 58, 44),
+    (124, 84, 62),
+    (104, 72, 56),
 )
 _HAIR: tuple[Colour, ...] = ((30, 24, 22), (62, 42, 30), (104, 70, 44), (196, 158, 96), (134, 66, 36), (150, 148, 146))
 _IRIS: tuple[Colour, ...] = ((58, 34, 20), (74, 48, 28), (44, 74, 112), (52, 84, 62), (62, 74, 84))
@@ -123,7 +123,7 @@ def draw_scene(seed: int, source: Source, path: str) -> Scene:
     return Scene(
         source=source,
         light=tuple(float(v) for v in light),  # type: ignore[arg-type]
-        ambient=float(rng.uniform(0.5, 0.68) if not outdoor else rng.uniform(0.42, 0.62)),
+        ambient=float(rng.uniform(0.54, 0.7) if not outdoor else rng.uniform(0.46, 0.64)),
         warmth=float(rng.normal(0.02, 0.025) if not outdoor else rng.normal(-0.03, 0.05)),
         exposure=float(rng.uniform(0.92, 1.08) if not outdoor else rng.uniform(0.85, 1.15)),
         cloth=cloth,
@@ -149,12 +149,12 @@ def with_attributes_of(person: Identity, other: Identity) -> Identity:
 
 def with_face_of(person: Identity, other: Identity) -> Identity:
     """What a face swap generates: the features of `other` in the colours and under the hairline of `person`."""
-    lips = tuple(c * own / their for c, own, their in zip(other.lips, person.skin, other.skin, strict=True))
-    lips = tuple(min(c, 250.0) for c in lips)
+    red, green, blue = (min(c * a / b, 250.0) for c, a, b in zip(other.lips, person.skin, other.skin, strict=True))
+    lips = (red, green, blue)
     return replace(other, skin=person.skin, lips=lips, hairline_mm=-104.0, fringe=0.0, stubble=0.0)
 
 
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
+def _mix(first: tuple[float, ...], second: tuple[float, ...], share: float) -> Colour:
     return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 

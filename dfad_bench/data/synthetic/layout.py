@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def synthesize(
 
     Returns:
         The ground truth, a row a face: path, split, generator (the folder), identity, gaze and head angles in the
-        camera frame, path of the real target or None, and the degree to which the generator keeps gaze.
+        camera frame, path of the real target (missing where there is none), and the degree to which the
+        generator keeps gaze.
 
     Raises:
         ConfigError: an impossible number, or a folder made with other settings.
@@ -129,7 +131,7 @@ def _split(total: int, test_share: float, name: str, least: int) -> dict[str, in
     return {"train": total - test, "test": test}
 
 
-def _claim(out: Path, settings: dict[str, object]) -> None:
+def _claim(out: Path, settings: Mapping[str, object]) -> None:
     file = out / SETTINGS_FILE
     if file.is_file():
         found = read_json(file)

@@ -43,7 +43,7 @@ def nearest_upsampling(image: np.ndarray, factor: int, strength: float, rng: np.
     smooth = cv2.GaussianBlur(image, (0, 0), factor / 2)
     detail = image - smooth
     shrunk = cv2.resize(detail, (small, small), interpolation=cv2.INTER_AREA)
-    shrunk += strength * rng.standard_normal((small, small, 1), dtype=np.float32)
+    shrunk = shrunk + strength * rng.standard_normal((small, small, 1), dtype=np.float32)
     coarse = np.repeat(np.repeat(shrunk, factor, 0), factor, 1)[:SIDE, :SIDE]
     return smooth + 0.75 * detail + coarse
 
