@@ -165,7 +165,8 @@ def _work(run: Run, task: ShardTask) -> dict[str, Any]:
                 _state["item"][:] = [float(index), time.monotonic()]
             faulthandler.cancel_dump_traceback_later()
             if index >= 0:  # ends the worker even where a C library never comes back
-                faulthandler.dump_traceback_later(task.item_seconds + _GRACE, exit=True, file=nowhere)
+                grace = min(_GRACE, task.item_seconds)
+                faulthandler.dump_traceback_later(task.item_seconds + grace, exit=True, file=nowhere)
 
         try:
             return run(task, watch)

@@ -76,6 +76,8 @@ SCHEMA = pa.schema(
     },
 )
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
+# what Arrow raises on damaged files: its own errors, and those of names and offsets that make no sense
+_DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError)
 _ROW_GROUP = 64  # rows; bounds the memory of a pass over the images
 
 
@@ -184,7 +186,7 @@ class Manifest:
                         if identity in missing and image.is_valid:
                             missing.discard(identity)
                             yield identity, image.as_py()["bytes"]
-            except (pa.ArrowException, OSError) as error:
+            except _DAMAGE as error:
                 raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
         if missing:
             some = ", ".join(sorted(missing)[:3])
@@ -306,7 +308,7 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
             raise IntegrityError(f"{path}: not a part of a manifest")
         table = file.read(columns=list(columns))
         return table.select(columns).cast(pa.schema([plain_schema().field(name) for name in columns]))
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except _DAMAGE as error:
         raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
 
 

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The corpus of real images; never copied into the project."""
+    folder = Path(os.environ.get("DFAD_CORPUS", ROOT.parent / "shared" / "corpus"))
+    if not (folder / "SOURCES.csv").is_file():
+        pytest.skip(f"no corpus at {folder}; set DFAD_CORPUS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Manifests of a few synthetic faces: `synthetic` and `synthetic-outdoor`."""
+    from helpers.synthetic import synthetic_tree
+
+    from dfad_bench.data.build import build_manifest
+
+    folder = tmp_path_factory.mktemp("tiny")
+    faces = synthetic_tree(folder / "faces", per_group=6, seed=0) or folder / "faces"
+    names = ("synthetic", "synthetic-outdoor")
+    for name in names:
+        build_manifest(name, Path(faces), folder / name, workers=0)
+    return folder / names[0], folder / names[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(tiny_manifests: tuple[Path, Path]) -> Path:
+    """The `synthetic` one of `tiny_manifests`."""
+    return tiny_manifests[0]
