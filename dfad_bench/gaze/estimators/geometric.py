@@ -26,7 +26,7 @@ HEAD_SHARE_Y = 0.54  # gy = 0.54 hy - 0.04
 BIAS_Y = -0.04
 RADII_PX = (8, 9, 10, 11)  # iris in the patch: 5 to 6.9 mm
 SEARCH_X, SEARCH_Y = 14, 8  # the iris is looked for this far from the eye's centre, patch px
-PRIOR_WEIGHT = 24.0  # grey levels an iris at the rim of the search window must be better
+PRIOR_WEIGHT = 50.0  # grey levels an iris at the rim of the search window must be better
 ARC_PX = 4  # width of the white on both sides
 ARC_RAD = np.radians(35)
 DISAGREE_PX = 6.0  # eyes this far apart halve the iris's weight
@@ -171,5 +171,5 @@ def _templates() -> tuple[np.ndarray, np.ndarray]:
         shrunk((radius > r) & (radius <= r + ARC_PX) & (slope <= ARC_RAD)) - shrunk(radius <= r) for r in RADII_PX
     ]
     dy, dx = np.mgrid[-SEARCH_Y : SEARCH_Y + 1, -SEARCH_X : SEARCH_X + 1]
-    prior = PRIOR_WEIGHT * ((dx / SEARCH_X) ** 2 + (dy / SEARCH_Y) ** 2) / 2
+    prior = PRIOR_WEIGHT * ((dx / SEARCH_X) ** 2 + (dy / SEARCH_Y) ** 2)
     return np.stack(kernels)[:, None].astype(np.float32), prior.astype(np.float32)
