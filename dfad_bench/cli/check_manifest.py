@@ -125,7 +125,7 @@ def _needs_table(protocol: Protocol, needs: Sequence[GroupNeed]) -> Table:
         Column("unsplit", "no split", "count"),
         Column("missing", "missing", "count"),
     )
-    rows = [
+    rows: list[Mapping[str, Any]] = [
         {
             **vars(need),
             "need_train": _number(need.need_train),

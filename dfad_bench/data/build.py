@@ -17,6 +17,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, RefusedInputsErr
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.registry import resolve
+from dfad_bench.data.check import refusals
 from dfad_bench.data.distribute import processes, serial
 from dfad_bench.data.faces import CropProfile, load_crop_profile
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
@@ -277,7 +278,6 @@ def _report(
 ) -> BuildReport:
     counts: dict[str, dict[str, int]] = manifest.info["counts"]
     rows = manifest.frame(["origin", "status", "reason"], status=None)
-    refused = rows[rows["status"] != OK].sort_values("origin")
     found = Counter(sample.generator for sample in listing.samples)
     notes = [
         f"{key}: expected {number:,} images, found {found[key]:,}"
@@ -291,8 +291,8 @@ def _report(
         dataset=spec.name,
         counts=counts,
         rows=len(rows),
-        refused=len(refused),
-        reasons=refused.head(_EXAMPLES).to_dict("records"),
+        refused=int((rows["status"] != OK).sum()),
+        reasons=refusals(rows, _EXAMPLES),
         ignored=dict(sorted(listing.ignored.items())),
         ignored_examples=listing.examples,
         notes=tuple(notes),

@@ -66,7 +66,6 @@ def check_manifest(folder: Path) -> ManifestFacts:
         raise IntegrityError(f"{folder / FILE}: its counts are not those of the parts; run the same build again")
     if rows_hash(manifest.parts) != manifest.sha256:
         raise IntegrityError(f"{folder / FILE}: its content hash is not that of the parts; run the same build again")
-    refused = rows[rows["status"] != OK].sort_values("origin").head(_EXAMPLES)
     kept = rows[rows["status"] == OK].fillna({"split": ""})
     return ManifestFacts(
         folder=Path(folder),
@@ -75,8 +74,18 @@ def check_manifest(folder: Path) -> ManifestFacts:
         rows=len(rows),
         counts=counts,
         splits=_nested(kept, "split"),
-        refusals=refused[["origin", "status", "reason"]].to_dict("records"),
+        refusals=refusals(rows, _EXAMPLES),
     )
+
+
+def refusals(rows: pd.DataFrame, most: int) -> list[dict[str, str]]:
+    """The first refused rows by origin, as origin, status and reason."""
+    refused = rows[rows["status"] != OK].sort_values("origin").head(most)
+    columns = ("origin", "status", "reason")
+    return [
+        dict(zip(columns, map(str, values), strict=True))
+        for values in zip(*(refused[column] for column in columns), strict=True)
+    ]
 
 
 def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:
@@ -146,6 +155,7 @@ def _check_schema(path: Path, rows: int) -> None:
 
 def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
     nested: dict[str, dict[str, int]] = {}
-    for (generator, value), number in rows.groupby(["generator", column]).size().items():
+    sizes = rows.groupby(["generator", column]).size().reset_index(name="number")
+    for generator, value, number in zip(sizes["generator"], sizes[column], sizes["number"], strict=True):
         nested.setdefault(str(generator), {})[str(value)] = int(number)
     return nested

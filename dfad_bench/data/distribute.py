@@ -111,15 +111,16 @@ class _Pool:
     def __init__(self, workers: int) -> None:
         context = multiprocessing.get_context("spawn")  # forking a process with threads in it may hang
         self.workers = workers
-        self._item = context.Array("d", [_NOWHERE, 0.0])
-        self._stop = context.Event()
+        # without locks: a worker killed while it holds one would block all others
+        self._item = context.RawArray("d", [_NOWHERE, 0.0])
+        self._stop = context.RawValue("b", 0)
         self._pool = ProcessPoolExecutor(workers, context, _begin, (self._item, self._stop))
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop.set()
+        self._stop.value = 1
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, run: Run, task: ShardTask) -> Future[dict[str, Any]]:
@@ -127,8 +128,8 @@ class _Pool:
 
     def last_item(self) -> tuple[int, float]:
         """Which item the (only) worker was at when it died, and for how many seconds."""
-        index, began = self._item.get_obj()
-        return int(index), time.monotonic() - began
+        index, began = self._item[:]
+        return int(index), time.monotonic() - float(began)
 
 
 def _finished(future: Future[dict[str, Any]]) -> bool:
@@ -159,10 +160,9 @@ def _work(run: Run, task: ShardTask) -> dict[str, Any]:
     with Path(os.devnull).open("w") as nowhere:
 
         def watch(index: int) -> None:
-            if _state["stop"].is_set():
+            if _state["stop"].value:
                 raise _Stopped
-            with _state["item"].get_lock():
-                _state["item"][:] = [float(index), time.monotonic()]
+            _state["item"][:] = [float(index), time.monotonic()]
             faulthandler.cancel_dump_traceback_later()
             if index >= 0:  # ends the worker even where a C library never comes back
                 grace = min(_GRACE, task.item_seconds)

@@ -160,7 +160,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or more bits to 8: by 257 where a value exceeds 255, else as it is; floats in [0, 1] by 255."""
     from PIL import Image
 
-    values = np.asarray(image).astype(np.float32)
+    values: np.ndarray = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageRefused("unreadable", "pixel values are not finite")
     low, high = float(values.min()), float(values.max())

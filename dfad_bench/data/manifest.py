@@ -246,7 +246,8 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
         names: the part files, in order.
         info: `dataset` (at least its name) and whatever else is worth recording.
     """
-    parts, counts = [], {}
+    parts: list[dict[str, Any]] = []
+    counts: dict[str, Counter[str]] = {}
     for name in names:
         record = read_json((folder / name).with_suffix(".json"))
         parts.append({"file": name, "rows": record["rows"], "sha256": record["sha256"]})
