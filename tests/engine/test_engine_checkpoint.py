@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy import RECIPE, Toy, ToyConfig, register_toys, toy_manifests, toy_protocol
+from helpers.toy import RECIPE, Toy, ToyConfig, toy_manifests, toy_protocol, toys_registered
 
 from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
@@ -141,11 +141,11 @@ def test_a_full_disk_is_one_line(tmp_path: Path, model: Toy, monkeypatch: pytest
 
 
 def _run(root: Path, out: Path, delay_s: float) -> None:
-    register_toys()
     manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
     recipe, limits = replace(RECIPE, epochs=3), Limits(checkpoint_steps=2)
     options = {"delay_s": delay_s}
-    run_training("toy", toy_protocol(), manifests, out, recipe=recipe, device="cpu", options=options, limits=limits)
+    with toys_registered():
+        run_training("toy", toy_protocol(), manifests, out, recipe=recipe, device="cpu", options=options, limits=limits)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

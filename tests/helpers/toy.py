@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -95,6 +97,26 @@ def toy_manifests(folder: Path, **counts: int) -> list[Manifest]:
     ]
 
 
+def toy_predictions(protocol: Protocol, sizes: int | dict[str, int] = 40, seed: int = 0) -> pd.DataFrame:
+    """Random predictions a little better than chance."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for group in protocol.groups:
+        n = sizes if isinstance(sizes, int) else sizes.get(group.key, 0)
+        logits = rng.normal(size=(n, protocol.num_generators)) * 2
+        if group.label >= 0:
+            logits[:, group.label] += 2
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        fake = group.taxon.detection_label
+        frame = pd.DataFrame(p, columns=[f"p_{k}" for k in range(protocol.num_generators)])
+        frame["p_fake"] = 1 / (1 + np.exp(-rng.normal(size=n) - fake + 0.3))
+        frame["group"], frame["attribution_label"], frame["detection_label"] = group.key, group.label, fake
+        frame["sample_id"] = [f"{group.key}#{i}" for i in range(n)]
+        frame["source_key"] = [f"source{i // 2}" for i in range(n)]
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
 @dataclass(frozen=True)
 class ToyConfig:
     """`delay_s`: how long each call of `losses` sleeps; `bad_step`: the call whose loss is not a number."""
@@ -163,10 +185,18 @@ class GazeToy(Toy):
 TOYS = {"toy": "helpers.toy:Toy", "gaze_toy": "helpers.toy:GazeToy"}
 
 
-def register_toys() -> None:
-    """Add the toy models to the registry of this process."""
+@contextmanager
+def toys_registered() -> Iterator[None]:
+    """Have the toy models in the registry of this process, for a while."""
     import baselines
     from dfad_bench.core import registry
 
+    before = dict(baselines.DFAD_MODELS)
     baselines.DFAD_MODELS.update(TOYS)
     registry.model_table.cache_clear()
+    try:
+        yield
+    finally:
+        baselines.DFAD_MODELS.clear()
+        baselines.DFAD_MODELS.update(before)
+        registry.model_table.cache_clear()

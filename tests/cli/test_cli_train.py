@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner, Result
+from helpers.toy import toy_manifests, toy_protocol, toys_registered
+
+from dfad_bench.cli.main import dfad
+from dfad_bench.core.record import plain, read_record
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Manifests, and the toy protocol as a user's own file."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("cli")
+    toy_manifests(folder)
+    (folder / "toy.yaml").write_text(yaml.safe_dump(plain(toy_protocol())))
+    with toys_registered():
+        yield folder
+
+
+def run(work: Path, *arguments: str | Path, out: str = "run", model: str = "toy") -> Result:
+    line = ["train", "--model", model, "--protocol", work / "toy.yaml", "--recipe", "quick", "--epochs", "1"]
+    line += ["--manifest", work / "synthetic", "--manifest", work / "synthetic-outdoor", "--device", "cpu"]
+    return CliRunner().invoke(dfad, [str(a) for a in (*line, "--out", work / out, "--quiet", *arguments)])
+
+
+def test_trains_scores_and_prints_the_row_beside_the_trivial_ones(work: Path) -> None:
+    result = run(work)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.index("always fake, never sure") < result.stdout.index("  Toy ")
+    record = read_record(work / "run" / "record.json")
+    assert record.status == "complete"
+    assert record.run.config["recipe"]["epochs"] == 1
+    again = run(work)
+    assert again.exit_code == 0
+    assert "finished before with the same settings" in again.stderr
+    assert again.stdout == result.stdout
+
+
+def test_other_settings_in_the_same_folder_end_with_4(work: Path) -> None:
+    assert run(work, out="other").exit_code == 0
+    result = run(work, "--seed", "3", out="other")
+    assert result.exit_code == 4
+    assert result.output.startswith("Error: ")
+    assert "other settings (seed)" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_json_settings_heads_and_limits(work: Path) -> None:
+    result = run(work, "--json", "--set", "width=4", "--heads", "attribution", "--max-steps", "2", out="limited")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["model"]["options"] == {"width": 4}
+    assert record["status"] == "partial"
+    nulls = {m["null_reason"] for m in record["metrics"] if m["task"] == "detection"}
+    assert nulls == {"the detection expert was not trained"}
+    assert "limit of 2 steps" in result.stderr
+
+
+def test_mistakes_are_one_line(work: Path) -> None:
+    cases = {
+        "Did you mean toy": run(work, model="toyy", out="x"),
+        "unknown key 'wid'": run(work, "--set", "wid=1", out="x"),
+        "is not KEY=VALUE": run(work, "--set", "width", out="x"),
+        "no device named": run(work, "--device", "tpu:1", out="x"),
+        "no such manifest": run(work, "--manifest", str(work / "nowhere"), out="x"),
+    }
+    for message, result in cases.items():
+        assert message in result.output, result.output
+        assert result.exit_code in (1, 2)
+        assert "Traceback" not in result.output
+
+
+def test_help_ends_with_an_example() -> None:
+    for name in ("train", "evaluate", "leaderboard"):
+        text = CliRunner().invoke(dfad, [name, "--help"]).output
+        assert f"Example: dfad {name} --" in text

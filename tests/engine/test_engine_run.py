@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.toy import RECIPE, SEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ProtocolError, UnknownNameError
+from dfad_bench.core.files import read_json
+from dfad_bench.core.protocol import Group
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.engine.config import locked, read_config
+from dfad_bench.engine.evaluate import run_evaluation
+from dfad_bench.engine.fit import Limits
+from dfad_bench.engine.run import run_training
+
+SHORT = replace(RECIPE, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
+    torch.set_num_threads(1)
+    with toys_registered():
+        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
+
+
+def train(manifests: list[Manifest], out: Path, name: str = "toy", **changes):
+    settings = {"recipe": SHORT, "device": "cpu", **changes}
+    return run_training(name, settings.pop("protocol", toy_protocol()), manifests, out, **settings)
+
+
+@pytest.fixture(scope="module")
+def run(manifests: list[Manifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "toy"
+    assert train(manifests, out).status == "complete"
+    return out
+
+
+def test_the_folder_holds_everything_and_facts_agree(manifests: list[Manifest], run: Path) -> None:
+    assert {path.name for path in run.iterdir()} == {
+        ".lock", "checkpoint", "config.yaml", "predictions.parquet", "run.json", "selection.parquet", "trace.csv"
+    }  # fmt: skip
+    facts, config = read_json(run / "run.json"), read_config(run)
+    assert facts["run"]["config_sha256"] == config.sha256
+    assert facts["run"]["steps"] == len((run / "trace.csv").read_text().splitlines()) - 1
+    assert facts["samples"] == {"expected": 45, "evaluated": 45, "failed": 0, "refused": {}}
+    assert facts["manifest"]["splits"]["train"]["rows"] + facts["manifest"]["splits"]["validation"]["rows"] == 63
+    assert facts["manifest"]["leakage"]["exact_duplicates_train_test"] == 0
+    assert facts["protocol"]["sha256"] == toy_protocol().sha256
+    assert facts["model"]["checkpoint_sha256"] == read_json(run / "checkpoint" / "model.json")["sha256"]
+    assert config.manifests == {manifest.name: manifest.sha256 for manifest in manifests}
+
+
+def test_a_finished_run_is_left_alone_and_other_settings_are_refused(manifests: list[Manifest], run: Path) -> None:
+    before = (run / "run.json").stat().st_mtime_ns
+    again = train(manifests, run)
+    assert (again.fresh, again.status) == (False, "complete")
+    assert (run / "run.json").stat().st_mtime_ns == before
+    with pytest.raises(IntegrityError, match=r"other settings \(seed\); use another --out"):
+        train(manifests, run, seed=1)
+    with pytest.raises(IntegrityError, match=r"other settings \(heads, options\)"):
+        train(manifests, run, heads="detection", options={"width": 4})
+
+
+def test_a_folder_of_something_else_is_refused(manifests: list[Manifest], tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"")
+    with pytest.raises(IntegrityError, match="holds other files and no run"):
+        train(manifests, tmp_path)
+
+
+def test_a_lost_prediction_file_is_made_again(manifests: list[Manifest], tmp_path: Path) -> None:
+    train(manifests, tmp_path / "run")
+    (tmp_path / "run" / "predictions.parquet").write_bytes(b"damaged")
+    again = train(manifests, tmp_path / "run")
+    assert again.fresh
+    assert len(pd.read_parquet(tmp_path / "run" / "predictions.parquet")) == 45
+
+
+def test_a_limited_run_is_partial_and_goes_on(manifests: list[Manifest], run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train(manifests, out, limits=Limits(max_steps=4)).status == "partial"
+    assert read_json(out / "run.json")["run"]["stopped"] == "limit of 4 steps"
+    assert train(manifests, out).status == "complete"
+    assert read_json(out / "run.json")["predictions"] == read_json(run / "run.json")["predictions"]
+
+
+def test_two_processes_cannot_work_in_one_folder(manifests: list[Manifest], tmp_path: Path) -> None:
+    with locked(tmp_path / "run"), pytest.raises(DFADError, match="another process works in this folder"):
+        train(manifests, tmp_path / "run")
+
+
+def test_views_come_from_the_provider(manifests: list[Manifest], tmp_path: Path) -> None:
+    asked = []
+
+    def provide(name: str) -> pd.DataFrame:
+        asked.append(name)
+        ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests])
+        return pd.DataFrame({"sample_id": ids, "pitch_rad": 0.0, "yaw_rad": 0.1})[:-3]
+
+    made = {"estimator": "fake"}
+    result = train(manifests, tmp_path / "run", "gaze_toy", views=provide, views_made=made)
+    assert asked == ["gaze"]
+    assert any("have no gaze: zeros used" in warning for warning in result.warnings)
+    assert read_config(tmp_path / "run").views == made
+    with pytest.raises(ConfigError, match="needs the view 'gaze'"):
+        train(manifests, tmp_path / "other", "gaze_toy")
+
+
+def test_partial_selection_makes_a_partial_run(manifests: list[Manifest], tmp_path: Path) -> None:
+    protocol = toy_protocol(unseen=(*toy_protocol().unseen, Group("real", "ffhq")))
+    with pytest.raises(ProtocolError, match="ffhq"):
+        train(manifests, tmp_path / "run", protocol=protocol)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    result = train(manifests, tmp_path / "run", protocol=protocol, allow_partial=True)
+    assert result.status == "partial"
+    assert read_json(tmp_path / "run" / "run.json")["protocol"]["deviations"] == ["missing group ffhq/real"]
+
+
+def test_unknown_names_and_options(manifests: list[Manifest], tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean toy"):
+        train(manifests, tmp_path / "run", "toyy")
+    with pytest.raises(ConfigError, match="unknown key 'widht'"):
+        train(manifests, tmp_path / "run", options={"widht": 3})
+
+
+def test_evaluation_under_the_same_rules_repeats_the_predictions(manifests: list[Manifest], run: Path) -> None:
+    result = run_evaluation(run, manifests, device="cpu")
+    a, b = (pd.read_parquet(folder / "predictions.parquet") for folder in (run, result.out))
+    pd.testing.assert_frame_equal(a, b)
+    assert read_json(result.out / "run.json")["run"] == read_json(run / "run.json")["run"]
+
+
+def test_evaluation_leaves_out_what_was_trained_on(manifests: list[Manifest], run: Path, tmp_path: Path) -> None:
+    rows = toy_rows("synthetic", SEEN, identities=14)  # identities 7 to 9 are trained on now
+    wider = [write_manifest(tmp_path / "synthetic", "synthetic", [{**row, "split": "test"} for row in rows])]
+    result = run_evaluation(run, wider, protocol=toy_protocol(unseen=()), device="cpu")
+    frame = pd.read_parquet(result.out / "predictions.parquet")
+    learnt = pd.read_parquet(run / "selection.parquet").query("part != 'test'")
+    assert not set(frame["source_key"]) & set(learnt["source_key"])
+    assert any("left out" in warning for warning in result.warnings)
+    assert set(frame["source_key"]) == {f"synthetic/id{n:04d}" for n in range(7, 14)}
+
+
+def test_evaluation_refuses_other_classes_and_damaged_weights(
+    manifests: list[Manifest], run: Path, tmp_path: Path
+) -> None:
+    others = toy_protocol(seen=tuple(replace(g, label=(g.label + 1) % 3) for g in toy_protocol().seen))
+    with pytest.raises(ProtocolError, match="learnt the generators real, synthetic-gan-a"):
+        run_evaluation(run, manifests, protocol=others, device="cpu")
+    with pytest.raises(ConfigError, match="not the folder of a finished run"):
+        run_evaluation(tmp_path, manifests, device="cpu")
+    train(manifests, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="damaged or changed"):
+        run_evaluation(tmp_path / "run", manifests, device="cpu")

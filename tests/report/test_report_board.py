@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.toy import toy_predictions, toy_protocol
+
+from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.record import ResultRecord, plain, seal, write_record
+from dfad_bench.report.board import board, find_records
+from dfad_bench.report.reported import reported_scores
+from dfad_bench.report.score import score
+from dfad_bench.report.table import FORMATS, Table, render
+
+
+def record(
+    protocol: Protocol, name: str = "toy", seed: int = 0, faces: str = "a", draw: int = 0, **changes
+) -> ResultRecord:
+    """A record of random predictions."""
+    scored = score(toy_predictions(protocol, 30, draw), protocol, resamples=50)
+    config = {"model": name, "seed": seed}
+    digest = f"{abs(hash((name, seed, faces))):064x}"[-64:]
+    return seal(
+        {
+            "status": "complete",
+            "created_utc": "2026-01-01T00:00:00Z",
+            "source": {},
+            "toolkit": {"version": "0", "git_commit": None, "git_dirty": None},
+            "model": {
+                "name": name, "display": name.title(), "registry_sha256": "0" * 64, "params_total": 1, "task": "both",
+                "params_trainable": 1, "checkpoint_sha256": None, "init": {"kind": "random"},
+            },
+            "protocol": {
+                "name": protocol.name, "version": "1", "sha256": protocol.sha256, "config": plain(protocol),
+            },
+            "manifest": {
+                "name": "synthetic", "content_sha256": faces * 64, "rows": 1, "leakage": {},
+                "splits": {"train": {"rows": 30, "content_sha256": "0" * 64, "generators": {"synthetic/real": 30}}},
+            },
+            "run": {
+                "run_id": "r", "seed": seed, "config_sha256": digest, "precision": "fp32", "world_size": 1, "steps": 1,
+                "resumed": 0, "config": config,
+            },
+            "environment": {"python": "3", "torch": "2", "device": "cpu", "deterministic": True},
+            "samples": {"expected": 1, "evaluated": 1, "failed": 0},
+            "metrics": scored.metrics,
+            "groups": scored.groups,
+            "predictions": {"path": "predictions.parquet", "sha256": "0" * 64, "rows": 1, "columns": []},
+            **changes,
+        }
+    )  # fmt: skip
+
+
+def models(table: Table, kind: str = "measured") -> list[str]:
+    return [row["model"] for row in table.rows if row["kind"] == kind]
+
+
+def test_trivial_rows_come_first_and_on_the_very_faces() -> None:
+    protocol = toy_protocol()
+    table = board(protocol, [record(protocol)])
+    assert [row["kind"] for row in table.rows] == ["trivial", "trivial", "measured"]
+    always, majority, _ = table.rows
+    assert always["unseen_acc"] == 1.0
+    assert always["detection_acc"] == 0.5  # one forged group, one real group of equal size
+    assert always["seen_acc"] == pytest.approx(1 / 3)
+    assert majority["unseen_acc"] == 0.0
+    assert "Measured on faces aaaaaaaa" in table.sections.values()
+
+
+def test_seeds_are_averaged_into_one_row() -> None:
+    protocol = toy_protocol()
+    runs = [record(protocol, seed=seed, draw=seed) for seed in range(3)]
+    row = board(protocol, runs).rows[-1]
+    single = [board(protocol, [run]).rows[-1] for run in runs]
+    assert row["seeds"] == 3
+    for key in (
+        "unseen_acc",
+        "seen_acc",
+        "oscr",
+        "detection_auc",
+        "unseen_pm",
+        "unseen_acc:synthetic/synthetic-flow-a",
+    ):
+        assert row[key] == pytest.approx(sum(r[key] for r in single) / 3)
+    assert row["unseen_sd"] > 0
+    assert single[0]["unseen_sd"] is None
+
+
+def test_the_same_run_counts_once() -> None:
+    protocol = toy_protocol()
+    row = board(protocol, [record(protocol), record(protocol)]).rows[-1]
+    assert row["seeds"] == 1
+
+
+def test_ranked_by_oscr_partial_and_constant_rows_are_not() -> None:
+    protocol = toy_protocol()
+    constant = {**plain(record(protocol).model), "name": "c", "display": "C", "task": "trivial"}
+    runs = [record(protocol, name, draw=n) for n, name in enumerate(("one", "two", "three"))]
+    runs += [record(protocol, "half", status="partial"), record(protocol, "c", model=constant)]
+    rows = [row for row in board(protocol, runs).rows if row["kind"] == "measured"]
+    ranked = [row for row in rows if row.get("rank")]
+    assert [row["rank"] for row in ranked] == [1, 2, 3]
+    assert [row["oscr"] for row in ranked] == sorted((row["oscr"] for row in ranked), reverse=True)
+    assert {row["model"] for row in rows[3:]} == {"Half", "C"}
+    assert any("Half: partial" in note for note in board(protocol, runs).notes)
+
+
+def test_other_faces_or_rules_are_never_ranked_together() -> None:
+    protocol, other = toy_protocol(), toy_protocol(seed=5)
+    table = board(protocol, [record(protocol, "a"), record(protocol, "b", faces="b"), record(other, "c", faces="a")])
+    assert len(table.sections) == 3
+    assert [row["rank"] for row in table.rows if row["kind"] == "measured"] == [1, 1, 1]
+    assert sum(row["kind"] == "trivial" for row in table.rows) == 6
+    assert any("do not compare across" in note for note in table.notes)
+
+
+def test_records_of_other_protocols_are_left_out() -> None:
+    protocol = toy_protocol()
+    assert models(board(protocol, [record(replace(protocol, name="another"))])) == []
+
+
+def test_reported_rows_stand_apart_with_both_averages() -> None:
+    protocol = load_protocol("gazeclip-df40")
+    table = board(protocol, [], reported_scores("gazeclip-df40"))
+    rows = {row["model"]: row for row in table.rows if row["kind"] == "reported"}
+    xception = next(row for name, row in rows.items() if name.startswith("Xception"))
+    assert xception["unseen_printed"] == pytest.approx(0.6402)
+    assert xception["unseen_acc"] == pytest.approx(0.6346, abs=5e-5)
+    assert xception["model"].endswith("*")
+    assert any("64.02" in note and "63.46" in note for note in table.notes)
+    assert all(row.get("rank") is None for row in rows.values())
+    assert table.rows[0]["kind"] == "trivial"
+    assert xception["unseen_acc:df40/simswap"] == pytest.approx(0.5808)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_renders_and_hostile_names_do_no_harm(format: str) -> None:
+    protocol = toy_protocol()
+    hostile = {**plain(record(protocol).model), "display": "=1+1|<script>&_[red]\\x"}
+    detailed = format in ("csv", "json")
+    text = render(board(protocol, [record(protocol, model=hostile)], per_group=detailed), format)
+    assert "always fake" in text
+    if format == "markdown":
+        assert "<script>" not in text
+    if format == "csv":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert rows[-1]["model"].startswith("'=")
+        assert float(rows[-1]["unseen_acc:synthetic/synthetic-flow-a"]) >= 0
+    if format == "json":
+        assert json.loads(text)["rows"][-1]["model"] == hostile["display"]
+    if format == "latex":
+        assert r"\_" in text
+
+
+def test_the_rendered_table_is_stable() -> None:
+    protocol = toy_protocol()
+    texts = {render(board(protocol, [record(protocol)]), "markdown") for _ in range(2)}
+    assert len(texts) == 1
+    header = next(line for line in texts.pop().splitlines() if line.startswith("| Model"))
+    assert header == (
+        "| Model | # | Seeds | Seen ACC | Unseen ACC @0.9 | ± | AUROC | OSCR | Det. ACC | Balanced | AUC | Status |"
+    )
+
+
+def test_records_are_found_at_any_depth_and_bad_ones_named(tmp_path: Path) -> None:
+    protocol = toy_protocol()
+    write_record(tmp_path / "a" / "b" / "record.json", record(protocol))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "record.json").write_text('{"schema_version": "1.0", "status": "complete"}')
+    found, problems = find_records([tmp_path], with_shipped=False)
+    assert [r.model.name for r in found] == ["toy"]
+    assert len(problems) == 1
+    assert "c/record.json" in problems[0]
+    assert problems[0] in board(protocol, found, problems=problems).notes

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+import torch
+from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import read_json, sha256_file, write_json
+from dfad_bench.core.record import ResultRecord, identity, plain, read_record, seal, write_record
+from dfad_bench.engine.predict import write_predictions
+from dfad_bench.engine.run import run_training
+from dfad_bench.report.build import build_record, rescore
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("record")
+    manifests = toy_manifests(folder)
+    with toys_registered():
+        run_training("toy", toy_protocol(), manifests, folder / "run", recipe=replace(RECIPE, epochs=1), device="cpu")
+        build_record(folder / "run", resamples=100)
+        yield folder / "run"
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    for name in ("run.json", "predictions.parquet", "record.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    return tmp_path
+
+
+def schema() -> dict:
+    return json.loads((resources.files("dfad_bench.core") / "result_record.schema.json").read_text())
+
+
+def test_the_record_fits_the_schema_and_reads_back_equal(run: Path, tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(read_json(run / "record.json"), schema())
+    record = read_record(run / "record.json")
+    write_record(tmp_path / "again.json", record)
+    assert (tmp_path / "again.json").read_bytes() == (run / "record.json").read_bytes()
+    assert read_record(tmp_path / "again.json") == record
+    assert record.record_id == identity(record)
+
+
+def test_the_same_run_gives_the_same_record(run: Path) -> None:
+    before = (run / "record.json").read_bytes()
+    build_record(run, resamples=100)
+    assert (run / "record.json").read_bytes() == before
+
+
+def test_bound_by_hashes(run: Path) -> None:
+    record = read_record(run / "record.json")
+    assert record.protocol.sha256 == toy_protocol().sha256
+    assert record.predictions.sha256 == sha256_file(run / "predictions.parquet")
+    assert record.model.checkpoint_sha256 == sha256_file(run / "checkpoint" / "model.safetensors")
+    assert record.run.config["seed"] == record.run.seed == 0
+    assert record.environment.deterministic
+    assert record.model.params_trainable == record.model.params_total > 0
+
+
+def test_rescoring_agrees_and_says_so(copy: Path) -> None:
+    record = rescore(copy)
+    assert record.source.trust == "recomputed"
+    jsonschema.validate(read_json(copy / "record.json"), schema())
+    assert rescore(copy) == record
+
+
+def edited(copy: Path, **changes: object) -> ResultRecord:
+    """The record with fields changed and a fitting identity: a careful forger's."""
+    old = read_record(copy / "record.json")
+    return seal({**{name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}, **changes})
+
+
+def test_a_better_number_is_found_out(copy: Path) -> None:
+    raw = read_json(copy / "record.json")
+    raw["metrics"][0]["value"] = 1.0
+    write_json(copy / "record.json", raw)
+    with pytest.raises(IntegrityError, match="changed after it was written"):
+        read_record(copy / "record.json")
+    with pytest.raises(IntegrityError, match="changed after"):
+        rescore(copy)
+
+
+def test_a_better_number_with_a_fitting_identity_is_found_out(copy: Path) -> None:
+    old = read_record(copy / "record.json")
+    metrics = [replace(m, value=0.123) if m.metric == "oscr" else m for m in old.metrics]
+    write_record(copy / "record.json", edited(copy, metrics=metrics))
+    with pytest.raises(IntegrityError, match=r"does not follow from its predictions: oscr of seen-vs-unseen"):
+        rescore(copy)
+    groups = {key: replace(g, tp=g.tp + 1) for key, g in old.groups.items()}
+    write_record(copy / "record.json", edited(copy, metrics=old.metrics, groups=groups))
+    with pytest.raises(IntegrityError, match="counts of groups"):
+        rescore(copy)
+
+
+def test_changed_missing_or_shortened_predictions_are_found_out(copy: Path) -> None:
+    frame = pd.read_parquet(copy / "predictions.parquet")
+    digest = write_predictions(copy / "predictions.parquet", frame[:-1])
+    with pytest.raises(IntegrityError, match="damaged or changed"):
+        build_record(copy)
+    facts = read_json(copy / "run.json")
+    facts["predictions"]["sha256"] = digest
+    write_json(copy / "run.json", facts)
+    with pytest.raises(IntegrityError, match="44 predictions, 45 faces were evaluated"):
+        build_record(copy)
+    (copy / "predictions.parquet").unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        build_record(copy)
+    with pytest.raises(ConfigError, match=r"no run\.json"):
+        build_record(copy / "nowhere")
+
+
+def test_predictions_outside_the_folder_are_refused(copy: Path) -> None:
+    with pytest.raises(ConfigError, match="not a plain relative path"):
+        edited(copy, predictions={"path": "../other.parquet", "sha256": "0" * 64, "rows": 1, "columns": []})
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("run", "model_selection"), "best_on_test"),
+        (("status",), "great"),
+        (("schema_version",), "2.0"),
+        (("surprise",), 1),
+        (("source",), {"kind": "paper", "trust": "self_reported"}),
+        (("predictions", "path"), "../../etc/passwd"),
+        (("protocol", "sha256"), "abc"),
+        (("metrics",), []),
+    ],
+)
+def test_reader_and_schema_refuse_the_same(copy: Path, keys: tuple[str, ...], value: object) -> None:
+    raw = read_json(copy / "record.json")
+    inner = raw
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(raw, schema())
+    write_json(copy / "record.json", raw)
+    with pytest.raises(ConfigError):
+        read_record(copy / "record.json")
+
+
+def test_plain_leaves_out_what_is_not_there() -> None:
+    from dfad_bench.core.record import Toolkit
+
+    assert plain(Toolkit("1", None, None)) == {
+        "name": "dfad_bench",
+        "version": "1",
+        "git_commit": None,
+        "git_dirty": None,
+    }
