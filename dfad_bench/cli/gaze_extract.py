@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +38,7 @@ def command(
 
     progress = make_progress(quiet)
     flags = [flag for flag in GazeFlag if flag]
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for folder in manifests:
         manifest = Manifest.open(folder)
         table = extract(manifest, estimator, weights=weights, device=device, progress=progress)

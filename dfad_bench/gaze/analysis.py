@@ -97,16 +97,20 @@ def analyse(frame: pd.DataFrame, *, samples: int = 10_000, seed: int = 0, resamp
     frame, usable = _usable(frame)
     reals = frame[usable & (frame["detection_label"] == REAL)]
     fakes = frame[usable & (frame["detection_label"] == FAKE)]
-    for what, rows in (("real", reals), ("forged", fakes)):
-        if rows.empty:
+    for what, faces in (("real", reals), ("forged", fakes)):
+        if faces.empty:
             raise ManifestError(f"no {what} face with a gaze in these manifests; add one that has some (--manifest)")
     scopes = _scopes(reals, fakes)
-    groups = list(fakes.groupby(["dataset", "generator"], observed=True))
-    n = _equal_n([len(scopes[key[0]][1]) for key, _ in groups], [len(rows) for _, rows in groups], samples)
+    groups: list[tuple[tuple[str, str], pd.DataFrame]] = [
+        ((str(key[0]), str(key[1])), of_group)  # type: ignore[index]
+        for key, of_group in fakes.groupby(["dataset", "generator"], observed=True)
+    ]
+    n = _equal_n([len(scopes[key[0]][1]) for key, _ in groups], [len(of_group) for _, of_group in groups], samples)
     floors = Floors(seed)
     lost = frame[~usable].groupby(["dataset", "generator"], observed=True).size()
-    limits = {"samples": samples, "seed": seed, "resamples": resamples}
-    rows, points = [], {}
+    limits: dict[str, Any] = {"samples": samples, "seed": seed, "resamples": resamples}
+    rows: list[GeneratorGaze] = []
+    points: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     for (dataset, generator), of_group in groups:
         name, real_rows = scopes[dataset]
         side = min(n, len(of_group))
