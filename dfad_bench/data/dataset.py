@@ -48,13 +48,13 @@ class FaceDataset:
         training_views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
         prompts: Sequence[Prompts] = (),
     ) -> None:
-        self.sample_ids = rows["sample_id"].to_numpy()
+        self.sample_ids: np.ndarray = rows["sample_id"].to_numpy()
         self.groups = rows["group"].to_numpy()
         self.attribution = rows["attribution_label"].to_numpy(dtype=np.int64)
         self.detection = rows["detection_label"].to_numpy(dtype=np.int64)
         self.num_generators = protocol.num_generators
         self.without_view: dict[str, int] = {}
-        self._pixels, self._places = store.array, store.places(self.sample_ids)
+        self._pixels, self._places = store.array, store.places(self.sample_ids.tolist())
         self._views = {name: self._view(name, source) for name, source in (views or {}).items()}
         self._training_views = {name: self._view(name, source) for name, source in (training_views or {}).items()}
         self._prompts = tuple(prompts)
@@ -91,7 +91,7 @@ class FaceDataset:
 
     def _view(self, name: str, source: pd.DataFrame | np.ndarray) -> np.ndarray:
         if isinstance(source, pd.DataFrame):
-            values, missing = view_array(name, source, self.sample_ids)
+            values, missing = view_array(name, source, self.sample_ids.tolist())
         else:
             values, missing = np.asarray(source, dtype=np.float32), 0
             if len(values) != len(self.sample_ids):

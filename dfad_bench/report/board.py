@@ -76,7 +76,7 @@ def board(
     sections: dict[tuple[str, str], list[ResultRecord]] = {}
     for record in _once(mine):
         sections.setdefault((record.protocol.sha256, record.manifest.content_sha256), []).append(record)
-    rows: list[dict[str, Any]] = []
+    rows: list[Mapping[str, Any]] = []
     headings: dict[int, str] = {}
     notes = [_SYNTHETIC] if protocol.synthetic else []
     for (_, faces), members in sections.items():
@@ -136,7 +136,7 @@ def _measured_row(records: list[ResultRecord], protocol: Protocol) -> dict[str, 
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
-    tags = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
+    tags: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
     tags += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
     name = (first.model.display or first.model.name) + (f" ({', '.join(tags)})" if tags else "")
     return {
