@@ -48,6 +48,7 @@ class CLIP(DFADModel):
         ),
         reference="https://github.com/openai/CLIP",
         reference_licence="MIT",
+        weights=("openai_clip_vit_b32",),
     )
     image_size = 224
     mean = (0.48145466, 0.4578275, 0.40821073)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,10 +33,13 @@ class DNADetConfig:
     source_crop: int = 128  # pre-training: the part of the image that is transformed, then resized to `side`
     projection: tuple[int, int] = (512, 128)  # contrastive head
     temperature: float = 0.07
+    pretrain_epochs: int | None = 50  # None: as the recipe says
+    pretrain_batch: int | None = 128
 
     @classmethod
     def tiny(cls) -> DNADetConfig:
-        return cls(side=128, widths=(12, 24, 32, 48), crops=4, projection=(48, 32))
+        widths, projection = (12, 24, 32, 48), (48, 32)
+        return cls(side=128, widths=widths, crops=4, projection=projection, pretrain_epochs=2, pretrain_batch=None)
 
 
 class ConvBlock(nn.Module):
@@ -94,8 +97,8 @@ class DNADet(DFADModel):
         deviations=(
             "cross-entropy takes logits; the released code applies a softmax first",
             "the weights of the two losses learn at the recipe's rate, not at 0.01",
-            "optimiser, schedule and batch size are the benchmark's in both stages",
-            "pre-training uses the seen training faces only",
+            "optimiser and schedule are the recipe's in both stages (recipe dna_det has the paper's)",
+            "pre-training sees the training faces of the protocol and nothing else",
         ),
         reference="https://github.com/ICTMCG/DNA-Det",
     )
@@ -108,6 +111,9 @@ class DNADet(DFADModel):
         dim = config.widths[-1]
         super().__init__(dim, num_generators, side=config.side)
         self.config = config
+        first, second = type(self).stages
+        first = replace(first, epochs=config.pretrain_epochs, batch_size=config.pretrain_batch)
+        self.stages = (first, second)  # type: ignore[misc]
         hidden, projected = config.projection
         self.backbone = SimpleCNN(config.widths)
         self.experts = DropoutExperts(dim, num_generators, config.dropout)
@@ -155,7 +161,7 @@ class DNADet(DFADModel):
         }
 
     def _transformation_loss(self, images: Tensor) -> Tensor:
-        """Each image's centre of attention moves: a random part is transformed, enlarged and cropped again."""
+        """A random part of each image is transformed, enlarged to `side` and cropped again; each crop is classified."""
         side = min(self.config.source_crop, *images.shape[-2:])
         parts = random_crops(images, 1, side)[:, 0]  # (B, 3, 128, 128)
         classes = torch.randint(len(TRANSFORMATIONS), (len(parts),))

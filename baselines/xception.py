@@ -126,6 +126,7 @@ class Xception(DFADModel):
         ),
         reference="https://github.com/ondyari/FaceForensics",
         reference_licence="MIT",
+        weights=("imagenet_xception",),
     )
     image_size = 224
     mean = (0.5, 0.5, 0.5)
