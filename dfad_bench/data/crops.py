@@ -45,7 +45,7 @@ class CropStore:
             progress: told about each decoded crop.
 
         Raises:
-            ManifestError: a face is not in its manifest.
+            ManifestError: a face is not in its manifest, or `folder` cannot be made.
             IntegrityError: a crop does not decode.
         """
         rows = rows.drop_duplicates("sample_id").sort_values("sample_id", kind="stable")
@@ -56,7 +56,7 @@ class CropStore:
         folder = folder or default_folder(manifests)
         path = folder / f"crops-{image_size}-{key[:16]}.npy"
         if not _valid(path, key):
-            sweep_temporaries(folder) if folder.is_dir() else None
+            _prepare(folder)
             _decode(path, key, rows, manifests, image_size, progress)
         return cls(np.load(path, mmap_mode="r", allow_pickle=False), ids)
 
@@ -73,6 +73,15 @@ def default_folder(manifests: Sequence[Manifest]) -> Path:
     """`$DFAD_CACHE`, or the side tables of the first manifest."""
     own = os.environ.get("DFAD_CACHE")
     return Path(own) if own else manifests[0].folder / "tables"
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ManifestError(f"{folder}: no room for decoded crops ({why}); set DFAD_CACHE to another folder") from error
+    sweep_temporaries(folder)
 
 
 def _valid(path: Path, key: str) -> bool:

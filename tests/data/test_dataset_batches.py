@@ -10,7 +10,7 @@ from helpers.toy import SIDE, toy_face, toy_manifests, toy_protocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfad_bench.core.errors import IntegrityError, ProtocolError, UnknownNameError
+from dfad_bench.core.errors import IntegrityError, ManifestError, ProtocolError, UnknownNameError
 from dfad_bench.data import crops
 from dfad_bench.data.crops import CropStore
 from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
@@ -81,6 +81,12 @@ def test_a_crop_that_does_not_decode_is_named(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=f"the crop of {rows[0]['sample_id']} does not decode"):
         CropStore.open(chosen.rows, broken, SIDE)
     assert not list((tmp_path / "m" / "tables").glob("*.npy"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(manifests: list[Manifest], chosen: Selection, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ManifestError, match="set DFAD_CACHE"):
+        CropStore.open(chosen.tested, manifests, SIDE, folder=tmp_path / "file" / "tables")
 
 
 def test_views_and_prompts_reach_the_batch_and_gaps_are_counted(chosen: Selection, store: CropStore) -> None:
