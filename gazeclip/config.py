@@ -51,6 +51,7 @@ class GazeCLIPConfig:
     legacy_scale: bool = False  # AGTE: divide logits by sqrt(a), as CViT's code does, instead of sqrt(a / r)
     cmc_pair: Literal["I_v", "I_ag"] = "I_v"  # what is compared with the text: III-B says I_v, III-F says I_ag
     cmc_targets: Literal["diag", "multi"] = "diag"  # "multi" spreads the target over equal captions: same value
+    mask_padding: bool = False  # True hides the zeros behind each prompt, which CLIP's text tower attends to
     text_projection: bool = True  # CLIP's own projection after the pooled text token
 
     def __post_init__(self) -> None:

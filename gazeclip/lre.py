@@ -33,7 +33,7 @@ class TRTB(nn.Module):
         self.lora = lora
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(n, t, s) and the (t, t) additive mask to (n, t, s)."""
+        """(n, t, s) and the additive mask, (t, t) or (n heads, t, t), to (n, t, s)."""
         block: Any = self.block
         x = x + block.ls_1(block.attention(q_x=self._weigh(block.ln_1(x), "before"), attn_mask=mask))
         x = x + block.ls_2(block.mlp(self._weigh(block.ln_2(x), "between")))
@@ -68,7 +68,8 @@ class LRE(nn.Module):
                 f"CLIP {config.clip!r} has {len(blocks)} text blocks and embeddings of"
                 f" {clip.text_projection.shape[1]}; set L and s so"
             )
-        self.levels = config.levels
+        self.levels, self.mask_padding = config.levels, config.mask_padding
+        self.heads = blocks[0].attn.num_heads
         width = clip.token_embedding.embedding_dim
         if not config.text_projection and width != config.s:
             raise ConfigError(f"text_projection=false needs text tokens of width s = {config.s}, they have {width}")
@@ -91,11 +92,21 @@ class LRE(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids (n, levels, 77) to T_g^l (n, s)."""
         x = self.token_embedding(tokens).flatten(1, 2) + self.P_l  # (n, t, s)
+        mask = self._visible(tokens)
         for block in self.blocks:
-            x = block(x, self.mask)
+            x = block(x, mask)
         end = (self.levels - 1) * PROMPT_TOKENS + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
         pooled = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
         return pooled if self.text_projection is None else pooled @ self.text_projection
+
+    def _visible(self, tokens: Tensor) -> Tensor:
+        """The causal mask (t, t), or with padding hidden too, a mask per row and head (n heads, t, t)."""
+        if not self.mask_padding:
+            return self.mask
+        place = torch.arange(PROMPT_TOKENS, device=tokens.device)
+        padding = place > tokens.argmax(dim=-1, keepdim=True)  # (n, levels, 77): behind the end token
+        hidden = self.mask.new_zeros(padding.shape).masked_fill(padding, float("-inf")).flatten(1)  # (n, t)
+        return (self.mask + hidden[:, None]).repeat_interleave(self.heads, dim=0)
 
     def train(self, mode: bool = True) -> LRE:
         super().train(mode)

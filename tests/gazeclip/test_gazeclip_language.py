@@ -133,6 +133,33 @@ def test_the_last_levels_end_token_is_read() -> None:
         assert torch.allclose(lre(tokens)[i], lre.ln_final(x[i, end]) @ lre.text_projection, atol=1e-5)
 
 
+@torch.no_grad()
+def test_mask_padding_leaves_what_the_padding_holds_without_effect() -> None:
+    torch.manual_seed(0)
+    clip = clip_model(image_size=64, tiny=True)
+    tokens = torch.stack([tokenize(row) for row in PROMPTS])
+    end = tokens.argmax(dim=-1, keepdim=True)
+    noisy = torch.where(torch.arange(77) > end, 1234, tokens)
+    hiding = LRE(clip, TINY.override({"mask_padding": True})).eval()
+    assert torch.allclose(hiding(tokens), hiding(noisy), atol=1e-6)
+    seeing = LRE(clip, TINY).eval()
+    assert not torch.allclose(seeing(tokens), seeing(noisy), atol=1e-4)
+
+
+@torch.no_grad()
+def test_mask_padding_is_the_tower_on_the_words_alone() -> None:
+    """Words cut out of their rows, with the positions they had, and a causal mask: no padding at all."""
+    torch.manual_seed(0)
+    lre = LRE(clip_model(image_size=64, tiny=True), TINY.override({"mask_padding": True, "aws_pos": "none"})).eval()
+    tokens = torch.stack([tokenize(row) for row in PROMPTS])
+    for i, row in enumerate(tokens):
+        words = torch.cat([77 * level + torch.arange(int(row[level].argmax()) + 1) for level in range(4)])
+        x = (lre.token_embedding(row.flatten()[words]) + lre.P_l[words])[None]
+        for block in lre.blocks:
+            x = block(x, causal_mask(len(words)))
+        assert torch.allclose(lre(tokens)[i], lre.ln_final(x[0, -1]) @ lre.text_projection, atol=1e-5)
+
+
 def test_distinct_prompts_give_value_and_gradient_of_every_row() -> None:
     torch.manual_seed(0)
     model = GazeCLIP.build(3, size="tiny")
