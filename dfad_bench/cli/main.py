@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             if ctx.params.get("debug"):
                 raise
             shown = click.ClickException(str(error))
-            shown.exit_code = error.exit_code
+            shown.exit_code = error.exit_code  # type: ignore[misc]  # click declares it a class variable
             raise shown from error
 
 

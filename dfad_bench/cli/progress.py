@@ -9,6 +9,7 @@ from dfad_bench.core.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
+    from rich.progress import TaskID
 
 
 class TerminalProgress:
@@ -16,7 +17,7 @@ class TerminalProgress:
 
     def __init__(self) -> None:
         self._bar: RichBar | None = None
-        self._task = None
+        self._task: TaskID | None = None
 
     def start(self, label: str, total: int | None) -> None:
         """Begin a bar; one left open by an error is closed first."""
@@ -39,13 +40,15 @@ class TerminalProgress:
         """Move the bar and show the facts."""
         if self._bar is not None and self._task is not None:
             text = "  ".join(f"{key} {_short(value)}" for key, value in facts.items())
-            self._bar.update(self._task, advance=steps, **({"facts": text} if text else {}))
+            self._bar.advance(self._task, steps)
+            if text:
+                self._bar.update(self._task, facts=text)
 
     def finish(self) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.stop()
-            self._bar = self._task = None
+            self._bar, self._task = None, None
 
 
 class LogProgress(Silent):

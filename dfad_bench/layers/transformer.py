@@ -99,7 +99,7 @@ class PreNormTransformer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Run all blocks; `mask` (t, t) is added to every block's attention logits."""
-        for attention, mlp in self.layers:  # type: ignore[misc]
+        for attention, mlp in (tuple(layer.children()) for layer in self.layers):
             x = mlp(attention(x, mask))
         return x
 

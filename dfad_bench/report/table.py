@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ class Table:
 
     title: str
     columns: tuple[Column, ...]
-    rows: list[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
     notes: tuple[str, ...] = ()
     sections: Mapping[int, str] = field(default_factory=dict)  # row index -> heading drawn above it
 
