@@ -76,6 +76,14 @@ def synthesize(
     }
     paths = planned_paths(per_group=per_group, identities=identities, test_share=test_share)
     _claim(out, settings)
+    _draw_missing(out, paths, seed, progress)
+    truth = pd.DataFrame([asdict(plan_face(seed, path).truth) for path in paths])
+    with atomic_path(out / TRUTH_FILE) as temporary:
+        pq.write_table(pa.Table.from_pandas(truth, schema=_SCHEMA, preserve_index=False), temporary)
+    return truth
+
+
+def _draw_missing(out: Path, paths: list[str], seed: int, progress: Progress) -> None:
     progress.start("drawing faces", len(paths))
     try:
         for folder in sorted({(out / path).parent for path in paths}):
@@ -87,10 +95,6 @@ def synthesize(
             progress.advance()
     finally:
         progress.finish()
-    truth = pd.DataFrame([asdict(plan_face(seed, path).truth) for path in paths])
-    with atomic_path(out / TRUTH_FILE) as temporary:
-        pq.write_table(pa.Table.from_pandas(truth, schema=_SCHEMA, preserve_index=False), temporary)
-    return truth
 
 
 def planned_paths(*, per_group: int, identities: int | None = None, test_share: float = 0.25) -> list[str]:
