@@ -60,6 +60,8 @@ class LRE(nn.Module):
         ConfigError: the tower is not L blocks.
     """
 
+    mask: Tensor  # (t, t) causal
+
     def __init__(self, clip: Any, config: GazeCLIPConfig) -> None:
         super().__init__()
         blocks = list(clip.transformer.resblocks)
