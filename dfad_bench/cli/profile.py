@@ -44,31 +44,15 @@ def command(
         raise click.UsageError("give --model NAME (repeatable) or --all")
     if settings and len(models) != 1:
         raise click.UsageError("--set goes with exactly one --model")
+    from dfad_bench.cli.train import parse_settings
     from dfad_bench.core.registry import model_names
     from dfad_bench.engine.profile import profile_model
     from dfad_bench.report.table import render
 
-    chosen = dict(parse_setting(text) for text in settings)
+    chosen = parse_settings(settings)
     names = model_names() if everything else models
     profiles = [profile_model(name, size=size, options=chosen, latency=latency, device=device) for name in names]
     click.echo(render(profile_table(profiles), "json" if as_json else "rich"), nl=False)
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """`key=value` with the value read as YAML: numbers, true and false, lists, text.
-
-    >>> parse_setting("clip_size=224")
-    ('clip_size', 224)
-    """
-    import yaml
-
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise click.BadParameter(f"{value!r} is not a YAML value", param_hint="--set") from error
 
 
 def profile_table(profiles: list[Profile]) -> Table:
