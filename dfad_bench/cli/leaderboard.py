@@ -15,7 +15,7 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 @options.protocol(required=False)
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     multiple=True,
     help="Folder with runs at any depth; repeatable.",
 )
@@ -41,6 +41,8 @@ def command(protocol: str | None, runs: tuple[Path, ...], format_: str, out: Pat
     from dfad_bench.report.reported import reported_scores
     from dfad_bench.report.table import render
 
+    if absent := [str(folder) for folder in runs if not folder.is_dir()]:
+        raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
     records, problems = find_records(runs)
     if protocol is not None:
         protocols = [load_protocol(protocol)]
