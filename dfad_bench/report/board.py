@@ -26,13 +26,14 @@ _NUMBERS = {
     "detection_acc": ("detection", "accuracy", "unseen", "micro"),
     "balanced_acc": ("detection", "balanced_accuracy", "unseen", "micro"),
     "detection_auc": ("detection", "auc", "unseen", "micro"),
+    "seen_auc": ("detection", "auc", "seen", "micro"),
 }
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: surest class below the threshold, mean over groups; a model"
     " that is never sure reaches 100. ±: half the 95 % interval over faces (bootstrap by source), mean over seeds.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
-    " ones, pooled; balanced ACC and AUC do not reward saying fake always.",
+    " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked.",
 )
 
@@ -214,6 +215,7 @@ def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column
         Column("detection_acc", "Det. ACC", "percent"),
         Column("balanced_acc", "Balanced", "percent"),
         Column("detection_auc", "AUC", "percent"),
+        Column("seen_auc", "AUC seen", "percent"),
         Column("status", "Status", "text"),
     ]
     if printed:
