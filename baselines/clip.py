@@ -19,7 +19,7 @@ from dfad_bench.losses.contrastive import symmetric_infonce
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """ViT-B/32; `cmc_targets` says whether equal captions count as negatives ("diag") or not ("multi")."""
+    """ViT-B/32; `cmc_targets`: "diag", or the target spread over equal captions ("multi", here of equal value)."""
 
     architecture: str = "ViT-B-32-quickgelu"
     side: int = 224

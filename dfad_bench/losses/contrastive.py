@@ -35,7 +35,8 @@ def symmetric_infonce(
         logit_scale: logarithm of the inverse temperature, capped at ln 100.
         targets: "diag" treats every other text as a negative, as the papers' formula does; with few distinct
             captions the loss then cannot fall below the mean logarithm of their multiplicity. "multi" spreads
-            the target evenly over equal captions, which removes that floor.
+            the target evenly over equal captions. Where equal captions have equal embeddings both have the same
+            value and gradient; they differ where a model's logits also depend on the place in the batch (MFCLIP).
         labels: (B,) equal where captions are equal; needed for "multi".
 
     Raises:

@@ -92,7 +92,8 @@ def test_interval_of_independent_faces_matches_wilson_and_clusters_widen_it() ->
 
 def test_seed_decides() -> None:
     hits, strata, clusters = np.arange(60) % 3 == 0, np.zeros(60), np.arange(60) // 2
-    first, again, other = (ClusterBootstrap(strata, clusters, resamples=50, seed=s).macro_share(hits) for s in (1, 1, 2))
+    draws = (ClusterBootstrap(strata, clusters, resamples=50, seed=s).macro_share(hits) for s in (1, 1, 2))
+    first, again, other = draws
     assert first == again != other
 
 
