@@ -73,9 +73,8 @@ def run_evaluation(
         store = CropStore.open(selection.tested, mine, wanted.image_size, progress=progress)
         model = job.build()
         model.load_state_dict(checkpoint.load_finished(run / "checkpoint"))
-        digest = str(read_json(run / "checkpoint" / "model.json")["sha256"])
-        whole = known["run"]["stopped"][:5] != "limit"
-        status = job.predict(model, selection, store, known["run"], "complete" if whole else "partial", digest)
+        finished = read_json(run / "checkpoint" / "model.json")
+        status = job.predict(model, selection, store, known["run"], finished["status"], finished["sha256"])
     return RunResult(out, status, known["run"]["stopped"], True, tuple(job.warnings))
 
 
