@@ -21,7 +21,8 @@ from dfad_bench.data.check import refusals
 from dfad_bench.data.distribute import processes, serial
 from dfad_bench.data.faces import CropProfile, load_crop_profile
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
-from dfad_bench.data.manifest import FILE, OK, VERSION, Manifest, finish, part_name
+from dfad_bench.data.manifest import FILE, OK, VERSION, Manifest, finish, part_name, sample_id
+from dfad_bench.data.media import Sampling
 from dfad_bench.data.shard import ShardTask, run_shard
 from dfad_bench.data.sources import SOURCES
 from dfad_bench.data.sources.base import Listing, RawSample
@@ -75,6 +76,8 @@ class _Settings:
     generator: str | None
     limit: int | None
     shard_size: int
+    frames: int | None
+    stride: int | None
     image_limits: dict[str, Any] = field(
         default_factory=lambda: {"formats": list(FORMATS), "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
     )
@@ -92,6 +95,7 @@ def build_manifest(
     limit: int | None = None,
     generator: str | None = None,
     shard_size: int = 256,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
     item_seconds: float = 60,
     progress: Progress = Silent(),  # noqa: B008  has no state
 ) -> BuildReport:
@@ -105,7 +109,8 @@ def build_manifest(
         workers: processes; 0 works in this process, where a crash of an image library ends the build.
         limit: at most this many images of each generator and split, chosen by hash of their names.
         generator: who made the images, for datasets that do not tell (`images`).
-        shard_size: images a part.
+        shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
+        sampling: which frames of videos are taken.
         item_seconds: an image that takes longer is refused.
         progress: told of every part.
 
@@ -119,13 +124,23 @@ def build_manifest(
     spec = load_dataset_spec(dataset)
     spec = spec.with_generator(generator) if generator else spec
     profile = load_crop_profile(crop or spec.crop)
-    settings = _Settings(spec.name, spec.sha256, profile.name, profile.sha256, generator, limit, shard_size)
+    settings = _Settings(
+        spec.name,
+        spec.sha256,
+        profile.name,
+        profile.sha256,
+        generator,
+        limit,
+        shard_size,
+        sampling.frames,
+        sampling.stride,
+    )
     listing = _list(spec, Path(root))
     chosen = _choose(listing.samples, limit)
     out = Path(out)
     with _locked(out):
         _check_settings(out, settings)
-        tasks = _tasks(chosen, out, profile, settings, item_seconds)
+        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling)
         todo = [task for task in tasks if not _committed(task)]
         if todo:
             with suppress(FileNotFoundError):
@@ -198,20 +213,39 @@ def _short(value: object) -> str:
 
 
 def _tasks(
-    samples: Sequence[RawSample], out: Path, profile: CropProfile, settings: _Settings, item_seconds: float
+    samples: Sequence[RawSample],
+    out: Path,
+    profile: CropProfile,
+    settings: _Settings,
+    item_seconds: float,
+    sampling: Sampling,
 ) -> list[ShardTask]:
     config = content_hash(asdict(settings))
-    starts = range(0, len(samples), settings.shard_size)
     return [
-        ShardTask(
-            out / part_name(index),
-            tuple(samples[start : start + settings.shard_size]),
-            profile,
-            config,
-            item_seconds,
-        )
-        for index, start in enumerate(starts)
+        ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling)
+        for index, part in enumerate(deal(samples, settings.shard_size))
     ]
+
+
+def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
+    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part.
+
+    The order is that of the hash of what is opened (`container`), so that it depends on names alone and the
+    members of an archive follow each other.
+    """
+    opened = {s.container: sample_id(s.dataset, s.container) for s in samples}
+    ordered = sorted(samples, key=lambda s: (opened[s.container], s.origin))
+    part: list[RawSample] = []
+    weight = 0
+    for sample in ordered:
+        begins = not part or sample.container != part[-1].container
+        if part and begins and weight + sample.weight > shard_size:
+            yield tuple(part)
+            part, weight = [], 0
+        part.append(sample)
+        weight += sample.weight
+    if part:
+        yield tuple(part)
 
 
 def _committed(task: ShardTask) -> bool:

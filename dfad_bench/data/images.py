@@ -27,11 +27,15 @@ _OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 class ImageRefused(Exception):  # noqa: N818  a verdict on one file, which becomes a row, never an error of the run
-    """One file cannot be used. `status` is a manifest status, `reason` one line for people."""
+    """One file cannot be used. `status` is a manifest status, `reason` one line for people.
 
-    def __init__(self, status: str, reason: str) -> None:
+    `source_sha256` is the hash of the bytes in question where they could be read.
+    """
+
+    def __init__(self, status: str, reason: str, source_sha256: str | None = None) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+        self.source_sha256 = source_sha256
         self.reason = " ".join(reason.split())[:200]
 
 

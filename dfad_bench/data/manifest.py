@@ -67,6 +67,7 @@ SCHEMA = pa.schema(
         ("faces", pa.int8()),  # how many were found; the biggest is the crop
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("flags", pa.string()),  # comma-separated remarks on a kept face: identity_switch, ...
         ("status", pa.string()),
         ("reason", pa.string()),
     ],

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.faces import Crop, CropProfile, FaceCropper
-from dfad_bench.data.images import ImageRefused, decode_image, encode_png, perceptual_hash, read_source
+from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
 from dfad_bench.data.manifest import OK, commit_part
+from dfad_bench.data.media import Frame, Sampling, read
 from dfad_bench.data.sources.base import RawSample
 
 
@@ -42,6 +43,7 @@ class ShardTask:
     profile: CropProfile
     config_sha256: str
     item_seconds: float
+    sampling: Sampling = Sampling()
     verdicts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -53,7 +55,7 @@ class ShardTask:
     def inputs_sha256(self) -> str:
         """Hash of which files go in, with what is known of them."""
         rows = [
-            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame]
+            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
             for s in self.samples
         ]
         return content_hash(rows)
@@ -81,30 +83,46 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
             if index in task.verdicts:
                 rows.append(_refused(sample, *task.verdicts[index]))
             else:
-                rows.append(process(sample, cropper, task.item_seconds))
+                rows += process(sample, cropper, task.item_seconds, task.sampling)
     watch(-1)
     return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
 
 
-def process(sample: RawSample, cropper: FaceCropper, seconds: float) -> dict[str, Any]:
-    """The manifest row of one sample; whatever is wrong with it becomes a status and a reason."""
-    digest = None
+def process(
+    sample: RawSample,
+    cropper: FaceCropper,
+    seconds: float,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
+) -> list[dict[str, Any]]:
+    """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
+
+    A refusal of the sample as a whole, or of what is left of it, is a row without a frame.
+    """
     if sample.refusal:
-        return _refused(sample, sample.refusal, "leads out of the source folder")
+        return [_refused(sample, sample.refusal, "leads out of the source folder")]
+    rows: list[dict[str, Any]] = []
     try:
         with time_limit(seconds):
-            data = read_source(sample.path)
-            digest = hashlib.sha256(data).hexdigest()
-            return _kept(sample, cropper.crop(decode_image(data)), digest)
+            for frame in read(sample, sampling):
+                rows.append(_cropped(sample, frame, cropper))  # noqa: PERF401  frames before a refusal stay
+        return rows or [_refused(sample, "unreadable", "no frames")]
     except ImageRefused as refused:
-        return _refused(sample, refused.status, refused.reason, digest)
+        verdict = _refused(sample, refused.status, refused.reason, refused.source_sha256)
     except ItemTimeout:
-        return _refused(sample, "timeout", f"took more than {seconds:g} s", digest)
+        verdict = _refused(sample, "timeout", f"took more than {seconds:g} s")
     except MemoryError:
-        return _refused(sample, "too_large", "not enough memory", digest)
+        verdict = _refused(sample, "too_large", "not enough memory")
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # an image the cropper was not foreseen for must not end the build of a million others
-        return _refused(sample, "worker_crash", f"{type(error).__name__}: {error}", digest)
+        verdict = _refused(sample, "worker_crash", f"{type(error).__name__}: {error}")
+    return [*rows, verdict]
+
+
+def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper) -> dict[str, Any]:
+    try:
+        return _kept(sample, cropper.crop(frame.image), frame)
+    except ImageRefused as refused:
+        return _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
 
 
 @contextmanager
@@ -139,10 +157,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _facts(sample: RawSample, digest: str | None) -> dict[str, Any]:
+def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
     taxon = taxonomy()[sample.generator]
     return {
-        "sample_id": sample.sample_id,
+        "sample_id": sample.sample_id if frame is None else sample.frame_id(frame),
         "dataset": sample.dataset,
         "generator": taxon.key,
         "forgery": taxon.forgery.value,
@@ -151,18 +169,18 @@ def _facts(sample: RawSample, digest: str | None) -> dict[str, Any]:
         "detection_label": taxon.detection_label,
         "split": sample.split,
         "origin": sample.origin,
-        "frame": sample.frame,
+        "frame": sample.frame if frame is None else frame,
         "source_key": sample.source_key,
-        "target_id": sample.target_id,
+        "target_id": sample.target_id if frame is None else sample.target_frame_id(frame),
         "pair_confidence": sample.pair_confidence,
         "source_sha256": digest,
     }
 
 
-def _kept(sample: RawSample, crop: Crop, digest: str) -> dict[str, Any]:
+def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
     height, width, _ = crop.pixels.shape
     return {
-        **_facts(sample, digest),
+        **_facts(sample, frame.source_sha256, frame.index),
         "image": {"bytes": encode_png(crop.pixels), "path": None},
         "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
         "phash": perceptual_hash(crop.pixels),
@@ -177,5 +195,7 @@ def _kept(sample: RawSample, crop: Crop, digest: str) -> dict[str, Any]:
     }
 
 
-def _refused(sample: RawSample, status: str, reason: str, digest: str | None = None) -> dict[str, Any]:
-    return {**_facts(sample, digest), "status": status, "reason": " ".join(reason.split())[:200]}
+def _refused(
+    sample: RawSample, status: str, reason: str, digest: str | None = None, frame: int | None = None
+) -> dict[str, Any]:
+    return {**_facts(sample, digest, frame), "status": status, "reason": " ".join(reason.split())[:200]}

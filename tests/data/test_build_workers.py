@@ -117,9 +117,9 @@ def test_an_image_that_takes_too_long_is_a_row(tmp_path: Path):
     from helpers.trees import save
 
     sample = RawSample("extra", "flux", None, "a.png", save(tmp_path / "a.png"))
-    row = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
+    [row] = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("timeout", "took more than 0.1 s")
-    row = process(sample, Broken(), 5)  # type: ignore[arg-type]
+    [row] = process(sample, Broken(), 5)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("worker_crash", "RuntimeError: not foreseen by anyone")
 
 

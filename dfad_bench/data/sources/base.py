@@ -16,8 +16,10 @@ _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 @dataclass(frozen=True)
 class RawSample:
-    """One image file with what its place says about it.
+    """One image, or one video of which frames will be taken, with what its place says about it.
 
+    `medium` names how pixels are read (`dfad_bench.data.media`). `member` is the name inside an archive, whose
+    path is then `path`; `origin` holds both. `weight` is about how many rows it will give.
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
     `refusal` is a manifest status where the adapter already knows that the file must not be opened.
     """
@@ -33,19 +35,38 @@ class RawSample:
     pair_confidence: float | None = None
     frame: int | None = None  # index of a video frame stored in a file of its own
     size: int = 0  # bytes
+    medium: str = "image"
+    member: str | None = None
+    weight: int = 1
     refusal: str | None = None
 
     @property
     def sample_id(self) -> str:
-        """The face's name in every manifest."""
+        """The face's name in every manifest; of a video, the name of the video as a whole."""
         return sample_id(self.dataset, self.origin)
 
     @property
     def target_id(self) -> str | None:
-        """The name of the real target face."""
-        return (
-            None if self.target_origin is None else sample_id(self.target_dataset or self.dataset, self.target_origin)
-        )
+        """The name of the real target face; of a video, of the real video as a whole."""
+        return self._target(None)
+
+    @property
+    def container(self) -> str:
+        """What is opened to read it: the archive for a member, else the file itself."""
+        return self.origin if self.member is None else self.origin.removesuffix(self.member).rstrip("/")
+
+    def frame_id(self, frame: int) -> str:
+        """The name of one frame of a video."""
+        return sample_id(self.dataset, self.origin, frame)
+
+    def target_frame_id(self, frame: int) -> str | None:
+        """The name of the frame of the same index in the real target video."""
+        return self._target(frame)
+
+    def _target(self, frame: int | None) -> str | None:
+        if self.target_origin is None:
+            return None
+        return sample_id(self.target_dataset or self.dataset, self.target_origin, frame)
 
 
 @dataclass
