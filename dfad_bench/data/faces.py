@@ -5,6 +5,7 @@ A crop profile (`manifests/crops/*.yaml`) holds every number that decides the pi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _DETECTOR_SIDE = 20  # MTCNN fails on images with a shorter side below this
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right change places in a mirrored face
+_SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Crop:
     box_score: float | None = None
     landmarks: tuple[float, ...] | None = None  # x, y of left eye, right eye, nose, mouth corners (image left first)
     faces: int | None = None  # found at this scale with enough probability
+    switched: bool = False  # a face was to be followed, and none is where it was
 
 
 class FaceCropper:
@@ -96,12 +99,17 @@ class FaceCropper:
             package = need("facenet_pytorch", "facenet-pytorch==2.5.3", "finding faces")
             self._mtcnn = package.MTCNN(keep_all=True, device="cpu").eval()
 
-    def crop(self, image: Image.Image) -> Crop:
+    def crop(self, image: Image.Image, near: tuple[float, ...] | None = None) -> Crop:
         """The biggest face of an upright RGB image as a square crop.
 
         The biggest is the box of the largest area among those with `min_probability`. The square has `margin`
         times the box's longer side around the box's centre; at a border it is shifted inside, and shrunk only
         where it is larger than the image. Nothing is padded.
+
+        Args:
+            image: the picture.
+            near: box of the face in the frame before; the face that overlaps it most is taken. Where none does
+                (intersection over union of 0.3 or more), it is the biggest, and the crop says `switched`.
 
         Raises:
             ImageRefused: `too_small` or `no_face`.
@@ -116,7 +124,7 @@ class FaceCropper:
         boxes, scores = self._find(image)
         if not len(boxes):
             raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
-        best = int(np.argmax((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
+        best, switched = _choose(boxes, near)
         x0, y0, x1, y1 = (float(v) for v in boxes[best])
         square = _square((x0 + x1) / 2, (y0 + y1) / 2, profile.margin * max(x1 - x0, y1 - y0), image.size)
         landmarks = self._landmarks(image, (x0, y0, x1, y1))
@@ -127,6 +135,7 @@ class FaceCropper:
             box_score=float(scores[best]),
             landmarks=tuple(float(v) for v in landmarks.ravel()),
             faces=min(len(boxes), 127),
+            switched=switched,
         )
 
     def _find(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +190,33 @@ class FaceCropper:
 
         size = (self.profile.size, self.profile.size)
         return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=square))  # type: ignore[arg-type]
+
+
+def overlap(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Intersection over union (n,) of `boxes` (n, 4) with `box`.
+
+    >>> overlap(np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]]), (0, 0, 2, 2)).round(3).tolist()
+    [1.0, 0.333, 0.0]
+    """
+    x0, y0, x1, y1 = box
+    width = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+    height = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
+    common = np.maximum(width, 0) * np.maximum(height, 0)
+    return common / np.maximum(_areas(boxes) + (x1 - x0) * (y1 - y0) - common, 1e-9)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]:
+    """Which of `boxes` to take, and whether that leaves the face that was to be followed."""
+    biggest = int(np.argmax(_areas(boxes)))
+    if near is None:
+        return biggest, False
+    shares = overlap(boxes, near)
+    followed = int(np.argmax(shares))
+    return (followed, False) if shares[followed] >= _SAME_FACE else (biggest, True)
 
 
 def _shrink(image: Image.Image, longest: int) -> Image.Image:

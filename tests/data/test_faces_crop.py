@@ -109,6 +109,23 @@ def test_the_biggest_face_is_taken(cropper: FaceCropper, portrait: Image.Image):
     assert crop.box[0] > 250
 
 
+def test_a_face_is_followed(cropper: FaceCropper, portrait: Image.Image):
+    scene = Image.new("RGB", (640, 400), (120, 120, 120))
+    scene.paste(Image.fromarray(draw_face(0, "train/real-studio/id0003_00.png")[0]).resize((200, 200)), (20, 100))
+    scene.paste(portrait.resize((380, 380)), (250, 10))
+    biggest = cropper.crop(scene)
+    smaller = cropper.crop(scene, near=(60, 130, 190, 290))
+    assert smaller.box is not None
+    assert smaller.box[2] < 240
+    assert smaller.faces == 2
+    assert not smaller.switched
+    moved = tuple(v + 8 for v in smaller.box)
+    assert cropper.crop(scene, near=moved).box == smaller.box
+    lost = cropper.crop(scene, near=(0, 350, 40, 390))
+    assert lost.switched
+    assert lost.box == biggest.box
+
+
 def test_a_small_face_in_a_large_image_is_found_by_the_second_pass(cropper: FaceCropper, portrait: Image.Image):
     scene = Image.new("RGB", (1600, 1200), (120, 120, 120))
     scene.paste(portrait.resize((160, 160)), (1200, 700))
