@@ -69,8 +69,8 @@ def decode_image(
     """One image as 8-bit RGB, upright.
 
     The first frame of an animation; EXIF orientation applied, a broken EXIF block ignored; 16-bit grey scaled
-    to 8 bits, not clipped; transparency laid over white. The pixel count is checked before anything is
-    decoded, and truncated files are refused rather than filled up with grey.
+    to 8 bits, not clipped; transparency laid over white. `format` stays that of the source. The pixel count is
+    checked before anything is decoded, and truncated files are refused rather than filled up with grey.
 
     Raises:
         ImageRefused: `unsupported_format`, `too_large` or `unreadable`.
@@ -88,7 +88,9 @@ def decode_image(
             if width * height > max_pixels:
                 raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
             image.load()
-            return _to_rgb(_upright(image))
+            rgb = _to_rgb(_upright(image))
+            rgb.format = image.format
+            return rgb
         except ImageRefused:
             raise
         except UnidentifiedImageError as error:

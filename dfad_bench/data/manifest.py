@@ -58,6 +58,10 @@ SCHEMA = pa.schema(
         ("target_id", pa.string()),  # sample_id of the real target face
         ("pair_confidence", pa.float32()),  # how sure the pairing is, 0 to 1
         ("source_sha256", pa.string()),
+        ("source_width", pa.int32()),  # upright
+        ("source_height", pa.int32()),
+        ("source_format", pa.string()),  # PNG, JPEG, ... or the codec of a video
+        ("source_bytes", pa.int64()),  # of the file or archive member
         ("crop_sha256", pa.string()),  # of the crop's pixels
         ("phash", pa.int64()),
         ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels

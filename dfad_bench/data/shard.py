@@ -122,7 +122,8 @@ def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper) -> dict[str,
     try:
         return _kept(sample, cropper.crop(frame.image), frame)
     except ImageRefused as refused:
-        return _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
+        row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
+        return {**row, **_source(frame)}
 
 
 @contextmanager
@@ -177,10 +178,20 @@ def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str
     }
 
 
+def _source(frame: Frame) -> dict[str, Any]:
+    return {
+        "source_width": frame.image.width,
+        "source_height": frame.image.height,
+        "source_format": frame.image.format,
+        "source_bytes": frame.source_bytes,
+    }
+
+
 def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
     height, width, _ = crop.pixels.shape
     return {
         **_facts(sample, frame.source_sha256, frame.index),
+        **_source(frame),
         "image": {"bytes": encode_png(crop.pixels), "path": None},
         "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
         "phash": perceptual_hash(crop.pixels),

@@ -41,6 +41,8 @@ def test_rows_say_where_a_face_comes_from(root: Path, tmp_path: Path):
     assert (row["generator"], row["family"], row["split"], row["detection_label"]) == ("vae", "vae", "test", 1)
     assert row["sample_id"] == hashlib.sha256(b"extra/test/vae/001.png").hexdigest()[:16]
     assert row["source_sha256"] == hashlib.sha256((root / "test/vae/001.png").read_bytes()).hexdigest()
+    facts = row[["source_width", "source_height", "source_format", "source_bytes"]]
+    assert list(facts) == [48, 40, "PNG", (root / "test/vae/001.png").stat().st_size]
     crop = decode_crop(dict(manifest.images([row["sample_id"]]))[row["sample_id"]])
     assert crop.shape == (256, 256, 3)
     assert row["crop_sha256"] == hashlib.sha256(crop.tobytes()).hexdigest()

@@ -36,9 +36,10 @@ class Sampling:
 class Frame:
     """One picture: RGB, upright. `index` counts the frames of a video from 0; None for an image."""
 
-    image: Image.Image
+    image: Image.Image  # its `format` names the source's format or codec
     source_sha256: str  # of the bytes of the file or archive member
     index: int | None = None
+    source_bytes: int | None = None  # size of the file or archive member
 
 
 class Reader(Protocol):

@@ -22,7 +22,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     """
     data = read_source(sample.path)
     digest = hashlib.sha256(data).hexdigest()
-    yield Frame(decode_known(data, digest), digest)
+    yield Frame(decode_known(data, digest), digest, source_bytes=len(data))
 
 
 def decode_known(data: bytes, digest: str) -> Image.Image:
