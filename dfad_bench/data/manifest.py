@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from dfad_bench import __version__
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
-from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, write_json
+from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, write_json, write_text
+from dfad_bench.data import card
 
 VERSION = 1
 FILE = "manifest.json"
@@ -244,7 +245,7 @@ def commit_part(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[st
 
 
 def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manifest:
-    """Write `manifest.json` from committed parts.
+    """Write the dataset card and, last, `manifest.json` from committed parts.
 
     Args:
         folder: the manifest.
@@ -268,6 +269,7 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
         "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())},
         "content_sha256": rows_hash([folder / name for name in names]),
     }
+    write_text(folder / card.FILE, card.dataset_card(value))
     write_json(folder / FILE, value)
     return Manifest.open(folder)
 
