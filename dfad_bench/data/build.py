@@ -23,6 +23,7 @@ from dfad_bench.data.faces import CropProfile, load_crop_profile
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
 from dfad_bench.data.manifest import FILE, OK, VERSION, Manifest, finish, part_name, sample_id
 from dfad_bench.data.media import Sampling
+from dfad_bench.data.release import COMPLETE, coverage
 from dfad_bench.data.shard import ShardTask, run_shard
 from dfad_bench.data.sources import SOURCES
 from dfad_bench.data.sources.base import Listing, RawSample
@@ -312,11 +313,10 @@ def _report(
 ) -> BuildReport:
     counts: dict[str, dict[str, int]] = manifest.info["counts"]
     rows = manifest.frame(["origin", "status", "reason"], status=None)
-    found = Counter(sample.generator for sample in listing.samples)
     notes = [
-        f"{key}: expected {number:,} images, found {found[key]:,}"
-        for key, number in sorted(spec.expected.items())
-        if found[key] != number
+        f"{row.generator}: {row.verdict} ({row.found:,} {spec.expected_of} found)"
+        for row in coverage(spec, listing)
+        if row.generator in spec.expected and not row.verdict.startswith(COMPLETE)
     ]
     if limit is not None:
         notes.append(f"limited to {limit:,} images of each generator and split")

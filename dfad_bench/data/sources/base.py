@@ -11,6 +11,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.manifest import sample_id
 
 _EXAMPLES = 5
+_FOLDERS = 200
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -76,10 +77,15 @@ class Listing:
     samples: list[RawSample] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    folders: dict[str, dict[str, int]] = field(default_factory=dict)  # why -> folder (its first two levels) -> files
 
     def ignore(self, why: str, origin: str) -> None:
         """Count a file that is not read."""
         self.ignored[why] = self.ignored.get(why, 0) + 1
+        folder = "/".join(origin.split("/")[:-1][:2])
+        counts = self.folders.setdefault(why, {})
+        if folder in counts or len(counts) < _FOLDERS:
+            counts[folder] = counts.get(folder, 0) + 1
         names = self.examples.setdefault(why, [])
         if len(names) < _EXAMPLES:
             names.append(origin)

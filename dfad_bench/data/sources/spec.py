@@ -14,7 +14,8 @@ from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources.template import Template
 
-_COSMETIC = ("title", "licence", "homepage", "citation", "obtain", "expected", "notes")
+_COSMETIC = ("title", "licence", "homepage", "citation", "obtain", "expected", "expected_of", "expected_files", "notes")
+ALL = "all"  # key of `expected` for all splits together
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class DatasetSpec:
     """One dataset: where it comes from, how its files lie, which generator each folder is.
 
     `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
-    taxonomy itself. `skip` lists paths that are known and not read. `expected` counts images per generator.
+    taxonomy itself. `skip` lists paths that are known and not read. `expected` is what the release holds of each
+    generator, as one number or by split (with `all` for the whole), counted in `expected_of`; `expected_files` are
+    paths that are there in a whole copy (`{0..49}` stands for many) and what is missing without them.
     """
 
     name: str
@@ -79,7 +82,9 @@ class DatasetSpec:
     generators: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
-    expected: dict[str, int] = field(default_factory=dict)
+    expected: dict[str, int | dict[str, int]] = field(default_factory=dict)
+    expected_of: Literal["images", "videos", "sequences"] = "images"
+    expected_files: dict[str, str] = field(default_factory=dict)
     generator_option: bool = False  # --generator NAME may replace the entries' generator
     notes: tuple[str, ...] = ()
 
