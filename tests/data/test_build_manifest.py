@@ -13,6 +13,7 @@ import pytest
 from helpers.trees import extra_tree, picture, save
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, RefusedInputsError
+from dfad_bench.core.files import _HOST
 from dfad_bench.data.build import BuildReport, build_manifest
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
@@ -186,7 +187,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path: Path)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "manifest.json").exists()
-    (out / ".part-00020.4194300.abcd1234.tmp.parquet").write_bytes(b"left by a killed process")
+    (out / f".part-00020.{_HOST}-4194300.abcd1234.tmp.parquet").write_bytes(b"left by a killed process")
     done = len(list(out.glob("part-*.json")))
     report = build(root, out, shard_size=2)
     assert report.parts_kept >= min(done, 4)

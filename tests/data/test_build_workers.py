@@ -101,7 +101,7 @@ def test_an_interrupt_stops_the_workers_at_the_next_item(tmp_path: Path):
 
 def test_serial_runs_here_in_order(tmp_path: Path):
     ran = []
-    list(serial(lambda task: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
+    list(serial(lambda task, watch: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
     assert ran == [("part-00000.parquet", os.getpid()), ("part-00001.parquet", os.getpid())]
 
 
