@@ -20,8 +20,10 @@ class RawSample:
     """One image, or one video of which frames will be taken, with what its place says about it.
 
     `medium` names how pixels are read (`dfad_bench.data.media`). `member` is the name inside an archive, whose
-    path is then `path`; `origin` holds both. `weight` is about how many rows it will give.
+    path is then `path`; `origin` holds both. `position` is its place in an archive that can only be read from its
+    beginning, so that members go by in that order. `weight` is about how many rows it will give.
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
+    `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
     `refusal` is a manifest status where the adapter already knows that the file must not be opened.
     """
 
@@ -33,11 +35,14 @@ class RawSample:
     source_key: str | None = None
     target_origin: str | None = None
     target_dataset: str | None = None
+    target_path: Path | None = None
+    target_size: int = 0
     pair_confidence: float | None = None
     frame: int | None = None  # index of a video frame stored in a file of its own
     size: int = 0  # bytes
     medium: str = "image"
     member: str | None = None
+    position: int | None = None
     weight: int = 1
     refusal: str | None = None
 
@@ -53,8 +58,10 @@ class RawSample:
 
     @property
     def container(self) -> str:
-        """What is opened to read it: the archive for a member, else the file itself."""
-        return self.origin if self.member is None else self.origin.removesuffix(self.member).rstrip("/")
+        """What must be opened as a whole: an archive without random access for its members, else the image itself."""
+        if self.member is None or self.position is None:
+            return self.origin
+        return self.origin.removesuffix("/" + self.member)
 
     def frame_id(self, frame: int) -> str:
         """The name of one frame of a video."""
@@ -72,11 +79,15 @@ class RawSample:
 
 @dataclass
 class Listing:
-    """The samples of a source folder, and how many files were left out, why, with the first few names."""
+    """The samples of a source folder, and how many files were left out, why, with the first few names.
+
+    `notes` are remarks for people: a split file that is not there, say.
+    """
 
     samples: list[RawSample] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     folders: dict[str, dict[str, int]] = field(default_factory=dict)  # why -> folder (its first two levels) -> files
 
     def ignore(self, why: str, origin: str) -> None:
@@ -93,12 +104,22 @@ class Listing:
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file below the source folder. `outside`: a link that leads out of it."""
+    """A file below the source folder, or a member of an archive there. `outside`: its name leads out of it.
+
+    `places` are the paths that templates are tried on: of a member also those it would have unpacked.
+    """
 
     origin: str  # POSIX, relative, Unicode as found; bytes that are no UTF-8 as \\xNN
     path: Path
     size: int
     outside: bool = False
+    member: str | None = None
+    position: int | None = None
+    places: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            object.__setattr__(self, "places", (self.origin,))
 
 
 def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
@@ -123,11 +144,11 @@ def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
         prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
         for name in sorted(folders):
             if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118  a million names: strings are faster
-                listing.ignore("linked folder", _text(prefix + name))
-        folders[:] = [name for name in sorted(folders) if not _hidden(name)]
+                listing.ignore("linked folder", printable(prefix + name))
+        folders[:] = [name for name in sorted(folders) if not hidden(name)]
         for name in sorted(files):
-            origin = _text(prefix + name)
-            if _hidden(name):
+            origin = printable(prefix + name)
+            if hidden(name):
                 listing.ignore("hidden", origin)
                 continue
             yield _found(base, os.path.join(folder, name), origin)  # noqa: PTH118
@@ -144,9 +165,11 @@ def _found(base: str, name: str, origin: str) -> FoundFile:
         return FoundFile(origin, path, 0)
 
 
-def _hidden(name: str) -> bool:
+def hidden(name: str) -> bool:
+    """Whether a file or folder is an operating system's own business."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
-def _text(name: str) -> str:
+def printable(name: str) -> str:
+    r"""A file name as text that can be stored; bytes that are no UTF-8 as `\xNN`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
