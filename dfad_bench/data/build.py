@@ -33,6 +33,7 @@ SETTINGS = "build.json"
 _LOCK = ".build.lock"
 _PIPELINE = 1  # raised when the same settings would give other pixels
 _EXAMPLES = 10
+_MOST_SHARDS = 4  # an archive becomes one part of at most so many times the usual rows
 
 
 @dataclass(frozen=True)
@@ -229,18 +230,20 @@ def _tasks(
 
 
 def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
-    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part.
+    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part if it can.
+
+    One that gives more than four parts' worth of rows is divided into runs of its members, to bound a worker's memory.
 
     The order is that of the hash of what is opened (`container`), so that it depends on names alone and the
     members of an archive follow each other.
     """
     opened = {s.container: sample_id(s.dataset, s.container) for s in samples}
-    ordered = sorted(samples, key=lambda s: (opened[s.container], s.origin))
+    ordered = sorted(samples, key=lambda s: (opened[s.container], s.position or 0, s.origin))
     part: list[RawSample] = []
     weight = 0
     for sample in ordered:
         begins = not part or sample.container != part[-1].container
-        if part and begins and weight + sample.weight > shard_size:
+        if part and weight + sample.weight > shard_size * (1 if begins else _MOST_SHARDS):
             yield tuple(part)
             part, weight = [], 0
         part.append(sample)
@@ -329,7 +332,7 @@ def _report(
         reasons=refusals(rows, _EXAMPLES),
         ignored=dict(sorted(listing.ignored.items())),
         ignored_examples=listing.examples,
-        notes=tuple(notes),
+        notes=(*listing.notes, *notes),
         parts_built=built,
         parts_kept=kept,
         manifest_sha256=manifest.sha256,

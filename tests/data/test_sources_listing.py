@@ -179,7 +179,6 @@ def test_a_bad_table_is_said(table: DatasetSpec, root: Path, text: str, error: s
             "Celeb-real/id0_0001.mp4",
             "1 videos; celeb_df_pp reads extracted frames only so far: extract to",
         ),
-        ("wilddeepfake", "fake_test/1.tar.gz", "1 archives; reading inside is not supported yet: unpack to"),
     ],
 )
 def test_what_is_not_read_yet_is_said(root: Path, dataset: str, file: str, error: str):
@@ -248,7 +247,7 @@ def test_targets_in_another_dataset():
     [
         ("flux-dev: flux", "flux-dev: flx", "'flx' is not a key of the taxonomy"),
         ("flux-dev: flux", "flux-dev: FLUX", "'FLUX' is not a key of the taxonomy"),
-        ("{shot:int}_by", "{shot:number}_by", "must be {name} or one of"),
+        ("{shot:int}_by", "{shot:digits}_by", "must be {name} or one of"),
         ('"mine:{who}"\n    target', '"mine:{whom}"\n    target', r"uses \['whom'\]"),
         ("layout: folders", "layout: table", "needs `table` only"),
         ("layout: folders", "layout: tables", "layout must be one of"),

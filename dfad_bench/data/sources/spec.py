@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.files import content_hash
+from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.resources import find_yaml
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources.template import Template
 
-_COSMETIC = ("title", "licence", "homepage", "citation", "obtain", "expected", "expected_of", "expected_files", "notes")
+_COSMETIC = (
+    "title",
+    "licence",
+    "homepage",
+    "citation",
+    "obtain",
+    "expected",
+    "expected_of",
+    "expected_files",
+    "notes",
+    "index",
+)
 ALL = "all"  # key of `expected` for all splits together
 
 
@@ -24,7 +36,8 @@ class Entry:
 
     `generator` and `split` are for templates that do not hold them. `source_key` names what must not be torn
     apart (an identity, a video). `target` lists where the real target face may lie, the first that exists
-    counts; with `target_dataset` it lies in another dataset and is not looked for.
+    counts; with `target_dataset` it lies in another dataset and is not looked for. `candidates` name the real videos
+    or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares them).
     """
 
     path: str
@@ -34,16 +47,45 @@ class Entry:
     target: tuple[str, ...] = ()
     target_dataset: str | None = None
     pair_confidence: float = 1.0
+    candidates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fields = set(Template(self.path).fields)
         if "generator" not in fields and self.generator is None:
             raise ValueError(f"entry {self.path!r} needs {{generator}} in its path or the key `generator`")
-        for text in (*self.target, *([self.source_key] if self.source_key else [])):
+        for text in (*self.target, *self.candidates, *([self.source_key] if self.source_key else [])):
             if unknown := set(Template(text).fields) - fields - {"ext"}:
                 raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
         if self.target_dataset and any("{ext}" in text for text in self.target):
             raise ValueError("a target in another dataset needs its extension spelled out")
+
+
+@dataclass(frozen=True)
+class NumberSplit:
+    """The split by the number of an image: `below` says at which number each split ends, the others are `rest`.
+
+    The number is the field `field` of the path, or what a text file beside the images makes of it: white space
+    between columns, a header first; `key` is the column of the image's number, `value` of the one that counts.
+    """
+
+    field: str
+    below: dict[str, int]
+    rest: str
+    file: str | None = None
+    key: int = 0
+    value: int = 1
+
+    def __post_init__(self) -> None:
+        if list(self.below.values()) != sorted(self.below.values()) or self.key < 0 or self.value < 0:
+            raise ValueError("`below` must rise, `key` and `value` are columns from 0")
+
+    def split_of(self, number: int) -> str:
+        """The split of a number.
+
+        >>> NumberSplit("image", {"train": 60000}, "test").split_of(60000)
+        'test'
+        """
+        return next((split for split, end in self.below.items() if number < end), self.rest)
 
 
 @dataclass(frozen=True)
@@ -72,13 +114,15 @@ class DatasetSpec:
     version: int
     title: str
     licence: str
-    layout: Literal["folders", "table", "videos", "archives"]
+    layout: Literal["folders", "table", "videos", "archives", "image_folder", "deepfakebench"]
     homepage: str | None = None
     citation: str | None = None
     obtain: str | None = None  # how a user gets it, one line
     crop: str = "face-256"
     entries: tuple[Entry, ...] = ()
     table: TableSpec | None = None
+    split_by: NumberSplit | None = None  # where neither path nor entry say it
+    once: bool = False  # of several images with one source key, the one of the first entry (copies of other sizes)
     generators: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
@@ -87,12 +131,16 @@ class DatasetSpec:
     expected_files: dict[str, str] = field(default_factory=dict)
     generator_option: bool = False  # --generator NAME may replace the entries' generator
     notes: tuple[str, ...] = ()
+    index: str | None = None  # the file of --from-deepfakebench
+    index_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.layout == "table") != (self.table is not None) or (self.layout != "table") != bool(self.entries):
-            raise ValueError(
-                f"layout {self.layout!r} needs {'`table`' if self.layout == 'table' else '`entries`'} only"
-            )
+        needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
+        if any(bool(getattr(self, key)) != (key == needed) for key in ("table", "entries")):
+            raise ValueError(f"layout {self.layout!r} needs {f'`{needed}` only' if needed else 'no entries'}")
+        for split in (self.split_by,) if self.split_by else ():
+            if not any(split.field in Template(entry.path).fields for entry in self.entries):
+                raise ValueError(f"split_by: no path has a field {split.field!r}")
         for text in self.skip:
             Template(text)
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
@@ -134,8 +182,23 @@ class DatasetSpec:
         key = taxonomy()[name].key
         return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
 
+    def with_index(self, file: Path) -> DatasetSpec:
+        """The same dataset, listed by a DeepfakeBench JSON (`--from-deepfakebench`) instead of by its folders.
+
+        Raises:
+            ConfigError: no such file.
+        """
+        if not file.is_file():
+            raise ConfigError(f"{file}: no such file")
+        digest = sha256_file(file)
+        return replace(
+            self, layout="deepfakebench", entries=(), table=None, split_by=None, index=str(file), index_sha256=digest
+        )
+
     def layout_lines(self) -> str:
         """The expected layout in one line, for errors."""
+        if self.layout == "deepfakebench":
+            return "the frames that the JSON of --from-deepfakebench lists"
         if self.table is not None:
             return f"{self.table.file} beside the files it lists"
         shown = list(dict.fromkeys(entry.path for entry in self.entries))
@@ -150,6 +213,8 @@ def load_dataset_spec(name: str) -> DatasetSpec:
     """
     path = find_yaml("manifests", "datasets", name)
     spec = read_dataclass(DatasetSpec, path)
+    if spec.index is not None or spec.index_sha256 is not None:
+        raise ConfigError(f"{path}: `index` is for --from-deepfakebench, not for dataset files")
     if path.stem != spec.name:
         raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
     return spec

@@ -49,7 +49,9 @@ class Template:
         """The text with its fields put in, or None where one is missing or empty."""
         if not all(fields.get(name) for name in self.fields):
             return None
-        return "".join(literal + (_shown(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts)
+        return "".join(
+            literal + (_shown(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts
+        )
 
 
 def _shown(value: str, kind: str) -> str:
