@@ -167,6 +167,8 @@ class Manifest:
         tables = [_read(path, wanted) for path in self.parts]
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
         rows = table.to_pandas()
+        if "phash" in wanted:  # a column with gaps becomes float64, which would round 64 bits away
+            rows["phash"] = table.column("phash").to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         if status is not None:
             rows = rows[rows["status"] == status]
         return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
