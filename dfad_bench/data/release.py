@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources import SOURCES
@@ -18,7 +19,7 @@ from dfad_bench.data.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
-_KNOWN = ("hidden", "not part of this dataset")  # files nobody need look at
+_KNOWN = ("hidden", "not part of this dataset", "also unpacked", "copy of another image")  # files nobody need look at
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
 
@@ -220,7 +221,8 @@ def _targets(spec: DatasetSpec, samples: Sequence[RawSample]) -> tuple[tuple[Tar
     gaps: dict[str, list[str]] = {}
     elsewhere: Counter[str] = Counter()
     for sample in samples:
-        if taxonomy()[sample.generator].detection_label != 1:
+        taxon = taxonomy()[sample.generator]
+        if taxon.detection_label != FAKE or taxon.forgery is ForgeryType.EFS:  # made from no face
             continue
         if sample.target_dataset not in (None, spec.name):
             elsewhere[str(sample.target_dataset)] += 1
