@@ -41,13 +41,20 @@ class NearPairs:
 
 
 def near_pairs(
-    hashes: np.ndarray, radius: int = 6, *, crowd: int = 20_000, most: int = 2_000_000, chunk: int = _CHUNK
+    hashes: np.ndarray,
+    radius: int = 6,
+    *,
+    owners: np.ndarray | None = None,
+    crowd: int = 20_000,
+    most: int = 2_000_000,
+    chunk: int = _CHUNK,
 ) -> NearPairs:
     """Every pair of hashes that differ in at most `radius` bits.
 
     Args:
         hashes: (n,) 64-bit integers, all different (equal ones would make pairs by the square of their number).
         radius: 0 to 15; the work grows steeply at 4, 8 and 12.
+        owners: (n,) integers; pairs of one owner are left out, -1 owns nothing. Frames of a video are all alike.
         crowd: hashes that may share the value of a band; more of them are not compared in that band.
         most: pairs after which the search ends.
         chunk: candidate pairs compared at once.
@@ -62,8 +69,8 @@ def near_pairs(
         raise ValueError(f"radius {radius} is not in 0 to {MAX_RADIUS}")
     if len(np.unique(hashes)) != len(hashes):
         raise ValueError("the hashes are not distinct")
-    bands = _bands(hashes.view(np.uint64))
     words = hashes.view(np.uint64)
+    bands = _bands(words)
     sizes = [np.bincount(band, minlength=_KEYS) for band in bands]
     crowds = [size > crowd for size in sizes]
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -72,6 +79,8 @@ def near_pairs(
         for first, second in _candidates(band, size, crowds[number], radius // _BANDS, chunk):
             distance = np.bitwise_count(words[first] ^ words[second])
             near = distance <= radius
+            if owners is not None:
+                near &= (owners[first] != owners[second]) | (owners[first] < 0)
             first, second, distance = first[near], second[near], distance[near]
             fresh = _unseen_before(first, second, bands[:number], crowds, radius // _BANDS)
             found.append((np.minimum(first, second)[fresh], np.maximum(first, second)[fresh], distance[fresh]))
@@ -92,8 +101,10 @@ def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _bands(words: np.ndarray) -> list[np.ndarray]:
-    """Four (n,) arrays of 16 bits. Bits are dealt along diagonals of the 8x8 frequencies, so that no band holds
-    only the low ones, which many faces share."""
+    """Four (n,) arrays of 16 bits.
+
+    Bits are dealt along diagonals of the 8x8 frequencies: no band holds only the low ones, which many faces share.
+    """
     bands = [np.zeros(len(words), np.int64) for _ in range(_BANDS)]
     for bit in range(64):
         row, column = divmod(bit, 8)
