@@ -20,6 +20,10 @@ from dfad_bench.data.media import Frame, Sampling, read
 from dfad_bench.data.sources.base import RawSample
 
 
+SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
+_FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
+
+
 class Watch(Protocol):
     """Told of every item before it is begun; may raise to end the shard."""
 
@@ -56,9 +60,14 @@ class ShardTask:
         """Hash of which files go in, with what is known of them."""
         rows = [
             [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
+            + ([s.target_size] if s.target_path else [])
             for s in self.samples
         ]
         return content_hash(rows)
+
+    def seconds(self, index: int) -> float:
+        """The time limit of an item: that of a video grows with the frames it gives."""
+        return self.item_seconds * (1 + (self.samples[index].weight - 1) / _FRAMES_A_LIMIT)
 
     def refuse(self, index: int, status: str, reason: str) -> ShardTask:
         """The same shard, with one item given up."""
@@ -83,7 +92,7 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
             if index in task.verdicts:
                 rows.append(_refused(sample, *task.verdicts[index]))
             else:
-                rows += process(sample, cropper, task.item_seconds, task.sampling)
+                rows += process(sample, cropper, task.seconds(index), task.sampling)
     watch(-1)
     return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
 
@@ -96,15 +105,19 @@ def process(
 ) -> list[dict[str, Any]]:
     """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
 
-    A refusal of the sample as a whole, or of what is left of it, is a row without a frame.
+    A refusal of the sample as a whole, or of what is left of it, is a row without a frame. Through the frames of a
+    video the same face is followed; where it is lost and another is taken, that row is flagged `identity_switch`.
     """
     if sample.refusal:
         return [_refused(sample, sample.refusal, "leads out of the source folder")]
     rows: list[dict[str, Any]] = []
     try:
         with time_limit(seconds):
+            near = None
             for frame in read(sample, sampling):
-                rows.append(_cropped(sample, frame, cropper))  # noqa: PERF401  frames before a refusal stay
+                row = _cropped(sample, frame, cropper, near)
+                rows.append(row)  # frames before a refusal stay
+                near = row.get("box") or near
         return rows or [_refused(sample, "unreadable", "no frames")]
     except ImageRefused as refused:
         verdict = _refused(sample, refused.status, refused.reason, refused.source_sha256)
@@ -118,9 +131,11 @@ def process(
     return [*rows, verdict]
 
 
-def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper) -> dict[str, Any]:
+def _cropped(
+    sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None
+) -> dict[str, Any]:
     try:
-        return _kept(sample, cropper.crop(frame.image), frame)
+        return _kept(sample, cropper.crop(frame.image, near), frame)
     except ImageRefused as refused:
         row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
         return {**row, **_source(frame)}
@@ -202,6 +217,7 @@ def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
         "faces": crop.faces,
         "width": width,
         "height": height,
+        "flags": SWITCHED if crop.switched else None,
         "status": OK,
     }
 
