@@ -26,7 +26,12 @@ def _cores() -> int:
     "build-manifest",
     epilog="Example: dfad build-manifest --dataset synthetic --root faces --out manifests/synthetic",
 )
-@click.option("--dataset", type=options.DATASET, required=True, help="Dataset name, or your own YAML file.")
+@click.option(
+    "--dataset",
+    type=options.DATASET,
+    default=None,
+    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -43,6 +48,12 @@ def _cores() -> int:
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
 @click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
 @click.option("--generator", default=None, help="Who made the images, for --dataset images.")
+@click.option(
+    "--from-deepfakebench",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="A JSON of DeepfakeBench that lists the frames; its paths begin in --root.",
+)
 @click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images a part.")
 @click.option(
     "--max-refused",
@@ -54,13 +65,14 @@ def _cores() -> int:
 @options.as_json
 @options.quiet
 def command(
-    dataset: str,
+    dataset: str | None,
     root: Path,
     out: Path,
     workers: int | None,
     limit: int | None,
     crop: str | None,
     generator: str | None,
+    from_deepfakebench: Path | None,
     shard_size: int,
     max_refused: float,
     as_json: bool,
@@ -75,14 +87,17 @@ def command(
     from dfad_bench.data.build import build_manifest
     from dfad_bench.report.table import render
 
+    if dataset is None and from_deepfakebench is None:
+        raise click.UsageError("Missing option '--dataset'.")
     report = build_manifest(
-        dataset,
+        dataset or "deepfakebench",
         root,
         out,
         crop=crop,
         workers=_cores() if workers is None else workers,
         limit=limit,
         generator=generator,
+        from_deepfakebench=from_deepfakebench,
         shard_size=shard_size,
         progress=make_progress(quiet),
     )

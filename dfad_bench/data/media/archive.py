@@ -217,7 +217,7 @@ class _Tar:
         try:
             source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
             mode: Any = "r:" if self._seekable else "r|"
-            self._tar = tarfile.open(
+            self._tar = tarfile.open(  # noqa: SIM115  stays open between members
                 fileobj=source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
             )
         except BaseException:

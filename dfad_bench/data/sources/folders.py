@@ -84,7 +84,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
                 continue
         if numbers and numbers.take(file):
             listing.ignore("not part of this dataset", file.origin)
-        elif found := _fit(spec, file, entries):
+        elif found := fit(spec, file, entries):
             if isinstance(found, Fitted):
                 fitted.append(found)
             else:
@@ -96,8 +96,11 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
     return numbers.split(fitted, listing) if numbers else fitted
 
 
-def _fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
-    """How a file fits; the name of its generator where that is unknown, None where no template fits."""
+def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
+    """How a file fits the templates: the first that also names a known generator.
+
+    Returns the name of the generator where none is known, None where no template fits.
+    """
     unknown: str | None = None
     for place in file.places:
         for order, (entry, template) in enumerate(entries):
@@ -106,13 +109,13 @@ def _fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template
                 continue
             generator = entry.generator or spec.generator_of(fields["generator"])
             if generator is not None:
-                return Fitted(_sample(spec, file, entry, fields, generator), entry, order, fields, place)
+                return Fitted(sample_of(spec, file, entry, fields, generator), entry, order, fields, place)
             unknown = unknown or fields["generator"]
-            break
     return unknown
 
 
-def _sample(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str], generator: str) -> RawSample:
+def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str], generator: str) -> RawSample:
+    """A file as a sample, by the fields of the path that fits."""
     frame = fields.get("frame", "")
     return RawSample(
         dataset=spec.name,

@@ -1,8 +1,8 @@
 r"""Path templates of dataset files: `{split}/{generator}/{target:int}_by_{other}.{ext}`.
 
 A field matches within one folder name; `{x:int}` digits, `{x:word}` no underscore, `{x:path}` several folders;
-`{ext}` any image extension,
-`{ext:video}` any of a video or animation. Literals match whatever their case; a field used twice must hold the same text.
+`{x:number}` digits that are put in without leading zeros; `{ext}` any image extension, `{ext:video}` any of a video or
+animation. Literals match whatever their case; a field used twice must hold the same text.
 """
 
 from __future__ import annotations
