@@ -76,9 +76,7 @@ def serial(run: Run, tasks: Sequence[ShardTask], tell: Tell = silent) -> Iterato
         yield run(task, watch)
 
 
-def processes(
-    run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent
-) -> Iterator[dict[str, Any]]:
+def processes(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent) -> Iterator[dict[str, Any]]:
     """Shards over `workers` processes, results in the order they come.
 
     Raises:
@@ -150,8 +148,8 @@ def alone(run: Run, task: ShardTask, tell: Tell = silent) -> dict[str, Any]:
                     f"{task.name}: worker processes die {'while writing' if index == -1 else 'when they start'}; "
                     "is there memory enough, and does a script that builds manifests guard its main code?"
                 )
-        elif seconds >= task.item_seconds:
-            task = task.refuse(index, "timeout", f"took more than {task.item_seconds:g} s")
+        elif seconds >= task.seconds(index):
+            task = task.refuse(index, "timeout", f"took more than {task.seconds(index):g} s")
         elif deaths[index] >= _DEATHS:
             task = task.refuse(index, "worker_crash", f"a worker died on it {_DEATHS} times")
 
@@ -234,8 +232,8 @@ def watchdog(task: ShardTask, report: Callable[[int], None]) -> Iterator[Watch]:
             report(index)
             faulthandler.cancel_dump_traceback_later()
             if index >= 0:
-                grace = min(_GRACE, task.item_seconds)
-                faulthandler.dump_traceback_later(task.item_seconds + grace, exit=True, file=nowhere)
+                seconds = task.seconds(index)
+                faulthandler.dump_traceback_later(seconds + min(_GRACE, seconds), exit=True, file=nowhere)
 
         try:
             yield watch

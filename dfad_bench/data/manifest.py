@@ -14,13 +14,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfad_bench import __version__
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
-from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, write_json, write_text
+from dfad_bench.core.files import (
+    atomic_path,
+    check_hash,
+    content_hash,
+    json_text,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from dfad_bench.data import card
 
 VERSION = 1
@@ -84,6 +94,7 @@ SCHEMA = pa.schema(
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
 # what Arrow raises on damaged files: its own errors, and those of names and offsets that make no sense
 _DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError)
+_BESIDE = (card.FILE, "build.json")  # whose hashes stand in manifest.json
 _ROW_GROUP = 64  # rows; bounds the memory of a pass over the images
 
 
@@ -258,7 +269,8 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
     counts: dict[str, Counter[str]] = {}
     for name in names:
         record = read_json((folder / name).with_suffix(".json"))
-        parts.append({"file": name, "rows": record["rows"], "sha256": record["sha256"]})
+        hashes = {"sha256": record["sha256"], "record_sha256": sha256_file((folder / name).with_suffix(".json"))}
+        parts.append({"file": name, "rows": record["rows"], **hashes})
         for generator, statuses in record["counts"].items():
             merged = counts.setdefault(generator, Counter())
             merged.update(statuses)
@@ -272,8 +284,44 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
         "content_sha256": rows_hash([folder / name for name in names]),
     }
     write_text(folder / card.FILE, card.dataset_card(value))
-    write_json(folder / FILE, value)
+    beside = [name for name in _BESIDE if (folder / name).is_file()]
+    value["files"] = {name: sha256_file(folder / name) for name in beside}
+    write_json(folder / FILE, signed(value))
     return Manifest.open(folder)
+
+
+def signed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of `manifest.json` with the hash of the rest of them under `summary_sha256`."""
+    rest = {key: value for key, value in info.items() if key != "summary_sha256"}
+    return {**rest, "summary_sha256": content_hash(rest)}
+
+
+def check_files(folder: Path) -> None:
+    """Verify every file of a finished manifest byte by byte; files that are missing are left to `Manifest.open`.
+
+    Raises:
+        IntegrityError: names the damaged file.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    if not path.is_file():
+        return
+    try:
+        info = read_json(path)
+    except ConfigError as error:
+        raise IntegrityError(f"{error}; run the same build again") from error
+    if not isinstance(info, dict) or info != signed(info) or path.read_text(encoding="utf-8") != json_text(info):
+        if isinstance(info, dict) and info.get("schema_version") != VERSION and "summary_sha256" not in info:
+            return  # another version has other rules
+        raise IntegrityError(f"{path}: damaged or changed; run the same build again")
+    expected = dict(info["files"])
+    for part in info["parts"]:
+        expected |= {part["file"]: part["sha256"], str(Path(part["file"]).with_suffix(".json")): part["record_sha256"]}
+    for name, sha256 in expected.items():
+        if (folder / name).is_file():
+            check_hash(folder / name, sha256)
+        elif name not in {part["file"] for part in info["parts"]}:
+            raise IntegrityError(f"{folder / name}: missing; run the same build again")
 
 
 def write_manifest(
@@ -298,14 +346,12 @@ def part_name(index: int) -> str:
 def rows_hash(paths: Sequence[Path]) -> str:
     """Hash of all rows (crops by the hash of their pixels): independent of row order and part size."""
     columns = [name for name in SCHEMA.names if name != "image"]
-    digests: list[str] = []
+    digests = bytearray()  # 32 bytes a row, whatever their number
     for path in paths:
-        table = _read(path, columns)
-        digests += [content_hash(row) for row in table.to_pylist()]
-    digest = hashlib.sha256(f"dfad_manifest {VERSION}\n".encode())
-    for line in sorted(digests):
-        digest.update(line.encode())
-    return digest.hexdigest()
+        for row in _read(path, columns).to_pylist():
+            digests += bytes.fromhex(content_hash(row))
+    ordered = np.sort(np.frombuffer(bytes(digests), dtype=[(f"word{k}", ">u8") for k in range(4)]))
+    return hashlib.sha256(f"dfad_manifest {VERSION}\n".encode() + ordered.tobytes()).hexdigest()
 
 
 _INFO = {"dataset": dict, "parts": list, "content_sha256": str, "counts": dict, "rows": int}
