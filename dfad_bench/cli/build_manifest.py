@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -43,7 +43,20 @@ def _cores() -> int:
     "--workers",
     type=click.IntRange(min=0),
     default=None,
-    help="Processes (default: one a core, at most 8); 0 works in this one.",
+    help="Processes (default: one a core, at most 8; with Ray as many as it has CPUs); 0 works in this one.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="How parts are spread. ray: over the cluster RAY_ADDRESS names, else a local one; needs the extra `ray`.",
+)
+@click.option(
+    "--shard",
+    default=None,
+    metavar="I/N",
+    help="Make only every N-th part from the I-th on (I from 0): one job of N, on one host or many that share --out.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
 @click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
@@ -69,6 +82,8 @@ def command(
     root: Path,
     out: Path,
     workers: int | None,
+    engine: Literal["serial", "processes", "ray"],
+    shard: str | None,
     limit: int | None,
     crop: str | None,
     generator: str | None,
@@ -85,6 +100,7 @@ def command(
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.build import build_manifest
+    from dfad_bench.data.seal import parse_shard
     from dfad_bench.report.table import render
 
     if dataset is None and from_deepfakebench is None:
@@ -94,7 +110,9 @@ def command(
         root,
         out,
         crop=crop,
-        workers=_cores() if workers is None else workers,
+        engine=engine,
+        workers=workers if workers is not None else 0 if engine == "ray" else _cores(),
+        shard=parse_shard(shard) if shard else None,
         limit=limit,
         generator=generator,
         from_deepfakebench=from_deepfakebench,
