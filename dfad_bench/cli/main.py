@@ -20,6 +20,7 @@ COMMANDS = {
     "build-manifest": ("build_manifest", "Crop the faces of a dataset into a manifest."),
     "check-manifest": ("check_manifest", "Check a manifest, and what a protocol would lack."),
     "merge-manifests": ("merge_manifests", "Finish what several shards built, or join manifests."),
+    "infer-pairs": ("infer_pairs", "Find the real face each forged one was made from."),
     "gaze-extract": ("gaze_extract", "Estimate the gaze of every face of a manifest, once."),
     "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),
     "train": ("train", "Train a model under a protocol, predict, score."),
