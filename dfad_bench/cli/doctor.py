@@ -121,6 +121,10 @@ def _survey_notes(found: Survey) -> list[str]:
     for path, why in found.missing_files.items():
         paths.setdefault(why, []).append(path)
     notes += [f"not there: {shorten(names)} ({len(names)}): {why}" for why, names in paths.items()]
+    notes += [
+        f"not there: {number:,} files that {name} lists ({shorten(found.absent_examples[name])})"
+        for name, number in found.absent.items()
+    ]
     for gap in found.targets:
         wanted = shorten(gap.examples)
         notes.append(f"{gap.generator}: {gap.without:,} of {gap.total:,} have no real target here: {wanted} ...")
@@ -128,6 +132,7 @@ def _survey_notes(found: Survey) -> list[str]:
         f"{number:,} have their real target in the dataset {name}: not looked at here"
         for name, number in found.targets_elsewhere.items()
     ]
+    notes += found.notes
     biggest = sorted(found.unknown.items(), key=lambda item: (-item[1], item[0]))
     notes += [f"unknown: {number:,} files in {folder}/" for folder, number in biggest[:_FOLDERS]]
     if len(biggest) > _FOLDERS:

@@ -19,7 +19,8 @@ from dfad_bench.data.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
-_KNOWN = ("hidden", "not part of this dataset", "also unpacked", "copy of another image")  # files nobody need look at
+_STRANGERS = ("fits no path", "unknown generator", "video", "archive", "not in the table", "not in metadata.json")
+_NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
 
@@ -65,17 +66,21 @@ class Survey:
     coverage: tuple[Coverage, ...]
     unknown: dict[str, int]  # folder -> files in it that fit nothing
     ignored: dict[str, int]
+    absent: dict[str, int]  # list of the release -> files it names that are not there
+    absent_examples: dict[str, list[str]]
     missing_files: dict[str, str]  # path -> what is missing without it
     targets: tuple[TargetGap, ...]
     targets_elsewhere: dict[str, int]  # dataset -> forged samples whose target is a face of it
     outside: int  # links out of the folder
     layout: str
     obtain: str
+    notes: tuple[str, ...]  # what the adapter has to say: official lists that are not there, ...
 
     @property
     def complete(self) -> bool:
         """Whether everything known of the release is there."""
-        return not any(row.lacking for row in self.coverage) and not self.missing_files and not self.targets
+        lacking = any(row.lacking for row in self.coverage)
+        return not (lacking or self.absent or self.missing_files or self.targets)
 
 
 def survey(dataset: str, root: Path) -> Survey:
@@ -90,6 +95,7 @@ def survey(dataset: str, root: Path) -> Survey:
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
     gaps, elsewhere = _targets(spec, listing.samples)
+    absent, examples = _absent(spec, listing)
     return Survey(
         dataset=spec.name,
         title=spec.title,
@@ -98,12 +104,15 @@ def survey(dataset: str, root: Path) -> Survey:
         coverage=tuple(coverage(spec, listing)),
         unknown=_unknown_folders(listing),
         ignored=dict(sorted(listing.ignored.items())),
+        absent=absent,
+        absent_examples=examples,
         missing_files=_missing_files(spec, root),
         targets=gaps,
         targets_elsewhere=elsewhere,
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
+        notes=tuple(getattr(listing, "notes", ())),
     )
 
 
@@ -173,10 +182,24 @@ def _difference(lacking: int) -> str:
 def _unknown_folders(listing: Listing) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for why, folders in listing.folders.items():
-        if why not in _KNOWN:
+        if why.startswith(_STRANGERS):
             for folder, number in folders.items():
                 counts[folder or "."] += number
     return dict(sorted(counts.items()))
+
+
+def _absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Files that lists of the release name and that are not there, by list, with the first few."""
+    counts, examples = {}, {}
+    for why, number in sorted(listing.ignored.items()):
+        if why.endswith(_NOT_THERE):
+            name = why.removeprefix("in ").removesuffix(_NOT_THERE)
+            counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
+    if spec.table is not None:  # its rows are samples, whether their files are there or not
+        gone = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
+        if gone:
+            counts[spec.table.file], examples[spec.table.file] = len(gone), gone[:_EXAMPLES]
+    return counts, examples
 
 
 def _missing_files(spec: DatasetSpec, root: Path) -> dict[str, str]:

@@ -9,7 +9,9 @@ from helpers.trees import save
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.resources import shipped_names
+from dfad_bench.data import release
 from dfad_bench.data.release import Coverage, SplitCount, Survey, TargetGap, survey
+from dfad_bench.data.sources.base import Listing
 from dfad_bench.data.sources.spec import load_dataset_spec
 
 
@@ -149,6 +151,30 @@ def test_expected_files(tmp_path: Path) -> None:
     expected_files = {"lists/test.txt": "the split", "lists/part_{1..3}.json": "labels", "readme": "nothing"}
     found = survey(own_dataset(tmp_path, expected_files=expected_files), root)
     assert found.missing_files == {"lists/part_2.json": "labels", "readme": "nothing"}
+
+
+def test_rows_of_a_table_whose_files_are_gone(tmp_path: Path) -> None:
+    root = tree(tmp_path / "data", {"a": 3})
+    lines = [f"a/{index}.png,real" for index in range(5)]
+    (root / "list.csv").write_text("\n".join(["path,generator", *lines]), encoding="utf-8")
+    name = own_dataset(tmp_path, layout="table", table={"file": "list.csv"}, entries=[], generators={})
+    found = survey(name, root)
+    assert (found.absent, found.absent_examples) == ({"list.csv": 2}, {"list.csv": ["a/3.png", "a/4.png"]})
+    assert not found.complete
+
+
+def test_what_an_official_list_names_and_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listing(spec: object, root: Path) -> Listing:
+        found = Listing()
+        for index in range(4):
+            found.ignore("in the_list.txt, but not there", f"videos/{index}.mp4")
+        return found
+
+    monkeypatch.setattr(release, "resolve", lambda kind, name, table: listing)
+    found = survey(own_dataset(tmp_path), tree(tmp_path / "data", {"train/real": 1}))
+    assert found.absent == {"the_list.txt": 4}
+    assert found.absent_examples == {"the_list.txt": [f"videos/{index}.mp4" for index in range(3)]}
+    assert found.unknown == {}
 
 
 def test_an_empty_folder_misses_everything_and_names_the_layout(tmp_path: Path) -> None:
