@@ -60,7 +60,20 @@ def _cores() -> int:
 )
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
 @click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
-@click.option("--generator", default=None, help="Who made the images, for --dataset images.")
+@click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Frames of each video, evenly spaced over the whole of it (default: 32).",
+)
+@click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead: every so many-th frame.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Files whose path holds this value of a field of the dataset's paths, as in compression=c40.",
+)
 @click.option(
     "--from-deepfakebench",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -87,6 +100,9 @@ def command(
     limit: int | None,
     crop: str | None,
     generator: str | None,
+    frames: int | None,
+    stride: int | None,
+    only: tuple[str, ...],
     from_deepfakebench: Path | None,
     shard_size: int,
     max_refused: float,
@@ -100,9 +116,14 @@ def command(
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.build import build_manifest
+    from dfad_bench.data.media import Sampling
     from dfad_bench.data.seal import parse_shard
     from dfad_bench.report.table import render
 
+    if frames is not None and stride is not None:
+        raise click.UsageError("Give --frames or --stride, not both.")
+    if bad := [text for text in only if "" in text.partition("=")]:
+        raise click.UsageError(f"--only {bad[0]!r}: expected FIELD=VALUE.")
     if dataset is None and from_deepfakebench is None:
         raise click.UsageError("Missing option '--dataset'.")
     report = build_manifest(
@@ -115,6 +136,8 @@ def command(
         shard=parse_shard(shard) if shard else None,
         limit=limit,
         generator=generator,
+        only={field: value for field, _, value in (text.partition("=") for text in only)},
+        sampling=Sampling(frames=None if stride else frames or 32, stride=stride),
         from_deepfakebench=from_deepfakebench,
         shard_size=shard_size,
         progress=make_progress(quiet),

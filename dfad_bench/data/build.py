@@ -7,7 +7,7 @@ rest is done, and the result is the same bit for bit, whatever the number of wor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def build_manifest(
     shard: tuple[int, int] | None = None,
     limit: int | None = None,
     generator: str | None = None,
+    only: Mapping[str, str] | None = None,
     from_deepfakebench: Path | None = None,
     shard_size: int = 256,
     sampling: Sampling = Sampling(),  # noqa: B008  frozen
@@ -83,6 +84,7 @@ def build_manifest(
             Who finds all parts there seals the manifest.
         limit: at most this many images of each generator and split, chosen by hash of their names.
         generator: who made the images, for datasets that do not tell (`images`).
+        only: field of the dataset's paths -> values to read, with commas between (`compression`: `c40`).
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, instead of the dataset's layout.
         shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
         sampling: which frames of videos are taken.
@@ -100,6 +102,7 @@ def build_manifest(
         raise UnknownNameError("engine", engine, ENGINES)
     spec = load_dataset_spec(dataset)
     spec = spec.with_generator(generator) if generator else spec
+    spec = spec.with_only(only) if only else spec
     spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
     profile = load_crop_profile(crop or spec.crop)
     settings = _Settings(

@@ -171,28 +171,6 @@ def test_a_bad_table_is_said(table: DatasetSpec, root: Path, text: str, error: s
         listed(table, root)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "file", "error"),
-    [
-        (
-            "celeb_df_pp",
-            "Celeb-real/id0_0001.mp4",
-            "1 videos; celeb_df_pp reads extracted frames only so far: extract to",
-        ),
-    ],
-)
-def test_what_is_not_read_yet_is_said(root: Path, dataset: str, file: str, error: str):
-    touch(root, file)
-    spec = load_dataset_spec(dataset)
-    spec = DatasetSpec(**{**vars_of(spec), "skip": ()})
-    with pytest.raises(ConfigError, match=error):
-        listed(spec, root)
-
-
-def vars_of(spec: DatasetSpec) -> dict:
-    return {name: getattr(spec, name) for name in DatasetSpec.__dataclass_fields__}
-
-
 EXAMPLES = {
     "synthetic": [
         ("train/real-studio/id0001_00.png", "real", "train"),
@@ -217,8 +195,32 @@ EXAMPLES = {
         ("Celeb-synthesis/FaceReenact/FSRT/id0_id1_0001/0003.png", "fsrt", None),
         ("Celeb-synthesis/TalkingFace/EDTalk/id0_0001_test_id08701_aaa/0003.png", "edtalk", None),
     ],
-    "celeb_df": [("Celeb-synthesis/id0_id1_0001/0003.png", "celeb_df", None)],
+    "celeb_df": [
+        ("Celeb-synthesis/id0_id1_0001/0003.png", "celeb_df", None),
+        ("YouTube-real/00170.mp4", "real", None),
+    ],
+    "celeb_df_v1": [("Celeb-synthesis/id0_id1_0001.mp4", "celeb_df", None)],
     "dfdc": [("train/fake/abcde/0001.jpg", "dfdc", "train")],
+    "faceforensics": [
+        ("original_sequences/youtube/c23/videos/634.mp4", "real", None),
+        ("manipulated_sequences/FaceSwap/c23/videos/634_660.mp4", "faceswap_3d", None),
+        ("manipulated_sequences/Deepfakes/C23/frames/634_660/012.png", "deepfakes_ae", None),
+    ],
+    "dfd": [
+        ("original_sequences/actors/c23/videos/01__hugging_happy.mp4", "real", None),
+        (
+            "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__hugging_happy__YVGY8LOK.mp4",
+            "deepfakedetection",
+            None,
+        ),
+    ],
+    "videos": [("any/where.MKV", "unlabelled", None), ("moving.gif", "unlabelled", None)],
+    "corpus-videos": [
+        ("videos/fake/FaceSwap-3D/634_660.mp4", "faceswap_3d", None),
+        ("videos/real/GHOST-target/dance.mp4", "real", None),
+        ("videos/fake/GHOST/mark.webp", "ghost", None),
+    ],
+    "corpus-broken-videos": [("broken/videos/mp4_no_extension", "unlabelled", None)],
     "wilddeepfake": [("deepfake_in_the_wild/fake_test/7/fake/12/33.png", "wilddeepfake", "test")],
     "extra": [("train/FLUX.1/a.png", "flux", "train"), ("hart/x/y.png", "hart", None)],
     "images": [("any/where.webp", "unlabelled", None)],

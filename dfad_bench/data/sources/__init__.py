@@ -2,7 +2,7 @@
 
 SOURCES = {
     "folders": "dfad_bench.data.sources.folders:list_images",
-    "videos": "dfad_bench.data.sources.folders:list_frames",
+    "videos": "dfad_bench.data.sources.videos:list_videos",
     "archives": "dfad_bench.data.sources.folders:list_images",
     "image_folder": "dfad_bench.data.sources.image_folder:list_images",
     "deepfakebench": "dfad_bench.data.sources.deepfakebench:list_frames",

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.media import medium_of
 from dfad_bench.data.media.archive import is_archive
-from dfad_bench.data.sources.archives import everything
+from dfad_bench.data.sources.archives import everything, places
 from dfad_bench.data.sources.base import FoundFile, Listing, RawSample
 from dfad_bench.data.sources.numbers import Numbers
 from dfad_bench.data.sources.spec import DatasetSpec, Entry
@@ -38,23 +38,10 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
         ConfigError: no such folder.
     """
     listing = Listing()
-    fitted = fit_files(spec, root, listing)
+    fitted = _only(spec, fit_files(spec, root, listing), listing)
     if spec.once:
         fitted = _once(fitted, listing)
     listing.samples = _with_targets(fitted)
-    return listing
-
-
-def list_frames(spec: DatasetSpec, root: Path) -> Listing:
-    """Frames extracted from videos, each in an image file.
-
-    Raises:
-        ConfigError: there are videos and no frames.
-    """
-    listing = list_images(spec, root)
-    if not listing.samples and "video" in listing.ignored:
-        count, where = listing.ignored["video"], spec.layout_lines()
-        raise ConfigError(f"{root}: {count} videos; {spec.name} reads extracted frames only so far: extract to {where}")
     return listing
 
 
@@ -126,11 +113,43 @@ def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str
         source_key=Template(entry.source_key).fill(fields) if entry.source_key else None,
         frame=int(frame) if frame.isascii() and frame.isdigit() and len(frame) < 10 else None,
         size=file.size,
-        medium="image" if file.member is None else "archive",
+        medium=_medium(file, entry),
         member=file.member,
         position=file.position,
         refusal="outside_root" if file.outside else None,
     )
+
+
+def _medium(file: FoundFile, entry: Entry) -> str:
+    if file.member is not None:
+        return "archive"
+    return medium_of(file.origin) if entry.videos else "image"
+
+
+def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Those whose fields hold the values asked for (`DatasetSpec.only`), whatever their case."""
+    wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
+    kept = []
+    for item in fitted:
+        other = [name for name, values in wanted.items() if item.fields.get(name, min(values)).casefold() not in values]
+        if other:
+            listing.ignore(f"{other[0]} {item.fields[other[0]]!r}, not asked for", item.sample.origin)
+        else:
+            kept.append(item)
+    return kept
+
+
+def places_of(origin: str) -> tuple[str, ...]:
+    """The paths that templates are tried on, by origin alone.
+
+    >>> places_of("DF40/simswap.zip/simswap/frames/1_2/3.png")[2]
+    'DF40/simswap/frames/1_2/3.png'
+    """
+    parts = origin.split("/")
+    for end in range(1, len(parts)):
+        if is_archive(parts[end - 1]):
+            return places("/".join(parts[:end]), "/".join(parts[end:]))
+    return (origin,)
 
 
 def _once(fitted: list[Fitted], listing: Listing) -> list[Fitted]:

@@ -38,6 +38,7 @@ class Entry:
     apart (an identity, a video). `target` lists where the real target face may lie, the first that exists
     counts; with `target_dataset` it lies in another dataset and is not looked for. `candidates` name the real videos
     or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares them).
+    `medium: video` takes files of any name for videos; a path that ends in `{ext:video}` needs no such word.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Entry:
     target_dataset: str | None = None
     pair_confidence: float = 1.0
     candidates: tuple[str, ...] = ()
+    medium: Literal["image", "video"] | None = None
 
     def __post_init__(self) -> None:
         fields = set(Template(self.path).fields)
@@ -58,6 +60,11 @@ class Entry:
                 raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
         if self.target_dataset and any("{ext}" in text for text in self.target):
             raise ValueError("a target in another dataset needs its extension spelled out")
+
+    @property
+    def videos(self) -> bool:
+        """Whether files of this kind are videos or animations, of which frames are taken."""
+        return self.medium == "video" or (self.medium is None and "{ext:video}" in self.path)
 
 
 @dataclass(frozen=True)
@@ -105,9 +112,11 @@ class DatasetSpec:
     """One dataset: where it comes from, how its files lie, which generator each folder is.
 
     `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
-    taxonomy itself. `skip` lists paths that are known and not read. `expected` is what the release holds of each
-    generator, as one number or by split (with `all` for the whole), counted in `expected_of`; `expected_files` are
-    paths that are there in a whole copy (`{0..49}` stands for many) and what is missing without them.
+    taxonomy itself. `skip` lists paths that are known and not read;
+    of those that fit, `only` keeps the ones whose field holds one of the values (the compression level, say).
+    `expected` is what the release holds of each generator, as one number or by split (with `all` for the whole),
+    counted in `expected_of`; `expected_files` are paths that are there in a whole copy (`{0..49}` stands for many)
+    and what is missing without them.
     """
 
     name: str
@@ -122,6 +131,8 @@ class DatasetSpec:
     entries: tuple[Entry, ...] = ()
     table: TableSpec | None = None
     split_by: NumberSplit | None = None  # where neither path nor entry say it
+    lists: Literal["celeb_df", "faceforensics", "dfdc"] | None = None  # whose own lists of splits and labels to read
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
     once: bool = False  # of several images with one source key, the one of the first entry (copies of other sizes)
     generators: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
@@ -181,6 +192,19 @@ class DatasetSpec:
             raise ConfigError(f"dataset {self.name!r} tells its generators by its layout; --generator is for `images`")
         key = taxonomy()[name].key
         return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
+
+    def with_only(self, only: Mapping[str, str]) -> DatasetSpec:
+        """The same dataset, reading other values of a field of its paths (`--only compression=c40`).
+
+        Raises:
+            ConfigError: no path has such a field.
+        """
+        known = sorted({name for entry in self.entries for name in Template(entry.path).fields})
+        if unknown := sorted(set(only) - set(known)):
+            raise ConfigError(
+                f"dataset {self.name!r}: no path has a field {unknown[0]!r}; there are {', '.join(known) or 'none'}"
+            )
+        return replace(self, only={**self.only, **{name: tuple(text.split(",")) for name, text in only.items()}})
 
     def with_index(self, file: Path) -> DatasetSpec:
         """The same dataset, listed by a DeepfakeBench JSON (`--from-deepfakebench`) instead of by its folders.
