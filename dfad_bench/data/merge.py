@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
-from dfad_bench.core.files import atomic_path, check_hash, read_json, write_json
+from dfad_bench.core.files import atomic_path, check_hash, content_hash, read_json, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import FILE, Manifest, check_files, finish, part_name
 from dfad_bench.data.seal import PLAN, Plan, locked
@@ -85,7 +85,7 @@ def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = 
             check_files(out)
             if (done := Manifest.open(out)).info.get("merged_from") == sources:
                 return _report(done)
-        _begin(out, sources)
+        _begin(out, [content_hash(manifest.info["parts"]) for manifest in manifests])
         names = _place_parts(manifests, out, progress)
         finished = finish(out, names, _info(manifests, sources))
         (out / MARKER).unlink(missing_ok=True)
@@ -135,15 +135,15 @@ def _identities(manifest: Manifest) -> Any:
             yield int(identity, 16)
 
 
-def _begin(out: Path, sources: list[str]) -> None:
+def _begin(out: Path, parts: list[str]) -> None:
     marker = out / MARKER
     if marker.is_file():
-        if read_json(marker) != sources:
+        if read_json(marker) != parts:
             raise IntegrityError(f"{out}: other manifests were being joined here; use another --out")
     elif any(out.glob("part-*")) or (out / FILE).exists():
         raise IntegrityError(f"{out}: holds another manifest; use another --out")
     else:
-        write_json(marker, sources)
+        write_json(marker, parts)
 
 
 def _place_parts(manifests: Sequence[Manifest], out: Path, progress: Progress) -> list[str]:

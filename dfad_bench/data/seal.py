@@ -7,6 +7,7 @@ Builds of one folder may share it: one process that makes everything, or several
 from __future__ import annotations
 
 import heapq
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ManifestError, need
-from dfad_bench.core.files import read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.core.files import content_hash, json_text, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.data.manifest import FILE, OK, Manifest, finish
 
 SETTINGS = "build.json"
@@ -65,7 +66,7 @@ class Plan:
         """
         if not (folder / PLAN).is_file():
             write_json(folder / PLAN, asdict(self))
-        elif Plan.read(folder) != self:
+        elif content_hash(asdict(Plan.read(folder))) != content_hash(asdict(self)):
             raise IntegrityError(
                 f"{folder / PLAN}: another shard lists other files in the source; all hosts must see the same. "
                 "Where the source has changed since, build once without --shard"
@@ -84,7 +85,8 @@ class Plan:
         for path in folder.glob("part-*"):
             if path.suffix in (".parquet", ".json") and path.stem not in current:
                 path.unlink(missing_ok=True)
-        manifest = finish(folder, names, self.info)
+        info = json.loads(json_text(self.info))  # the same whether the plan was made here or read
+        manifest = finish(folder, names, info)
         (folder / PLAN).unlink(missing_ok=True)
         return manifest
 

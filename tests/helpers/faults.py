@@ -97,7 +97,7 @@ def hand_made(folder: Path) -> list[Path]:
     made["exif-broken.jpg"] = _encoded(face, "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + bytes(9))
     for name, data in made.items():
         (folder / name).write_bytes(data)
-    deep = Image.fromarray((picture(2, 64, 64)[..., 0].astype(np.uint16) * 257))
+    deep = Image.fromarray(picture(2, 64, 64)[..., 0].astype(np.uint16) * 257)
     deep.save(folder / "sixteen.png")
     for mode in ("CMYK", "L", "P", "1", "LA", "RGBA"):
         suffix = "tif" if mode == "CMYK" else "png"
@@ -116,7 +116,9 @@ def _png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    )
 
 
 def verdicts(files: list[Path]) -> dict[str, int]:
