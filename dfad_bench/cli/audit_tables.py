@@ -21,7 +21,9 @@ def audit_tables(found: Sequence[Findings]) -> list[Table]:
 
     tables = []
     for item in found:
-        columns = tuple(Column(key, f"{key} %" if kind == "percent" else key, kind) for key, kind in item.columns.items())
+        columns = tuple(
+            Column(key, f"{key} %" if kind == "percent" else key, kind) for key, kind in item.columns.items()
+        )
         notes = []
         for remark in item.remarks:
             notes.append(f"{remark.severity}: {remark.text}")
@@ -32,7 +34,7 @@ def audit_tables(found: Sequence[Findings]) -> list[Table]:
     levels = ("error", "warning", "info")
     rows: list[dict[str, Any]] = []
     for item in found:
-        counts = Counter(remark.severity for remark in item.remarks)
+        counts: Counter[str] = Counter(remark.severity for remark in item.remarks)
         rows.append({"check": item.check, "severity": item.severity, **{level: counts[level] for level in levels}})
     columns = (*names, *(Column(level, f"{level} remarks", "count") for level in levels))
     return [*tables, Table("Audit", columns, rows)]

@@ -17,10 +17,10 @@ from dfad_bench.data.manifest import Manifest
 _SIDE = 112  # pixels of a face
 _LABEL = 240  # of the name in front of it
 _GAP = 4
-_CELL = 190  # of a face with its caption
+_CELL = 200  # of a face with its caption
 _CAPTION = 46
 _HEADING = 26
-_LETTERS = 30  # of a line of a caption
+_LETTERS = 29  # of a line of a caption
 
 
 def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) -> Path:
@@ -114,7 +114,7 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
 def _caption(face: Face) -> str:
     where = face.origin if face.frame is None else f"{face.origin} #{face.frame}"
     lines = (face.group, face.side, where)
-    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines)
+    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines if line)
 
 
 def _small(crop: np.ndarray) -> Any:

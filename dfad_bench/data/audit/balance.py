@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.data.audit.findings import Finding, Findings, Kind
 from dfad_bench.data.audit.subject import Subject
@@ -18,13 +20,13 @@ _NAMES = {REAL: "real", FAKE: "fake"}
 def check(subject: Subject) -> Findings:
     """Faces by group. Warns of very uneven groups, and of groups that lost more faces to refusals than others."""
     kept, total = subject.kept, max(1, len(subject.kept))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group, every in subject.faces.groupby("group"):
         here = kept[kept["group"] == group]
         rows.append(
             {
                 "group": str(group),
-                "label": _NAMES.get(int(every["detection_label"].iat[0]), "unlabelled"),
+                "label": _NAMES.get(int(every["detection_label"].max()), "unlabelled"),
                 "faces": len(here),
                 "share": len(here) / total,
                 "sources": here["source_key"].nunique(),

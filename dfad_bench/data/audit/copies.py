@@ -24,13 +24,13 @@ class CopySet:
     groups: tuple[str, ...]
     labels: tuple[str, ...]  # generators; those nobody vouches for left out
     sides: tuple[str, ...]
-    manifests: int
     sources: int
 
     def example(self, faces: pd.DataFrame) -> tuple[Face, ...]:
         """Some of the faces, one of every group and side first."""
         seen: set[tuple[str, str]] = set()
-        first, rest = [], []
+        first: list[int] = []
+        rest: list[int] = []
         for row in self.rows:
             kind = (str(faces["group"].iat[row]), str(faces["side"].iat[row]))
             (rest if kind in seen else first).append(row)
@@ -45,17 +45,21 @@ def copy_sets(rows: pd.DataFrame, column: str) -> list[CopySet]:
     """
     known = rows[rows[column].notna()].drop_duplicates(["manifest", "origin", column])
     known = known[known.duplicated(column, keep=False)]
+    labels = known["generator"].astype(str).where(known["detection_label"] >= 0, "")
+    facts = zip(known.index, known["group"], labels, known["side"], known["source_key"], strict=True)
+    same: dict[str, list[tuple[Any, ...]]] = {}
+    for value, fact in zip(known[column], facts, strict=True):
+        same.setdefault(value, []).append(fact)
     sets = []
-    for _, same in known.groupby(column, sort=False):
-        vouched = same[same["detection_label"] >= 0]
+    for files in same.values():
+        positions, groups, names, sides, sources = (list(values) for values in zip(*files, strict=True))
         sets.append(
             CopySet(
-                rows=tuple(int(position) for position in same.index),
-                groups=tuple(sorted(set(same["group"]))),
-                labels=tuple(sorted(set(vouched["generator"].astype(str)))),
-                sides=tuple(sorted(set(same["side"]) - {""}, reverse=True)),
-                manifests=same["manifest"].nunique(),
-                sources=same["source_key"].nunique(),
+                rows=tuple(map(int, positions)),
+                groups=tuple(sorted(set(groups))),
+                labels=tuple(sorted(set(names) - {""})),
+                sides=tuple(sorted(set(sides) - {""}, reverse=True)),
+                sources=len(set(sources)),
             )
         )
     return sorted(sets, key=lambda item: item.rows)

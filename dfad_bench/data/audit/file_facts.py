@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from dfad_bench.data.audit.findings import Finding, Findings, Kind
@@ -27,9 +29,9 @@ def check(subject: Subject) -> Findings:
     rows = []
     facts = files(subject)
     for group, here in facts.groupby("group"):
-        sizes = (
-            here["source_width"].astype(int).astype(str) + "x" + here["source_height"].astype(int).astype(str)
-        ).value_counts()
+        named = zip(here["source_width"].astype(int), here["source_height"].astype(int), strict=True)
+        sizes = Counter(f"{width}x{height}" for width, height in named)
+        (commonest, number), *_ = sizes.most_common(1)
         shares = here["source_format"].value_counts(normalize=True)
         shorter = here[["source_width", "source_height"]].min(axis=1).astype(int)
         low, high = shorter.min(), shorter.max()
@@ -38,7 +40,7 @@ def check(subject: Subject) -> Findings:
                 "group": str(group),
                 "files": len(here),
                 "formats": ", ".join(f"{name} {share:.0%}" for name, share in shares.head(_FORMATS).items()),
-                "size": f"{sizes.index[0]} ({sizes.iat[0] / len(here):.0%})",
+                "size": f"{commonest} ({number / len(here):.0%})",
                 "sizes": len(sizes),
                 "shorter side": str(low) if low == high else f"{low} to {high}",
                 "bytes/pixel": float(here["bytes_per_pixel"].median()),

@@ -53,16 +53,17 @@ class Findings:
 
 def faces_at(faces: pd.DataFrame, positions: Sequence[int]) -> tuple[Face, ...]:
     """The rows of a subject's `faces` at `positions`."""
-    rows = faces.iloc[list(positions)]
+    columns = ["manifest", "sample_id", "group", "side", "origin", "frame", "status"]
+    rows: list[dict[str, Any]] = faces.iloc[list(positions)][columns].to_dict("records")  # type: ignore[assignment]
     return tuple(
         Face(
-            manifest=int(row.manifest),
-            sample_id=str(row.sample_id),
-            group=str(row.group),
-            side=str(row.side),
-            origin=str(row.origin),
-            frame=None if pd.isna(row.frame) else int(row.frame),
-            drawable=row.status == "ok",
+            manifest=int(row["manifest"]),
+            sample_id=str(row["sample_id"]),
+            group=str(row["group"]),
+            side=str(row["side"]),
+            origin=str(row["origin"]),
+            frame=None if pd.isna(row["frame"]) else int(row["frame"]),
+            drawable=bool(row["status"] == "ok"),
         )
-        for row in rows.itertuples()
+        for row in rows
     )

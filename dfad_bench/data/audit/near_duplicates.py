@@ -36,7 +36,7 @@ def check(subject: Subject) -> Findings:
             counts[key] += number
             closest[key] = min(bits, closest.get(key, 64))
         kind = _kind(pairs)
-        kinds.update(kind.value_counts().to_dict())
+        kinds.update(kind.tolist())
         for name, kept in examples.items():
             some = pairs[kind == name].head(_EXAMPLES - len(kept))
             kept += [faces_at(subject.faces, [a, b]) for a, b in zip(some["row_a"], some["row_b"], strict=True)]

@@ -35,8 +35,8 @@ def face_pairs(subject: Subject, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """
     units = units[~units["hash"].isin(crowded(units).index)]
     near = subject.near
-    own = units["hash"].value_counts()
-    own = np.sort(own[own > 1].index.to_numpy(dtype=np.int64))
+    sizes = units["hash"].value_counts()
+    own = np.sort(sizes[sizes > 1].index.to_numpy(dtype=np.int64))
     first, second = np.concatenate([own, near.first]), np.concatenate([own, near.second])
     distance = np.concatenate([np.zeros(len(own), np.uint8), near.distance])
     for start in range(0, len(first), _CHUNK):

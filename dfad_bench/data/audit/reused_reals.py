@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 import pandas as pd
 
@@ -54,12 +55,14 @@ def _count_same(
 ) -> None:
     """Add hashes that several real groups hold; pixels only where the bytes differ, so that none counts twice."""
     known = real[real[column].notna()].drop_duplicates(["group", column])
-    for _, same in known[known.duplicated(column, keep=False)].groupby(column, sort=False):
-        rows = list(zip(same.index, same["group"], same["source_sha256"], strict=True))
-        pairs = [(a, b) for n, a in enumerate(rows) for b in rows[n + 1 :]]
-        for a, b in pairs:
-            if column == "crop_sha256" and a[2] == b[2] and not pd.isna(a[2]):
+    known = known[known.duplicated(column, keep=False)]
+    same: dict[str, list[tuple[int, str, str | None]]] = {}
+    for value, *face in zip(known[column], known.index, known["group"], known["source_sha256"], strict=True):
+        same.setdefault(value, []).append((face[0], face[1], face[2]))
+    for faces in same.values():
+        for one, other in combinations(faces, 2):
+            if column == "crop_sha256" and one[2] == other[2] and one[2] is not None:
                 continue
-            counts[(min(a[1], b[1]), max(a[1], b[1]), how)] += 1
+            counts[(min(one[1], other[1]), max(one[1], other[1]), how)] += 1
             if len(examples) < _EXAMPLES:
-                examples.append(faces_at(subject.faces, [a[0], b[0]]))
+                examples.append(faces_at(subject.faces, [one[0], other[0]]))

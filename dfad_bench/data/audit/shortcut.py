@@ -138,7 +138,7 @@ def _row(question: str, facts: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _remarks(question: str, verdicts: dict[str, Verdict]) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
     for name in (*_PLAIN, "compression", "all"):
         verdict = verdicts[name]
         told = ", ".join(sorted(label for label, share in verdict.told.items() if share >= _TOLD))

@@ -85,7 +85,7 @@ def load(
     if selection is not None:
         chosen = selection.rows
         parts = dict(zip(chosen["sample_id"], chosen["part"].replace("validation", "train"), strict=True))
-    faces["side"] = faces["sample_id"].map(parts).fillna("")
+    faces["side"] = [parts.get(name, "") for name in faces["sample_id"]]
     return Subject(faces, protocol, selection, candidates(protocol, manifests), obstacle, near_bits, seed)
 
 
