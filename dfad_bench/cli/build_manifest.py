@@ -68,12 +68,7 @@ def _cores() -> int:
     help="Frames of each video, evenly spaced over the whole of it (default: 32).",
 )
 @click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead: every so many-th frame.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Files whose path holds this value of a field of the dataset's paths, as in compression=c40.",
-)
+@options.only
 @click.option(
     "--from-deepfakebench",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -102,7 +97,7 @@ def command(
     generator: str | None,
     frames: int | None,
     stride: int | None,
-    only: tuple[str, ...],
+    only: dict[str, str],
     from_deepfakebench: Path | None,
     shard_size: int,
     max_refused: float,
@@ -122,8 +117,6 @@ def command(
 
     if frames is not None and stride is not None:
         raise click.UsageError("Give --frames or --stride, not both.")
-    if bad := [text for text in only if "" in text.partition("=")]:
-        raise click.UsageError(f"--only {bad[0]!r}: expected FIELD=VALUE.")
     if dataset is None and from_deepfakebench is None:
         raise click.UsageError("Missing option '--dataset'.")
     report = build_manifest(
@@ -136,7 +129,7 @@ def command(
         shard=parse_shard(shard) if shard else None,
         limit=limit,
         generator=generator,
-        only={field: value for field, _, value in (text.partition("=") for text in only)},
+        only=only,
         sampling=Sampling(frames=None if stride else frames or 32, stride=stride),
         from_deepfakebench=from_deepfakebench,
         shard_size=shard_size,

@@ -23,10 +23,13 @@ _FOLDERS = 12
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False), default=None, help="The folder with the dataset."
 )
+@options.only
 @click.option("--strict", is_flag=True, help="Exit with 1 where something is missing or wrong (weights are optional).")
 @options.as_json
 @click.pass_context
-def command(context: click.Context, dataset: str | None, root: Path | None, strict: bool, as_json: bool) -> None:
+def command(
+    context: click.Context, dataset: str | None, root: Path | None, only: dict[str, str], strict: bool, as_json: bool
+) -> None:
     """Look before you work: this installation, or a source folder.
 
     Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours. With
@@ -36,7 +39,10 @@ def command(context: click.Context, dataset: str | None, root: Path | None, stri
     """
     if (dataset is None) != (root is None):
         raise click.UsageError("--dataset and --root go together")
-    sound = _examine_machine(as_json) if dataset is None or root is None else _examine_folder(dataset, root, as_json)
+    if dataset is None or root is None:
+        sound = _examine_machine(as_json)
+    else:
+        sound = _examine_folder(dataset, root, only, as_json)
     if strict and not sound:
         context.exit(1)
 
@@ -56,13 +62,13 @@ def _examine_machine(as_json: bool) -> bool:
     return sound
 
 
-def _examine_folder(dataset: str, root: Path, as_json: bool) -> bool:
+def _examine_folder(dataset: str, root: Path, only: dict[str, str], as_json: bool) -> bool:
     from dataclasses import asdict
 
     from dfad_bench.data.release import survey
     from dfad_bench.report.table import render
 
-    found = survey(dataset, root)
+    found = survey(dataset, root, only=only)
     if as_json:
         _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ _STRANGERS = ("fits no path", "unknown generator", "video", "archive", "not in t
 _NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
+_UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,20 @@ class Survey:
         return not (lacking or self.absent or self.missing_files or self.targets)
 
 
-def survey(dataset: str, root: Path) -> Survey:
+def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}) -> Survey:
     """List a source folder and compare it with what its dataset file says of the release.
 
+    Args:
+        dataset: name of a shipped dataset file, or the path of one's own.
+        root: the folder with the dataset as released.
+        only: field of the dataset's paths to the value that is looked at, as in `build_manifest`.
+
     Raises:
-        ConfigError: no such folder, or nothing in it can be read yet.
+        ConfigError: no such folder or field, or a damaged list of the release.
         UnknownNameError: no such dataset.
     """
     spec, root = load_dataset_spec(dataset), Path(root)
+    spec = spec.with_only(only) if only else spec
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
@@ -112,7 +119,7 @@ def survey(dataset: str, root: Path) -> Survey:
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=tuple(getattr(listing, "notes", ())),
+        notes=tuple(listing.notes),
     )
 
 
@@ -122,6 +129,7 @@ def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
     for generator, split in _units(listing.samples, spec.expected_of):
         found.setdefault(generator, Counter())[split or ""] += 1
     named = [e.generator for e in spec.entries if e.generator]
+    named = [name for name in named if name != _UNLABELLED]  # a list of the release will tell who made them
     for generator in dict.fromkeys([*named, *spec.generators.values(), *spec.expected, *sorted(found)]):
         yield _cover(spec, generator, found.get(generator, Counter()))
     for why, number in sorted(listing.ignored.items()):
@@ -203,11 +211,12 @@ def _absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[s
 
 
 def _missing_files(spec: DatasetSpec, root: Path) -> dict[str, str]:
-    """Expected paths that are not there, whatever their case."""
+    """Expected paths that are neither in the folder nor one level below it, whatever their case."""
+    places = [root, *(entry for entry in root.iterdir() if entry.is_dir())]
     missing = {}
     for pattern, why in spec.expected_files.items():
         for path in _expand(pattern):
-            if not _exists(root, path.split("/")):
+            if not any(_exists(place, path.split("/")) for place in places):
                 missing[path] = why
     return missing
 

@@ -151,6 +151,28 @@ def test_expected_files(tmp_path: Path) -> None:
     expected_files = {"lists/test.txt": "the split", "lists/part_{1..3}.json": "labels", "readme": "nothing"}
     found = survey(own_dataset(tmp_path, expected_files=expected_files), root)
     assert found.missing_files == {"lists/part_2.json": "labels", "readme": "nothing"}
+    below = survey(own_dataset(tmp_path, expected_files={"test.txt": "x", "part_2.json": "x"}), root)
+    assert below.missing_files == {"part_2.json": "x"}
+
+
+def test_one_value_of_a_field(tmp_path: Path) -> None:
+    entries = [{"path": "{split}/{quality}/{generator}/{image}.{ext}"}]
+    name = own_dataset(tmp_path, entries=entries, expected={"flux": 2}, only={"quality": ["high"]})
+    root = tree(tmp_path / "data", {"train/high/FLUX": 2, "train/low/FLUX": 1})
+    assert rows(survey(name, root))["flux"].verdict == "complete"
+    assert rows(survey(name, root, only={"quality": "low"}))["flux"].verdict == "short by 1"
+    with pytest.raises(ConfigError, match="no path has a field 'level'"):
+        survey(name, root, only={"level": "low"})
+
+
+def test_videos_nobody_labelled_yet_are_no_generator(tmp_path: Path) -> None:
+    entries = [
+        {"path": "raw/{image}.{ext}", "generator": "unlabelled"},
+        {"path": "fake/{image}.{ext}", "generator": "dfdc"},
+    ]
+    found = survey(own_dataset(tmp_path, entries=entries, generators={}), tree(tmp_path / "data", {"fake": 1}))
+    assert list(rows(found)) == ["dfdc"]
+    assert list(rows(survey("images", tree(tmp_path / "any", {"x": 2})))) == ["unlabelled"]
 
 
 def test_rows_of_a_table_whose_files_are_gone(tmp_path: Path) -> None:
