@@ -19,7 +19,7 @@ from dfad_bench.data.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
-_STRANGERS = ("fits no path", "unknown generator", "video", "archive", "not in the table", "not in metadata.json")
+_KNOWN = ("hidden", "not part of this dataset", "also unpacked", "copy of another image", "not asked for")
 _NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
@@ -190,7 +190,7 @@ def _difference(lacking: int) -> str:
 def _unknown_folders(listing: Listing) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for why, folders in listing.folders.items():
-        if why.startswith(_STRANGERS):
+        if not why.endswith((*_KNOWN, _NOT_THERE)):
             for folder, number in folders.items():
                 counts[folder or "."] += number
     return dict(sorted(counts.items()))
@@ -201,7 +201,7 @@ def _absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[s
     counts, examples = {}, {}
     for why, number in sorted(listing.ignored.items()):
         if why.endswith(_NOT_THERE):
-            name = why.removeprefix("in ").removesuffix(_NOT_THERE)
+            name = why.removesuffix(_NOT_THERE).removeprefix("named ").removeprefix("in ")
             counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
     if spec.table is not None:  # its rows are samples, whether their files are there or not
         gone = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
