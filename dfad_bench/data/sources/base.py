@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ _FOLDERS = 200
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a million of them are held at once
 class RawSample:
     """One image, or one video of which frames will be taken, with what its place says about it.
 
@@ -104,7 +105,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file below the source folder, or a member of an archive there. `outside`: its name leads out of it.
+    """A file below the source folder, or a member of an archive there. `outside`: a link that leads out of it.
 
     `places` are the paths that templates are tried on: of a member also those it would have unpacked.
     """
@@ -157,8 +158,9 @@ def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
 def _found(base: str, name: str, origin: str) -> FoundFile:
     path = Path(name)
     try:
-        if not path.is_symlink():
-            return FoundFile(origin, path, path.lstat().st_size)
+        facts = os.lstat(name)  # noqa: PTH116  a path that was asked keeps its text, too
+        if not stat.S_ISLNK(facts.st_mode):
+            return FoundFile(origin, path, facts.st_size)
         inside = path.resolve().is_relative_to(base)
         return FoundFile(origin, path, path.stat().st_size if inside else 0, outside=not inside)
     except (OSError, RuntimeError):  # gone meanwhile, or a circle of links: reading it gives the reason

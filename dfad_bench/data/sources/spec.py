@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -179,7 +180,7 @@ class DatasetSpec:
         if not name:
             return None
         folded = {key.casefold(): value for key, value in self.splits.items()}
-        return folded.get(name.casefold(), name.lower())
+        return sys.intern(folded.get(name.casefold(), name.lower()))  # one text for a million samples
 
     def with_generator(self, name: str) -> DatasetSpec:
         """The same dataset with every face attributed to one generator (`--generator`).
