@@ -189,7 +189,7 @@ EXAMPLES = {
         ("DF40/Midjourney/real/x/00001.png", "real", "test"),
     ],
     "celeba_hq": [("CelebA-HQ-img/29999.jpg", "real", None)],
-    "ffhq": [("images1024x1024/69000/69999.png", "real", None)],
+    "ffhq": [("images1024x1024/69000/69999.png", "real", "test")],
     "celeb_df_pp": [
         ("Celeb-real/id0_0001/0003.png", "real", None),
         ("Celeb-synthesis/FaceReenact/FSRT/id0_id1_0001/0003.png", "fsrt", None),
@@ -223,12 +223,13 @@ EXAMPLES = {
     "corpus-broken-videos": [("broken/videos/mp4_no_extension", "unlabelled", None)],
     "wilddeepfake": [("deepfake_in_the_wild/fake_test/7/fake/12/33.png", "wilddeepfake", "test")],
     "extra": [("train/FLUX.1/a.png", "flux", "train"), ("hart/x/y.png", "hart", None)],
+    "image_folder": [("validation/flux/a.png", "flux", "val")],
     "images": [("any/where.webp", "unlabelled", None)],
     "corpus-broken": [("broken/images/made/no_extension", "unlabelled", None)],
 }
 
 
-@pytest.mark.parametrize("dataset", [n for n in shipped_names("manifests", "datasets") if n != "corpus"])
+@pytest.mark.parametrize("dataset", [n for n in shipped_names("manifests", "datasets") if n in EXAMPLES])
 def test_every_shipped_layout_reads_its_example(dataset: str, root: Path):
     touch(root, *(path for path, _, _ in EXAMPLES[dataset]))
     spec = load_dataset_spec(dataset)
@@ -239,7 +240,7 @@ def test_every_shipped_layout_reads_its_example(dataset: str, root: Path):
 
 def test_targets_in_another_dataset():
     spec = load_dataset_spec("genface")
-    entry = spec.entries[0]
+    entry = next(entry for entry in spec.entries if entry.target)
     assert Template(entry.target[0]).fill({"target": "12"}) == EXAMPLES["celeba_hq"][0][0].replace("29999", "12")
     assert entry.target_dataset in shipped_names("manifests", "datasets")
 

@@ -127,7 +127,7 @@ def member_name(name: str) -> str:
     >>> member_name("./1/real/0/10.png"), member_name("train\\a.png")
     ('1/real/0/10.png', 'train/a.png')
     """
-    text = printable(name).replace("\\", "/")
+    text = printable(name.replace("\\", "/"))
     while text.startswith("./"):
         text = text[2:].lstrip("/")
     return text
@@ -174,10 +174,10 @@ class _Header(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
         try:
             return super().fromtarfile(archive)  # type: ignore[return-value]  # typeshed says TarInfo
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
-            if archive.offset:
-                raise
-            raise ValueError("nothing in it") from None
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise ValueError("cut off: no end mark" if archive.offset else "empty file") from None
         except tarfile.HeaderError as error:
             raise ValueError(f"damaged header: {error}") from error
 

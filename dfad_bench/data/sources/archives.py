@@ -49,6 +49,8 @@ def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
                 listing.ignore(f"{member.special} in an archive", origin)
             elif any(hidden(part) for part in parts if part != ".."):
                 listing.ignore("hidden", origin)
+            elif ".." in parts or parts[0] == "" or "\0" in member.name:
+                listing.ignore("name that leads out of its archive", origin)
             elif is_archive(member.name):
                 listing.ignore("archive in an archive", origin)
             else:
@@ -56,7 +58,6 @@ def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
                     origin,
                     archive.path,
                     member.size,
-                    outside=".." in parts or parts[0] == "" or "\0" in member.name,
                     member=member.name,
                     position=member.position,
                     places=places(archive.origin, member.name),

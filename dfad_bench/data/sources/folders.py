@@ -90,6 +90,7 @@ def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]
     """
     unknown: str | None = None
     for place in file.places:
+        named = False
         for order, (entry, template) in enumerate(entries):
             fields = template.match(place)
             if fields is None:
@@ -97,7 +98,8 @@ def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]
             generator = entry.generator or spec.generator_of(fields["generator"])
             if generator is not None:
                 return Fitted(sample_of(spec, file, entry, fields, generator), entry, order, fields, place)
-            unknown = unknown or fields["generator"]
+            if not named:  # of the last place, the one most like a folder tree
+                named, unknown = True, fields["generator"]
     return unknown
 
 
