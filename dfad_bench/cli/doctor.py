@@ -33,8 +33,9 @@ def command(
     """Look before you work: this installation, or a source folder.
 
     Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours. With
-    --dataset and --root: what is there against what the release holds, by generator and split, from names alone;
-    what is missing, unknown, and where the rest is obtained. Counts are of images, or of videos and sequences
+    --dataset and --root: what is there against what the release holds, by generator and split, from names alone
+    (compressed archives are read through for theirs, which takes minutes instead of seconds); what is missing,
+    unknown, and where the rest is obtained. Counts are of images, or of videos and sequences
     where the release is counted so. Exit code 0, whatever was found; see --strict.
     """
     if (dataset is None) != (root is None):
