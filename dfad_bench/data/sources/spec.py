@@ -128,7 +128,7 @@ class DatasetSpec:
     homepage: str | None = None
     citation: str | None = None
     obtain: str | None = None  # how a user gets it, one line
-    crop: str = "face-256"
+    crop: str = "face-256-1.3"
     entries: tuple[Entry, ...] = ()
     table: TableSpec | None = None
     split_by: NumberSplit | None = None  # where neither path nor entry say it
