@@ -41,6 +41,7 @@ STATUSES = (
     "no_face",
     "too_small",
     "too_large",
+    "not_a_crop",  # by a profile for images that are crops already
     "unreadable",
     "unsupported_format",
     "outside_root",

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from helpers.trees import picture, save
 from PIL import Image
 
+from dfad_bench.core.errors import IntegrityError, ManifestError
 from dfad_bench.data.build import BuildReport, build_manifest
+from dfad_bench.data.check import check_manifest
 from dfad_bench.data.faces import FaceCropper, load_crop_profile
-from dfad_bench.data.manifest import STATUSES
+from dfad_bench.data.manifest import STATUSES, Manifest
 from dfad_bench.data.shard import process
 from dfad_bench.data.sources.base import RawSample
 
@@ -136,6 +139,37 @@ def verdicts(files: list[Path]) -> dict[str, int]:
         assert row["status"] != "worker_crash", f"{path.name}: {row['reason']}"
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     return counts
+
+
+def damaged_parts(folder: Path, number: int, seed: int) -> tuple[int, int]:
+    """Of `number` damaged parts, how many check-manifest lets pass, and how many are read as other data than before."""
+    manifest = Manifest.open(folder)
+    frame = manifest.frame(status=None)
+    crops = dict(manifest.images(manifest.frame()["sample_id"]))
+    rng = np.random.default_rng(seed)
+    passed = silent = 0
+    for turn in range(number):
+        path = manifest.parts[turn % len(manifest.parts)]
+        data = path.read_bytes()
+        damaged = mutant(data, MUTATIONS[turn % 5], rng)
+        if damaged == data:
+            continue
+        path.write_bytes(damaged)
+        try:
+            check_manifest(folder)
+            passed += 1
+        except (IntegrityError, ManifestError):
+            pass
+        try:
+            again = Manifest.open(folder)
+            pd.testing.assert_frame_equal(again.frame(status=None), frame)
+            assert dict(again.images(crops)) == crops
+        except (IntegrityError, ManifestError):
+            pass
+        except AssertionError:
+            silent += 1
+        path.write_bytes(data)
+    return passed, silent
 
 
 def flat_tree(root: Path, number: int) -> Path:
