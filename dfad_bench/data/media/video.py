@@ -6,6 +6,7 @@ many frames there are and where the keyframes lie; decoding then begins at the k
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,43 +101,44 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
         ImageRefused: damaged; what comes before is given.
     """
     left = list(wanted)
+    needed = {index.times[number] for number in wanted} if index.times else set()
     try:
         if index.times:
-            for key, run in index.runs(wanted):
-                for number, image in _run(path, index, key, run):
-                    yield number, image
-                    left.remove(number)
+            with opened(path) as (container, stream):
+                for key, run in index.runs(wanted):
+                    if key is not None:
+                        container.seek(index.times[key], stream=stream, backward=True, any_frame=False)
+                    for number, image in _run(container, stream, index, run, needed):
+                        yield number, image
+                        left.remove(number)
             return
     except Missed:
         pass  # go through the rest from the beginning: slower, and as sure as a full decode
-    for number, image in _run(path, index, None, left, thorough=True):
-        yield number, image
-        left.remove(number)
+    with opened(path) as (container, stream):
+        for number, image in _run(container, stream, index, list(left), set(), thorough=True):
+            yield number, image
+            left.remove(number)
     if left:
         raise ImageRefused("unreadable", f"frames {', '.join(map(str, left[:5]))} cannot be decoded")
 
 
 def _run(
-    path: Path, index: Index, key: int | None, wanted: list[int], thorough: bool = False
+    container: Any, stream: Any, index: Index, wanted: list[int], needed: set[int], *, thorough: bool = False
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Decode from a keyframe (or the beginning) on; `thorough` leaves no frame out and may end with some missing."""
+    """Decode from where the container stands; `thorough` (from the beginning) may end with some frames missing."""
     places = {time: number for number, time in enumerate(index.times)}
-    needed = {index.times[number] for number in wanted} if index.times else set()
-    left = list(wanted)
-    with opened(path) as (container, stream):
-        if key is not None:
-            container.seek(index.times[key], stream=stream, backward=True, any_frame=False)
-        for count, frame in enumerate(decoded(container, stream, needed if not thorough else set())):
-            number = places.get(frame.pts, -1) if index.times else count
-            while left and left[0] < number and thorough:
-                left.pop(0)
-            if left and left[0] < number:
-                raise Missed
-            if left and left[0] == number:
-                yield left.pop(0), _image(frame, stream.codec_context.name)
-            if not left:
-                return
-    if left and not thorough:
+    left = deque(wanted)
+    for count, frame in enumerate(decoded(container, stream, needed)):
+        number = places.get(frame.pts, -1) if index.times else count
+        while left and left[0] < number and thorough:
+            left.popleft()
+        if left and left[0] < number:
+            raise Missed
+        if left and left[0] == number:
+            yield left.popleft(), _image(frame, stream.codec_context.name)
+        if not left:
+            return
+    if not thorough:
         raise Missed
 
 

@@ -131,11 +131,14 @@ def _medium(file: FoundFile, entry: Entry) -> str:
 def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
     """Those whose fields hold the values asked for (`DatasetSpec.only`), whatever their case."""
     wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
+    skip = [Template(text) for text in spec.skip]
     kept = []
     for item in fitted:
         other = [name for name, values in wanted.items() if item.fields.get(name, min(values)).casefold() not in values]
         if other:
-            listing.ignore(f"{other[0]} {item.fields[other[0]]!r}, not asked for", item.sample.origin)
+            known = any(template.match(item.place) is not None for template in skip)
+            why = "not part of this dataset" if known else f"{other[0]} {item.fields[other[0]]!r}, not asked for"
+            listing.ignore(why, item.sample.origin)
         else:
             kept.append(item)
     return kept

@@ -213,16 +213,16 @@ def _join(folder: str, name: str) -> str:
 
 
 def _find(root: Path, path: str) -> Path | None:
-    """A file below the root by its path, whatever the case of its name; links out of the root are not followed."""
-    folder, _, name = path.rpartition("/")
-    place = root / folder
-    file = place / name
-    if not file.is_file():
-        try:
-            file = next(f for f in sorted(place.iterdir()) if f.name.casefold() == name.casefold() and f.is_file())
-        except (OSError, StopIteration):
-            return None
-    return file if file.resolve().is_relative_to(root.resolve()) else None
+    """A file below the root, whatever the case of its path; links out of the root are not followed."""
+    place = root
+    for name in path.split("/"):
+        if not (place / name).exists():
+            try:
+                name = next(f.name for f in sorted(place.iterdir()) if f.name.casefold() == name.casefold())
+            except (OSError, StopIteration):
+                return None
+        place /= name
+    return place if place.is_file() and place.resolve().is_relative_to(root.resolve()) else None
 
 
 def _text(file: Path) -> str:
