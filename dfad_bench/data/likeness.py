@@ -91,10 +91,11 @@ def _agreement(forged: Shot, real: Shot, transform: np.ndarray) -> float:
 def _inside(shot: Shot, shares: np.ndarray) -> np.ndarray:
     """Whether points, in shares of the crop's side, lie in the face."""
     if shot.box is None or shot.crop_box is None:
-        return (np.abs(shares - 0.5) < _FACE / _MARGIN / 2).all(1)
+        return np.asarray((np.abs(shares - 0.5) < _FACE / _MARGIN / 2).all(1))
     corners = _apply(_from_source(shot.crop_box), shot.box.reshape(2, 2))
     middle, half = corners.mean(0), (corners[1] - corners[0]) / 2 * _FACE
-    return (np.abs(shares - middle) < half).all(1)
+    inside: np.ndarray = (np.abs(shares - middle) < half).all(1)
+    return inside
 
 
 def _similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:

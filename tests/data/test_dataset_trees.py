@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from helpers.dataset_trees import MAPPING, TREES, dataset_tree, deepfakebench_json, draw, pack
 
+from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.registry import resolve
 from dfad_bench.data.build import BuildReport, build_manifest
@@ -245,6 +247,18 @@ def test_a_deepfakebench_list(root: Path, index: Path, tmp_path: Path):
 def test_a_deepfakebench_list_under_a_dataset_of_its_own_name(root: Path, index: Path, tmp_path: Path):
     build("celeb_df", root, tmp_path / "m", from_deepfakebench=index)
     assert Manifest.open(tmp_path / "m").name == "celeb_df"
+
+
+def test_the_option_stands_in_for_the_dataset(root: Path, index: Path, tmp_path: Path):
+    arguments = ["build-manifest", "--root", str(root), "--out", str(tmp_path / "m"), "--workers", "0", "--quiet"]
+    missing = CliRunner().invoke(dfad, arguments)
+    assert missing.exit_code == 2
+    assert "Missing option '--dataset'" in missing.stderr
+    result = CliRunner().invoke(
+        dfad, [*arguments, "--from-deepfakebench", str(index), "--json", "--max-refused", "0.5"]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["counts"]["deepfakes_ae"] == {"ok": 1, "unreadable": 1}
 
 
 @pytest.mark.parametrize(

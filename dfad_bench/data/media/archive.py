@@ -226,7 +226,7 @@ class _Tar:
 
     def _headers(self) -> Iterator[tarfile.TarInfo]:
         while (header := self._tar.next()) is not None:
-            self._tar.members.clear()  # it keeps them all
+            self._tar.members.clear()  # type: ignore[attr-defined]  # it keeps them all, a kilobyte each
             self._next += 1
             yield header
 
