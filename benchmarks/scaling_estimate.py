@@ -1,9 +1,9 @@
 """From measured costs of a face to hours, cores, bytes and what breaks first at 150,000, 2 and 100 million faces.
 
-Reads the result of `scaling_measure.py` and prints the tables of docs/scaling.md. Nothing here is measured at those
-sizes: costs are multiplied.
+Reads the results of `scaling_measure.py` and `near_duplicates.py` and prints the tables of docs/scaling.md. Nothing
+here is measured at those sizes: costs are multiplied.
 
-Example: python benchmarks/scaling_estimate.py --measured benchmarks/results/scaling_measure.json
+Example: python benchmarks/scaling_estimate.py --results benchmarks/results
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ ROWS_A_PART = 256
 CORES = (2, 16, 64, 1024)
 DIGEST_BYTES = 3 * 32  # of a row while sealing: gathered, copied, sorted
 HOST_GB, OPEN_MB, FOLDER_FILES, SEAL_HOURS = 64, 100, 1_000_000, 24
+RESULTS = Path(__file__).parent / "results"
 Measured = Mapping[str, Any]
+
+
+def load(results: Path = RESULTS) -> dict[str, Any]:
+    """What was measured, from the JSON files of a folder."""
+    near = read_json(results / "near_duplicates.json")["large"]["clustered"]
+    return {**read_json(results / "scaling_measure.json"), "near": near}
 
 
 def amount(value: float) -> str:
@@ -41,7 +48,7 @@ def efficiency(measured: Measured) -> float:
 
 def costs(measured: Measured) -> dict[str, Callable[[int], float]]:
     """What grows with the number of faces, by the unit it is told in."""
-    mixed, large, sizes, tree = (measured[key] for key in ("mixed", "large", "sizes", "listing"))
+    mixed, large, sizes, tree, near = (measured[key] for key in ("mixed", "large", "sizes", "listing", "near"))
     share = efficiency(measured)
 
     def hours(images: Measured, key: str = "core_seconds_an_image") -> Callable[[int], float]:
@@ -65,11 +72,13 @@ def costs(measured: Measured) -> dict[str, Callable[[int], float]]:
         "parts": parts,
         "files in the folder": lambda faces: 2 * parts(faces),
         "manifest.json, MB": lambda faces: parts(faces) * sizes["manifest_json_bytes_a_part"] / 1e6,
-        "listing the source, core hours": lambda faces: faces * tree["core_seconds_a_file"] / 3600,
-        "listing the source, GB of memory": lambda faces: faces * tree["memory_bytes_a_file"] / 1e9,
+        "listing the source and dealing parts, core hours": lambda faces: faces * tree["core_seconds_a_file"] / 3600,
+        "listing the source and dealing parts, GB of memory": lambda faces: faces * tree["memory_bytes_a_file"] / 1e9,
         "sealing, hours of one core": lambda faces: faces * sizes["seal_core_seconds_a_row"] / 3600,
         "sealing, GB of memory": lambda faces: faces * DIGEST_BYTES / 1e9,
         "all columns in memory, GB": lambda faces: faces * sizes["frame_bytes_a_row"] / 1e9,
+        "near-duplicate search, hours of one core": lambda faces: faces * near["seconds"] / near["hashes"] / 3600,
+        "near-duplicate search, GB of memory": lambda faces: faces * near["peak_mib_added"] / near["hashes"] / 953.7,
     }
 
 
@@ -88,12 +97,13 @@ def limits(measured: Measured) -> Table:
     known = costs(measured)
     limit = {
         "all columns in memory, GB": (HOST_GB, "a host of 64 GB"),
-        "listing the source, GB of memory": (HOST_GB, "a host of 64 GB"),
+        "listing the source and dealing parts, GB of memory": (HOST_GB, "a host of 64 GB"),
         "sealing, GB of memory": (HOST_GB, "a host of 64 GB"),
+        "near-duplicate search, GB of memory": (HOST_GB, "a host of 64 GB"),
         "manifest.json, MB": (OPEN_MB, "100 MB read by every command"),
         "files in the folder": (FOLDER_FILES, "a million files in one folder"),
         "sealing, hours of one core": (SEAL_HOURS, "a day on one core"),
-        "listing the source, core hours": (SEAL_HOURS, "a day on one core"),
+        "listing the source and dealing parts, core hours": (SEAL_HOURS, "a day on one core"),
     }
     rows = [{"cost": name, "limit": why, "faces": most / known[name](1)} for name, (most, why) in limit.items()]
     rows.sort(key=lambda row: float(str(row["faces"])))
@@ -109,9 +119,8 @@ def report(measured: Measured) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parent / "results" / "scaling_measure.json"
-    parser.add_argument("--measured", type=Path, default=default, help="JSON of scaling_measure.py")
-    sys.stdout.write(report(read_json(parser.parse_args().measured)))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder with the measured JSON files")
+    sys.stdout.write(report(load(parser.parse_args().results)))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from dfad_bench.core.files import write_json
+from dfad_bench.data.build import deal
 from dfad_bench.data.images import ImageRefused, decode_image, encode_png
 from dfad_bench.data.manifest import Manifest, rows_hash
 from dfad_bench.data.sources.folders import list_images
@@ -110,7 +111,7 @@ def sizes(manifest: Manifest) -> dict[str, Any]:
 
 
 def listing(folder: Path, files: int) -> dict[str, Any]:
-    """Seconds and memory a file of listing a tree of links to one image."""
+    """Seconds and memory a file of listing a tree of links to one image and dealing it into parts."""
     spec = load_dataset_spec("images")
     one = folder / "one.png"
     Image.new("RGB", (8, 8)).save(one)
@@ -120,19 +121,20 @@ def listing(folder: Path, files: int) -> dict[str, Any]:
             place.mkdir(parents=True)
         (place / f"{index:09d}.png").hardlink_to(one)
     began = time.process_time()
-    samples = list_images(spec, folder / "tree").samples
+    parts = list(deal(list_images(spec, folder / "tree").samples, 256))
     seconds = time.process_time() - began
-    del samples
+    if (dealt := sum(map(len, parts))) != files:
+        raise RuntimeError(f"dealt {dealt} of {files} files")
+    del parts
     tracemalloc.start()
-    samples = list_images(spec, folder / "tree").samples
-    size, _ = tracemalloc.get_traced_memory()
+    parts = list(deal(list_images(spec, folder / "tree").samples, 256))
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    if len(samples) != files:
-        raise RuntimeError(f"listed {len(samples)} of {files} files")
+    del parts
     return {
         "files": files,
         "core_seconds_a_file": round(seconds / files, 7),
-        "memory_bytes_a_file": round(size / files),
+        "memory_bytes_a_file": round(peak / files),
     }
 
 
