@@ -113,7 +113,7 @@ def faceforensics_tree(root: Path, compression: str = "c23") -> VideoTree:
         for pair in pairs:
             for target, source in (pair, pair[::-1]):
                 real = f"original_sequences/youtube/{compression}/videos/{target}.mp4"
-                tree.add(real, "real", split, f"ffpp:{target}", count=9 + int(target) % 7)
+                tree.add(real, "real", split, f"ffpp:{target}", count=9 + int(target) % 2)
                 for method, key in FFPP_METHODS.items():
                     fake = f"manipulated_sequences/{method}/{compression}/videos/{target}_{source}.mp4"
                     tree.add(fake, key, split, f"ffpp:{target}", real)
