@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -171,9 +172,11 @@ def deepfakebench_json(file: Path) -> Path:
     return file
 
 
+class _Kept:
+    folder: tempfile.TemporaryDirectory[str] | None = None  # removed when Python ends
+
+
 @cache
 def _drawn() -> list[Path]:
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="drawn-faces-"))
-    return sorted(synthetic_tree(folder, per_group=2).rglob("*.png"))
+    _Kept.folder = tempfile.TemporaryDirectory(prefix="drawn-faces-")
+    return sorted(synthetic_tree(Path(_Kept.folder.name), per_group=2).rglob("*.png"))
