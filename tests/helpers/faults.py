@@ -220,31 +220,32 @@ def wait_for_parts(process: subprocess.Popen[str], out: Path, number: int, secon
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """`kill -9` of a process and all its children."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """`kill -9` of a process and all its children, where it has not ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def kill_builds(root: Path, out: Path, kills: int, seed: int = 0) -> int:
-    """Begin a build and kill it, process group and all, `kills` times; returns how often it was at work on parts.
+    """Begin a build and kill it, process group and all, until it was killed `kills` times.
+
+    Returns how often it was making parts then.
 
     A third of the moments is drawn from the first seconds (imports, listing, pools), the rest while parts are made.
     A build that ends meanwhile loses its summary and some parts, so that there is always something to do.
     """
     rng = random.Random(seed)
-    at_work = 0
-    for turn in range(kills):
+    killed = at_work = 0
+    while killed < kills:
         before = parts(out)
         process = start_build(root, out)
-        if turn % 3 == 2:
+        if killed % 3 == 2:
             time.sleep(rng.uniform(0.2, 4))
         elif wait_for_parts(process, out, before + 1 + rng.randrange(4)):
             time.sleep(rng.uniform(0, 0.05))
-            at_work += process.poll() is None
-        if process.poll() is None:
-            kill_group(process)
-        else:
-            process.communicate()
+            at_work += process.poll() is None  # and is killed next
+        killed += process.poll() is None
+        kill_group(process)
         if (out / "manifest.json").is_file():
             (out / "manifest.json").unlink()
             for path in sorted(out.glob("part-*.json"))[::2]:
