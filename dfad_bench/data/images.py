@@ -88,7 +88,7 @@ def decode_image(
             if width * height > max_pixels:
                 raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
             image.load()
-            rgb = _to_rgb(_upright(image))
+            rgb = to_rgb(_upright(image))
             rgb.format = image.format
             return rgb
         except ImageRefused:
@@ -150,7 +150,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image as 8-bit RGB: 16-bit grey scaled, transparency laid over white.
+
+    Raises:
+        ImageRefused: `unreadable`: grey values that are no numbers or out of range.
+    """
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
