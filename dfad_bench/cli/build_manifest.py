@@ -58,6 +58,12 @@ def _cores() -> int:
     metavar="I/N",
     help="Make only every N-th part from the I-th on (I from 0): one job of N, on one host or many that share --out.",
 )
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where faces are found: cpu, cuda or cuda:N. The last digits differ, so a manifest keeps to one.",
+)
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
 @click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
 @click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
@@ -92,6 +98,7 @@ def command(
     workers: int | None,
     engine: Literal["serial", "processes", "ray"],
     shard: str | None,
+    device: str,
     limit: int | None,
     crop: str | None,
     generator: str | None,
@@ -127,6 +134,7 @@ def command(
         engine=engine,
         workers=workers if workers is not None else 0 if engine == "ray" else _cores(),
         shard=parse_shard(shard) if shard else None,
+        device=device,
         limit=limit,
         generator=generator,
         only=only,

@@ -6,6 +6,7 @@ rest is done, and the result is the same bit for bit, whatever the number of wor
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,6 +46,7 @@ class _Settings:
     shard_size: int
     frames: int | None
     stride: int | None
+    device: str  # cpu or cuda: their last digits differ, and with them a pixel here and there
     image_limits: dict[str, Any] = field(
         default_factory=lambda: {"formats": list(FORMATS), "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
     )
@@ -68,6 +70,7 @@ def build_manifest(
     shard_size: int = 256,
     sampling: Sampling = Sampling(),  # noqa: B008  frozen
     item_seconds: float = 60,
+    device: str = "cpu",
     progress: Progress = Silent(),  # noqa: B008  has no state
 ) -> BuildReport:
     """Crop the faces of a dataset into a manifest; goes on where an earlier run stopped, whatever its engine.
@@ -89,6 +92,7 @@ def build_manifest(
         shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
         sampling: which frames of videos are taken.
         item_seconds: an image that takes longer is refused.
+        device: where faces are found: `cpu`, `cuda` or `cuda:N`.
         progress: told of every item.
 
     Raises:
@@ -98,6 +102,7 @@ def build_manifest(
     """
     if workers < 0 or shard_size < 1 or item_seconds <= 0 or (limit is not None and limit < 1):
         raise ConfigError("needs workers >= 0, shard_size >= 1, item_seconds > 0, limit >= 1")
+    _check_device(device, engine)
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
     spec = load_dataset_spec(dataset)
@@ -115,13 +120,14 @@ def build_manifest(
         shard_size,
         sampling.frames,
         sampling.stride,
+        device.partition(":")[0],
     )
     listing = _list(spec, Path(root))
     chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _choose(listing.samples, limit)]
     out = Path(out)
     with locked(out, shard):
         check_settings(out, asdict(settings))
-        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling)
+        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling, device)
         plan = _plan(spec, profile, settings, listing, tasks)
         mine = tasks
         if shard is not None:
@@ -138,6 +144,16 @@ def build_manifest(
     return make_report(
         out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
     )
+
+
+def _check_device(device: str, engine: Engine) -> None:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+        raise ConfigError(f"device {device!r}: expected cpu, cuda or cuda:N")
+    if device != "cpu" and engine != "ray":  # whose workers may have what this host lacks
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device {device!r}: no CUDA device here; use cpu")
 
 
 def _list(spec: DatasetSpec, root: Path) -> Listing:
@@ -172,10 +188,11 @@ def _tasks(
     settings: _Settings,
     item_seconds: float,
     sampling: Sampling,
+    device: str,
 ) -> list[ShardTask]:
     config = content_hash(asdict(settings))
     return [
-        ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling)
+        ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling, device=device)
         for index, part in enumerate(deal(samples, settings.shard_size))
     ]
 

@@ -1,8 +1,8 @@
 """Shards over a Ray cluster: plain tasks that commit parts to a folder all hosts see; only small records travel.
 
 A task whose worker dies is tried again in a supervised process on whichever host takes it (`distribute.alone`),
-which finds the item that kills. Where Ray has GPUs and faces are to be found, shards go to actors instead, a few
-for each GPU. Ray Data is not used: it hangs when its actors hold every CPU.
+which finds the item that kills. Where faces are to be found on GPUs, shards go to actors instead, a few for each
+GPU that Ray has. Ray Data is not used: it hangs when its actors hold every CPU.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -69,7 +69,7 @@ class _GpuSlot:
 
     def attempt(self, run: Run, task: ShardTask) -> dict[str, Any]:
         """Run one shard; GPU and networks are those of this process."""
-        return _attempt(run, task)
+        return _attempt(run, replace(task, device="cuda"))  # Ray shows it one GPU
 
 
 @dataclass
@@ -91,11 +91,12 @@ class _Cluster:
         """Run every shard; a shard whose worker died goes on as a supervised one."""
         ray = self.ray
         resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if waiting and waiting[0].profile.detector != "none" else 0
-        self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU)]
+        gpus = int(resources.get("GPU", 0)) if waiting and waiting[0].device != "cpu" else 0
+        self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU - 1)]  # one share is left for suspects
         most = len(self._slots) or self.workers or max(1, int(resources.get("CPU", 1)))
         plain = ray.remote(num_cpus=_CPU_SHARE, max_retries=0)(_attempt)
-        supervised = ray.remote(num_cpus=_CPU_SHARE, max_retries=_RETRIES)(alone)
+        share = 1 / _SLOTS_A_GPU if gpus else 0
+        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(alone)
         running: dict[Any, _Running] = {}
         suspects: deque[ShardTask] = deque()
         try:

@@ -19,7 +19,6 @@ from dfad_bench.data.manifest import OK, commit_part
 from dfad_bench.data.media import Frame, Sampling, read
 from dfad_bench.data.sources.base import RawSample
 
-
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
 _FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
 
@@ -49,6 +48,7 @@ class ShardTask:
     item_seconds: float
     sampling: Sampling = Sampling()
     verdicts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    device: str = "cpu"  # where faces are found
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class ShardTask:
         return replace(self, verdicts={**self.verdicts, index: (status, reason)})
 
 
-_CROPPERS: dict[str, FaceCropper] = {}
+_CROPPERS: dict[tuple[str, str], FaceCropper] = {}
 
 
 def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
     Raises:
         DFADError: the disk is full.
     """
-    key = task.profile.sha256
-    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile))
+    key = task.profile.sha256, task.device
+    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile, task.device))
     rows = []
     with _one_thread() if task.profile.detector != "none" else nullcontext():
         for index, sample in enumerate(task.samples):
@@ -131,9 +131,7 @@ def process(
     return [*rows, verdict]
 
 
-def _cropped(
-    sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None
-) -> dict[str, Any]:
+def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None) -> dict[str, Any]:
     try:
         return _kept(sample, cropper.crop(frame.image, near), frame)
     except ImageRefused as refused:

@@ -69,6 +69,7 @@ def test_mistakes_are_one_line(
     ("change", "code", "error"),
     [
         (["--shard", "2/2"], 1, "--shard '2/2': expected I/N with I from 0 to N-1"),
+        (["--device", "tpu"], 1, "device 'tpu': expected cpu, cuda or cuda:N"),
         (["--engine", "dask"], 2, "Invalid value for '--engine'"),
     ],
 )

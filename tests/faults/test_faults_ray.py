@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,75 @@ def test_the_manifest_is_that_of_any_other_engine(cluster: Any, tmp_path: Path, 
         "ok": 12,
         "unsupported_format": 1,
     }
+
+
+class FakeRay:
+    """A cluster of two GPUs that runs everything at once, here, and remembers what was asked of it."""
+
+    class exceptions:  # noqa: N801
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError): ...
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.made = 0
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 64.0, "GPU": 2.0}
+
+    def remote(self, **options: Any) -> Any:
+        self.asked.append(options)
+        return self._wrapped
+
+    def _wrapped(self, thing: Any) -> Any:
+        if isinstance(thing, type):
+            self.made += 1
+            made = thing()
+            return Remote(lambda: Actor(made))
+        return Remote(thing)
+
+    def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: Any) -> Any:
+        if isinstance(reference.value, Exception):
+            raise reference.value
+        return reference.value
+
+    def cancel(self, reference: Any, force: bool) -> None: ...
+
+
+class Done:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Remote:
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def remote(self, *arguments: Any) -> Any:
+        value = self.function(*arguments)
+        return value if isinstance(value, Actor) else Done(value)
+
+
+class Actor:
+    def __init__(self, thing: Any) -> None:
+        self.attempt = Remote(thing.attempt)
+
+
+@pytest.mark.parametrize(("device", "actors"), [("cpu", 0), ("cuda", 7)])
+def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, device: str, actors: int):
+    from dataclasses import replace
+
+    from dfad_bench.data.cluster import _Cluster
+
+    ray = FakeRay()
+    waiting = deque(replace(task, device=device) for task in tasks(tmp_path, [[str(k)] for k in range(20)]))
+    told: list[str] = []
+    cluster = _Cluster(ray, behave, 0, lambda task, done: told.append(task.name))  # type: ignore[arg-type]
+    assert len(list(cluster.drain(waiting))) == len(set(told)) == 20
+    assert ray.made == actors
+    assert {options.get("num_gpus", 0) for options in ray.asked} == ({0, 0.25} if actors else {0})
+    assert all(options["num_cpus"] < 1 for options in ray.asked)
