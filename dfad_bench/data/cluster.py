@@ -91,7 +91,10 @@ class _Cluster:
         """Run every shard; a shard whose worker died goes on as a supervised one."""
         ray = self.ray
         resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if waiting and waiting[0].device != "cpu" else 0
+        wanted = bool(waiting) and waiting[0].device != "cpu"
+        gpus = int(resources.get("GPU", 0)) if wanted else 0
+        if wanted and not gpus:
+            raise DFADError("Ray has no GPU; use the device cpu")
         self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU - 1)]  # one share is left for suspects
         most = len(self._slots) or self.workers or max(1, int(resources.get("CPU", 1)))
         plain = ray.remote(num_cpus=_CPU_SHARE, max_retries=0)(_attempt)

@@ -142,12 +142,13 @@ class FakeRay:
 
         class RayTaskError(RayError): ...
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: float = 2.0) -> None:
+        self.gpus = gpus
         self.asked: list[dict[str, Any]] = []
         self.made = 0
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 64.0, "GPU": 2.0}
+        return {"CPU": 64.0, "GPU": self.gpus}
 
     def remote(self, **options: Any) -> Any:
         self.asked.append(options)
@@ -204,3 +205,13 @@ def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, devic
     assert ray.made == actors
     assert {options.get("num_gpus", 0) for options in ray.asked} == ({0, 0.25} if actors else {0})
     assert all(options["num_cpus"] < 1 for options in ray.asked)
+
+
+def test_a_cluster_without_gpus_is_said(tmp_path: Path):
+    from dataclasses import replace
+
+    from dfad_bench.data.cluster import _Cluster
+
+    waiting = deque(replace(task, device="cuda") for task in tasks(tmp_path, [["a"]]))
+    with pytest.raises(DFADError, match="Ray has no GPU; use the device cpu"):
+        list(_Cluster(FakeRay(gpus=0), behave, 0, lambda task, done: None).drain(waiting))  # type: ignore[arg-type]
