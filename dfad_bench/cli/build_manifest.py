@@ -65,7 +65,7 @@ def _cores() -> int:
     help="Where faces are found: cpu, cuda or cuda:N. The last digits differ, so a manifest keeps to one.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
-@click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
+@click.option("--crop", default=None, help="Crop profile by name or YAML path (default: the dataset's).")
 @click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
 @click.option(
     "--frames",

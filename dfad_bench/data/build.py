@@ -29,7 +29,7 @@ from dfad_bench.data.sources import SOURCES
 from dfad_bench.data.sources.base import Listing, RawSample
 from dfad_bench.data.sources.spec import DatasetSpec, load_dataset_spec
 
-_PIPELINE = 1  # raised when the same settings would give other pixels
+_PIPELINE = 2  # raised when the same settings would give other pixels
 _MOST_SHARDS = 4  # an archive becomes one part of at most so many times the usual rows
 
 

@@ -23,6 +23,7 @@ EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
 _ORIENTATION = 0x0112
+_Z_RLE = 3  # zlib's number of the strategy
 _OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -102,13 +103,17 @@ def decode_image(
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time."""
+    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time.
+
+    Run lengths only (`Z_RLE`): of a filtered photograph little else can be saved, and it takes a fifth of the time
+    for 3 % more bytes.
+    """
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
     stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", compress_level=6)
+    Image.fromarray(array).save(stream, "PNG", compress_level=6, compress_type=_Z_RLE)
     return stream.getvalue()
 
 

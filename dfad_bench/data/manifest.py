@@ -39,6 +39,7 @@ OK = "ok"
 STATUSES = (
     OK,
     "no_face",
+    "not_a_crop",
     "too_small",
     "too_large",
     "not_a_crop",  # by a profile for images that are crops already
@@ -77,7 +78,8 @@ SCHEMA = pa.schema(
         ("crop_sha256", pa.string()),  # of the crop's pixels
         ("phash", pa.int64()),
         ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels
-        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop
+        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop; null where turned
+        ("crop_affine", pa.list_(pa.float32(), 6)),  # a to f: crop x = a x + b y + c, crop y = d x + e y + f
         ("landmarks", pa.list_(pa.float32(), 10)),  # 5 points x, y in source pixels: eyes, nose, mouth corners
         ("box_score", pa.float32()),
         ("faces", pa.int8()),  # how many were found; the biggest is the crop

@@ -210,12 +210,13 @@ def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
         "phash": perceptual_hash(crop.pixels),
         "box": crop.box,
         "crop_box": crop.crop_box,
+        "crop_affine": crop.affine,
         "landmarks": crop.landmarks,
         "box_score": crop.box_score,
         "faces": crop.faces,
         "width": width,
         "height": height,
-        "flags": SWITCHED if crop.switched else None,
+        "flags": ",".join([SWITCHED] * crop.switched + [*crop.flags]) or None,
         "status": OK,
     }
 

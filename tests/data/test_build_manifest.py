@@ -98,8 +98,8 @@ def test_changed_settings_are_refused(root: Path, tmp_path: Path):
     with pytest.raises(IntegrityError, match=r"shard_size was 4, is 5.*another --out") as error:
         build(root, out, shard_size=5)
     assert error.value.exit_code == 4
-    with pytest.raises(IntegrityError, match="crop was raw-256, is face-256"):
-        build(root, out, crop="face-256")
+    with pytest.raises(IntegrityError, match="crop was raw-256, is face-256-1.3"):
+        build(root, out, crop="face-256-1.3")
     (out / "build.json").unlink()
     with pytest.raises(IntegrityError, match="parts of another manifest"):
         build(root, out)

@@ -38,7 +38,7 @@ def row(index: int) -> dict[str, Any]:
 def manifest(tmp_path: Path) -> Manifest:
     """Three parts, with the files other commands leave beside them."""
     dataset = {"title": "Toy: faces | of <nobody>", "licence": "none: drawn here"}
-    info = {"dataset": {"name": "toy", **dataset}, "crop": {"name": "face-256", "sha256": "ab" * 32, "size": 256}}
+    info = {"dataset": {"name": "toy", **dataset}, "crop": {"name": "face-256-1.3", "sha256": "ab" * 32, "size": 256}}
     made = write_manifest(tmp_path / "toy", "toy", [row(i) for i in range(ROWS)], shard_size=4, info=info)
     (made.folder / "tables").mkdir()
     pd.DataFrame({"sample_id": ["x"], "pitch_rad": [0.0]}).to_parquet(made.folder / "tables" / "gaze-x.parquet")
@@ -135,7 +135,7 @@ def test_card_says_what_is_inside(manifest: Manifest) -> None:
     assert "| flux | 4 | 1 |" in text
     assert "| real | 5 | 0 |" in text
     assert "Licence of the source: none: drawn here" in text
-    assert "Crop profile `face-256`" in text
+    assert "Crop profile `face-256-1.3`" in text
     assert manifest.sha256 in text
     assert "<nobody>" not in text.split("---\n", 2)[2]
 
