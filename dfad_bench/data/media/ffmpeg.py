@@ -37,6 +37,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             options = {"format_whitelist": demuxers(kind), "protocol_whitelist": "file"}
             with av.open(file, options=options, buffer_size=1 << 18) as container:
                 yield container, _video_stream(container)
+    except av.error.FFmpegError as error:  # also "not enough memory", where damaged bytes ask for too much
+        raise ImageRefused("unreadable", said(error)) from error
     except (ImageRefused, MemoryError, DFADError, Missed):
         raise
     except Exception as error:  # demuxers and decoders of damaged bytes raise nearly anything

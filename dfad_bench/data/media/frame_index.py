@@ -60,15 +60,22 @@ def read_index(path: Path) -> Index:
     """
     times: list[int | None] = []
     keys: list[int | None] = []
-    with opened(path) as (container, stream):
-        cut = _gather(container, stream, _missing_bytes(path), times, keys)
-        codec, kind = stream.codec_context.name, container.format.name
-        reordered = bool(stream.codec_context.has_b_frames)
+    missing = _missing_bytes(path)
+    try:
+        with opened(path) as (container, stream):
+            cut = _gather(container, stream, missing, times, keys)
+            codec, kind = stream.codec_context.name, container.format.name
+            reordered = bool(stream.codec_context.has_b_frames)
+    except ImageRefused as refused:
+        if refused.status == "unreadable" and missing:
+            raise ImageRefused("unreadable", missing) from refused
+        raise
     known = [time for time in times if time is not None]
     # AVI stores no times of presentation
     tells = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
     if not tells or len(set(known)) < len(times):
-        count = _count_by_decoding(path)
+        count, damage = _count_by_decoding(path)
+        cut = cut or damage
         return Index(max(0, count - _REORDER) if cut and reordered else count, (), (), cut)
     known.sort()
     place = {time: number for number, time in enumerate(known)}
@@ -79,9 +86,11 @@ def read_index(path: Path) -> Index:
 def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys: list[int | None]) -> str:
     """The times of presentation of all packets and of keyframes; what is missing (`cut`, so far) is returned.
 
-    Where a file is cut, frames stored ahead of those shown before them are left out: their places are not known.
+    Where a file is cut, frames stored ahead of others that are shown before them are left out: these may be missing,
+    so that their places are not known. Once a frame comes that is shown later than all before, nothing is missing up
+    to the latest of those.
     """
-    discarded, last = 0, None
+    discarded, latest, sure = 0, None, None
     packets = packets_of(container, stream)
     while True:
         packet, error = _next(packets)
@@ -93,7 +102,8 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
             discarded += 1
             continue
         times.append(packet.pts)
-        last = packet.dts if packet.dts is not None else last
+        if packet.pts is not None and (latest is None or packet.pts > latest):
+            latest, sure = packet.pts, latest
         if packet.is_keyframe:
             keys.append(packet.pts)
         if len(times) > MAX_COUNT:
@@ -101,8 +111,8 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
     declared = stream.frames - discarded if "mp4" in container.format.name else 0
     if declared > len(times):
         cut = f"cut short: {len(times)} of {declared} frames are there"
-    if cut and last is not None:
-        times[:] = [time for time in times if time is None or time <= last]
+    if cut and sure is not None:
+        times[:] = [time for time in times if time is None or time <= sure]
     return cut
 
 
@@ -114,13 +124,17 @@ def _next(packets: Iterator[Any]) -> tuple[Any, Exception | None]:
 
 
 def _missing_bytes(path: Path) -> str:
-    with path.open("rb") as file:
-        declared = declared_bytes(file.read(HEAD))
-    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            declared = declared_bytes(file.read(HEAD))
+        size = path.stat().st_size
+    except OSError as error:
+        raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
     return f"cut short: {size} of {declared} bytes are there" if declared > size else ""
 
 
-def _count_by_decoding(path: Path) -> int:
+def _count_by_decoding(path: Path) -> tuple[int, str]:
+    """How many frames there are, and what ended them if not the end of the video."""
     count = 0
     try:
         with opened(path) as (container, stream):
@@ -129,6 +143,7 @@ def _count_by_decoding(path: Path) -> int:
                 if count > MAX_COUNT:
                     raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")
     except ImageRefused as refused:
-        if not count or refused.status == "too_large":
+        if refused.status == "too_large":
             raise
-    return count
+        return count, f"damaged after {count} frames: {refused.reason}"
+    return count, ""

@@ -46,8 +46,14 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
         index = read_index(path)
         if not index.count:
             raise ImageRefused("unreadable", index.cut or "no frames")
-        for number, image in pictures(path, index, taken(sample, sampling, index.count)):
-            yield Frame(image, digest, number, size)
+        wanted = taken(sample, sampling, index.count)
+        try:
+            for number, image in pictures(path, index, wanted):
+                yield Frame(image, digest, number, size)
+        except ImageRefused as refused:
+            if index.cut and refused.status == "unreadable":
+                raise ImageRefused("unreadable", index.cut) from refused
+            raise
         if index.cut:
             raise ImageRefused("unreadable", index.cut)
     except ImageRefused as refused:
