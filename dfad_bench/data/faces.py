@@ -214,9 +214,7 @@ class FaceCropper:
         mirrored = mirrored[_MIRRORED] * [-1, 1] + [1, 0]
         return np.asarray((plain + mirrored) / 2 * side + [left, top])
 
-    def _square(
-        self, image: Image.Image, box: Sequence[float]
-    ) -> tuple[tuple[float, ...], tuple[float, ...], np.ndarray]:
+    def _square(self, image: Image.Image, box: Sequence[float]) -> _Cut:
         x0, y0, x1, y1 = box
         side = self.profile.margin * max(x1 - x0, y1 - y0)
         return self._cut(image, _square((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))

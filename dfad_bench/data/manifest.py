@@ -39,7 +39,6 @@ OK = "ok"
 STATUSES = (
     OK,
     "no_face",
-    "not_a_crop",
     "too_small",
     "too_large",
     "not_a_crop",  # by a profile for images that are crops already
