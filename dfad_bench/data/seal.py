@@ -125,6 +125,7 @@ def locked(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
             why = _BUSY if isinstance(error, TimeoutError) else f"cannot be written ({error.strerror})"
             raise ConfigError(f"{out}: {why}") from error
         yield
+        sweep_temporaries(out)  # of killed workers that had not ended yet when this began
 
 
 def _hold_whole(out: Path, held: ExitStack) -> None:
