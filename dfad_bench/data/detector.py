@@ -20,7 +20,7 @@ from dfad_bench.core.errors import need
 
 SMALLEST = 20  # sides of pictures and faces below this are not looked at
 _THRESHOLDS = (0.6, 0.7, 0.7)  # probability of a face that passes P-Net, R-Net, O-Net
-_PYRAMID = 0.709  # from one scale to the next: half the area
+PYRAMID = 0.709  # from one scale to the next: half the area
 _CELL, _STRIDE = 12, 2  # of P-Net, pixels
 _SIDES = {"rnet": 24, "onet": 48}
 _CHUNK = 512  # patches a network sees at once
@@ -105,7 +105,7 @@ class FaceDetector:
             cell = torch.cat([(corner + 1).div(scale).floor(), (corner + _CELL).div(scale).floor()], 1)
             found.append((cell, probability[picture, 1, row, column], shift[picture, :, row, column], picture))
             levels += 1
-            scale *= _PYRAMID
+            scale *= PYRAMID
         boxes, scores, shifts, picture = (torch.cat(parts) for parts in zip(*found, strict=True))
         level = torch.repeat_interleave(torch.tensor([len(part[3]) for part in found], device=picture.device))
         kept = _suppress(boxes, scores, picture * levels + level, 0.5)

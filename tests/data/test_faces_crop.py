@@ -134,7 +134,7 @@ def test_a_small_face_in_a_large_image_is_found_by_the_second_pass(cropper: Face
     assert crop.box is not None
     assert 1200 <= (crop.box[0] + crop.box[2]) / 2 <= 1360
     assert 700 <= (crop.box[1] + crop.box[3]) / 2 <= 860
-    one_pass = FaceCropper(replace(cropper.profile, retry_side=256, retry_min_face=50))
+    one_pass = FaceCropper(replace(cropper.profile, retry_side=448, retry_min_face=100))
     with pytest.raises(ImageRefused, match="no_face"):
         one_pass.crop(scene)
 
