@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cropper, estimator = FaceCropper(load_crop_profile("face-256")), build_estimator(options.estimator, options.weights)
+    cropper = FaceCropper(load_crop_profile("face-256-1.3"))
+    estimator = build_estimator(options.estimator, options.weights)
     result: dict[str, Any] = {
         "question": "agreement of gaze with its mirrored and JPEG-60 self (photographs) and with the truth (synthetic)",
         "estimator": options.estimator,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -26,7 +26,12 @@ def _cores() -> int:
     "build-manifest",
     epilog="Example: dfad build-manifest --dataset synthetic --root faces --out manifests/synthetic",
 )
-@click.option("--dataset", type=options.DATASET, required=True, help="Dataset name, or your own YAML file.")
+@click.option(
+    "--dataset",
+    type=options.DATASET,
+    default=None,
+    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -38,11 +43,44 @@ def _cores() -> int:
     "--workers",
     type=click.IntRange(min=0),
     default=None,
-    help="Processes (default: one a core, at most 8); 0 works in this one.",
+    help="Processes (default: one a core, at most 8; with Ray as many as it has CPUs); 0 works in this one.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="How parts are spread. ray: over the cluster RAY_ADDRESS names, else a local one; needs the extra `ray`.",
+)
+@click.option(
+    "--shard",
+    default=None,
+    metavar="I/N",
+    help="Make only every N-th part from the I-th on (I from 0): one job of N, on one host or many that share --out.",
+)
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where faces are found: cpu, cuda or cuda:N. The last digits differ, so a manifest keeps to one.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
-@click.option("--crop", default=None, help="Crop profile: face-256, raw-256 or your own YAML (default: the dataset's).")
-@click.option("--generator", default=None, help="Who made the images, for --dataset images.")
+@click.option("--crop", default=None, help="Crop profile by name or YAML path (default: the dataset's).")
+@click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Frames of each video, evenly spaced over the whole of it (default: 32).",
+)
+@click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead: every so many-th frame.")
+@options.only
+@click.option(
+    "--from-deepfakebench",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="A JSON of DeepfakeBench that lists the frames; its paths begin in --root.",
+)
 @click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images a part.")
 @click.option(
     "--max-refused",
@@ -54,13 +92,20 @@ def _cores() -> int:
 @options.as_json
 @options.quiet
 def command(
-    dataset: str,
+    dataset: str | None,
     root: Path,
     out: Path,
     workers: int | None,
+    engine: Literal["serial", "processes", "ray"],
+    shard: str | None,
+    device: str,
     limit: int | None,
     crop: str | None,
     generator: str | None,
+    frames: int | None,
+    stride: int | None,
+    only: dict[str, str],
+    from_deepfakebench: Path | None,
     shard_size: int,
     max_refused: float,
     as_json: bool,
@@ -73,16 +118,28 @@ def command(
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.build import build_manifest
+    from dfad_bench.data.media import Sampling
+    from dfad_bench.data.seal import parse_shard
     from dfad_bench.report.table import render
 
+    if frames is not None and stride is not None:
+        raise click.UsageError("Give --frames or --stride, not both.")
+    if dataset is None and from_deepfakebench is None:
+        raise click.UsageError("Missing option '--dataset'.")
     report = build_manifest(
-        dataset,
+        dataset or "deepfakebench",
         root,
         out,
         crop=crop,
-        workers=_cores() if workers is None else workers,
+        engine=engine,
+        workers=workers if workers is not None else 0 if engine == "ray" else _cores(),
+        shard=parse_shard(shard) if shard else None,
+        device=device,
         limit=limit,
         generator=generator,
+        only=only,
+        sampling=Sampling(frames=None if stride else frames or 32, stride=stride),
+        from_deepfakebench=from_deepfakebench,
         shard_size=shard_size,
         progress=make_progress(quiet),
     )

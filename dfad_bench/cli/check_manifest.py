@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.audit_tables import audit_json, audit_tables
 
 if TYPE_CHECKING:
     from dfad_bench.core.protocol import Protocol
+    from dfad_bench.data.audit.findings import Findings
     from dfad_bench.data.check import GroupNeed, ManifestFacts
     from dfad_bench.report.table import Table
 
@@ -19,53 +21,86 @@ if TYPE_CHECKING:
 @click.command(
     "check-manifest",
     epilog="Example: dfad check-manifest --manifest manifests/synthetic --manifest manifests/synthetic-outdoor "
-    "--protocol synthetic",
+    "--protocol synthetic --audit",
 )
 @options.manifest(required=False)
 @options.protocol(required=False)
 @click.option(
+    "--audit",
+    "audited",
+    is_flag=True,
+    help="Look for duplicates, near duplicates, leaks between train and test, reused real faces, uneven classes, "
+    "and labels that file size or format give away; over all manifests together.",
+)
+@click.option(
+    "--near-bits",
+    type=click.IntRange(0, 15),
+    default=6,
+    show_default=True,
+    help="With --audit: bits of 64 in which the perceptual hashes of near duplicates may differ.",
+)
+@click.option("--strict", is_flag=True, help="With --audit: end with exit code 4 where it finds an error.")
+@click.option(
     "--contact-sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     default=None,
-    help="Draw a row of faces a generator into this PNG file.",
+    help="Draw a row of faces a generator into this .png file. With --audit also a folder: faces.png, and what was "
+    "found, side by side, in one PNG a check.",
 )
 @options.as_json
-def command(manifests: tuple[Path, ...], protocol: str | None, contact_sheet: Path | None, as_json: bool) -> None:
+def command(
+    manifests: tuple[Path, ...],
+    protocol: str | None,
+    audited: bool,
+    near_bits: int,
+    strict: bool,
+    contact_sheet: Path | None,
+    as_json: bool,
+) -> None:
     """Check a manifest, and what a protocol would lack.
 
     Verifies every file against its hash (exit code 4 names a damaged one) and counts faces by generator, split
     and status. With --protocol, tells for each group what is needed, found and missing, and where to get it;
-    that works without any manifest, too.
+    that works without any manifest, too. With --audit, train and test are the rows the protocol chooses, or else
+    the split of the source.
     """
     import json
     from dataclasses import asdict
 
-    from dfad_bench.core.errors import ConfigError
+    from dfad_bench.core.errors import ConfigError, IntegrityError
     from dfad_bench.core.protocol import load_protocol
     from dfad_bench.data.check import check_manifest, protocol_needs
     from dfad_bench.report.table import render
 
     if not manifests and protocol is None:
         raise click.UsageError("give --manifest, --protocol or both")
-    if contact_sheet is not None and not manifests:
-        raise ConfigError("--contact-sheet needs --manifest")
+    for given, option in ((contact_sheet is not None, "--contact-sheet"), (audited, "--audit")):
+        if given and not manifests:
+            raise ConfigError(f"{option} needs --manifest")
+    if strict and not audited:
+        raise ConfigError("--strict needs --audit")
     rules = load_protocol(protocol) if protocol else None
     facts = [check_manifest(folder) for folder in manifests]
     needs = protocol_needs(rules, facts) if rules else []
-    if contact_sheet is not None:
-        _draw(manifests, contact_sheet)
+    found = _audit(manifests, rules, near_bits) if audited else []
+    drawn = _draw(manifests, found, contact_sheet, audited) if contact_sheet is not None else []
     if as_json:
         value = {
             "manifests": [{**asdict(item), "folder": str(item.folder)} for item in facts],
             "protocol": rules and rules.name,
             "groups": [asdict(need) for need in needs],
+            **({"audit": audit_json(found, manifests)} if audited else {}),
         }
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-        return
-    tables = [_facts_table(item) for item in facts] + ([_needs_table(rules, needs)] if rules else [])
-    click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
-    if contact_sheet is not None:
-        click.echo(f"\ncontact sheet  {contact_sheet}")
+    else:
+        tables = [_facts_table(item) for item in facts] + ([_needs_table(rules, needs)] if rules else [])
+        tables += audit_tables(found) if audited else []
+        click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
+        for path in drawn:
+            click.echo(f"\ncontact sheet  {path}", nl=False)
+        click.echo("" if not drawn else "\n", nl=False)
+    if strict and (wrong := [item.check for item in found if item.severity == "error"]):
+        raise IntegrityError(f"the audit found errors: {', '.join(wrong)}")
 
 
 def counts_table(title: str, counts: Mapping[str, Mapping[str, int]], notes: tuple[str, ...] = ()) -> Table:
@@ -85,11 +120,24 @@ def shorten(names: Sequence[str], most: int = 3) -> str:
     return shown + (" ..." if len(names) > most else "")
 
 
-def _draw(manifests: Sequence[Path], path: Path) -> None:
-    from dfad_bench.data.contact import contact_sheet
+def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int) -> list[Findings]:
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.audit import audit
     from dfad_bench.data.manifest import Manifest
 
-    contact_sheet([Manifest.open(folder) for folder in manifests], path)
+    manifests = [Manifest.open(folder) for folder in folders]
+    return audit(manifests, rules, near_bits=near_bits, progress=make_progress(quiet=False))
+
+
+def _draw(folders: Sequence[Path], found: Sequence[Findings], path: Path, audited: bool) -> list[Path]:
+    from dfad_bench.data.contact import contact_sheet, findings_sheets
+    from dfad_bench.data.manifest import Manifest
+
+    manifests = [Manifest.open(folder) for folder in folders]
+    if not audited or path.suffix.lower() == ".png":
+        return [contact_sheet(manifests, path)]
+    path.mkdir(parents=True, exist_ok=True)
+    return [contact_sheet(manifests, path / "faces.png"), *findings_sheets(manifests, found, path)]
 
 
 def _facts_table(facts: ManifestFacts) -> Table:

@@ -92,6 +92,7 @@ def _gaze(
     import pandas as pd
 
     from dfad_bench.data.manifest import Manifest
+    from dfad_bench.data.pairs import with_pairs
     from dfad_bench.gaze.table import extract
 
     columns = ["sample_id", "dataset", "generator", "forgery", "family", "detection_label", "target_id"]
@@ -99,6 +100,7 @@ def _gaze(
     for folder in folders:
         manifest = Manifest.open(folder)
         gaze = extract(manifest, estimator, weights=weights, device=device, progress=progress)
-        frames.append(manifest.frame(columns).merge(gaze, on="sample_id", how="left", validate="one_to_one"))
+        rows = with_pairs(manifest, manifest.frame(columns))
+        frames.append(rows.merge(gaze, on="sample_id", how="left", validate="one_to_one"))
         hashes[manifest.name] = manifest.sha256
     return pd.concat(frames, ignore_index=True), hashes

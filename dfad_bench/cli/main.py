@@ -16,8 +16,11 @@ from dfad_bench.core.errors import DFADError
 COMMANDS = {
     "quickstart": ("quickstart", "Run the whole chain on synthetic faces."),
     "synthesize": ("synthesize", "Draw synthetic faces with a known gaze, in the layout of a dataset."),
+    "doctor": ("doctor", "Check this installation, or a source folder against its release."),
     "build-manifest": ("build_manifest", "Crop the faces of a dataset into a manifest."),
     "check-manifest": ("check_manifest", "Check a manifest, and what a protocol would lack."),
+    "merge-manifests": ("merge_manifests", "Finish what several shards built, or join manifests."),
+    "infer-pairs": ("infer_pairs", "Find the real face each forged one was made from."),
     "gaze-extract": ("gaze_extract", "Estimate the gaze of every face of a manifest, once."),
     "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),
     "train": ("train", "Train a model under a protocol, predict, score."),

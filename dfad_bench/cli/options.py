@@ -83,6 +83,19 @@ def protocol(*, required: bool = True) -> Callable[[Any], Any]:
     return click.option("--protocol", type=PROTOCOL, required=required, help="Protocol name, or your own YAML file.")
 
 
+def _fields(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    if bad := [text for text in values if "" in text.partition("=")]:
+        raise click.UsageError(f"--only {bad[0]!r}: expected FIELD=VALUE.", context)
+    return {field: value for field, _, value in (text.partition("=") for text in values)}
+
+
+only = click.option(
+    "--only",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=_fields,
+    help="Files whose path holds this value of a field of the dataset's paths, as in compression=c40.",
+)
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Every random choice follows from it.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

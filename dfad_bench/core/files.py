@@ -10,8 +10,10 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +22,11 @@ from typing import IO, Any
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 
 _CHUNK = 1 << 20
-_TEMPORARY = re.compile(r"\.(?P<pid>[1-9][0-9]{0,9})\.[0-9a-f]{8}\.tmp(\.[^.]*)?$")  # as `atomic_path` names them
+# as `atomic_path` names them; the host, because a folder may be shared and a number says who lives on one host only
+_TEMPORARY = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[1-9][0-9]{0,9})\.[0-9a-f]{8}\.tmp(\.[^.]*)?$")
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_FORGOTTEN = 2 * 24 * 3600  # seconds after which another host's temporary belongs to nobody
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -34,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as handle:
@@ -42,8 +48,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DFADError(f"{path}: the disk is full; free some space and run the same command again") from error
+        if error.errno in _FULL:
+            why = "the disk is full" if error.errno == errno.ENOSPC else f"no room ({os.strerror(error.errno)})"
+            raise DFADError(f"{path}: {why}; free some space and run the same command again") from error
         raise
     finally:
         with suppress(FileNotFoundError):
@@ -66,7 +73,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON sorted, indented and newline-terminated, so that a re-run gives no diff."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -114,12 +126,15 @@ def check_hash(path: Path, expected: str) -> None:
 
 
 def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed processes of this machine left in `folder`; returns how many files."""
+    """Remove what killed processes left in `folder`; returns how many files.
+
+    Those of this host whose process is gone, and those of other hosts after two days.
+    """
     removed = 0
     for leftover in Path(folder).glob(".*.tmp*"):
         named = _TEMPORARY.search(leftover.name)
-        if named and not _alive(int(named["pid"])):
-            with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
+            if named and _abandoned(leftover, named["host"], int(named["pid"])):
                 leftover.unlink()
                 removed += 1
     return removed
@@ -140,6 +155,12 @@ def safe_relative(root: Path, relative: str) -> Path:
     return path
 
 
+def _abandoned(temporary: Path, host: str, pid: int) -> bool:
+    if host == _HOST:
+        return not _alive(pid)
+    return time.time() - temporary.stat().st_mtime > _FORGOTTEN
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -147,7 +168,16 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process is dead and only waits to be noticed by its parent; not told outside Linux."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return state[:1] in (["Z"], ["X"])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,62 +6,31 @@ rest is done, and the result is the same bit for bit, whatever the number of wor
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, IntegrityError, RefusedInputsError, need
-from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.registry import resolve
-from dfad_bench.data.check import refusals
-from dfad_bench.data.distribute import processes, serial
+from dfad_bench.data.distribute import ENGINES, Engine, spread
 from dfad_bench.data.faces import CropProfile, load_crop_profile
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
-from dfad_bench.data.manifest import FILE, OK, VERSION, Manifest, finish, part_name
+from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
+from dfad_bench.data.media import Sampling
+from dfad_bench.data.outcome import BuildReport, make_report
+from dfad_bench.data.seal import Plan, check_settings, committed, locked
 from dfad_bench.data.shard import ShardTask, run_shard
 from dfad_bench.data.sources import SOURCES
 from dfad_bench.data.sources.base import Listing, RawSample
 from dfad_bench.data.sources.spec import DatasetSpec, load_dataset_spec
 
-SETTINGS = "build.json"
-_LOCK = ".build.lock"
-_PIPELINE = 1  # raised when the same settings would give other pixels
-_EXAMPLES = 10
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build came to. `counts` are images by generator and status; `ignored` are files that are no input."""
-
-    out: Path
-    dataset: str
-    counts: dict[str, dict[str, int]]
-    rows: int
-    refused: int
-    reasons: list[dict[str, str]]  # the first refusals: origin, status, reason
-    ignored: dict[str, int]
-    ignored_examples: dict[str, list[str]]
-    notes: tuple[str, ...] = ()
-    parts_built: int = 0
-    parts_kept: int = 0
-    manifest_sha256: str = ""
-
-    def check_refused(self, most: float) -> None:
-        """Say so where more than the share `most` of the inputs was refused.
-
-        Raises:
-            RefusedInputsError: with the share and the first reason.
-        """
-        if self.rows and self.refused / self.rows > most:
-            first = f"; first: {self.reasons[0]['origin']!r}: {self.reasons[0]['status']}" if self.reasons else ""
-            raise RefusedInputsError(
-                f"{self.out}: complete, but {self.refused} of {self.rows} images were refused "
-                f"({self.refused / self.rows:.1%}, limit {most:.1%}){first}"
-            )
+_PIPELINE = 2  # raised when the same settings would give other pixels
+_MOST_SHARDS = 4  # an archive becomes one part of at most so many times the usual rows
 
 
 @dataclass(frozen=True)
@@ -75,6 +44,9 @@ class _Settings:
     generator: str | None
     limit: int | None
     shard_size: int
+    frames: int | None
+    stride: int | None
+    device: str  # cpu or cuda: their last digits differ, and with them a pixel here and there
     image_limits: dict[str, Any] = field(
         default_factory=lambda: {"formats": list(FORMATS), "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
     )
@@ -88,52 +60,100 @@ def build_manifest(
     out: Path,
     *,
     crop: str | None = None,
+    engine: Engine = "processes",
     workers: int = 1,
+    shard: tuple[int, int] | None = None,
     limit: int | None = None,
     generator: str | None = None,
+    only: Mapping[str, str] | None = None,
+    from_deepfakebench: Path | None = None,
     shard_size: int = 256,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
     item_seconds: float = 60,
+    device: str = "cpu",
     progress: Progress = Silent(),  # noqa: B008  has no state
 ) -> BuildReport:
-    """Crop the faces of a dataset into a manifest; goes on where an earlier run stopped.
+    """Crop the faces of a dataset into a manifest; goes on where an earlier run stopped, whatever its engine.
 
     Args:
         dataset: name of a shipped dataset file, or the path of one's own.
         root: the folder with the dataset as released.
         out: the manifest folder.
         crop: crop profile; None is the dataset's own.
-        workers: processes; 0 works in this process, where a crash of an image library ends the build.
+        engine: how parts are spread, see `distribute.spread`.
+        workers: parts at a time; 0 works in this process, where a crash of an image library ends the build (with
+            Ray: as many as it has CPUs).
+        shard: (I, N): make only every N-th part, from the I-th on; others do the rest, on this host or another.
+            Who finds all parts there seals the manifest.
         limit: at most this many images of each generator and split, chosen by hash of their names.
         generator: who made the images, for datasets that do not tell (`images`).
-        shard_size: images a part.
+        only: field of the dataset's paths -> values to read, with commas between (`compression`: `c40`).
+        from_deepfakebench: a JSON of DeepfakeBench that lists the frames, instead of the dataset's layout.
+        shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
+        sampling: which frames of videos are taken.
         item_seconds: an image that takes longer is refused.
-        progress: told of every part.
+        device: where faces are found: `cpu`, `cuda` or `cuda:N`.
+        progress: told of every item.
 
     Raises:
         ConfigError: no such folder, nothing in it fits the layout, or a bad setting.
-        IntegrityError: `out` holds a build with other settings.
+        IntegrityError: `out` holds a build with other settings, or one shard sees other files than another.
         RefusedInputsError: never here; see `BuildReport.check_refused`.
     """
     if workers < 0 or shard_size < 1 or item_seconds <= 0 or (limit is not None and limit < 1):
         raise ConfigError("needs workers >= 0, shard_size >= 1, item_seconds > 0, limit >= 1")
+    _check_device(device, engine)
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
     spec = load_dataset_spec(dataset)
     spec = spec.with_generator(generator) if generator else spec
+    spec = spec.with_only(only) if only else spec
+    spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
     profile = load_crop_profile(crop or spec.crop)
-    settings = _Settings(spec.name, spec.sha256, profile.name, profile.sha256, generator, limit, shard_size)
+    settings = _Settings(
+        spec.name,
+        spec.sha256,
+        profile.name,
+        profile.sha256,
+        generator,
+        limit,
+        shard_size,
+        sampling.frames,
+        sampling.stride,
+        device.partition(":")[0],
+    )
     listing = _list(spec, Path(root))
-    chosen = _choose(listing.samples, limit)
+    chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _choose(listing.samples, limit)]
     out = Path(out)
-    with _locked(out):
-        _check_settings(out, settings)
-        tasks = _tasks(chosen, out, profile, settings, item_seconds)
-        todo = [task for task in tasks if not _committed(task)]
+    with locked(out, shard):
+        check_settings(out, asdict(settings))
+        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling, device)
+        plan = _plan(spec, profile, settings, listing, tasks)
+        mine = tasks
+        if shard is not None:
+            plan.keep(out)
+            mine = tasks[shard[0] :: shard[1]]
+        todo = [task for task in mine if not committed(task.part, task.inputs_sha256, task.config_sha256)]
         if todo:
-            with suppress(FileNotFoundError):
-                (out / FILE).unlink()  # while parts change, there is no finished manifest here
-        _run(todo, workers, progress, total=len(chosen), done=len(chosen) - sum(len(t.samples) for t in todo))
-        _drop_stale(out, tasks)
-        manifest = finish(out, [task.name for task in tasks], _info(spec, profile, settings, listing, tasks))
-    return _report(manifest, spec, listing, built=len(todo), kept=len(tasks) - len(todo), limit=limit)
+            (out / FILE).unlink(missing_ok=True)  # while parts change, there is no finished manifest here
+        total = sum(len(task.samples) for task in mine)
+        engine = "serial" if engine == "processes" and workers == 0 else engine
+        _run(engine, todo, workers, progress, total=total, done=total - sum(len(t.samples) for t in todo))
+        missing = plan.missing(out) if shard is not None else []
+        manifest = None if missing else plan.seal(out)
+    return make_report(
+        out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
+    )
+
+
+def _check_device(device: str, engine: Engine) -> None:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+        raise ConfigError(f"device {device!r}: expected cpu, cuda or cuda:N")
+    if device != "cpu" and engine != "ray":  # whose workers may have what this host lacks
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device {device!r}: no CUDA device here; use cpu")
 
 
 def _list(spec: DatasetSpec, root: Path) -> Listing:
@@ -161,101 +181,82 @@ def _choose(samples: Sequence[RawSample], limit: int | None) -> list[RawSample]:
     return chosen
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    filelock = need("filelock", "filelock", "building a manifest")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / _LOCK, timeout=0)
-        with lock:
-            sweep_temporaries(out)
-            yield
-    except filelock.Timeout as error:
-        raise ConfigError(f"{out}: another build is writing here; wait for it or use another --out") from error
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
-
-
-def _check_settings(out: Path, settings: _Settings) -> None:
-    now = asdict(settings)
-    path = out / SETTINGS
-    if not path.exists():
-        if any(out.glob("part-*")) or (out / FILE).exists():
-            raise IntegrityError(f"{out}: holds parts of another manifest; use another --out")
-        write_json(path, now)
-        return
-    before = read_json(path)
-    if not isinstance(before, dict):
-        raise IntegrityError(f"{path}: damaged; use another --out")
-    if changed := [key for key in now if before.get(key) != now[key]]:
-        shown = ", ".join(f"{key} was {_short(before.get(key))}, is {_short(now[key])}" for key in changed)
-        raise IntegrityError(f"{out}: begun with other settings ({shown}); use the same ones, or another --out")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:12] + "…"
-
-
 def _tasks(
-    samples: Sequence[RawSample], out: Path, profile: CropProfile, settings: _Settings, item_seconds: float
+    samples: Sequence[RawSample],
+    out: Path,
+    profile: CropProfile,
+    settings: _Settings,
+    item_seconds: float,
+    sampling: Sampling,
+    device: str,
 ) -> list[ShardTask]:
     config = content_hash(asdict(settings))
-    starts = range(0, len(samples), settings.shard_size)
     return [
-        ShardTask(
-            out / part_name(index),
-            tuple(samples[start : start + settings.shard_size]),
-            profile,
-            config,
-            item_seconds,
-        )
-        for index, start in enumerate(starts)
+        ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling, device=device)
+        for index, part in enumerate(deal(samples, settings.shard_size))
     ]
 
 
-def _committed(task: ShardTask) -> bool:
-    """Whether a part is there, made from the same inputs and settings, and undamaged."""
-    sidecar = task.part.with_suffix(".json")
-    if not sidecar.is_file() or not task.part.is_file():
-        return False
-    try:
-        record = read_json(sidecar)
-    except ConfigError:
-        return False
-    return (
-        isinstance(record, dict)
-        and record.get("inputs_sha256") == task.inputs_sha256
-        and record.get("config_sha256") == task.config_sha256
-        and record.get("sha256") == sha256_file(task.part)
-    )
+def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
+    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part if it can.
+
+    One that gives more than four parts' worth of rows is divided into runs of its members, to bound a worker's memory.
+
+    The order is that of the hash of what is opened (`container`), so that it depends on names alone and the
+    members of an archive follow each other.
+    """
+    opened = {s.container: sample_id(s.dataset, s.container) for s in samples}
+    ordered = sorted(samples, key=lambda s: (opened[s.container], s.position or 0, s.origin))
+    part: list[RawSample] = []
+    weight = 0
+    for sample in ordered:
+        begins = not part or sample.container != part[-1].container
+        if part and weight + sample.weight > shard_size * (1 if begins else _MOST_SHARDS):
+            yield tuple(part)
+            part, weight = [], 0
+        part.append(sample)
+        weight += sample.weight
+    if part:
+        yield tuple(part)
 
 
-def _run(todo: Sequence[ShardTask], workers: int, progress: Progress, *, total: int, done: int) -> None:
-    refused = 0
+def _run(engine: Engine, todo: Sequence[ShardTask], workers: int, progress: Progress, *, total: int, done: int) -> None:
+    bar = _Bar(progress)
     progress.start("Cropping faces", total)
     progress.advance(done)
     try:
-        results = processes(run_shard, todo, workers) if workers else serial(run_shard, todo)
-        for record in results:
-            refused += sum(n for counts in record["counts"].values() for status, n in counts.items() if status != OK)
-            progress.advance(record["rows"], refused=refused)
+        for record in spread(engine, run_shard, todo, workers, bar.tell):
+            bar.record(record)
     finally:
         progress.finish()
 
 
-def _drop_stale(out: Path, tasks: Sequence[ShardTask]) -> None:
-    """Remove parts of an earlier, longer list of inputs."""
-    current = {task.part.stem for task in tasks}
-    for path in out.glob("part-*"):
-        if path.suffix in (".parquet", ".json") and path.stem not in current:
-            path.unlink()
+class _Bar:
+    """Moves by items, as workers report them; never back where a shard is tried again."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self._refused = 0
+
+    def tell(self, task: ShardTask, done: int) -> None:
+        """So many items of a shard are done."""
+        before = self._done.get(task.name, 0)
+        if done > before:
+            self._done[task.name] = done
+            self._progress.advance(done - before, refused=self._refused)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """A shard is done."""
+        for counts in record["counts"].values():
+            self._refused += sum(number for status, number in counts.items() if status != OK)
 
 
-def _info(
+def _plan(
     spec: DatasetSpec, profile: CropProfile, settings: _Settings, listing: Listing, tasks: Sequence[ShardTask]
-) -> dict[str, Any]:
-    return {
+) -> Plan:
+    parts = tuple((task.name, task.inputs_sha256) for task in tasks)
+    info = {
         "dataset": {
             "name": spec.name,
             "version": spec.version,
@@ -267,36 +268,8 @@ def _info(
         },
         "crop": {**asdict(profile), "sha256": profile.sha256},
         "settings": asdict(settings),
-        "inputs_sha256": content_hash([task.inputs_sha256 for task in tasks]),
+        "inputs_sha256": content_hash([inputs for _, inputs in parts]),
         "ignored": dict(sorted(listing.ignored.items())),
         "ignored_examples": dict(sorted(listing.examples.items())),
     }
-
-
-def _report(
-    manifest: Manifest, spec: DatasetSpec, listing: Listing, *, built: int, kept: int, limit: int | None
-) -> BuildReport:
-    counts: dict[str, dict[str, int]] = manifest.info["counts"]
-    rows = manifest.frame(["origin", "status", "reason"], status=None)
-    found = Counter(sample.generator for sample in listing.samples)
-    notes = [
-        f"{key}: expected {number:,} images, found {found[key]:,}"
-        for key, number in sorted(spec.expected.items())
-        if found[key] != number
-    ]
-    if limit is not None:
-        notes.append(f"limited to {limit:,} images of each generator and split")
-    return BuildReport(
-        out=manifest.folder,
-        dataset=spec.name,
-        counts=counts,
-        rows=len(rows),
-        refused=int((rows["status"] != OK).sum()),
-        reasons=refusals(rows, _EXAMPLES),
-        ignored=dict(sorted(listing.ignored.items())),
-        ignored_examples=listing.examples,
-        notes=tuple(notes),
-        parts_built=built,
-        parts_kept=kept,
-        manifest_sha256=manifest.sha256,
-    )
+    return Plan(content_hash(asdict(settings)), parts, info)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import DFADError, IntegrityError
-from dfad_bench.core.files import check_hash
 from dfad_bench.core.protocol import Group, Protocol
-from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, rows_hash
+from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
 from dfad_bench.data.sources.spec import load_dataset_spec
 
 if TYPE_CHECKING:
@@ -56,9 +55,9 @@ def check_manifest(folder: Path) -> ManifestFacts:
         ManifestError: not a finished manifest.
         IntegrityError: names the damaged file.
     """
+    check_files(folder)
     manifest = Manifest.open(folder)
     for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
-        check_hash(path, part["sha256"])
         _check_schema(path, part["rows"])
     rows = manifest.frame(["generator", "split", "origin", "status", "reason"], status=None)
     counts = _nested(rows, "status")

@@ -1,20 +1,26 @@
-"""A contact sheet: a row of faces for each generator, to see at a look whether the crops are right."""
+"""Contact sheets: a row of faces for each generator, and what an audit found, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import atomic_path
+from dfad_bench.data.audit.findings import Face, Finding, Findings
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
 
 _SIDE = 112  # pixels of a face
 _LABEL = 240  # of the name in front of it
 _GAP = 4
+_CELL = 200  # of a face with its caption
+_CAPTION = 46
+_HEADING = 26
+_LETTERS = 29  # of a line of a caption
 
 
 def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) -> Path:
@@ -37,11 +43,84 @@ def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) 
         top = _GAP + index * step
         draw.text((8, top + _SIDE // 2 - 20), f"{generator}\n{dataset}, {count:,} faces", fill="black", font=font)
         for column, crop in enumerate(crops):
-            face = Image.fromarray(crop).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(face, (_LABEL + column * step, top))
+            sheet.paste(_small(crop), (_LABEL + column * step, top))
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
     return path
+
+
+def findings_sheets(manifests: Sequence[Manifest], found: Sequence[Findings], folder: Path) -> list[Path]:
+    """One PNG for each check with examples: a remark is a heading, each set of faces a row side by side.
+
+    A face that was refused has no crop and stays a grey square.
+
+    Args:
+        manifests: as they were audited.
+        found: what the audit gave.
+        folder: where `<check>.png` are written.
+    """
+    wanted: dict[int, set[str]] = {}
+    for face in (face for item in found for face in _faces(item.remarks) if face.drawable):
+        wanted.setdefault(face.manifest, set()).add(face.sample_id)
+    crops = {
+        (number, identity): decode_crop(png)
+        for number, identities in wanted.items()
+        for identity, png in manifests[number].images(identities)
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for item in found:
+        shown = [remark for remark in item.remarks if remark.examples]
+        if shown:
+            sheet = _draw_remarks(item.title, shown, crops)
+            paths.append(folder / f"{item.check}.png")
+            with atomic_path(paths[-1]) as temporary:
+                sheet.save(temporary, "PNG")
+    return paths
+
+
+def _faces(remarks: Sequence[Finding]) -> list[Face]:
+    return [face for remark in remarks for example in remark.examples for face in example]
+
+
+def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[int, str], np.ndarray]) -> Any:
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = max(len(example) for remark in remarks for example in remark.examples)
+    step = _SIDE + _CAPTION + _GAP
+    height = _HEADING * (1 + len(remarks)) + step * sum(len(remark.examples) for remark in remarks) + _GAP
+    font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=11)
+    texts = [f"{remark.severity}: {remark.text}" for remark in remarks]
+    width = max(columns * _CELL, *(int(font.getlength(text)) + 16 for text in [title, *texts]))
+    sheet = Image.new("RGB", (width + _GAP, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((8, 4), title, fill="black", font=font)
+    top = _HEADING
+    for remark, text in zip(remarks, texts, strict=True):
+        draw.text((8, top + 4), text, fill="black", font=font)
+        top += _HEADING
+        for example in remark.examples:
+            for column, face in enumerate(example):
+                left = _GAP + column * _CELL
+                crop = crops.get((face.manifest, face.sample_id))
+                sheet.paste(
+                    Image.new("RGB", (_SIDE, _SIDE), "lightgrey") if crop is None else _small(crop), (left, top)
+                )
+                draw.text((left, top + _SIDE + 1), _caption(face), fill="black", font=small)
+            top += step
+    return sheet
+
+
+def _caption(face: Face) -> str:
+    where = face.origin if face.frame is None else f"{face.origin} #{face.frame}"
+    lines = (face.group, face.side, where)
+    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines if line)
+
+
+def _small(crop: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(crop).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
 
 
 def _rows(manifest: Manifest, faces: int) -> list[tuple[str, str, int, list[np.ndarray]]]:

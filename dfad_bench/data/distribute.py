@@ -1,4 +1,4 @@
-"""How shards spread over workers: in this process, or over supervised processes that may die.
+"""How shards spread over workers: in this process, over supervised processes that may die, or over a Ray cluster.
 
 A worker that is killed (out of memory, a crash in a decoder) breaks its pool. The shards that ran are then tried
 again one at a time; the item a worker died on twice is given up as `worker_crash`, one that hung as `timeout`,
@@ -17,16 +17,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.data.shard import ShardTask
+from dfad_bench.data.shard import ShardTask, Watch
 
 Run = Callable[..., dict[str, Any]]
+Tell = Callable[[ShardTask, int], None]  # a shard, and how many of its items are done; may go back after a crash
+Engine = Literal["serial", "processes", "ray"]
+ENGINES: tuple[Engine, ...] = ("serial", "processes", "ray")
 _GRACE = 5.0  # seconds beyond the item limit before a worker that does not answer is ended
 _DEATHS = 2
 _NOWHERE = -2  # no item begun yet
+_LOOK = 0.3  # seconds between looks at how far the workers are
 _state: dict[str, Any] = {}
 
 
@@ -34,13 +39,44 @@ class _Stopped(Exception):  # noqa: N818  not an error: the parent asked the wor
     pass
 
 
-def serial(run: Run, tasks: Sequence[ShardTask]) -> Iterator[dict[str, Any]]:
+def silent(task: ShardTask, done: int) -> None:
+    """Tells nobody."""
+
+
+def spread(
+    engine: Engine, run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent
+) -> Iterator[dict[str, Any]]:
+    """Run every shard by the named engine; results in the order they come.
+
+    Args:
+        engine: one of `ENGINES`.
+        run: the pure function of a shard, `shard.run_shard`.
+        tasks: the shards.
+        workers: shards at a time; 0 is one (and, for Ray, as many as its cluster has CPUs).
+        tell: told how far each shard is.
+
+    Raises:
+        DFADError: workers die before they begin an item, or what `run` raises (a full disk).
+        MissingDependencyError: `ray` without the package.
+    """
+    if engine == "ray":
+        from dfad_bench.data.cluster import ray_tasks
+
+        return ray_tasks(run, tasks, workers, tell)
+    return serial(run, tasks, tell) if engine == "serial" else processes(run, tasks, max(workers, 1), tell)
+
+
+def serial(run: Run, tasks: Sequence[ShardTask], tell: Tell = silent) -> Iterator[dict[str, Any]]:
     """One shard after the other in this process: quick to start, but a crash ends it."""
     for task in tasks:
-        yield run(task)
+
+        def watch(index: int, task: ShardTask = task) -> None:
+            tell(task, index if index >= 0 else len(task.samples))
+
+        yield run(task, watch)
 
 
-def processes(run: Run, tasks: Sequence[ShardTask], workers: int) -> Iterator[dict[str, Any]]:
+def processes(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent) -> Iterator[dict[str, Any]]:
     """Shards over `workers` processes, results in the order they come.
 
     Raises:
@@ -50,27 +86,33 @@ def processes(run: Run, tasks: Sequence[ShardTask], workers: int) -> Iterator[di
     while waiting:
         suspects: list[ShardTask] = []
         with _Pool(min(workers, len(waiting))) as pool:
-            yield from _until_broken(run, pool, waiting, suspects)
+            yield from _until_broken(run, pool, waiting, suspects, tell)
         for task in suspects:
-            yield _alone(run, task)
+            yield alone(run, task, tell)
 
 
 def _until_broken(
-    run: Run, pool: _Pool, waiting: deque[ShardTask], suspects: list[ShardTask]
+    run: Run, pool: _Pool, waiting: deque[ShardTask], suspects: list[ShardTask], tell: Tell
 ) -> Iterator[dict[str, Any]]:
     """Feed the pool one shard a worker, so that when it breaks the suspects are exactly what it was given."""
-    running: dict[Future[dict[str, Any]], ShardTask] = {}
+    running: dict[Future[dict[str, Any]], tuple[ShardTask, int]] = {}
+    free = set(range(pool.workers))
     while waiting or running:
         try:
-            while waiting and len(running) < pool.workers:
-                running[pool.submit(run, waiting[0])] = waiting[0]
+            while waiting and free:
+                slot = min(free)
+                running[pool.submit(run, waiting[0], slot)] = waiting[0], slot
                 waiting.popleft()
+                free.remove(slot)
         except BrokenProcessPool:
             if not running:
                 return  # an idle worker was killed: nobody is suspect, a new pool takes the rest
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+        for task, slot in running.values():
+            tell(task, pool.done(task, slot))
         for future in done:
-            task = running.pop(future)
+            task, slot = running.pop(future)
+            free.add(slot)
             try:
                 result = future.result()
             except BrokenProcessPool:
@@ -78,20 +120,27 @@ def _until_broken(
                 continue
             yield result
         if suspects:
-            suspects += [task for future, task in running.items() if not _finished(future)]
+            suspects += [task for future, (task, _) in running.items() if not _finished(future)]
             yield from (future.result() for future in running if _finished(future))
             return
 
 
-def _alone(run: Run, task: ShardTask) -> dict[str, Any]:
-    """A suspect shard in a worker of its own, as often as it takes to find the items that kill it."""
+def alone(run: Run, task: ShardTask, tell: Tell = silent) -> dict[str, Any]:
+    """A suspect shard in a worker of its own, as often as it takes to find the items that kill it.
+
+    Raises:
+        DFADError: workers die before they begin an item, or what `run` raises (a full disk).
+    """
     deaths: Counter[int] = Counter()
     while True:
         with _Pool(1) as pool:
             try:
-                return pool.submit(run, task).result()
+                future = pool.submit(run, task, 0)
+                while not wait([future], timeout=_LOOK).done:
+                    tell(task, pool.done(task, 0))
+                return future.result()
             except BrokenProcessPool:
-                index, seconds = pool.last_item()
+                index, seconds = pool.last_item(0)
         deaths[index] += 1
         if index < 0:
             if deaths[index] > _DEATHS:
@@ -99,8 +148,8 @@ def _alone(run: Run, task: ShardTask) -> dict[str, Any]:
                     f"{task.name}: worker processes die {'while writing' if index == -1 else 'when they start'}; "
                     "is there memory enough, and does a script that builds manifests guard its main code?"
                 )
-        elif seconds >= task.item_seconds:
-            task = task.refuse(index, "timeout", f"took more than {task.item_seconds:g} s")
+        elif seconds >= task.seconds(index):
+            task = task.refuse(index, "timeout", f"took more than {task.seconds(index):g} s")
         elif deaths[index] >= _DEATHS:
             task = task.refuse(index, "worker_crash", f"a worker died on it {_DEATHS} times")
 
@@ -111,10 +160,11 @@ class _Pool:
     def __init__(self, workers: int) -> None:
         context = multiprocessing.get_context("spawn")  # forking a process with threads in it may hang
         self.workers = workers
-        # without locks: a worker killed while it holds one would block all others
-        self._item = context.RawArray("d", [_NOWHERE, 0.0])
+        # without locks: a worker killed while it holds one would block all others. Two numbers a running shard:
+        # its item, and when that was begun
+        self._items = context.RawArray("d", [_NOWHERE, 0.0] * workers)
         self._stop = context.RawValue("b", 0)
-        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._item, self._stop))
+        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._items, self._stop))
 
     def __enter__(self) -> _Pool:
         return self
@@ -123,12 +173,19 @@ class _Pool:
         self._stop.value = 1
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, run: Run, task: ShardTask) -> Future[dict[str, Any]]:
-        return self._pool.submit(_work, run, task)
+    def submit(self, run: Run, task: ShardTask, slot: int) -> Future[dict[str, Any]]:
+        """Have a worker run a shard; of the running shards no two share a slot."""
+        self._items[2 * slot] = _NOWHERE
+        return self._pool.submit(_work, run, task, slot)
 
-    def last_item(self) -> tuple[int, float]:
-        """Which item the (only) worker was at when it died, and for how many seconds."""
-        index, began = self._item[:]
+    def done(self, task: ShardTask, slot: int) -> int:
+        """How many items of the shard in a slot are done."""
+        index = int(self._items[2 * slot])
+        return len(task.samples) if index == -1 else max(index, 0)
+
+    def last_item(self, slot: int) -> tuple[int, float]:
+        """Which item the worker of a slot was at when it died, and for how many seconds."""
+        index, began = self._items[2 * slot : 2 * slot + 2]
         return int(index), time.monotonic() - float(began)
 
 
@@ -136,7 +193,7 @@ def _finished(future: Future[dict[str, Any]]) -> bool:
     return future.done() and future.exception() is None
 
 
-def _begin(item: Any, stop: Any) -> None:
+def _begin(items: Any, stop: Any) -> None:
     """In a new worker: leave interrupts to the parent, die with it, keep to one thread, say nothing.
 
     What goes wrong travels back as a result; the rest of stderr is image libraries muttering about damaged files.
@@ -145,7 +202,7 @@ def _begin(item: Any, stop: Any) -> None:
         os.dup2(nowhere.fileno(), 2)
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _state.update(item=item, stop=stop)
+    _state.update(items=items, stop=stop)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
@@ -156,19 +213,29 @@ def _die_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _work(run: Run, task: ShardTask) -> dict[str, Any]:
+def _work(run: Run, task: ShardTask, slot: int) -> dict[str, Any]:
+    def report(index: int) -> None:
+        if _state["stop"].value:
+            raise _Stopped
+        _state["items"][2 * slot : 2 * slot + 2] = [float(index), time.monotonic()]
+
+    with watchdog(task, report) as watch:
+        return run(task, watch)
+
+
+@contextmanager
+def watchdog(task: ShardTask, report: Callable[[int], None]) -> Iterator[Watch]:
+    """What a worker's shard is watched by: an item that hangs ends the process, even in a C library."""
     with Path(os.devnull).open("w") as nowhere:
 
         def watch(index: int) -> None:
-            if _state["stop"].value:
-                raise _Stopped
-            _state["item"][:] = [float(index), time.monotonic()]
+            report(index)
             faulthandler.cancel_dump_traceback_later()
-            if index >= 0:  # ends the worker even where a C library never comes back
-                grace = min(_GRACE, task.item_seconds)
-                faulthandler.dump_traceback_later(task.item_seconds + grace, exit=True, file=nowhere)
+            if index >= 0:
+                seconds = task.seconds(index)
+                faulthandler.dump_traceback_later(seconds + min(_GRACE, seconds), exit=True, file=nowhere)
 
         try:
-            return run(task, watch)
+            yield watch
         finally:
             faulthandler.cancel_dump_traceback_later()

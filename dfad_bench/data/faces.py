@@ -1,35 +1,45 @@
-"""From an image to one square face: MTCNN finds the faces, the biggest is cut out, its five points are refined.
+"""From an image to one square face: MTCNN finds the faces, one is cut out or aligned, its five points are refined.
 
 A crop profile (`manifests/crops/*.yaml`) holds every number that decides the pixels.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError, need
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml
 from dfad_bench.core.strict import read_dataclass
+from dfad_bench.data.align import box_affine, similarity, warp
+from dfad_bench.data.detector import PYRAMID, SMALLEST, FaceDetector, Faces
 from dfad_bench.data.images import ImageRefused
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_DETECTOR_SIDE = 20  # MTCNN fails on images with a shorter side below this
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right change places in a mirrored face
+_SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
+_NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
+_MinFace = Callable[["Image.Image", "Image.Image"], float]
+_BATCH = 64  # pictures at once on an accelerator
+_Cut = tuple[tuple[float, ...] | None, tuple[float, ...], np.ndarray]  # crop_box, affine, pixels
+_FLAT = 2.0  # grey levels of spread below which a ready-made crop shows nothing
 
 
 @dataclass(frozen=True)
 class CropProfile:
     """How a face becomes a crop. Lengths are pixels.
 
-    With `detector: none` the image is already a crop: its centred square is resized, and there are neither box
-    score nor landmarks.
+    With `detector: none` the image is already a crop: it is checked (at least `smallest_side`, sides in a ratio of
+    at most `most_oblong`; flags `not_square` and `flat`), its centred square is resized, and there are neither box
+    score nor landmarks. With a `template` the face is turned and scaled so that its five points come to lie there.
     """
 
     name: str
@@ -37,24 +47,38 @@ class CropProfile:
     title: str
     detector: Literal["mtcnn", "none"] = "mtcnn"
     size: int = 256  # side of the crop
-    margin: float = 1.3  # side of the square over the longer side of the box
+    margin: float = 1.3  # side of the square over the longer side of the box, or over the template's
+    template: tuple[float, ...] = ()  # x, y of five points (pixel centres 0, 1, ...) in a square of template_side
+    template_side: int = 112
+    most_oblong: float = 1.5  # longer over shorter side of a ready-made crop
     min_probability: float = 0.9
     smallest_side: int = 32  # of the source image
-    detect_side: int = 256  # first pass: the image shrunk to this longer side ...
-    min_face_share: float = 0.2  # ... and faces of at least this share of its shorter side
+    detect_side: int = 448  # first pass: the image shrunk to this longer side ...
+    min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
     retry_side: int = 1024  # second pass, where the first finds nothing: longer side ...
     retry_min_face: int = 20  # ... and smallest face
 
     def __post_init__(self) -> None:
         if not 1 <= self.margin <= 4 or not 16 <= self.size <= 4096 or not 0 < self.min_probability < 1:
             raise ValueError("needs 1 <= margin <= 4, 16 <= size <= 4096, 0 < min_probability < 1")
-        if self.smallest_side < _DETECTOR_SIDE or self.retry_min_face < _DETECTOR_SIDE:
-            raise ValueError(f"smallest_side and retry_min_face must be at least {_DETECTOR_SIDE}")
+        if self.smallest_side < SMALLEST or self.retry_min_face < SMALLEST or self.min_face_share <= 0:
+            raise ValueError(f"smallest_side and retry_min_face must be at least {SMALLEST}, min_face_share above 0")
+        if len(self.template) not in (0, 10) or self.template_side < 1 or self.most_oblong < 1:
+            raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
 
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that decides a pixel."""
         return content_hash({key: value for key, value in asdict(self).items() if key != "title"})
+
+    @cached_property
+    def template_points(self) -> np.ndarray:
+        """Where the five points (5, 2) come to lie in the crop, in continuous crop pixels.
+
+        The template's square is enlarged to `size`, then `margin` adds to each side and the whole is scaled back.
+        """
+        points = np.reshape(self.template, (5, 2))
+        return (points / self.template_side + (self.margin - 1) / 2) * self.size / self.margin + 0.5
 
 
 def load_crop_profile(name: str) -> CropProfile:
@@ -75,112 +99,195 @@ class Crop:
     """One face. Boxes and landmarks are continuous source pixels (the first pixel spans 0 to 1)."""
 
     pixels: np.ndarray  # (size, size, 3) uint8
-    crop_box: tuple[float, ...]  # x0, y0, x1, y1 of the square
+    affine: tuple[float, ...]  # a, b, c, d, e, f: crop x = a x + b y + c, crop y = d x + e y + f
+    crop_box: tuple[float, ...] | None = None  # x0, y0, x1, y1 of the square; None where the crop is turned
     box: tuple[float, ...] | None = None  # as detected
     box_score: float | None = None
     landmarks: tuple[float, ...] | None = None  # x, y of left eye, right eye, nose, mouth corners (image left first)
     faces: int | None = None  # found at this scale with enough probability
+    switched: bool = False  # a face was to be followed, and none is where it was
+    flags: tuple[str, ...] = ()  # remarks: not_square, flat
 
 
 class FaceCropper:
-    """Cuts the biggest face out of an image. Needs facenet-pytorch, whose weights are in its package.
+    """Cuts one face out of an image. Needs facenet-pytorch, whose weights are in its package.
 
-    The same pixels give the same crop, whatever was cropped before and however many workers there are: images
-    go through the networks one by one, and callers hold torch to one thread.
+    The same pixels give the same crop, whatever was cropped before and however many workers there are: on a CPU
+    images go through the networks one by one, and callers hold torch to one thread.
     """
 
-    def __init__(self, profile: CropProfile) -> None:
+    def __init__(self, profile: CropProfile, device: str = "cpu") -> None:
         self.profile = profile
-        self._mtcnn: Any = None
-        if profile.detector == "mtcnn":
-            package = need("facenet_pytorch", "facenet-pytorch==2.5.3", "finding faces")
-            self._mtcnn = package.MTCNN(keep_all=True, device="cpu").eval()
+        self.device = device
+        self._detector = FaceDetector(device) if profile.detector == "mtcnn" else None
 
-    def crop(self, image: Image.Image) -> Crop:
+    @property
+    def batch(self) -> int:
+        """How many images `find` should be given at once."""
+        return 1 if self._detector is None or self.device == "cpu" else _BATCH
+
+    def crop(self, image: Image.Image, near: tuple[float, ...] | None = None, found: Faces | None = None) -> Crop:
         """The biggest face of an upright RGB image as a square crop.
 
         The biggest is the box of the largest area among those with `min_probability`. The square has `margin`
         times the box's longer side around the box's centre; at a border it is shifted inside, and shrunk only
-        where it is larger than the image. Nothing is padded.
+        where it is larger than the image. Nothing is padded, but a crop aligned to a template is black where
+        the image does not reach, as the template's authors have it.
+
+        Args:
+            image: the picture.
+            near: box of the face in the frame before; the face that overlaps it most is taken. Where none does
+                (intersection over union of 0.3 or more), it is the biggest, and the crop says `switched`.
+            found: what `find` gave for this picture, if that was asked before.
 
         Raises:
-            ImageRefused: `too_small` or `no_face`.
+            ImageRefused: `too_small`, `no_face` or `not_a_crop`.
         """
         profile = self.profile
         if min(image.size) < profile.smallest_side:
             raise ImageRefused("too_small", f"{image.width}x{image.height}, needs {profile.smallest_side}")
-        if self._mtcnn is None:
-            side = float(min(image.size))
-            square = _square(image.width / 2, image.height / 2, side, image.size)
-            return Crop(self._cut(image, square), square)
-        boxes, scores = self._find(image)
+        if self._detector is None:
+            return self._ready_made(image)
+        boxes, scores = found or self.find([image])[0]
         if not len(boxes):
             raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
-        best = int(np.argmax((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
-        x0, y0, x1, y1 = (float(v) for v in boxes[best])
-        square = _square((x0 + x1) / 2, (y0 + y1) / 2, profile.margin * max(x1 - x0, y1 - y0), image.size)
-        landmarks = self._landmarks(image, (x0, y0, x1, y1))
+        best, switched = _choose(boxes, near)
+        box = tuple(float(v) for v in boxes[best])
+        landmarks = self._landmarks(image, box)
+        square, affine, pixels = self._aligned(image, landmarks) if profile.template else self._square(image, box)
         return Crop(
-            pixels=self._cut(image, square),
+            pixels=pixels,
+            affine=affine,
             crop_box=square,
-            box=(x0, y0, x1, y1),
+            box=box,
             box_score=float(scores[best]),
             landmarks=tuple(float(v) for v in landmarks.ravel()),
             faces=min(len(boxes), 127),
+            switched=switched,
         )
 
-    def _find(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (n, 4) in source pixels and probabilities (n,): a quick pass, then a thorough one if it was in vain."""
-        profile = self.profile
-        small = _shrink(image, profile.detect_side)
-        share = max(_DETECTOR_SIDE, min(small.size) * profile.min_face_share)
-        boxes, scores = self._detect(small, image, share)
-        if len(boxes):
-            return boxes, scores
-        return self._detect(_shrink(image, profile.retry_side), image, profile.retry_min_face)
+    def find(self, images: Sequence[Image.Image]) -> list[Faces]:
+        """The faces of each image, in its own pixels: a quick pass, then others for those it was in vain for.
 
-    def _detect(self, view: Image.Image, image: Image.Image, min_face: float) -> tuple[np.ndarray, np.ndarray]:
-        none = np.zeros((0, 4)), np.zeros(0)
-        if min(view.size) < max(_DETECTOR_SIDE, min_face):
-            return none
-        self._mtcnn.min_face_size = min_face
-        try:
-            found, probabilities = self._mtcnn.detect(view)
-        except (RuntimeError, ValueError) as error:
-            if "non-empty" not in str(error):  # raised where a stage is left without a candidate
-                raise
-            return none
-        if found is None:
-            return none
-        boxes = np.asarray(found.tolist(), dtype=np.float64).reshape(-1, 4)  # arrays come with dtype object
-        scores = np.asarray(list(probabilities), dtype=np.float64)
-        scale = [image.width / view.width, image.height / view.height] * 2
+        The second looks for small faces; the third again for large ones, at scales half a step beside the first's,
+        since MTCNN now and then misses a plain face at one set of scales.
+        On an accelerator images that are equally large after shrinking go through the networks together.
+        """
+        profile = self.profile
+        passes: tuple[tuple[int, _MinFace], ...] = (
+            (profile.detect_side, self._large_face),
+            (profile.retry_side, lambda image, view: profile.retry_min_face),
+            (profile.detect_side, lambda image, view: self._large_face(image, view) * PYRAMID**0.5),
+        )
+        found = [_NO_FACES for _ in images]
+        for longest, min_face in passes:
+            lost = [index for index, faces in enumerate(found) if not len(faces.boxes)]
+            for index, faces in zip(lost, self._look([images[i] for i in lost], longest, min_face), strict=True):
+                found[index] = faces
+        return found
+
+    def _look(self, images: Sequence[Image.Image], longest: int, min_face: _MinFace) -> list[Faces]:
+        detector = self._detector
+        if detector is None:
+            raise ValueError(f"crop profile {self.profile.name!r} finds no faces")
+        views = [_shrink(image, longest) for image in images]
+        alike: dict[tuple[tuple[int, int], float], list[int]] = {}
+        for index, (image, view) in enumerate(zip(images, views, strict=True)):
+            alike.setdefault((view.size, min_face(image, view)), []).append(index)
+        found: dict[int, Faces] = {}
+        for (_, smallest), indices in alike.items():
+            for start in range(0, len(indices), self.batch):
+                some = indices[start : start + self.batch]
+                faces = detector.detect(np.stack([np.asarray(views[i]) for i in some]), smallest)
+                found |= zip(some, faces, strict=True)
+        return [self._sure(found[i], image, views[i]) for i, image in enumerate(images)]
+
+    def _large_face(self, image: Image.Image, view: Image.Image) -> float:
+        """Smallest face of the quick pass, in pixels of `view`: about `min_face_share` of the shorter side.
+
+        It lies on the pyramid that a search for faces of `retry_min_face` pixels in the whole image would climb:
+        MTCNN's boxes depend on the scales it looks at, and on the same ones they are nearly the same.
+        """
+        profile = self.profile
+        steps = math.log(min(image.size) * profile.min_face_share / profile.retry_min_face) / -math.log(PYRAMID)
+        return profile.retry_min_face / PYRAMID ** max(0, round(steps)) * min(view.size) / min(image.size)
+
+    def _sure(self, faces: Faces, image: Image.Image, view: Image.Image) -> Faces:
+        """Faces with enough probability, from the pixels of `view` to those of `image`."""
+        boxes, scores = faces
         keep = (scores >= self.profile.min_probability) & np.isfinite(boxes).all(1)
         keep &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-        return boxes[keep] * scale, scores[keep]
+        scale = [image.width / view.width, image.height / view.height] * 2
+        return Faces(boxes[keep] * scale, scores[keep])
 
-    def _landmarks(self, image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    def _landmarks(self, image: Image.Image, box: Sequence[float]) -> np.ndarray:
         """Five points (5, 2): O-Net on the face and on its mirror image, averaged, which cancels its bias in x."""
-        import torch
         from PIL import Image
 
+        assert self._detector is not None  # only called with a detector
         x0, y0, x1, y1 = box
         side = max(1, round(max(x1 - x0, y1 - y0)))
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-        patch = image.crop((left, top, left + side, top + side)).resize((48, 48), Image.Resampling.BOX)
-        face = (np.asarray(patch, dtype=np.float32) - 127.5) / 128
-        pair = torch.from_numpy(np.stack([face, face[:, ::-1]]).transpose(0, 3, 1, 2).copy())
-        with torch.inference_mode():
-            points = self._mtcnn.onet(pair)[1].numpy().astype(np.float64)  # (2, 10): five x, then five y
-        plain, mirrored = points.reshape(2, 2, 5).transpose(0, 2, 1)  # (5, 2) each, shares of the side
+        patch = image.crop((left, top, left + side, top + side))
+        face = np.asarray(patch.resize((48, 48), Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float32)
+        plain, mirrored = self._detector.points(np.stack([face, face[:, ::-1]]))  # (5, 2) each, shares of the side
         mirrored = mirrored[_MIRRORED] * [-1, 1] + [1, 0]
-        return (plain + mirrored) / 2 * side + [left, top]
+        return np.asarray((plain + mirrored) / 2 * side + [left, top])
 
-    def _cut(self, image: Image.Image, square: tuple[float, ...]) -> np.ndarray:
+    def _square(self, image: Image.Image, box: Sequence[float]) -> _Cut:
+        x0, y0, x1, y1 = box
+        side = self.profile.margin * max(x1 - x0, y1 - y0)
+        return self._cut(image, _square((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))
+
+    def _aligned(self, image: Image.Image, landmarks: np.ndarray) -> _Cut:
+        affine = similarity(landmarks, self.profile.template_points)
+        if not 1e-3 < np.hypot(affine[0], affine[3]) < 1e3:
+            raise ImageRefused("no_face", "the five points of the face do not fit the template")
+        return None, affine, warp(image, affine, self.profile.size)
+
+    def _ready_made(self, image: Image.Image) -> Crop:
+        """The centred square of what is a crop already, after a look at whether it can be one."""
+        short, long = sorted(image.size)
+        if long > self.profile.most_oblong * short:
+            most = self.profile.most_oblong
+            raise ImageRefused("not_a_crop", f"{image.width}x{image.height}: sides in a ratio of more than {most:g}")
+        square, affine, pixels = self._cut(image, _square(image.width / 2, image.height / 2, float(short), image.size))
+        checks = {"not_square": long > 1.02 * short, "flat": float(pixels.std()) < _FLAT}
+        return Crop(pixels, affine, square, flags=tuple(name for name, true in checks.items() if true))
+
+    def _cut(self, image: Image.Image, square: tuple[float, float, float, float]) -> _Cut:
         from PIL import Image
 
-        size = (self.profile.size, self.profile.size)
-        return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=square))  # type: ignore[arg-type]
+        side = self.profile.size
+        pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=square))
+        return square, box_affine(square, side), pixels
+
+
+def overlap(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Intersection over union (n,) of `boxes` (n, 4) with `box`.
+
+    >>> overlap(np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]]), (0, 0, 2, 2)).round(3).tolist()
+    [1.0, 0.333, 0.0]
+    """
+    x0, y0, x1, y1 = box
+    width = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+    height = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
+    common = np.maximum(width, 0) * np.maximum(height, 0)
+    return common / np.maximum(_areas(boxes) + (x1 - x0) * (y1 - y0) - common, 1e-9)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]:
+    """Which of `boxes` to take, and whether that leaves the face that was to be followed."""
+    biggest = int(np.argmax(_areas(boxes)))
+    if near is None:
+        return biggest, False
+    shares = overlap(boxes, near)
+    followed = int(np.argmax(shares))
+    return (followed, False) if shares[followed] >= _SAME_FACE else (biggest, True)
 
 
 def _shrink(image: Image.Image, longest: int) -> Image.Image:
@@ -190,7 +297,7 @@ def _shrink(image: Image.Image, longest: int) -> Image.Image:
     if scale >= 1:
         return image
     size = tuple(max(1, round(length * scale)) for length in image.size)
-    return image.resize(size, Image.Resampling.BILINEAR)  # type: ignore[arg-type]
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)  # type: ignore[arg-type]
 
 
 def _square(x: float, y: float, side: float, size: tuple[int, int]) -> tuple[float, float, float, float]:

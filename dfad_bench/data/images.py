@@ -23,15 +23,20 @@ EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
 _ORIENTATION = 0x0112
+_Z_RLE = 3  # zlib's number of the strategy
 _OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 class ImageRefused(Exception):  # noqa: N818  a verdict on one file, which becomes a row, never an error of the run
-    """One file cannot be used. `status` is a manifest status, `reason` one line for people."""
+    """One file cannot be used. `status` is a manifest status, `reason` one line for people.
 
-    def __init__(self, status: str, reason: str) -> None:
+    `source_sha256` is the hash of the bytes in question where they could be read.
+    """
+
+    def __init__(self, status: str, reason: str, source_sha256: str | None = None) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+        self.source_sha256 = source_sha256
         self.reason = " ".join(reason.split())[:200]
 
 
@@ -65,8 +70,8 @@ def decode_image(
     """One image as 8-bit RGB, upright.
 
     The first frame of an animation; EXIF orientation applied, a broken EXIF block ignored; 16-bit grey scaled
-    to 8 bits, not clipped; transparency laid over white. The pixel count is checked before anything is
-    decoded, and truncated files are refused rather than filled up with grey.
+    to 8 bits, not clipped; transparency laid over white. `format` stays that of the source. The pixel count is
+    checked before anything is decoded, and truncated files are refused rather than filled up with grey.
 
     Raises:
         ImageRefused: `unsupported_format`, `too_large` or `unreadable`.
@@ -84,7 +89,9 @@ def decode_image(
             if width * height > max_pixels:
                 raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
             image.load()
-            return _to_rgb(_upright(image))
+            rgb = to_rgb(_upright(image))
+            rgb.format = image.format
+            return rgb
         except ImageRefused:
             raise
         except UnidentifiedImageError as error:
@@ -96,13 +103,17 @@ def decode_image(
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time."""
+    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time.
+
+    Run lengths only (`Z_RLE`): of a filtered photograph little else can be saved, and it takes a fifth of the time
+    for 3 % more bytes.
+    """
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
     stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", compress_level=6)
+    Image.fromarray(array).save(stream, "PNG", compress_level=6, compress_type=_Z_RLE)
     return stream.getvalue()
 
 
@@ -144,7 +155,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image as 8-bit RGB: 16-bit grey scaled, transparency laid over white.
+
+    Raises:
+        ImageRefused: `unreadable`: grey values that are no numbers or out of range.
+    """
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":

@@ -14,13 +14,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfad_bench import __version__
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
-from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, write_json
+from dfad_bench.core.files import (
+    atomic_path,
+    check_hash,
+    content_hash,
+    json_text,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from dfad_bench.data import card
 
 VERSION = 1
 FILE = "manifest.json"
@@ -30,6 +41,7 @@ STATUSES = (
     "no_face",
     "too_small",
     "too_large",
+    "not_a_crop",  # by a profile for images that are crops already
     "unreadable",
     "unsupported_format",
     "outside_root",
@@ -58,15 +70,21 @@ SCHEMA = pa.schema(
         ("target_id", pa.string()),  # sample_id of the real target face
         ("pair_confidence", pa.float32()),  # how sure the pairing is, 0 to 1
         ("source_sha256", pa.string()),
+        ("source_width", pa.int32()),  # upright
+        ("source_height", pa.int32()),
+        ("source_format", pa.string()),  # PNG, JPEG, ... or the codec of a video
+        ("source_bytes", pa.int64()),  # of the file or archive member
         ("crop_sha256", pa.string()),  # of the crop's pixels
         ("phash", pa.int64()),
         ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels
-        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop
+        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop; null where turned
+        ("crop_affine", pa.list_(pa.float32(), 6)),  # a to f: crop x = a x + b y + c, crop y = d x + e y + f
         ("landmarks", pa.list_(pa.float32(), 10)),  # 5 points x, y in source pixels: eyes, nose, mouth corners
         ("box_score", pa.float32()),
         ("faces", pa.int8()),  # how many were found; the biggest is the crop
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("flags", pa.string()),  # comma-separated remarks on a kept face: identity_switch, ...
         ("status", pa.string()),
         ("reason", pa.string()),
     ],
@@ -78,6 +96,7 @@ SCHEMA = pa.schema(
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
 # what Arrow raises on damaged files: its own errors, and those of names and offsets that make no sense
 _DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError)
+_BESIDE = (card.FILE, "build.json")  # whose hashes stand in manifest.json
 _ROW_GROUP = 64  # rows; bounds the memory of a pass over the images
 
 
@@ -161,6 +180,8 @@ class Manifest:
         tables = [_read(path, wanted) for path in self.parts]
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
         rows = table.to_pandas()
+        if "phash" in wanted:  # a column with gaps becomes float64, which would round 64 bits away
+            rows["phash"] = table.column("phash").to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         if status is not None:
             rows = rows[rows["status"] == status]
         return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
@@ -239,7 +260,7 @@ def commit_part(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[st
 
 
 def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manifest:
-    """Write `manifest.json` from committed parts.
+    """Write the dataset card and, last, `manifest.json` from committed parts.
 
     Args:
         folder: the manifest.
@@ -250,7 +271,8 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
     counts: dict[str, Counter[str]] = {}
     for name in names:
         record = read_json((folder / name).with_suffix(".json"))
-        parts.append({"file": name, "rows": record["rows"], "sha256": record["sha256"]})
+        hashes = {"sha256": record["sha256"], "record_sha256": sha256_file((folder / name).with_suffix(".json"))}
+        parts.append({"file": name, "rows": record["rows"], **hashes})
         for generator, statuses in record["counts"].items():
             merged = counts.setdefault(generator, Counter())
             merged.update(statuses)
@@ -263,8 +285,45 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
         "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())},
         "content_sha256": rows_hash([folder / name for name in names]),
     }
-    write_json(folder / FILE, value)
+    write_text(folder / card.FILE, card.dataset_card(value))
+    beside = [name for name in _BESIDE if (folder / name).is_file()]
+    value["files"] = {name: sha256_file(folder / name) for name in beside}
+    write_json(folder / FILE, signed(value))
     return Manifest.open(folder)
+
+
+def signed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of `manifest.json` with the hash of the rest of them under `summary_sha256`."""
+    rest = {key: value for key, value in info.items() if key != "summary_sha256"}
+    return {**rest, "summary_sha256": content_hash(rest)}
+
+
+def check_files(folder: Path) -> None:
+    """Verify every file of a finished manifest byte by byte; files that are missing are left to `Manifest.open`.
+
+    Raises:
+        IntegrityError: names the damaged file.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    if not path.is_file():
+        return
+    try:
+        info = read_json(path)
+    except ConfigError as error:
+        raise IntegrityError(f"{error}; run the same build again") from error
+    if not isinstance(info, dict) or info != signed(info) or path.read_text(encoding="utf-8") != json_text(info):
+        if isinstance(info, dict) and info.get("schema_version") != VERSION and "summary_sha256" not in info:
+            return  # another version has other rules
+        raise IntegrityError(f"{path}: damaged or changed; run the same build again")
+    expected = dict(info["files"])
+    for part in info["parts"]:
+        expected |= {part["file"]: part["sha256"], str(Path(part["file"]).with_suffix(".json")): part["record_sha256"]}
+    for name, sha256 in expected.items():
+        if (folder / name).is_file():
+            check_hash(folder / name, sha256)
+        elif name not in {part["file"] for part in info["parts"]}:
+            raise IntegrityError(f"{folder / name}: missing; run the same build again")
 
 
 def write_manifest(
@@ -289,14 +348,12 @@ def part_name(index: int) -> str:
 def rows_hash(paths: Sequence[Path]) -> str:
     """Hash of all rows (crops by the hash of their pixels): independent of row order and part size."""
     columns = [name for name in SCHEMA.names if name != "image"]
-    digests: list[str] = []
+    digests = bytearray()  # 32 bytes a row, whatever their number
     for path in paths:
-        table = _read(path, columns)
-        digests += [content_hash(row) for row in table.to_pylist()]
-    digest = hashlib.sha256(f"dfad_manifest {VERSION}\n".encode())
-    for line in sorted(digests):
-        digest.update(line.encode())
-    return digest.hexdigest()
+        for row in _read(path, columns).to_pylist():
+            digests += bytes.fromhex(content_hash(row))
+    ordered = np.sort(np.frombuffer(bytes(digests), dtype=[(f"word{k}", ">u8") for k in range(4)]))
+    return hashlib.sha256(f"dfad_manifest {VERSION}\n".encode() + ordered.tobytes()).hexdigest()
 
 
 _INFO = {"dataset": dict, "parts": list, "content_sha256": str, "counts": dict, "rows": int}

@@ -115,6 +115,29 @@ def select(
     return Selection(train, validation, test, short, leaks, duplicates, [group.key for group in missing], refused)
 
 
+def candidates(protocol: Protocol, manifests: Sequence[Manifest]) -> pd.DataFrame:
+    """Every usable row of a protocol with its `side` (train or test), before anything is chosen or dropped.
+
+    `source_key` is qualified as in `Selection`.
+
+    Raises:
+        ManifestError: two manifests of one dataset.
+    """
+    pools = _pools(protocol, manifests)
+    frames = []
+    for group in protocol.groups:
+        train, test = _halves(protocol, group, pools[group.key])
+        trained = train if group.label != UNSEEN else train.iloc[:0]  # nobody trains on an unseen group
+        frames += [trained.assign(side="train"), test.assign(side="test")]
+    return pd.concat(frames, ignore_index=True)
+
+
+def qualified(rows: pd.DataFrame) -> pd.Series:
+    """`source_key` with its dataset in front unless it names a namespace; a face without one is its own source."""
+    keys = rows["source_key"].where(rows["source_key"].notna(), rows["sample_id"]).astype(str)
+    return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
+
+
 def rows_hash(rows: pd.DataFrame) -> str:
     """Hash of the chosen faces and their labels, whatever their order."""
     columns = ["sample_id", "crop_sha256", "group", "attribution_label", "detection_label"]
@@ -152,16 +175,11 @@ def _pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict[str, pd.Da
             group=group.key,
             attribution_label=group.label,
             detection_label=group.taxon.detection_label,
-            source_key=_qualified(kept),
+            source_key=qualified(kept),
         )
         kept.attrs["refused"] = len(rows) - len(kept)
         pools[group.key] = kept
     return pools
-
-
-def _qualified(rows: pd.DataFrame) -> pd.Series:
-    keys = rows["source_key"].where(rows["source_key"].notna(), rows["sample_id"]).astype(str)
-    return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
 
 
 def _halves(protocol: Protocol, group: Group, pool: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

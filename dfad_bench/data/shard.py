@@ -14,9 +14,13 @@ from typing import Any, Protocol
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.faces import Crop, CropProfile, FaceCropper
-from dfad_bench.data.images import ImageRefused, decode_image, encode_png, perceptual_hash, read_source
+from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
 from dfad_bench.data.manifest import OK, commit_part
+from dfad_bench.data.media import Frame, Sampling, read
 from dfad_bench.data.sources.base import RawSample
+
+SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
+_FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
 
 
 class Watch(Protocol):
@@ -42,7 +46,9 @@ class ShardTask:
     profile: CropProfile
     config_sha256: str
     item_seconds: float
+    sampling: Sampling = Sampling()
     verdicts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    device: str = "cpu"  # where faces are found
 
     @property
     def name(self) -> str:
@@ -53,17 +59,22 @@ class ShardTask:
     def inputs_sha256(self) -> str:
         """Hash of which files go in, with what is known of them."""
         rows = [
-            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame]
+            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
+            + ([s.target_size] if s.target_path else [])
             for s in self.samples
         ]
         return content_hash(rows)
+
+    def seconds(self, index: int) -> float:
+        """The time limit of an item: that of a video grows with the frames it gives."""
+        return self.item_seconds * (1 + (self.samples[index].weight - 1) / _FRAMES_A_LIMIT)
 
     def refuse(self, index: int, status: str, reason: str) -> ShardTask:
         """The same shard, with one item given up."""
         return replace(self, verdicts={**self.verdicts, index: (status, reason)})
 
 
-_CROPPERS: dict[str, FaceCropper] = {}
+_CROPPERS: dict[tuple[str, str], FaceCropper] = {}
 
 
 def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, Any]:
@@ -72,8 +83,8 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
     Raises:
         DFADError: the disk is full.
     """
-    key = task.profile.sha256
-    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile))
+    key = task.profile.sha256, task.device
+    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile, task.device))
     rows = []
     with _one_thread() if task.profile.detector != "none" else nullcontext():
         for index, sample in enumerate(task.samples):
@@ -81,30 +92,51 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
             if index in task.verdicts:
                 rows.append(_refused(sample, *task.verdicts[index]))
             else:
-                rows.append(process(sample, cropper, task.item_seconds))
+                rows += process(sample, cropper, task.seconds(index), task.sampling)
     watch(-1)
     return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
 
 
-def process(sample: RawSample, cropper: FaceCropper, seconds: float) -> dict[str, Any]:
-    """The manifest row of one sample; whatever is wrong with it becomes a status and a reason."""
-    digest = None
+def process(
+    sample: RawSample,
+    cropper: FaceCropper,
+    seconds: float,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
+) -> list[dict[str, Any]]:
+    """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
+
+    A refusal of the sample as a whole, or of what is left of it, is a row without a frame. Through the frames of a
+    video the same face is followed; where it is lost and another is taken, that row is flagged `identity_switch`.
+    """
     if sample.refusal:
-        return _refused(sample, sample.refusal, "leads out of the source folder")
+        return [_refused(sample, sample.refusal, "leads out of the source folder")]
+    rows: list[dict[str, Any]] = []
     try:
         with time_limit(seconds):
-            data = read_source(sample.path)
-            digest = hashlib.sha256(data).hexdigest()
-            return _kept(sample, cropper.crop(decode_image(data)), digest)
+            near = None
+            for frame in read(sample, sampling):
+                row = _cropped(sample, frame, cropper, near)
+                rows.append(row)  # frames before a refusal stay
+                near = row.get("box") or near
+        return rows or [_refused(sample, "unreadable", "no frames")]
     except ImageRefused as refused:
-        return _refused(sample, refused.status, refused.reason, digest)
+        verdict = _refused(sample, refused.status, refused.reason, refused.source_sha256)
     except ItemTimeout:
-        return _refused(sample, "timeout", f"took more than {seconds:g} s", digest)
+        verdict = _refused(sample, "timeout", f"took more than {seconds:g} s")
     except MemoryError:
-        return _refused(sample, "too_large", "not enough memory", digest)
+        verdict = _refused(sample, "too_large", "not enough memory")
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # an image the cropper was not foreseen for must not end the build of a million others
-        return _refused(sample, "worker_crash", f"{type(error).__name__}: {error}", digest)
+        verdict = _refused(sample, "worker_crash", f"{type(error).__name__}: {error}")
+    return [*rows, verdict]
+
+
+def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None) -> dict[str, Any]:
+    try:
+        return _kept(sample, cropper.crop(frame.image, near), frame)
+    except ImageRefused as refused:
+        row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
+        return {**row, **_source(frame)}
 
 
 @contextmanager
@@ -139,10 +171,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _facts(sample: RawSample, digest: str | None) -> dict[str, Any]:
+def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
     taxon = taxonomy()[sample.generator]
     return {
-        "sample_id": sample.sample_id,
+        "sample_id": sample.sample_id if frame is None else sample.frame_id(frame),
         "dataset": sample.dataset,
         "generator": taxon.key,
         "forgery": taxon.forgery.value,
@@ -151,31 +183,45 @@ def _facts(sample: RawSample, digest: str | None) -> dict[str, Any]:
         "detection_label": taxon.detection_label,
         "split": sample.split,
         "origin": sample.origin,
-        "frame": sample.frame,
+        "frame": sample.frame if frame is None else frame,
         "source_key": sample.source_key,
-        "target_id": sample.target_id,
+        "target_id": sample.target_id if frame is None else sample.target_frame_id(frame),
         "pair_confidence": sample.pair_confidence,
         "source_sha256": digest,
     }
 
 
-def _kept(sample: RawSample, crop: Crop, digest: str) -> dict[str, Any]:
+def _source(frame: Frame) -> dict[str, Any]:
+    return {
+        "source_width": frame.image.width,
+        "source_height": frame.image.height,
+        "source_format": frame.image.format,
+        "source_bytes": frame.source_bytes,
+    }
+
+
+def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
     height, width, _ = crop.pixels.shape
     return {
-        **_facts(sample, digest),
+        **_facts(sample, frame.source_sha256, frame.index),
+        **_source(frame),
         "image": {"bytes": encode_png(crop.pixels), "path": None},
         "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
         "phash": perceptual_hash(crop.pixels),
         "box": crop.box,
         "crop_box": crop.crop_box,
+        "crop_affine": crop.affine,
         "landmarks": crop.landmarks,
         "box_score": crop.box_score,
         "faces": crop.faces,
         "width": width,
         "height": height,
+        "flags": ",".join([SWITCHED] * crop.switched + [*crop.flags]) or None,
         "status": OK,
     }
 
 
-def _refused(sample: RawSample, status: str, reason: str, digest: str | None = None) -> dict[str, Any]:
-    return {**_facts(sample, digest), "status": status, "reason": " ".join(reason.split())[:200]}
+def _refused(
+    sample: RawSample, status: str, reason: str, digest: str | None = None, frame: int | None = None
+) -> dict[str, Any]:
+    return {**_facts(sample, digest, frame), "status": status, "reason": " ".join(reason.split())[:200]}

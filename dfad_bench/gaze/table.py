@@ -163,20 +163,20 @@ def crop_landmarks(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (N, 5, 2) in crop pixels and source pixels a crop pixel (N,) of manifest rows; nan where unknown.
 
     Args:
-        rows: columns landmarks, crop_box (source pixels) and width.
+        rows: columns landmarks (source pixels) and crop_affine (from there into the crop).
     """
 
     def numbers(column: str, count: int) -> np.ndarray:
         values = [np.full(count, np.nan) if value is None else np.asarray(value, float) for value in rows[column]]
         return np.array(values).reshape(len(rows), count)
 
-    points, box = numbers("landmarks", 10).reshape(-1, 5, 2), numbers("crop_box", 4)
-    scale = (box[:, 2] - box[:, 0]) / rows["width"].to_numpy(dtype=float)
-    return (points - box[:, None, :2]) / scale[:, None, None], scale
+    points, affine = numbers("landmarks", 10).reshape(-1, 5, 2), numbers("crop_affine", 6).reshape(-1, 2, 3)
+    mapped = points @ affine[:, :, :2].transpose(0, 2, 1) + affine[:, None, :, 2]
+    return mapped, 1 / np.hypot(affine[:, 0, 0], affine[:, 1, 0])
 
 
 def _faces(manifest: Manifest) -> pd.DataFrame:
-    return manifest.frame(["sample_id", "landmarks", "crop_box", "width"])
+    return manifest.frame(["sample_id", "landmarks", "crop_affine"])
 
 
 def _identity(manifest: Manifest, estimator: GazeEstimator) -> dict[str, object]:

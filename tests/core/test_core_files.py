@@ -121,14 +121,27 @@ def test_kill_leaves_no_torn_file(tmp_path: Path, delay: float) -> None:
 def test_sweep_spares_the_living_and_the_unrelated(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()  # its number is free now
-    dead, living = child.pid, os.getpid()
+    dead, living = f"{files._HOST}-{child.pid}", f"{files._HOST}-{os.getpid()}"
     for name in (f".a.{dead}.0123abcd.tmp", f".b.{dead}.12345678.tmp.json", f".c.{living}.12345678.tmp.parquet"):
         (tmp_path / name).touch()
     for name in (".mine.tmp", f".d.{dead}.tmp", "e.tmp", f"f.{dead}.0123abcd.tmp"):
         (tmp_path / name).touch()
+    foreign = f".a.ffffff-{child.pid}.0123abcd.tmp"  # who lives on another host cannot be told from here
+    (tmp_path / foreign).touch()
     assert files.sweep_temporaries(tmp_path) == 2
-    kept = [f".c.{living}.12345678.tmp.parquet", f".d.{dead}.tmp", ".mine.tmp", "e.tmp", f"f.{dead}.0123abcd.tmp"]
+    kept = [foreign]
+    kept += [f".c.{living}.12345678.tmp.parquet", f".d.{dead}.tmp", ".mine.tmp", "e.tmp", f"f.{dead}.0123abcd.tmp"]
     assert names(tmp_path) == sorted(kept)
+    os.utime(tmp_path / foreign, (0, 0))
+    assert files.sweep_temporaries(tmp_path) == 1
+    assert names(tmp_path) == sorted(kept[1:])
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_is_one_line(tmp_path: Path, code: int) -> None:
+    with pytest.raises(DFADError, match=r"x: .*free some space and run the same"), files.atomic_path(tmp_path / "x"):
+        raise OSError(code, "no room")
+    assert names(tmp_path) == []
 
 
 def test_names_of_temporaries_are_those_the_sweep_knows(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from helpers.trees import extra_tree, picture, save
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, RefusedInputsError
+from dfad_bench.core.files import _HOST
 from dfad_bench.data.build import BuildReport, build_manifest
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
@@ -41,6 +42,8 @@ def test_rows_say_where_a_face_comes_from(root: Path, tmp_path: Path):
     assert (row["generator"], row["family"], row["split"], row["detection_label"]) == ("vae", "vae", "test", 1)
     assert row["sample_id"] == hashlib.sha256(b"extra/test/vae/001.png").hexdigest()[:16]
     assert row["source_sha256"] == hashlib.sha256((root / "test/vae/001.png").read_bytes()).hexdigest()
+    facts = row[["source_width", "source_height", "source_format", "source_bytes"]]
+    assert list(facts) == [48, 40, "PNG", (root / "test/vae/001.png").stat().st_size]
     crop = decode_crop(dict(manifest.images([row["sample_id"]]))[row["sample_id"]])
     assert crop.shape == (256, 256, 3)
     assert row["crop_sha256"] == hashlib.sha256(crop.tobytes()).hexdigest()
@@ -95,8 +98,8 @@ def test_changed_settings_are_refused(root: Path, tmp_path: Path):
     with pytest.raises(IntegrityError, match=r"shard_size was 4, is 5.*another --out") as error:
         build(root, out, shard_size=5)
     assert error.value.exit_code == 4
-    with pytest.raises(IntegrityError, match="crop was raw-256, is face-256"):
-        build(root, out, crop="face-256")
+    with pytest.raises(IntegrityError, match="crop was raw-256, is face-256-1.3"):
+        build(root, out, crop="face-256-1.3")
     (out / "build.json").unlink()
     with pytest.raises(IntegrityError, match="parts of another manifest"):
         build(root, out)
@@ -184,7 +187,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path: Path)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "manifest.json").exists()
-    (out / ".part-00020.4194300.abcd1234.tmp.parquet").write_bytes(b"left by a killed process")
+    (out / f".part-00020.{_HOST}-4194300.abcd1234.tmp.parquet").write_bytes(b"left by a killed process")
     done = len(list(out.glob("part-*.json")))
     report = build(root, out, shard_size=2)
     assert report.parts_kept >= min(done, 4)

@@ -101,25 +101,25 @@ def test_an_interrupt_stops_the_workers_at_the_next_item(tmp_path: Path):
 
 def test_serial_runs_here_in_order(tmp_path: Path):
     ran = []
-    list(serial(lambda task: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
+    list(serial(lambda task, watch: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
     assert ran == [("part-00000.parquet", os.getpid()), ("part-00001.parquet", os.getpid())]
 
 
 def test_an_image_that_takes_too_long_is_a_row(tmp_path: Path):
     class Slow:
-        def crop(self, image: object) -> None:
+        def crop(self, image: object, near: object) -> None:
             time.sleep(30)
 
     class Broken:
-        def crop(self, image: object) -> None:
+        def crop(self, image: object, near: object) -> None:
             raise RuntimeError("not foreseen\nby anyone")
 
     from helpers.trees import save
 
     sample = RawSample("extra", "flux", None, "a.png", save(tmp_path / "a.png"))
-    row = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
+    [row] = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("timeout", "took more than 0.1 s")
-    row = process(sample, Broken(), 5)  # type: ignore[arg-type]
+    [row] = process(sample, Broken(), 5)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("worker_crash", "RuntimeError: not foreseen by anyone")
 
 

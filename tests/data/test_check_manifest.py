@@ -13,7 +13,7 @@ from dfad_bench.core.protocol import Group, Protocol, load_protocol
 from dfad_bench.data.build import build_manifest
 from dfad_bench.data.check import check_manifest, protocol_needs
 from dfad_bench.data.contact import contact_sheet
-from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest import Manifest, signed
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_every_changed_byte_is_found_and_its_file_named(folder: Path):
 )
 def test_a_changed_summary_is_found(folder: Path, key: str, value: object, error: str):
     info = read_json(folder / "manifest.json")
-    write_json(folder / "manifest.json", {**info, key: value})
+    write_json(folder / "manifest.json", signed({**info, key: value}))
     with pytest.raises(IntegrityError, match=error):
         check_manifest(folder)
 

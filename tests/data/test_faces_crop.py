@@ -9,10 +9,11 @@ import pytest
 from helpers.trees import picture
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
-from dfad_bench.data.faces import CropProfile, FaceCropper, _square, load_crop_profile
+from dfad_bench.data.align import apply
+from dfad_bench.data.faces import Crop, CropProfile, FaceCropper, _square, load_crop_profile
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.data.synthetic.faces import draw_face
 
@@ -31,7 +32,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cropper() -> FaceCropper:
-    return FaceCropper(load_crop_profile("face-256"))
+    return FaceCropper(load_crop_profile("face-256-1.3"))
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,23 @@ def test_the_biggest_face_is_taken(cropper: FaceCropper, portrait: Image.Image):
     assert crop.box[0] > 250
 
 
+def test_a_face_is_followed(cropper: FaceCropper, portrait: Image.Image):
+    scene = Image.new("RGB", (640, 400), (120, 120, 120))
+    scene.paste(Image.fromarray(draw_face(0, "train/real-studio/id0003_00.png")[0]).resize((200, 200)), (20, 100))
+    scene.paste(portrait.resize((380, 380)), (250, 10))
+    biggest = cropper.crop(scene)
+    smaller = cropper.crop(scene, near=(60, 130, 190, 290))
+    assert smaller.box is not None
+    assert smaller.box[2] < 240
+    assert smaller.faces == 2
+    assert not smaller.switched
+    moved = tuple(v + 8 for v in smaller.box)
+    assert cropper.crop(scene, near=moved).box == smaller.box
+    lost = cropper.crop(scene, near=(0, 350, 40, 390))
+    assert lost.switched
+    assert lost.box == biggest.box
+
+
 def test_a_small_face_in_a_large_image_is_found_by_the_second_pass(cropper: FaceCropper, portrait: Image.Image):
     scene = Image.new("RGB", (1600, 1200), (120, 120, 120))
     scene.paste(portrait.resize((160, 160)), (1200, 700))
@@ -116,7 +134,7 @@ def test_a_small_face_in_a_large_image_is_found_by_the_second_pass(cropper: Face
     assert crop.box is not None
     assert 1200 <= (crop.box[0] + crop.box[2]) / 2 <= 1360
     assert 700 <= (crop.box[1] + crop.box[3]) / 2 <= 860
-    one_pass = FaceCropper(replace(cropper.profile, retry_side=256, retry_min_face=50))
+    one_pass = FaceCropper(replace(cropper.profile, retry_side=448, retry_min_face=100))
     with pytest.raises(ImageRefused, match="no_face"):
         one_pass.crop(scene)
 
@@ -138,22 +156,62 @@ def test_raw_crops_are_the_centred_square():
     pixels = picture(1, 300, 200)
     crop = FaceCropper(load_crop_profile("raw-256")).crop(Image.fromarray(pixels))
     assert crop.crop_box == (50.0, 0.0, 250.0, 200.0)
-    assert (crop.box, crop.landmarks, crop.faces) == (None, None, None)
+    assert (crop.box, crop.landmarks, crop.faces, crop.flags) == (None, None, None, ("not_square",))
+    with pytest.raises(ImageRefused, match="not_a_crop: 400x200: sides in a ratio of more than 1.5"):
+        FaceCropper(load_crop_profile("raw-256")).crop(Image.fromarray(picture(1, 400, 200)))
+    assert FaceCropper(load_crop_profile("raw-256")).crop(Image.new("RGB", (64, 64))).flags == ("flat",)
     square = picture(2, 256, 256)
     np.testing.assert_array_equal(
         FaceCropper(load_crop_profile("raw-256")).crop(Image.fromarray(square)).pixels, square
     )
 
 
+def aligned(image: Image.Image) -> Crop:
+    return FaceCropper(load_crop_profile("deepfakebench-256-1.3")).crop(image)
+
+
+def test_aligned_faces_lie_on_the_template(portrait: Image.Image):
+    target = load_crop_profile("deepfakebench-256-1.3").template_points
+    # the published points of the square of 112 pixels, as DeepfakeBench computes them: resize, margin, resize
+    published = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655]])
+    enlarged = (published * 256 / 112 + 256 * 0.3 / 2) * 256 / (256 + 256 * 0.3)
+    np.testing.assert_allclose(target[:4], enlarged + 0.5)
+    for angle in (0, 20, -35):
+        turned = portrait.resize((512, 512)).rotate(angle, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120))
+        crop = aligned(turned)
+        assert crop.crop_box is None
+        assert crop.pixels.shape == (256, 256, 3)
+        there = apply(crop.affine, points(crop.landmarks))
+        assert np.abs(there - target).mean() < 6  # a drawn face is not the mean face
+        eyes = there[1] - there[0]
+        assert abs(np.degrees(np.arctan2(eyes[1], eyes[0]))) < 10  # upright, however the source is turned
+
+
+def test_an_aligned_crop_holds_the_pixels_of_the_source(portrait: Image.Image):
+    scale = 3
+    big = portrait.resize((portrait.width * scale, portrait.height * scale), Image.Resampling.BICUBIC)
+    crop = aligned(big)
+    assert np.hypot(crop.affine[0], crop.affine[3]) < 1  # shrunk
+    grid = np.stack(np.meshgrid(np.arange(60, 200, 7), np.arange(60, 200, 7)), -1).reshape(-1, 2)
+    inverse = np.linalg.inv(np.vstack([np.reshape(crop.affine, (2, 3)), [0, 0, 1]]))[:2]
+    source = apply(inverse.ravel(), grid + 0.5)
+    smooth = np.asarray(big.filter(ImageFilter.GaussianBlur(1)), dtype=float)
+    x, y = np.clip(source.astype(int), 0, [[big.width - 1, big.height - 1]]).T
+    assert np.abs(smooth[y, x] - crop.pixels[grid[:, 1], grid[:, 0]]).mean() < 3
+
+
 def test_profiles_are_data(tmp_path: Path):
-    profile = load_crop_profile("face-256")
+    profile = load_crop_profile("face-256-1.3")
     assert replace(profile, title="other").sha256 == profile.sha256
     assert replace(profile, margin=1.4).sha256 != profile.sha256
-    with pytest.raises(UnknownNameError, match="no crop named 'face-265'. Did you mean face-256"):
-        load_crop_profile("face-265")
+    with pytest.raises(UnknownNameError, match="no crop named 'face-256-1.4'. Did you mean face-256-1.3"):
+        load_crop_profile("face-256-1.4")
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nversion: 1\ntitle: x\nmargin: 0.5\n")
     with pytest.raises(ConfigError, match="needs 1 <= margin <= 4"):
+        load_crop_profile(str(file))
+    file.write_text("name: mine\nversion: 1\ntitle: x\ntemplate: [1, 2]\n")
+    with pytest.raises(ConfigError, match="ten numbers in template"):
         load_crop_profile(str(file))
     file.write_text("name: theirs\nversion: 1\ntitle: x\n")
     with pytest.raises(ConfigError, match="must equal the file's name"):

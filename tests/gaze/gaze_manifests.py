@@ -46,6 +46,7 @@ def write_eyes(
                 crop_sha256=hashlib.sha256(crops[index].tobytes()).hexdigest(),
                 landmarks=source.ravel().tolist() if seen else None,
                 crop_box=[10.0, 20.0, 10.0 + 4 * SIDE, 20.0 + 4 * SIDE],
+                crop_affine=[0.25, 0.0, -2.5, 0.0, 0.25, -5.0],
                 width=SIDE,
                 height=SIDE,
             )

@@ -28,7 +28,7 @@ def cropper() -> FaceCropper:
     import torch
 
     torch.set_num_threads(1)
-    return FaceCropper(load_crop_profile("face-256"))
+    return FaceCropper(load_crop_profile("face-256-1.3"))
 
 
 def gaze_of(images: list[Image.Image], cropper: FaceCropper) -> GazeResult:

@@ -7,6 +7,7 @@ from gaze_manifests import write_eyes
 
 from dfad_bench.core.errors import IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json
+from dfad_bench.data.align import box_affine
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze import table as table_module
 from dfad_bench.gaze.estimators.base import build_estimator
@@ -128,14 +129,15 @@ def test_faces_without_landmarks_have_no_gaze(tmp_path) -> None:
 
 
 def test_landmarks_map_into_the_crop() -> None:
-    rows = pd.DataFrame(
-        {"landmarks": [list(range(10)), None], "crop_box": [[2.0, 1.0, 6.0, 5.0], None], "width": [8, 8]}
-    )
+    plain = box_affine((2.0, 1.0, 6.0, 5.0), 8)
+    turned = (0.0, -2.0, 30.0, 2.0, 0.0, 4.0)  # a quarter turn, twice as large
+    rows = pd.DataFrame({"landmarks": [list(range(10)), None, list(range(10))], "crop_affine": [plain, None, turned]})
     points, scale = crop_landmarks(rows)
-    assert scale[0] == 0.5
+    np.testing.assert_allclose(scale, [0.5, np.nan, 0.5])
     np.testing.assert_allclose(points[0, 0], [(0 - 2) * 2, (1 - 1) * 2])
     np.testing.assert_allclose(points[0, 4], [(8 - 2) * 2, (9 - 1) * 2])
     assert np.isnan(points[1]).all()
+    np.testing.assert_allclose(points[2, 4], [30 - 2 * 9, 4 + 2 * 8])
 
 
 def test_unknown_estimator(eyes) -> None:

@@ -2,7 +2,9 @@
 
 SOURCES = {
     "folders": "dfad_bench.data.sources.folders:list_images",
-    "videos": "dfad_bench.data.sources.folders:list_frames",
-    "archives": "dfad_bench.data.sources.folders:list_unpacked",
+    "videos": "dfad_bench.data.sources.videos:list_videos",
+    "archives": "dfad_bench.data.sources.folders:list_images",
+    "image_folder": "dfad_bench.data.sources.image_folder:list_images",
+    "deepfakebench": "dfad_bench.data.sources.deepfakebench:list_frames",
     "table": "dfad_bench.data.sources.table:list_images",
 }

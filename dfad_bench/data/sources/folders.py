@@ -1,82 +1,110 @@
-"""Images in folders: the path says what an image is. Driven by the entries of a dataset file."""
+"""Images in folders and archives: the path says what an image is. Driven by the entries of a dataset file."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from dfad_bench.core.errors import ConfigError
-from dfad_bench.data.sources.base import FoundFile, Listing, RawSample, walk
+from dfad_bench.core.labels import ForgeryType
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.media import medium_of
+from dfad_bench.data.media.archive import is_archive
+from dfad_bench.data.sources.archives import everything, places
+from dfad_bench.data.sources.base import FoundFile, Listing, RawSample
+from dfad_bench.data.sources.numbers import Numbers
 from dfad_bench.data.sources.spec import DatasetSpec, Entry
 from dfad_bench.data.sources.template import Template
 
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
-_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".7z", ".rar")
+_ARCHIVES = (".7z", ".rar", ".gz")
 _STEM = ".{ext}"
 
 
+class Fitted(NamedTuple):
+    """A sample, and how its path fits: the entry, its number in the dataset file, its fields, the path that fits."""
+
+    sample: RawSample
+    entry: Entry
+    order: int
+    fields: dict[str, str]
+    place: str
+
+
 def list_images(spec: DatasetSpec, root: Path) -> Listing:
-    """The images below `root` whose path fits an entry; the first that fits counts.
+    """The images below `root`, also in archives, whose path fits an entry; the first that fits counts.
 
     Raises:
         ConfigError: no such folder.
     """
     listing = Listing()
-    entries = [(entry, Template(entry.path)) for entry in spec.entries]
-    skip = [Template(text) for text in spec.skip]
-    fitted: list[tuple[RawSample, Entry, dict[str, str]]] = []
-    for file in walk(root, listing):
-        entry, fields = _fit(file.origin, entries)
-        sample = _sample(spec, file, entry, fields) if entry else None
-        if entry and sample:
-            fitted.append((sample, entry, fields))
-        elif any(template.match(file.origin) is not None for template in skip):
-            listing.ignore("not part of this dataset", file.origin)
-        else:
-            why = f"unknown generator {fields['generator']!r}" if entry else _kind(file.origin)
-            listing.ignore(why, file.origin)
+    fitted = _only(spec, fit_files(spec, root, listing), listing)
+    if spec.once:
+        fitted = _once(fitted, listing)
     listing.samples = _with_targets(fitted)
     return listing
 
 
-def list_frames(spec: DatasetSpec, root: Path) -> Listing:
-    """Frames extracted from videos, each in an image file.
+def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
+    """The files that fit an entry, with splits but without targets; the others are counted in `listing`.
+
+    A member of an archive that also lies unpacked beside it is left out.
 
     Raises:
-        ConfigError: there are videos and no frames.
+        ConfigError: no such folder.
     """
-    listing = list_images(spec, root)
-    if not listing.samples and "video" in listing.ignored:
-        count, where = listing.ignored["video"], spec.layout_lines()
-        raise ConfigError(f"{root}: {count} videos; {spec.name} reads extracted frames only so far: extract to {where}")
-    return listing
+    entries = [(entry, Template(entry.path)) for entry in spec.entries]
+    skip = [Template(text) for text in spec.skip]
+    numbers = Numbers(spec.split_by) if spec.split_by else None
+    fitted: list[Fitted] = []
+    plain: set[str] | None = None
+
+    def skipped(place: str) -> bool:
+        return any(template.match(place) is not None for template in skip)
+
+    for file in everything(root, listing, skipped):
+        if file.member is not None:
+            if plain is None:
+                plain = {item.place.casefold() for item in fitted}
+            if not plain.isdisjoint(place.casefold() for place in file.places):
+                listing.ignore("also unpacked", file.origin)
+                continue
+        if numbers and numbers.take(file):
+            listing.ignore("not part of this dataset", file.origin)
+        elif found := fit(spec, file, entries):
+            if isinstance(found, Fitted):
+                fitted.append(found)
+            else:
+                known = any(skipped(place) for place in file.places)
+                listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
+        else:
+            known = any(skipped(place) for place in file.places)
+            listing.ignore("not part of this dataset" if known else _kind(file.origin), file.origin)
+    return numbers.split(fitted, listing) if numbers else fitted
 
 
-def list_unpacked(spec: DatasetSpec, root: Path) -> Listing:
-    """Images unpacked from archives.
+def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
+    """How a file fits the templates: the first that also names a known generator.
 
-    Raises:
-        ConfigError: there are archives and no images.
+    Returns the name of the generator where none is known, None where no template fits.
     """
-    listing = list_images(spec, root)
-    if not listing.samples and "archive" in listing.ignored:
-        count, where = listing.ignored["archive"], spec.layout_lines()
-        raise ConfigError(f"{root}: {count} archives; reading inside is not supported yet: unpack to {where}")
-    return listing
+    unknown: str | None = None
+    for place in file.places:
+        named = False
+        for order, (entry, template) in enumerate(entries):
+            fields = template.match(place)
+            if fields is None:
+                continue
+            generator = entry.generator or spec.generator_of(fields["generator"])
+            if generator is not None:
+                return Fitted(sample_of(spec, file, entry, fields, generator), entry, order, fields, place)
+            if not named:  # of the last place, the one most like a folder tree
+                named, unknown = True, fields["generator"]
+    return unknown
 
 
-def _fit(origin: str, entries: list[tuple[Entry, Template]]) -> tuple[Entry | None, dict[str, str]]:
-    for entry, template in entries:
-        fields = template.match(origin)
-        if fields is not None:
-            return entry, fields
-    return None, {}
-
-
-def _sample(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str]) -> RawSample | None:
-    generator = entry.generator or spec.generator_of(fields["generator"])
-    if generator is None:
-        return None
+def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str], generator: str) -> RawSample:
+    """A file as a sample, by the fields of the path that fits."""
     frame = fields.get("frame", "")
     return RawSample(
         dataset=spec.name,
@@ -87,21 +115,78 @@ def _sample(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, 
         source_key=Template(entry.source_key).fill(fields) if entry.source_key else None,
         frame=int(frame) if frame.isascii() and frame.isdigit() and len(frame) < 10 else None,
         size=file.size,
+        medium=_medium(file, entry),
+        member=file.member,
+        position=file.position,
         refusal="outside_root" if file.outside else None,
     )
 
 
-def _with_targets(fitted: list[tuple[RawSample, Entry, dict[str, str]]]) -> list[RawSample]:
-    if not any(entry.target for _, entry, _ in fitted):
-        return [sample for sample, _, _ in fitted]
+def _medium(file: FoundFile, entry: Entry) -> str:
+    if file.member is not None:
+        return "archive"
+    return medium_of(file.origin) if entry.videos else "image"
+
+
+def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Those whose fields hold the values asked for (`DatasetSpec.only`), whatever their case."""
+    wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
+    skip = [Template(text) for text in spec.skip]
+    kept = []
+    for item in fitted:
+        other = [name for name, values in wanted.items() if item.fields.get(name, min(values)).casefold() not in values]
+        if other:
+            known = any(template.match(item.place) is not None for template in skip)
+            why = "not part of this dataset" if known else f"{other[0]} {item.fields[other[0]]!r}, not asked for"
+            listing.ignore(why, item.sample.origin)
+        else:
+            kept.append(item)
+    return kept
+
+
+def places_of(origin: str) -> tuple[str, ...]:
+    """The paths that templates are tried on, by origin alone.
+
+    >>> places_of("DF40/simswap.zip/simswap/frames/1_2/3.png")[2]
+    'DF40/simswap/frames/1_2/3.png'
+    """
+    parts = origin.split("/")
+    for end in range(1, len(parts)):
+        if is_archive(parts[end - 1]):
+            return places("/".join(parts[:end]), "/".join(parts[end:]))
+    return (origin,)
+
+
+def _once(fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Of several images with one source key, that of the first entry (and first name)."""
+    best: dict[str, Fitted] = {}
+    for item in fitted:
+        key = item.sample.source_key
+        if key and (item.order, item.sample.origin) < ((b := best.setdefault(key, item)).order, b.sample.origin):
+            best[key] = item
+    kept = []
+    for item in fitted:
+        if item.sample.source_key is None or best[item.sample.source_key] is item:
+            kept.append(item)
+        else:
+            listing.ignore("copy of another image", item.sample.origin)
+    return kept
+
+
+def _with_targets(fitted: list[Fitted]) -> list[RawSample]:
+    if not any(item.entry.target for item in fitted):
+        return [item.sample for item in fitted]
     known: dict[str, str] = {}
-    for sample, _, _ in fitted:
-        known.setdefault(sample.origin.casefold(), sample.origin)
-        known.setdefault(sample.origin.casefold().rpartition(".")[0] + ".*", sample.origin)
-    return [_with_target(sample, entry, fields, known) for sample, entry, fields in fitted]
+    for item in fitted:
+        place, origin = item.place.casefold(), item.sample.origin
+        known.setdefault(place, origin)
+        known.setdefault(place.rpartition(".")[0] + ".*", origin)
+    return [_with_target(item.sample, item.entry, item.fields, known) for item in fitted]
 
 
 def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known: dict[str, str]) -> RawSample:
+    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:
+        return sample  # made from nothing, whatever its name looks like
     for text in entry.target:
         path = Template(text.removesuffix(_STEM)).fill(fields)
         if path is None:
@@ -118,4 +203,4 @@ def _kind(origin: str) -> str:
     name = origin.lower()
     if name.endswith(_VIDEOS):
         return "video"
-    return "archive" if name.endswith(_ARCHIVES) else "fits no path of the layout"
+    return "archive" if name.endswith(_ARCHIVES) or is_archive(name) else "fits no path of the layout"

@@ -1,7 +1,8 @@
 r"""Path templates of dataset files: `{split}/{generator}/{target:int}_by_{other}.{ext}`.
 
 A field matches within one folder name; `{x:int}` digits, `{x:word}` no underscore, `{x:path}` several folders;
-`{ext}` any image extension. Literals match whatever their case; a field used twice must hold the same text.
+`{x:number}` digits that are put in without leading zeros; `{ext}` any image extension, `{ext:video}` any of a video or
+animation. Literals match whatever their case; a field used twice must hold the same text.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Mapping
 from string import Formatter
 
 from dfad_bench.data.images import EXTENSIONS
+from dfad_bench.data.media import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
 
-_KINDS = {"": "[^/]+?", "int": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
+_ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
+_KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
 
 
 class Template:
@@ -32,7 +35,7 @@ class Template:
             if name in self.fields:
                 pattern += f"(?P={name})"
             elif name:
-                body = "|".join(EXTENSIONS) if name == "ext" else _KINDS[kind]
+                body = "|".join(_ENDINGS[kind]) if name == "ext" else _KINDS[kind]
                 pattern += f"(?P<{name}>{body})"
                 self.fields.append(name)
         self._pattern = re.compile(pattern, re.IGNORECASE | re.DOTALL)
@@ -46,14 +49,21 @@ class Template:
         """The text with its fields put in, or None where one is missing or empty."""
         if not all(fields.get(name) for name in self.fields):
             return None
-        return "".join(literal + (fields[name] or "" if name else "") for literal, name, _ in self._parts)
+        return "".join(
+            literal + (_shown(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts
+        )
+
+
+def _shown(value: str, kind: str) -> str:
+    return (value.lstrip("0") or "0") if kind == "number" and value.isdigit() else value
 
 
 def _parse(text: str) -> list[tuple[str, str, str]]:
     parts = []
     for literal, name, kind, conversion in Formatter().parse(text):
-        if name is not None and (not name.isidentifier() or kind not in _KINDS or conversion):
-            kinds = ", ".join(f"{{{name or 'x'}:{k}}}" for k in _KINDS if k)
+        known = _ENDINGS if name == "ext" else _KINDS
+        if name is not None and (not name.isidentifier() or kind not in known or conversion):
+            kinds = ", ".join(f"{{{name or 'x'}:{k}}}" for k in known if k)
             raise ValueError(
                 f"template {text!r}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
             )

@@ -1,0 +1,151 @@
+"""`dfad doctor`: is this installation sound, and is a source folder whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from dfad_bench.data.doctor import Finding
+    from dfad_bench.data.release import Coverage, Survey
+    from dfad_bench.report.table import Table
+
+_FOLDERS = 12
+
+
+@click.command("doctor", epilog="Example: dfad doctor --dataset synthetic --root faces")
+@click.option("--dataset", type=options.DATASET, default=None, help="Dataset name, or your own YAML file.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False), default=None, help="The folder with the dataset."
+)
+@options.only
+@click.option("--strict", is_flag=True, help="Exit with 1 where something is missing or wrong (weights are optional).")
+@options.as_json
+@click.pass_context
+def command(
+    context: click.Context, dataset: str | None, root: Path | None, only: dict[str, str], strict: bool, as_json: bool
+) -> None:
+    """Look before you work: this installation, or a source folder.
+
+    Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours. With
+    --dataset and --root: what is there against what the release holds, by generator and split, from names alone
+    (compressed archives are read through for theirs, which takes minutes instead of seconds); what is missing,
+    unknown, and where the rest is obtained. Counts are of images, or of videos and sequences
+    where the release is counted so. Exit code 0, whatever was found; see --strict.
+    """
+    if (dataset is None) != (root is None):
+        raise click.UsageError("--dataset and --root go together")
+    if dataset is None or root is None:
+        sound = _examine_machine(as_json)
+    else:
+        sound = _examine_folder(dataset, root, only, as_json)
+    if strict and not sound:
+        context.exit(1)
+
+
+def _examine_machine(as_json: bool) -> bool:
+    from dataclasses import asdict
+
+    from dfad_bench.data.doctor import diagnose
+    from dfad_bench.report.table import render
+
+    findings = diagnose()
+    sound = not any(finding.level in ("warning", "problem") for finding in findings)
+    if as_json:
+        _print_json({"sound": sound, "findings": [asdict(finding) for finding in findings]})
+    else:
+        click.echo(render(_findings_table(findings), "rich"), nl=False)
+    return sound
+
+
+def _examine_folder(dataset: str, root: Path, only: dict[str, str], as_json: bool) -> bool:
+    from dataclasses import asdict
+
+    from dfad_bench.data.release import survey
+    from dfad_bench.report.table import render
+
+    found = survey(dataset, root, only=only)
+    if as_json:
+        _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
+    else:
+        click.echo(render(_survey_table(found), "rich"), nl=False)
+    return found.complete
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _findings_table(findings: Sequence[Finding]) -> Table:
+    from dfad_bench.report.table import Column, Table
+
+    columns = tuple(Column(key, key, "text") for key in ("topic", "name", "value", "level"))
+    rows: list[Mapping[str, Any]] = [
+        {**vars(finding), "topic": finding.topic if index == 0 or findings[index - 1].topic != finding.topic else ""}
+        for index, finding in enumerate(findings)
+    ]
+    bad = sum(finding.level in ("warning", "problem") for finding in findings)
+    notes = tuple(f"{finding.name}: {finding.hint}" for finding in findings if finding.hint and finding.level != "ok")
+    return Table(f"dfad doctor: {f'{bad} things to look at' if bad else 'all is well'}", columns, rows, notes)
+
+
+def _survey_table(found: Survey) -> Table:
+    from dfad_bench.report.table import Column, Table
+
+    splits = sorted({name for row in found.coverage for name in row.splits})
+    columns = (
+        Column("generator", "generator", "text"),
+        Column("found", f"{found.unit} found", "count"),
+        Column("expected", "release", "count"),
+        *(Column(f"split {name}", name or "no split", "text") for name in splits),
+        Column("verdict", "verdict", "text"),
+    )
+    verdict = "as released, as far as is known" if found.complete else "not whole"
+    rows = [_survey_row(row) for row in found.coverage]
+    return Table(f"{found.dataset}: {verdict}", columns, rows, tuple(_survey_notes(found)))
+
+
+def _survey_row(row: Coverage) -> Mapping[str, Any]:
+    cells = {
+        f"split {name}": f"{count.found:,}" + ("" if count.expected is None else f" of {count.expected:,}")
+        for name, count in row.splits.items()
+    }
+    return {"generator": row.generator, "found": row.found, "expected": row.expected, "verdict": row.verdict, **cells}
+
+
+def _survey_notes(found: Survey) -> list[str]:
+    from dfad_bench.cli.check_manifest import shorten
+
+    notes = [f"looked at {found.root}"]
+    paths: dict[str, list[str]] = {}
+    for path, why in found.missing_files.items():
+        paths.setdefault(why, []).append(path)
+    notes += [f"not there: {shorten(names)} ({len(names)}): {why}" for why, names in paths.items()]
+    notes += [
+        f"not there: {number:,} files that {name} lists ({shorten(found.absent_examples[name])})"
+        for name, number in found.absent.items()
+    ]
+    for gap in found.targets:
+        wanted = shorten(gap.examples)
+        notes.append(f"{gap.generator}: {gap.without:,} of {gap.total:,} have no real target here: {wanted} ...")
+    notes += [
+        f"{number:,} have their real target in the dataset {name}: not looked at here"
+        for name, number in found.targets_elsewhere.items()
+    ]
+    notes += found.notes
+    biggest = sorted(found.unknown.items(), key=lambda item: (-item[1], item[0]))
+    notes += [f"unknown: {number:,} files in {folder}/" for folder, number in biggest[:_FOLDERS]]
+    if len(biggest) > _FOLDERS:
+        notes.append(f"unknown: ... and {len(biggest) - _FOLDERS:,} more folders")
+    if found.outside:
+        notes.append(f"{found.outside:,} links lead out of the folder and will be refused")
+    if not any(row.found for row in found.coverage):
+        notes.append(f"nothing fits the layout: {found.layout}")
+    return notes if found.complete else [*notes, f"get it: {found.obtain}"]

@@ -1,0 +1,89 @@
+"""`dfad infer-pairs`: which real face each forged one was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.report.table import Table
+
+
+@click.command(
+    "infer-pairs",
+    epilog="Example: dfad infer-pairs --manifest manifests/synthetic",
+)
+@click.option(
+    "--manifest",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Manifest folder with the forged faces; the pairs are stored in it.",
+)
+@click.option(
+    "--real",
+    "real_folders",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    help="Manifest folder with real faces; repeat for several (default: the same manifest).",
+)
+@click.option(
+    "--dataset", type=options.DATASET, default=None, help="Your own YAML file, where the manifest was built by one."
+)
+@options.as_json
+@options.quiet
+def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, as_json: bool, quiet: bool) -> None:
+    """Find the real face each forged one was made from.
+
+    Targets that file names tell are looked up; where a name leaves two candidates, the forged frames are compared
+    with both, around the face. The result is a table beside the manifest that `dfad gaze-fid` reads.
+    """
+    import json
+
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.data.pairs import infer_pairs, write_pairs
+    from dfad_bench.data.sources.spec import load_dataset_spec
+    from dfad_bench.report.table import render
+
+    manifest = Manifest.open(folder)
+    reals = [Manifest.open(real) for real in real_folders] or [manifest]
+    spec = load_dataset_spec(dataset) if dataset else None
+    pairs = infer_pairs(manifest, reals, spec=spec, progress=make_progress(quiet))
+    write_pairs(manifest, pairs, reals)
+    rows = _rows(manifest, pairs)
+    if as_json:
+        click.echo(json.dumps({"manifest": manifest.name, "pairs": len(pairs), "rows": rows}, indent=2))
+        return
+    click.echo(render(_table(manifest.name, rows), "rich"), nl=False)
+
+
+def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a forged generator: faces, pairs by method, mean confidence."""
+    faces = manifest.frame(["sample_id", "generator", "detection_label"])
+    faces = faces[faces["detection_label"] == 1].merge(pairs, on="sample_id", how="left")
+    rows = []
+    for generator, group in faces.groupby("generator", observed=True):
+        methods = group["method"].value_counts()
+        found = int(group["target_id"].notna().sum())
+        row: dict[str, Any] = {"generator": str(generator), "faces": len(group), "pairs": found}
+        row |= {name: int(methods.get(name, 0)) for name in ("name", "key", "compared")}
+        row["confidence"] = round(float(group["pair_confidence"].mean()), 4) if found else None
+        rows.append(row)
+    return rows
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+    from dfad_bench.report.table import Column, Table
+
+    counts = [Column(key, key, "count") for key in ("faces", "pairs", "name", "key", "compared")]
+    columns = (Column("generator", "generator", "text"), *counts, Column("confidence", "mean confidence"))
+    notes = ("name: the file name tells; key: the same, found by source key; compared: the better of two candidates",)
+    return Table(f"{name}: pairs of forged and real faces", columns, rows, notes)

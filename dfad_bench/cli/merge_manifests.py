@@ -1,0 +1,41 @@
+"""`dfad merge-manifests`: finish what several shards built, or join finished manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfad_bench.cli import options
+
+
+@click.command(
+    "merge-manifests",
+    epilog="Example: dfad merge-manifests --manifest manifests/a --manifest manifests/b --out manifests/joined",
+)
+@options.manifest(required=False)
+@options.out("Without --manifest: the folder of the shards; else the folder of the joined manifest.")
+@options.as_json
+@options.quiet
+def command(manifests: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> None:
+    """Finish what several shards built, or join finished manifests.
+
+    Without --manifest, finishes the folder that `dfad build-manifest --shard I/N` runs wrote to; the last of them
+    does so itself unless it was stopped. With --manifest, joins manifests of the same dataset and settings whose
+    sources lay in different places: parts are verified, then linked or copied.
+    """
+    import json
+    from dataclasses import asdict
+
+    from dfad_bench.cli.check_manifest import counts_table
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.data.merge import merge_manifests, seal_shards
+    from dfad_bench.report.table import render
+
+    report = merge_manifests(manifests, out, progress=make_progress(quiet)) if manifests else seal_shards(out)
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "out": str(out)}, indent=2, ensure_ascii=False))
+        return
+    note = f"{out}: {report.parts:,} parts; content sha256 {report.manifest_sha256[:16]}…"
+    rows = sum(sum(row.values()) for row in report.counts.values())
+    click.echo(render(counts_table(f"{report.dataset}: {rows:,} images", report.counts, (note,)), "rich"), nl=False)

@@ -1,0 +1,96 @@
+"""What is audited: the rows of all manifests in one frame, with the side of the split each is on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from dfad_bench.core.errors import ProtocolError
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.data.audit.near import NearPairs, near_pairs
+from dfad_bench.data.manifest import OK, Manifest
+from dfad_bench.data.select import TEST_SPLITS, TRAIN_SPLITS, Selection, candidates, qualified, select
+
+NEAR_BITS = 6
+COLUMNS = (
+    "sample_id", "dataset", "generator", "detection_label", "split", "origin", "frame", "source_key", "source_sha256",
+    "source_width", "source_height", "source_format", "source_bytes", "crop_sha256", "phash", "status",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that a check may look at.
+
+    `faces` has the columns of the manifests (refused rows, too) and `manifest` (its number), `group`
+    (dataset/generator), `side` (train, test or empty); its `source_key` is qualified by the dataset, its index
+    counts from 0.
+    """
+
+    faces: pd.DataFrame
+    protocol: Protocol | None = None
+    selection: Selection | None = None  # of the protocol
+    candidates: pd.DataFrame | None = None  # of the protocol, before leaks were dropped
+    obstacle: str = ""  # why the protocol cannot be run on these manifests
+    near_bits: int = NEAR_BITS
+    seed: int = 0
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """The faces that were not refused; the index still counts in `faces`."""
+        return self.faces[self.faces["status"] == OK]
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """The distinct perceptual hashes of kept faces, sorted (n,) int64."""
+        known = self.kept["phash"].dropna()
+        return np.unique(known.to_numpy(dtype=np.int64))
+
+    @cached_property
+    def near(self) -> NearPairs:
+        """Pairs of positions in `hashes` that differ in at most `near_bits` bits, those of one source left out."""
+        known = self.kept[self.kept["phash"].notna()]
+        places = np.searchsorted(self.hashes, known["phash"].to_numpy(dtype=np.int64))
+        source = pd.factorize(known["source_key"])[0]
+        low, high = np.full(len(self.hashes), len(known)), np.full(len(self.hashes), -1)
+        np.minimum.at(low, places, source)
+        np.maximum.at(high, places, source)
+        return near_pairs(self.hashes, self.near_bits, owners=np.where(low == high, low, -1))
+
+
+def load(
+    manifests: Sequence[Manifest], protocol: Protocol | None = None, *, near_bits: int = NEAR_BITS, seed: int = 0
+) -> Subject:
+    """The rows of all manifests, and under a protocol what it chooses of them.
+
+    Raises:
+        ManifestError: a damaged manifest, or two of one dataset under a protocol.
+    """
+    frames = [m.frame(COLUMNS, status=None).assign(manifest=number) for number, m in enumerate(manifests)]
+    faces = pd.concat(frames, ignore_index=True)
+    faces["group"] = faces["dataset"].astype(str) + "/" + faces["generator"].astype(str)
+    faces["source_key"] = qualified(faces)
+    if protocol is None:
+        return Subject(faces.assign(side=_split_side(faces)), near_bits=near_bits, seed=seed)
+    selection, obstacle = None, ""
+    try:
+        selection = select(protocol, manifests, allow_partial=True)
+    except ProtocolError as error:
+        obstacle = str(error)
+    parts: dict[str, str] = {}
+    if selection is not None:
+        chosen = selection.rows
+        parts = dict(zip(chosen["sample_id"], chosen["part"].replace("validation", "train"), strict=True))
+    faces["side"] = [parts.get(name, "") for name in faces["sample_id"]]
+    return Subject(faces, protocol, selection, candidates(protocol, manifests), obstacle, near_bits, seed)
+
+
+def _split_side(faces: pd.DataFrame) -> pd.Series:
+    side = pd.Series("", index=faces.index)
+    side[faces["split"].isin(TRAIN_SPLITS)] = "train"
+    side[faces["split"].isin(TEST_SPLITS)] = "test"
+    return side

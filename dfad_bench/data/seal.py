@@ -1,0 +1,220 @@
+"""From committed parts to a finished manifest: who may write here, which parts count, and when it is complete.
+
+Builds of one folder may share it: one process that makes everything, or several that each make their parts
+(`--shard I/N`), on any number of hosts. Whoever finds all parts there seals the manifest, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ManifestError, need
+from dfad_bench.core.files import content_hash, json_text, read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.data.manifest import FILE, OK, Manifest, finish
+
+SETTINGS = "build.json"
+PLAN = "plan.json"
+_LOCK = ".build.lock"
+_SHARD_LOCK = ".build-{}-of-{}.lock"
+_PATIENCE = 10.0  # seconds that another shard may take to see whether a whole build runs
+_BUSY = "another build is writing here; wait for it or use another --out"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the manifest will be: the same for every process that builds it, or they see different sources.
+
+    `parts` are (file, hash of its inputs) in order; `info` goes into `manifest.json`.
+    """
+
+    config_sha256: str
+    parts: tuple[tuple[str, str], ...]
+    info: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """The plan of a build in several shards.
+
+        Raises:
+            ManifestError: there is none.
+            IntegrityError: damaged.
+        """
+        path = folder / PLAN
+        if not path.is_file():
+            raise ManifestError(f"{folder}: no {PLAN}; begin with `dfad build-manifest --shard I/N --out {folder}`")
+        try:
+            value = read_json(path)
+            return cls(value["config_sha256"], tuple((str(f), str(h)) for f, h in value["parts"]), dict(value["info"]))
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{path}: damaged; delete it and run the shards again") from error
+
+    def keep(self, folder: Path) -> None:
+        """Write the plan, or compare with the one another shard wrote.
+
+        Raises:
+            IntegrityError: the other shard saw other files.
+        """
+        if not (folder / PLAN).is_file():
+            write_json(folder / PLAN, asdict(self))
+        elif content_hash(asdict(Plan.read(folder))) != content_hash(asdict(self)):
+            raise IntegrityError(
+                f"{folder / PLAN}: another shard lists other files in the source; all hosts must see the same. "
+                "Where the source has changed since, build once without --shard"
+            )
+
+    def missing(self, folder: Path) -> list[str]:
+        """The parts that are not committed yet, in order."""
+        if absent := [name for name, _ in self.parts if not (folder / name).with_suffix(".json").is_file()]:
+            return absent  # before anything is hashed
+        return [name for name, inputs in self.parts if not committed(folder / name, inputs, self.config_sha256)]
+
+    def seal(self, folder: Path) -> Manifest:
+        """Finish the manifest from its parts, and drop what is left of other plans."""
+        names = [name for name, _ in self.parts]
+        current = {Path(name).stem for name in names}
+        for path in folder.glob("part-*"):
+            if path.suffix in (".parquet", ".json") and path.stem not in current:
+                path.unlink(missing_ok=True)
+        info = json.loads(json_text(self.info))  # the same whether the plan was made here or read
+        manifest = finish(folder, names, info)
+        (folder / PLAN).unlink(missing_ok=True)
+        return manifest
+
+
+def committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
+    """Whether a part is there, made from these inputs and settings, and undamaged."""
+    sidecar = part.with_suffix(".json")
+    if not sidecar.is_file() or not part.is_file():
+        return False
+    try:
+        record = read_json(sidecar)
+    except ConfigError:
+        return False
+    return (
+        isinstance(record, dict)
+        and record.get("inputs_sha256") == inputs_sha256
+        and record.get("config_sha256") == config_sha256
+        and record.get("sha256") == sha256_file(part)
+    )
+
+
+@contextmanager
+def locked(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Hold the folder: for a whole build alone; for one shard together with the others of its kind.
+
+    Raises:
+        ConfigError: somebody else builds here, or nothing can be written.
+    """
+    need("filelock", "filelock", "building a manifest")
+    with ExitStack() as held:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _hold_whole(out, held) if shard is None else _hold_shard(out, shard, held)
+            sweep_temporaries(out)
+        except OSError as error:  # also what a lock that is taken raises
+            why = _BUSY if isinstance(error, TimeoutError) else f"cannot be written ({error.strerror})"
+            raise ConfigError(f"{out}: {why}") from error
+        yield
+        sweep_temporaries(out)  # of killed workers that had not ended yet when this began
+
+
+def _hold_whole(out: Path, held: ExitStack) -> None:
+    from filelock import FileLock
+
+    held.enter_context(FileLock(out / _LOCK, timeout=0))
+    for other in sorted(out.glob(_SHARD_LOCK.format("*", "*"))):
+        with FileLock(other, timeout=0):
+            pass  # nobody holds it
+
+
+def _hold_shard(out: Path, shard: tuple[int, int], held: ExitStack) -> None:
+    from filelock import FileLock
+
+    held.enter_context(FileLock(out / _SHARD_LOCK.format(*shard), timeout=0))
+    with FileLock(out / _LOCK, timeout=_PATIENCE, poll_interval=0.02):
+        pass  # no whole build; the other shards, too, hold it for a moment only
+
+
+def check_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to continue a build with other settings than it was begun with; write them down if it is new.
+
+    Raises:
+        IntegrityError: says what differs.
+    """
+    path = out / SETTINGS
+    if not path.exists():
+        strange = any(out.glob("part-*")) or (out / FILE).exists()
+        if strange and not path.exists():  # another shard may have begun meanwhile
+            raise IntegrityError(f"{out}: holds parts of another manifest; use another --out")
+        if not strange:
+            write_json(path, settings)
+            return
+    try:
+        before = read_json(path)
+    except ConfigError:
+        before = None
+    if not isinstance(before, dict):
+        raise IntegrityError(f"{path}: damaged; use another --out")
+    if changed := [key for key in settings if before.get(key) != settings[key]]:
+        shown = ", ".join(f"{key} was {_short(before.get(key))}, is {_short(settings[key])}" for key in changed)
+        raise IntegrityError(f"{out}: begun with other settings ({shown}); use the same ones, or another --out")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`I/N`, counted from 0.
+
+    Raises:
+        ConfigError: not of that form, or I is not below N.
+
+    >>> parse_shard("0/4")
+    (0, 4)
+    """
+    found = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,7})", text)
+    index, number = (int(found[1]), int(found[2])) if found else (0, 0)
+    if index >= number:
+        raise ConfigError(f"--shard {text!r}: expected I/N with I from 0 to N-1, as 0/4 to 3/4")
+    return index, number
+
+
+def counts_of(parts: Sequence[Path]) -> dict[str, dict[str, int]]:
+    """Rows by generator and status, from the parts' JSON."""
+    counts: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for generator, statuses in read_json(part.with_suffix(".json"))["counts"].items():
+            row = counts.setdefault(generator, {})
+            for status, number in statuses.items():
+                row[status] = row.get(status, 0) + number
+    return {name: dict(sorted(row.items())) for name, row in sorted(counts.items())}
+
+
+def first_refusals(parts: Sequence[Path], most: int) -> list[dict[str, str]]:
+    """The first refused rows by origin, as origin, status and reason; part by part, whatever their number.
+
+    Raises:
+        DFADError: a part cannot be read.
+    """
+    columns = ["origin", "status", "reason"]
+    found: list[dict[str, str]] = []
+    for part in parts:
+        try:
+            table = pq.read_table(part, columns=columns)
+        except (OSError, ValueError) as error:
+            raise DFADError(f"{part}: cannot be read; run the same build again") from error
+        rows = table.filter(pc.not_equal(table["status"], OK)).to_pylist()
+        found = heapq.nsmallest(most, [*found, *rows], key=lambda row: str(row["origin"]))
+    return found
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12] + "…"

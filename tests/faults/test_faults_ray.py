@@ -1,0 +1,217 @@
+"""Shards over a local Ray cluster. The functions at module level run in its workers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from helpers.faults import build_here, digests, environment, flat_tree
+
+from dfad_bench.cli.main import dfad
+from dfad_bench.core.errors import DFADError, MissingDependencyError
+from dfad_bench.data.distribute import spread
+from dfad_bench.data.faces import load_crop_profile
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.shard import ShardTask, run_shard
+from dfad_bench.data.sources.base import RawSample
+
+installed = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+
+
+def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
+    """What an image is called is what it does to its worker."""
+    done = []
+    for index, sample in enumerate(task.samples):
+        watch(index)
+        marker = task.part.parent / f"{sample.origin}.died"
+        if index in task.verdicts:
+            done.append(task.verdicts[index][0])
+            continue
+        if sample.origin.startswith("kill") or (sample.origin.startswith("once") and not marker.exists()):
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sample.origin.startswith("hang"):
+            time.sleep(600)
+        done.append("ok")
+    watch(-1)
+    return {"part": task.name, "done": done}
+
+
+def fail(task: ShardTask, watch: Any) -> dict[str, Any]:
+    raise DFADError("the disk is full")
+
+
+def killed_once(task: ShardTask, watch: Any) -> dict[str, Any]:
+    """The real work, in a worker that is killed the first time."""
+    marker = task.part.parent / f".{task.name}.died"
+    if task.name == "part-00002.parquet" and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_shard(task, watch)
+
+
+def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
+    profile = load_crop_profile("raw-256")
+    return [
+        ShardTask(
+            folder / f"part-{number:05d}.parquet",
+            tuple(RawSample("extra", "flux", None, name, folder / name) for name in shard),
+            profile,
+            "config",
+            seconds,
+        )
+        for number, shard in enumerate(names)
+    ]
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    root = flat_tree(tmp_path / "root", 2)
+    with pytest.raises(MissingDependencyError, match=r'--engine ray needs "dfad-bench\[ray\]": pip install'):
+        build_here(root, tmp_path / "m", engine="ray")
+    arguments = ["build-manifest", "--dataset", "extra", "--root", str(root), "--out", str(tmp_path / "n")]
+    result = CliRunner().invoke(dfad, [*arguments, "--engine", "ray", "--crop", "raw-256"])
+    assert result.exit_code == 1
+    assert "pip install" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment()})
+    yield ray
+    ray.shutdown()
+
+
+@installed
+@pytest.mark.slow
+def test_workers_that_die_or_hang_cost_their_item_only(cluster: Any, tmp_path: Path):
+    shards = [["a", "b"], ["c", "kill1", "d"], ["once", "e"], ["f"]]
+    told: dict[str, int] = {}
+    found = spread("ray", behave, tasks(tmp_path, shards), 2, lambda task, done: told.update({task.name: done}))
+    assert {r["part"]: r["done"] for r in found} == {
+        "part-00000.parquet": ["ok", "ok"],
+        "part-00001.parquet": ["ok", "worker_crash", "ok"],
+        "part-00002.parquet": ["ok", "ok"],
+        "part-00003.parquet": ["ok"],
+    }
+    assert told == {f"part-{index:05d}.parquet": len(shard) for index, shard in enumerate(shards)}
+    [hung] = spread("ray", behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1)
+    assert hung["done"] == ["ok", "timeout", "ok"]
+
+
+@installed
+@pytest.mark.slow
+def test_what_a_shard_raises_reaches_the_caller(cluster: Any, tmp_path: Path):
+    with pytest.raises(DFADError, match="^the disk is full$"):
+        list(spread("ray", fail, tasks(tmp_path, [["a"], ["b"]]), 2))
+
+
+@installed
+@pytest.mark.slow
+def test_the_manifest_is_that_of_any_other_engine(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from dfad_bench.data import build
+
+    root = flat_tree(tmp_path / "root", 12)
+    (root / "test/flux/bad.png").write_bytes(b"no image")
+    build_here(root, tmp_path / "whole")
+    build_here(root, tmp_path / "m", engine="ray", shard=(1, 2))
+    monkeypatch.setattr(build, "run_shard", killed_once)
+    build_here(root, tmp_path / "m", engine="ray")
+    assert (tmp_path / "m/.part-00002.parquet.died").exists()
+    assert digests(tmp_path / "m") == digests(tmp_path / "whole")
+    assert Manifest.open(tmp_path / "m").frame(status=None)["status"].value_counts().to_dict() == {
+        "ok": 12,
+        "unsupported_format": 1,
+    }
+
+
+class FakeRay:
+    """A cluster of two GPUs that runs everything at once, here, and remembers what was asked of it."""
+
+    class exceptions:  # noqa: N801
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError): ...
+
+    def __init__(self, gpus: float = 2.0) -> None:
+        self.gpus = gpus
+        self.asked: list[dict[str, Any]] = []
+        self.made = 0
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 64.0, "GPU": self.gpus}
+
+    def remote(self, **options: Any) -> Any:
+        self.asked.append(options)
+        return self._wrapped
+
+    def _wrapped(self, thing: Any) -> Any:
+        if isinstance(thing, type):
+            self.made += 1
+            made = thing()
+            return Remote(lambda: Actor(made))
+        return Remote(thing)
+
+    def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: Any) -> Any:
+        if isinstance(reference.value, Exception):
+            raise reference.value
+        return reference.value
+
+    def cancel(self, reference: Any, force: bool) -> None: ...
+
+
+class Done:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Remote:
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def remote(self, *arguments: Any) -> Any:
+        value = self.function(*arguments)
+        return value if isinstance(value, Actor) else Done(value)
+
+
+class Actor:
+    def __init__(self, thing: Any) -> None:
+        self.attempt = Remote(thing.attempt)
+
+
+@pytest.mark.parametrize(("device", "actors"), [("cpu", 0), ("cuda", 7)])
+def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, device: str, actors: int):
+    from dataclasses import replace
+
+    from dfad_bench.data.cluster import _Cluster
+
+    ray = FakeRay()
+    waiting = deque(replace(task, device=device) for task in tasks(tmp_path, [[str(k)] for k in range(20)]))
+    told: list[str] = []
+    cluster = _Cluster(ray, behave, 0, lambda task, done: told.append(task.name))  # type: ignore[arg-type]
+    assert len(list(cluster.drain(waiting))) == len(set(told)) == 20
+    assert ray.made == actors
+    assert {options.get("num_gpus", 0) for options in ray.asked} == ({0, 0.25} if actors else {0})
+    assert all(options["num_cpus"] < 1 for options in ray.asked)
+
+
+def test_a_cluster_without_gpus_is_said(tmp_path: Path):
+    from dataclasses import replace
+
+    from dfad_bench.data.cluster import _Cluster
+
+    waiting = deque(replace(task, device="cuda") for task in tasks(tmp_path, [["a"]]))
+    with pytest.raises(DFADError, match="Ray has no GPU; use the device cpu"):
+        list(_Cluster(FakeRay(gpus=0), behave, 0, lambda task, done: None).drain(waiting))  # type: ignore[arg-type]
