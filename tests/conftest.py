@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,14 @@ def tiny_manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def tiny_manifest(tiny_manifests: tuple[Path, Path]) -> Path:
     """The `synthetic` one of `tiny_manifests`."""
     return tiny_manifests[0]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Hold torch to one thread, as builds do: sums in another order change the last bits of a box."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from helpers.trees import picture
@@ -13,15 +11,7 @@ from dfad_bench.data.detector import FaceDetector, _Candidates, _Sums, _suppress
 from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.synthetic.faces import draw_face
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
