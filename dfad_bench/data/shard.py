@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.detector import Faces
 from dfad_bench.data.faces import Crop, CropProfile, FaceCropper
 from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
 from dfad_bench.data.manifest import OK, commit_part
 from dfad_bench.data.media import Frame, Sampling, read
 from dfad_bench.data.sources.base import RawSample
 
+Found = list[tuple[Frame, Faces | None]]  # frames of a sample and the faces in them
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
+_PIXELS = 1 << 26  # held at once for an accelerator: 256 MB
 _FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
 
 
@@ -86,13 +89,17 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
     key = task.profile.sha256, task.device
     cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile, task.device))
     rows = []
+    ahead: dict[int, Found] = {}
+    looked = 0
     with _one_thread() if task.profile.detector != "none" else nullcontext():
         for index, sample in enumerate(task.samples):
+            if cropper.batch > 1 and index >= looked:
+                ahead, looked = _look_ahead(task, index, cropper, watch)
             watch(index)
             if index in task.verdicts:
                 rows.append(_refused(sample, *task.verdicts[index]))
             else:
-                rows += process(sample, cropper, task.seconds(index), task.sampling)
+                rows += process(sample, cropper, task.seconds(index), task.sampling, ahead.pop(index, None))
     watch(-1)
     return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
 
@@ -102,8 +109,11 @@ def process(
     cropper: FaceCropper,
     seconds: float,
     sampling: Sampling = Sampling(),  # noqa: B008  frozen
+    known: Found | None = None,
 ) -> list[dict[str, Any]]:
     """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
+
+    `known` is the sample where it was read ahead.
 
     A refusal of the sample as a whole, or of what is left of it, is a row without a frame. Through the frames of a
     video the same face is followed; where it is lost and another is taken, that row is flagged `identity_switch`.
@@ -114,8 +124,8 @@ def process(
     try:
         with time_limit(seconds):
             near = None
-            for frame in read(sample, sampling):
-                row = _cropped(sample, frame, cropper, near)
+            for frame, faces in known or _find(read(sample, sampling), cropper):
+                row = _cropped(sample, frame, cropper, near, faces)
                 rows.append(row)  # frames before a refusal stay
                 near = row.get("box") or near
         return rows or [_refused(sample, "unreadable", "no frames")]
@@ -131,9 +141,55 @@ def process(
     return [*rows, verdict]
 
 
-def _cropped(sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None) -> dict[str, Any]:
+def _find(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame, Faces | None]]:
+    """Frames with their faces, found several frames at once on an accelerator; None leaves it to the cropper."""
+    if cropper.batch == 1:
+        yield from ((frame, None) for frame in frames)
+        return
+    refused = None
+    while refused is None:
+        some: list[Frame] = []
+        try:
+            for frame in frames:
+                some.append(frame)  # those before a refusal stay
+                if _enough(some, cropper):
+                    break
+        except ImageRefused as error:
+            refused = error  # raised once the frames before it are done
+        if not some and refused is None:
+            return
+        yield from zip(some, cropper.find([frame.image for frame in some]), strict=True)
+    raise refused
+
+
+def _look_ahead(task: ShardTask, start: int, cropper: FaceCropper, watch: Watch) -> tuple[dict[int, Found], int]:
+    """Still images from `start` on, read and their faces found together, and the first index not looked at.
+
+    What cannot be read is left out.
+    """
+    frames: dict[int, Frame] = {}
+    end = start
+    while end < len(task.samples) and not _enough(frames.values(), cropper):
+        sample = task.samples[end]
+        if sample.medium == "image" and not sample.refusal and end not in task.verdicts:
+            watch(end)
+            # whatever is wrong with it, `process` meets it again and says so
+            with suppress(Exception, ItemTimeout), time_limit(task.item_seconds):
+                frames[end] = next(read(sample, task.sampling))
+        end += 1
+    found = cropper.find([frame.image for frame in frames.values()])
+    return {index: [(frame, faces)] for (index, frame), faces in zip(frames.items(), found, strict=True)}, end
+
+
+def _enough(frames: Collection[Frame], cropper: FaceCropper) -> bool:
+    return len(frames) >= cropper.batch or sum(f.image.width * f.image.height for f in frames) > _PIXELS
+
+
+def _cropped(
+    sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None, faces: Faces | None
+) -> dict[str, Any]:
     try:
-        return _kept(sample, cropper.crop(frame.image, near), frame)
+        return _kept(sample, cropper.crop(frame.image, near, faces), frame)
     except ImageRefused as refused:
         row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
         return {**row, **_source(frame)}
