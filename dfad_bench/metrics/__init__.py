@@ -22,9 +22,13 @@ METRICS: dict[str, Metric] = {
     "fpr95": Metric("dfad_bench.metrics.openset:fpr95", False, "share"),
     "accuracy": Metric("dfad_bench.metrics.detection:accuracy", True, "share"),
     "balanced_accuracy": Metric("dfad_bench.metrics.detection:balanced_accuracy", True, "share"),
+    "tpr": Metric("dfad_bench.metrics.detection:tpr", True, "share"),
+    "tnr": Metric("dfad_bench.metrics.detection:tnr", True, "share"),
     "auc": Metric("dfad_bench.metrics.detection:auc", True, "share"),
     "ap": Metric("dfad_bench.metrics.detection:ap", True, "share"),
     "eer": Metric("dfad_bench.metrics.detection:eer", False, "share"),
+    "ece": Metric("dfad_bench.metrics.detection:ece", False, "share"),
+    "prototype_retrieval": Metric("dfad_bench.metrics.retrieval:prototype_retrieval", True, "share"),
     "frechet_distance": Metric("dfad_bench.metrics.frechet:frechet_distance", False, "rad^2"),
     "paired_cosine": Metric("dfad_bench.metrics.cosine:paired_cosine", True, "cosine"),
 }

@@ -68,6 +68,28 @@ def balanced_accuracy_of(counts: Confusion) -> float | None:
     return (counts.tp / fakes + counts.tn / reals) / 2
 
 
+def tpr(labels: np.ndarray, p_fake: np.ndarray) -> float | None:
+    """Share of fakes called fake; None without fakes.
+
+    >>> tpr(np.array([1, 1, 0]), np.array([0.9, 0.2, 0.8]))
+    0.5
+    """
+    counts = confusion(labels, p_fake)
+    fakes = counts.tp + counts.fn
+    return counts.tp / fakes if fakes else None
+
+
+def tnr(labels: np.ndarray, p_fake: np.ndarray) -> float | None:
+    """Share of reals called real; None without reals.
+
+    >>> tnr(np.array([1, 0, 0]), np.array([0.9, 0.2, 0.8]))
+    0.5
+    """
+    counts = confusion(labels, p_fake)
+    reals = counts.fp + counts.tn
+    return counts.tn / reals if reals else None
+
+
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the ROC curve: P(score of a positive > score of a negative), ties count a half.
 
@@ -120,6 +142,22 @@ def eer(labels: np.ndarray, scores: np.ndarray) -> float | None:
     at = int(np.argmax(gap >= 0))
     step = -gap[at - 1] / (gap[at] - gap[at - 1])
     return float(fpr[at - 1] + step * (fpr[at] - fpr[at - 1]))
+
+
+def ece(labels: np.ndarray, p_fake: np.ndarray, *, bins: int = 15) -> float | None:
+    """Expected calibration error of `p_fake`; None for no faces.
+
+    Faces are put in `bins` bins of equal width by `p_fake` (Guo et al., ICML 2017, of the fake probability instead
+    of the surest class's); the error is the mean over faces of |mean p_fake - share of fakes| of their bin.
+
+    >>> ece(np.array([1, 0, 1, 0]), np.full(4, 0.75))
+    0.25
+    """
+    labels, p_fake = _checked(labels, p_fake)
+    if not len(labels):
+        return None
+    place = np.minimum((p_fake * bins).astype(int), bins - 1)
+    return float(np.abs(np.bincount(place, weights=p_fake - labels, minlength=bins)).sum() / len(labels))
 
 
 def _sorted_counts(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """How sure is a number? Intervals at 95 %.
 
-Shares of one group get Wilson's interval; everything else the percentile bootstrap over clusters (faces of one
-`source_key` stand or fall together), drawn within each group so that group sizes stay as the protocol has them.
+Shares of one group get Wilson's interval, everything else the percentile bootstrap over clusters: faces of one
+`source_key` stand or fall together. Clusters are drawn within each group, so that group sizes stay as the protocol
+has them. A bootstrap gives its draws, too: those of two models on the same faces and seed are paired.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import numpy as np
 
 _Z95 = 1.959963984540054
 _CHUNK_CELLS = 4_000_000  # weights drawn at once: about 32 MB
+_KEPT_CELLS = 40_000_000  # draws up to so many weights are kept for the next statistic: 80 MB
+ECE_BINS = 15
 
 
-def wilson(successes: int, n: int) -> tuple[float, float] | None:
-    """Wilson's score interval of a share; None for n = 0.
+def wilson(successes: float, n: float) -> tuple[float, float] | None:
+    """Wilson's score interval of a share; None for n = 0. Counts may be effective ones, and then no integers.
 
     >>> low, high = wilson(625, 1250)
     >>> round((high - low) / 2, 3)
@@ -32,8 +35,47 @@ def wilson(successes: int, n: int) -> tuple[float, float] | None:
     return (0.0 if successes == 0 else float(middle - half)), (1.0 if successes == n else float(middle + half))
 
 
+def clustered_wilson(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, float] | None:
+    """Wilson's interval with the effective number of rows: n over the design effect of the clusters.
+
+    The design effect is the variance of the share over clusters divided by that of independent rows (Kish, Survey
+    Sampling, 1965), never below 1. Where all rows are hits, or none is, it cannot be estimated, and each cluster
+    counts as one row. Without clusters of several rows this is `wilson`.
+
+    Args:
+        hits: (n,) bool.
+        clusters: (n,) cluster of each row.
+
+    >>> clustered_wilson(np.array([True, False]), np.array([0, 1])) == wilson(1, 2)
+    True
+    """
+    hits = np.asarray(hits, dtype=float)
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    n, k = len(hits), int(member.max(initial=-1)) + 1
+    if k == n or n == 0:
+        return wilson(hits.sum(), n)
+    share = hits.mean()
+    if k == 1 or share in (0.0, 1.0):
+        return wilson(share * k, k)
+    residuals = np.bincount(member, weights=hits - share)
+    variance = k / (k - 1) * (residuals**2).sum() / n**2
+    effect = max(1.0, variance / (share * (1 - share) / n))
+    return wilson(share * n / effect, n / effect)
+
+
+def bounds(draws: np.ndarray) -> tuple[float, float] | None:
+    """The middle 95 % of bootstrap draws; draws that are not numbers are left out, None where no other is there."""
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
 class ClusterBootstrap:
     """Resamples clusters within strata, with replacement; every statistic sees the same draws for one seed.
+
+    Methods named `..._draws` return one value a resample, NaN where it misses a class.
 
     Args:
         strata: (n,) group of each row.
@@ -53,9 +95,22 @@ class ClusterBootstrap:
         distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by stratum
         owners = distinct // (names.max(initial=0) + 1)
         self._sizes = np.bincount(owners, minlength=len(self.strata))  # clusters in each stratum
+        self._kept: list[np.ndarray] = []
 
-    def macro_share(self, hits: np.ndarray) -> tuple[float, float]:
+    def macro_share(self, hits: np.ndarray) -> tuple[float, float] | None:
         """Interval of the mean over strata of the share of `hits` (n,)."""
+        return bounds(self.macro_share_draws(hits))
+
+    def ratios(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float] | None:
+        """Interval of `ratios_draws`."""
+        return bounds(self.ratios_draws(hits, among))
+
+    def auc(self, labels: np.ndarray, scores: np.ndarray) -> tuple[float, float] | None:
+        """Interval of the area under the ROC curve of `labels` (n,) 1 or 0."""
+        return bounds(self.ranking_draws(np.asarray(labels) == 1, scores)["auc"])
+
+    def macro_share_draws(self, hits: np.ndarray) -> np.ndarray:
+        """Mean over strata of the share of `hits` (n,)."""
         right, total = self._sums(np.asarray(hits, dtype=float)), self._sums(np.ones(self.rows))
         starts = np.cumsum(self._sizes) - self._sizes
         values = []
@@ -63,10 +118,10 @@ class ClusterBootstrap:
             a = np.add.reduceat(weights * right, starts, axis=1)
             b = np.add.reduceat(weights * total, starts, axis=1)
             values.append((a / b).mean(axis=1))
-        return self._percentiles(values)
+        return np.concatenate(values)
 
-    def ratios(self, hits: np.ndarray, among: np.ndarray) -> tuple[float, float]:
-        """Interval of the mean over columns of `hits` (n, k) summed over `among` (n, k) summed.
+    def ratios_draws(self, hits: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Mean over columns of `hits` (n, k) summed over `among` (n, k) summed.
 
         One column of ones is plain accuracy; a column for fakes and one for reals is balanced accuracy.
         """
@@ -74,40 +129,82 @@ class ClusterBootstrap:
         total = np.stack([self._sums(column) for column in np.asarray(among, dtype=float).T], axis=1)
         values = []
         for weights in self._weights():
-            with np.errstate(invalid="ignore", divide="ignore"):  # a resample may miss a class: NaN, left out below
+            with np.errstate(invalid="ignore", divide="ignore"):  # a resample may miss a class
                 values.append(((weights @ right) / (weights @ total)).mean(axis=1))
-        return self._percentiles(values)
+        return np.concatenate(values)
 
-    def auc(self, labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-        """Interval of the area under the ROC curve; scores are sorted once, ties count a half."""
-        order = np.argsort(scores, kind="stable")
+    def ece_draws(self, labels: np.ndarray, p_fake: np.ndarray, *, bins: int = ECE_BINS) -> np.ndarray:
+        """`detection.ece` of each resample."""
+        place = np.minimum((np.asarray(p_fake) * bins).astype(int), bins - 1)
+        gaps = np.asarray(p_fake, dtype=float) - (np.asarray(labels) == 1)
+        parts = np.stack([self._sums(np.where(place == k, gaps, 0.0)) for k in range(bins)], axis=1)
+        total = self._sums(np.ones(self.rows))
+        return np.concatenate([np.abs(w @ parts).sum(axis=1) / (w @ total) for w in self._weights()])
+
+    def ranking_draws(
+        self, positive: np.ndarray, scores: np.ndarray, *, right: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """`auc`, `ap`, `eer`, `fpr95` and `oscr` of each resample, from one sort of the scores.
+
+        Args:
+            positive: (n,) bool: forged faces, or seen ones.
+            scores: (n,) higher for positives.
+            right: (n,) bool: positives that are named rightly, for OSCR; default all.
+        """
+        order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
         ranked = np.asarray(scores)[order]
         starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-        positive = (np.asarray(labels) == 1)[order]
+        positive, named = np.asarray(positive, bool), np.asarray(positive if right is None else right, bool)
+        masks = [mask[order] for mask in (positive, positive & named, ~positive)]
         member = self.cluster[order]
-        values = []
+        found: dict[str, list[np.ndarray]] = {name: [] for name in ("auc", "ap", "eer", "fpr95", "oscr")}
         for weights in self._weights():
             w = weights[:, member]  # (b, n)
-            up = np.add.reduceat(w * positive, starts, axis=1)
-            down = np.add.reduceat(w * ~positive, starts, axis=1)
-            below = np.cumsum(down, axis=1) - down
-            with np.errstate(invalid="ignore", divide="ignore"):
-                values.append((up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1)))
-        return self._percentiles(values)
+            up, good, down = (np.add.reduceat(w * mask, starts, axis=1) for mask in masks)
+            for name, values in _ranking(up, good, down).items():
+                found[name].append(values)
+        return {name: np.concatenate(values) for name, values in found.items()}
 
     def _sums(self, column: np.ndarray) -> np.ndarray:
         return np.bincount(self.cluster, weights=column, minlength=int(self._sizes.sum()))
 
     def _weights(self) -> Iterator[np.ndarray]:
         """(b, clusters) how often each cluster was drawn; chunks add up to `resamples`."""
-        rng = np.random.default_rng(self.seed)
+        if self._kept:
+            yield from (drawn.astype(float) for drawn in self._kept)
+            return
+        rng, fresh = np.random.default_rng(self.seed), []
         chunk = max(1, min(self.resamples, _CHUNK_CELLS // max(self.rows, 1)))
+        keep = self.resamples * int(self._sizes.sum()) <= _KEPT_CELLS
         for begin in range(0, self.resamples, chunk):
             count = min(chunk, self.resamples - begin)
             drawn = [rng.multinomial(size, np.full(size, 1 / size), size=count) for size in self._sizes]
-            yield np.concatenate(drawn, axis=1).astype(float)
+            weights = np.concatenate(drawn, axis=1)
+            if keep:
+                fresh.append(weights.astype(np.uint16))
+            yield weights.astype(float)
+        self._kept = fresh
 
-    @staticmethod
-    def _percentiles(values: list[np.ndarray]) -> tuple[float, float]:
-        low, high = np.nanpercentile(np.concatenate(values), [2.5, 97.5])
-        return float(low), float(high)
+
+def _ranking(up: np.ndarray, good: np.ndarray, down: np.ndarray) -> dict[str, np.ndarray]:
+    """Statistics of (b, d) weights of positives, rightly named positives and negatives at descending scores."""
+    hits, alarms = np.cumsum(up, axis=1), np.cumsum(down, axis=1)
+    all_up, all_down = hits[:, -1], alarms[:, -1]
+    below = all_down[:, None] - alarms + down / 2
+    first = np.zeros((len(up), 1))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may miss a class: NaN
+        pairs = all_up * all_down
+        precision = np.where(hits > 0, hits / (hits + alarms), 0.0)
+        tpr = np.concatenate([first, hits / all_up[:, None]], axis=1)
+        fpr = np.concatenate([first, alarms / all_down[:, None]], axis=1)
+        gap, rows = tpr + fpr - 1, np.arange(len(up))
+        at = np.maximum(np.argmax(gap >= 0, axis=1), 1)
+        step = -gap[rows, at - 1] / (gap[rows, at] - gap[rows, at - 1])
+        accepted = np.argmax(hits * 100 >= 95 * all_up[:, None], axis=1)
+        return {
+            "auc": (up * below).sum(axis=1) / pairs,
+            "oscr": (good * below).sum(axis=1) / pairs,
+            "ap": np.where(all_up > 0, (up * precision).sum(axis=1) / all_up, np.nan),
+            "eer": fpr[rows, at - 1] + step * (fpr[rows, at] - fpr[rows, at - 1]),
+            "fpr95": np.where(all_up > 0, alarms[rows, accepted] / all_down, np.nan),
+        }

@@ -1,0 +1,172 @@
+"""Is one model better than another on the same faces? Paired tests, and Holm's correction over several of them.
+
+Faces of one source are not independent. With `clusters`, both tests work on sums over sources; where every face has
+a source of its own they are McNemar's and DeLong's tests as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+EXACT_UP_TO = 100  # discordant sources; beyond, the normal approximation
+
+
+class McNemar(NamedTuple):
+    """Rows only A has right, rows only B has right, the two-sided p-value, and whether it is exact."""
+
+    only_a: int
+    only_b: int
+    p: float
+    exact: bool
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray, clusters: np.ndarray | None = None) -> McNemar:
+    """McNemar's test of two models' shares of right rows (Psychometrika 12, 1947).
+
+    The sums over clusters of (A right) - (B right) have either sign with equal chance if the models are equally
+    good. Up to `EXACT_UP_TO` sums that are not 0 all signs are counted out; without clusters that is the binomial
+    test of the discordant rows. Beyond, (sum)^2 / (sum of squares) is held against chi-squared with one degree of
+    freedom (McNemar without clusters; Obuchowski, Statistics in Medicine 17, 1998, with them).
+
+    Args:
+        right_a: (n,) bool, A has the row right.
+        right_b: the same of B.
+        clusters: (n,) source of each row.
+
+    >>> mcnemar(np.array([1, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 0, 0])).p
+    0.0625
+    """
+    a, b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"two (n,) arrays are needed, got {a.shape} and {b.shape}")
+    sums = a.astype(int) - b.astype(int)
+    if clusters is not None:
+        _, member = np.unique(np.asarray(clusters), return_inverse=True)
+        sums = np.bincount(member, weights=sums).round().astype(int)
+    sums = sums[sums != 0]
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    if len(sums) <= EXACT_UP_TO:
+        return McNemar(only_a, only_b, _sign_flips(sums), True)
+    return McNemar(only_a, only_b, erfc(abs(sums.sum()) / sqrt(2 * (sums**2).sum())), False)
+
+
+class DeLong(NamedTuple):
+    """Two areas under the curve, the standard error of their difference, and the two-sided p-value."""
+
+    auc_a: float
+    auc_b: float
+    standard_error: float
+    p: float
+
+
+def delong(
+    labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, clusters: np.ndarray | None = None
+) -> DeLong | None:
+    """DeLong's test of two areas under the ROC curve on the same rows (Biometrics 44, 1988).
+
+    With `clusters` the covariance is Obuchowski's (Biometrics 53, 1997). None where one class is absent.
+
+    Args:
+        labels: (n,) 1 or 0.
+        scores_a: (n,) scores of model A; ties count a half.
+        scores_b: the same of B.
+        clusters: (n,) source of each row.
+    """
+    found = auc_covariance(labels, np.stack([scores_a, scores_b]), clusters)
+    if found is None:
+        return None
+    areas, covariance = found
+    variance = max(float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]), 0.0)
+    difference, error = float(areas[0] - areas[1]), sqrt(variance)
+    if error < 1e-12:  # the same ranking, or two perfect ones
+        return DeLong(float(areas[0]), float(areas[1]), 0.0, 1.0 if abs(difference) < 1e-12 else 0.0)
+    return DeLong(float(areas[0]), float(areas[1]), error, erfc(abs(difference) / error / sqrt(2)))
+
+
+def auc_covariance(
+    labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Areas under the ROC curve (r,) of several scores on the same rows, and their covariance (r, r).
+
+    None where a class has fewer than two rows (or clusters): nothing can be said about the spread of one.
+
+    Args:
+        labels: (n,) 1 or 0.
+        scores: (r, n).
+        clusters: (n,) source of each row; default every row its own.
+    """
+    positive, scores = np.asarray(labels) == 1, np.atleast_2d(np.asarray(scores, dtype=float))
+    if scores.shape[1:] != positive.shape:
+        raise ValueError(f"scores {scores.shape} do not fit {len(positive)} labels")
+    m, n = int(positive.sum()), int((~positive).sum())
+    names = np.arange(len(positive)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    groups = [len(np.unique(names[side])) for side in (positive, ~positive)]
+    if min(groups) < 2:
+        return None
+    above, below = _components(positive, scores)  # (r, m), (r, n)
+    areas = above.mean(axis=1)
+    count = int(names.max()) + 1
+    x = np.stack([np.bincount(names[positive], row, count) for row in above - areas[:, None]])
+    y = np.stack([np.bincount(names[~positive], row, count) for row in below - areas[:, None]])
+    total = len(np.unique(names))
+    s10 = groups[0] / (groups[0] - 1) * (x @ x.T) / m**2
+    s01 = groups[1] / (groups[1] - 1) * (y @ y.T) / n**2
+    s11 = total / (total - 1) * (x @ y.T) / (m * n)
+    return areas, s10 + s01 + s11 + s11.T
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (1979): each p-value as if the whole family had been looked at.
+
+    None (no test was possible) stays None and does not count.
+
+    >>> holm([0.01, None, 0.04, 0.03])
+    [0.03, None, 0.06, 0.06]
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[place] = largest
+    return adjusted
+
+
+def bootstrap_p(differences: np.ndarray) -> float | None:
+    """Two-sided p-value of paired bootstrap differences against 0, never below 2 / (draws + 1).
+
+    None where no draw is a number.
+    """
+    known = np.asarray(differences, dtype=float)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return None
+    tail = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (tail + 1) / (len(known) + 1)))
+
+
+def _sign_flips(sums: np.ndarray) -> float:
+    """P(|sum with random signs| >= |sum|), by counting out every sign."""
+    reach = int(np.abs(sums).sum())
+    chances = np.zeros(2 * reach + 1)  # of the sum, from -reach to reach
+    chances[reach] = 1.0
+    for size in np.abs(sums):
+        chances = (np.roll(chances, size) + np.roll(chances, -size)) / 2  # never wraps: reach is the sum of sizes
+    totals = np.arange(-reach, reach + 1)
+    return float(min(1.0, chances[np.abs(totals) >= abs(int(sums.sum()))].sum()))
+
+
+def _components(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of negatives below each positive (r, m), and of positives above each negative (r, n); ties a half."""
+    above, below = [], []
+    for row in scores:
+        ups, downs = np.sort(row[positive]), np.sort(row[~positive])
+        left, right = (np.searchsorted(downs, row[positive], side) for side in ("left", "right"))
+        above.append((left + right) / 2 / len(downs))
+        left, right = (np.searchsorted(ups, row[~positive], side) for side in ("left", "right"))
+        below.append(1 - (left + right) / 2 / len(ups))
+    return np.stack(above), np.stack(below)

@@ -1,0 +1,46 @@
+"""Retrieval: a few faces of each generator are registered, others are to find their generator again.
+
+This asks of unseen generators what a blacklist asks: once some of its faces are known, is a generator found again?
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_TIE = 1e-9  # squared distances nearer than this are equal
+
+
+def prototype_retrieval(probs: np.ndarray, generators: np.ndarray, registered: np.ndarray) -> np.ndarray:
+    """Hits of the queries: 1 where the nearest prototype is that of the query's own generator.
+
+    A prototype is the mean of a generator's registered rows; the distance is Hellinger's, which is Euclid's between
+    square roots of probabilities. Prototypes equally near share the hit, so a constant model scores one over the
+    number of generators. NaN for registered rows, and for queries whose generator has no registered row.
+
+    Args:
+        probs: (n, d) rows that are not negative: class probabilities.
+        generators: (n,) generator of each row.
+        registered: (n,) bool; the other rows are queries.
+
+    >>> p = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.8, 0.2]])
+    >>> prototype_retrieval(p, np.array(["a", "b", "a", "b"]), np.array([True, True, False, False]))
+    array([nan, nan,  1.,  0.])
+    """
+    probs, generators = np.asarray(probs, dtype=float), np.asarray(generators)
+    registered = np.asarray(registered, dtype=bool)
+    if probs.ndim != 2 or len(probs) != len(generators) or len(probs) != len(registered):
+        raise ValueError(f"shapes do not fit: {probs.shape}, {generators.shape}, {registered.shape}")
+    if np.isnan(probs).any() or (probs < 0).any():
+        raise ValueError("probabilities must be numbers and not negative")
+    hits = np.full(len(probs), np.nan)
+    names = np.unique(generators[registered])
+    queries = ~registered & np.isin(generators, names)
+    if not queries.any():
+        return hits
+    prototypes = np.sqrt(np.stack([probs[registered & (generators == name)].mean(axis=0) for name in names]))
+    points = np.sqrt(probs[queries])
+    squared = (points**2).sum(1)[:, None] + (prototypes**2).sum(1) - 2 * points @ prototypes.T
+    near = squared <= squared.min(axis=1, keepdims=True) + _TIE
+    own = generators[queries][:, None] == names
+    hits[queries] = (near & own).sum(axis=1) / near.sum(axis=1)
+    return hits
