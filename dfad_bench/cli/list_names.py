@@ -14,11 +14,13 @@ Titles = dict[str, str]
 
 
 @click.command("list", epilog="Example: dfad list models --long")
-@click.argument("kind", type=click.Choice(["models", "protocols", "datasets", "estimators", "metrics", "recipes"]))
+@click.argument(
+    "kind", type=click.Choice(["models", "protocols", "datasets", "estimators", "metrics", "recipes", "corruptions"])
+)
 @click.option("--long", "detailed", is_flag=True, help="What each one is, not its name alone.")
 @options.as_json
 def command(kind: str, detailed: bool, as_json: bool) -> None:
-    """List the models, protocols, datasets, gaze estimators, metrics or recipes.
+    """List the models, protocols, datasets, gaze estimators, metrics, recipes or corruptions.
 
     Plain names, one a line; --long shows cards.
     """
@@ -141,6 +143,25 @@ def _recipe(name: str) -> Row:
     }
 
 
+def _corruptions() -> list[str]:
+    from dfad_bench.data.corruptions.spec import corruptions
+
+    return list(corruptions())
+
+
+def _corruption(name: str) -> Row:
+    from dfad_bench.data.corruptions.spec import corruptions
+
+    row = corruptions()[name]
+    return {
+        "title": row.title,
+        "values": ", ".join(f"{value:g}" for value in row.values),
+        "meaning": row.meaning,
+        "paper_exact": "yes" if row.paper_exact else "no",
+        "source": row.source,
+    }
+
+
 _KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row], Titles]] = {
     "models": (
         _models,
@@ -189,6 +210,17 @@ _KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row], Titles]] 
             "epochs": "Epochs",
             "patience": "Patience",
             "paper": "After",
+        },
+    ),
+    "corruptions": (
+        _corruptions,
+        _corruption,
+        {
+            "title": "Title",
+            "values": "Severities",
+            "meaning": "Values are",
+            "paper_exact": "As in the papers",
+            "source": "Source",
         },
     ),
 }

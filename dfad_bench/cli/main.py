@@ -27,7 +27,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Score a trained model again."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
-    "list": ("list_names", "List models, protocols, datasets, estimators, metrics, recipes."),
+    "list": ("list_names", "List models, protocols, datasets, estimators, metrics, recipes, corruptions."),
     "check-model": ("check_model", "Run the contract test on one model."),
 }
 EXIT_INTERRUPTED = 130

@@ -58,6 +58,25 @@ class AttributionRule:
 
 
 @dataclass(frozen=True)
+class CorruptionPlan:
+    """Which corruptions (names of `manifests/corruptions.yaml`) a robustness protocol tests, and at which severities.
+
+    `corrupt_at`: side of the crops that are corrupted, before they are resized to the protocol's `image_size`; None
+    for the crops' own.
+    """
+
+    names: tuple[str, ...]
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    corrupt_at: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ValueError(f"corruptions must be named, each once; got {list(self.names)}")
+        if not self.severities or list(self.severities) != sorted(set(self.severities)) or self.severities[0] < 1:
+            raise ValueError(f"severities must rise from 1 or more; got {list(self.severities)}")
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One table's rules. Counts are faces per group; `None` takes every face there is.
 
@@ -82,6 +101,7 @@ class Protocol:
     seed: int = 0
     on_short: Literal["error", "warn"] = "error"
     synthetic: bool = False
+    corruptions: CorruptionPlan | None = None
     notes: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
@@ -112,6 +132,8 @@ class Protocol:
     def sha256(self) -> str:
         """Hash of everything that decides a number; titles and notes are left out."""
         cosmetic = {"title", "paper", "notes", "changes"}
+        if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
+            cosmetic.add("corruptions")
         return content_hash({k: v for k, v in asdict(self).items() if k not in cosmetic})
 
 

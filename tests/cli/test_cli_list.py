@@ -11,7 +11,7 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.registry import model_names
 from dfad_bench.core.resources import shipped_names
 
-KINDS = ["models", "protocols", "datasets", "estimators", "metrics", "recipes"]
+KINDS = ["models", "protocols", "datasets", "estimators", "metrics", "recipes", "corruptions"]
 
 
 def run(*arguments: str) -> str:

@@ -1,0 +1,117 @@
+"""Which corruptions there are, how strong each severity is, and one corrupted image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.registry import resolve
+from dfad_bench.core.resources import shipped
+from dfad_bench.core.strict import from_mapping, read_yaml
+from dfad_bench.data.corruptions import CORRUPTIONS
+
+EXACT, ALL = "exact", "all"
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One corruption and the strength of its severities 1, 2, ...
+
+    `paper_exact`: values and operator are those the papers' results were made with, as published by their source.
+    `operator`: the entry of `CORRUPTIONS`, where it is not the name.
+    """
+
+    name: str
+    title: str
+    values: tuple[float, ...]
+    meaning: str  # of the values
+    paper_exact: bool
+    source: str
+    operator: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.operator or self.name) not in CORRUPTIONS:
+            raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(CORRUPTIONS))}")
+        if not self.values:
+            raise ValueError("values is empty; one a severity")
+
+    def value(self, severity: int) -> float:
+        """The strength of a severity.
+
+        Raises:
+            ConfigError: no such severity.
+        """
+        if not 1 <= severity <= len(self.values):
+            raise ConfigError(f"corruption {self.name!r} has severities 1 to {len(self.values)}, not {severity}")
+        return self.values[severity - 1]
+
+    def definition(self, severity: int) -> dict[str, Any]:
+        """What decides the pixels: operator and strength."""
+        return {"operator": self.operator or self.name, "value": self.value(severity)}
+
+
+def corruptions(path: Path | None = None) -> dict[str, Corruption]:
+    """The shipped corruptions by name, or those of the user's own file.
+
+    Raises:
+        ConfigError: no such file, or not of the form of `manifests/corruptions.yaml`.
+    """
+    path = path or shipped("manifests") / "corruptions.yaml"
+    raw = read_yaml(path)
+    if not isinstance(raw, Mapping) or set(raw) != {"version", "corruptions"} or raw["version"] != 1:
+        raise ConfigError(f"{path}: must hold `version: 1` and `corruptions`, and nothing else")
+    rows = raw["corruptions"]
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()) or not rows:
+        raise ConfigError(f"{path}: corruptions must map names to title, values, meaning, paper_exact, source")
+    return {name: from_mapping(Corruption, {"name": name, **row}, f"{path}: {name}") for name, row in rows.items()}
+
+
+def choose(names: Sequence[str], known: Mapping[str, Corruption]) -> list[Corruption]:
+    """Corruptions by name; `all` and `exact` (those of the papers) stand for several.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+        ConfigError: none are left.
+    """
+    found: dict[str, Corruption] = {}
+    for name in names:
+        if name in (ALL, EXACT):
+            found |= {key: row for key, row in known.items() if name == ALL or row.paper_exact}
+        elif name in known:
+            found[name] = known[name]
+        else:
+            raise UnknownNameError("corruption", name, [ALL, EXACT, *known])
+    if not found:
+        raise ConfigError("no corruption chosen; `dfad list corruptions` shows them")
+    return list(found.values())
+
+
+def corrupt(image: np.ndarray, corruption: Corruption, severity: int, *, sample_id: str, seed: int = 0) -> np.ndarray:
+    """A corrupted copy of an RGB image (H, W, 3) uint8; severity 0 is the image itself, copied.
+
+    What is drawn depends on `seed`, the sample, the corruption's name and the severity, and on nothing else.
+
+    Raises:
+        ConfigError: no such severity.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    if severity == 0:
+        return image.copy()
+    operator = resolve("corruption", corruption.operator or corruption.name, CORRUPTIONS)
+    text = f"{seed}:{sample_id}:{corruption.name}:{severity}"
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
+    result: np.ndarray = operator(image, corruption.value(severity), rng)
+    return result
+
+
+def definitions_hash(chosen: Sequence[Corruption]) -> str:
+    """Hash of what decides the pixels of some corruptions."""
+    return content_hash({row.name: [row.definition(k + 1) for k in range(len(row.values))] for row in chosen})
