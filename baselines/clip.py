@@ -13,7 +13,7 @@ from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, exper
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.layers.clip_towers import clip_model
-from dfad_bench.layers.text import tokenize, unique_rows
+from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import symmetric_infonce
 
 
@@ -91,6 +91,10 @@ class CLIP(DFADModel):
         index = index.to(output.embedding.device)
         text = self.clip.encode_text(tokenize([row[0] for row in distinct]).to(index.device))[index]  # (B, 512)
         cmc = symmetric_infonce(
-            output.embedding, text, self.clip.logit_scale, targets=self.config.cmc_targets, labels=index
+            output.embedding,
+            text,
+            self.clip.logit_scale,
+            targets=self.config.cmc_targets,
+            labels=row_keys([row[-1:] for row in batch.prompts]).to(index.device),
         )
         return {**expert_losses(output, batch), "cmc": cmc}

@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, Stage, expert_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.parallel import whole
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.core.weights import load_state_dict
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.srm import SRM
-from dfad_bench.layers.text import CONTEXT, VOCABULARY, tokenize, unique_rows
+from dfad_bench.layers.text import CONTEXT, VOCABULARY, row_keys, tokenize, unique_rows
 from dfad_bench.layers.transformer import PreNormTransformer, causal_mask
 from dfad_bench.losses.alignment import kl_alignment
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, similarity_logits, symmetric_cross_entropy
@@ -200,15 +201,16 @@ class MFCLIP(DFADModel):
             ConfigError: the batch has no prompts, or rows with too few levels.
         """
         output = self(batch.inputs)
-        text, index = self._text(batch)
-        logits = self.pair_attention(similarity_logits(output.embedding, text, self.logit_scale))
+        text = self._text(batch)
+        labels = whole(row_keys([row[: self.config.levels] for row in batch.prompts]).to(text.device))
+        logits = self.pair_attention(similarity_logits(whole(output.embedding), whole(text), self.logit_scale))
         losses = expert_losses(output, batch)
         kl = kl_alignment(
             self.predictor(output.embedding), text, temperature=self.config.temperature, alpha=self.config.alpha
         )
         return {
             **losses,
-            "cmc": symmetric_cross_entropy(logits, targets=self.config.cmc_targets, labels=index),
+            "cmc": symmetric_cross_entropy(logits, targets=self.config.cmc_targets, labels=labels),
             "kl": kl,
             "kd_ce": (1 - self.config.alpha) * losses["dfa"],
         }
@@ -220,15 +222,15 @@ class MFCLIP(DFADModel):
         rest = len(logits) - size
         return logits * F.pad(factors, (0, rest, 0, rest), value=1.0)
 
-    def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Text features (B, dim) of each row's prompts, and which distinct prompts they are (B,)."""
+    def _text(self, batch: Batch) -> Tensor:
+        """Text features (B, dim) of each row's prompts."""
         levels = self.config.levels
         if len(batch.prompts) != len(batch.attribution) or min(map(len, batch.prompts), default=0) < levels:
             raise ConfigError(f"mfclip trains on {levels} prompts a face; the batch has fewer, check the prompt file")
         distinct, index = unique_rows([row[:levels] for row in batch.prompts])
         tokens = tokenize([prompt for row in distinct for prompt in row]).unflatten(0, (len(distinct), levels))
         index = index.to(self.spa.device)
-        return self.text(tokens.to(index.device))[index], index
+        return self.text(tokens.to(index.device))[index]
 
 
 _RELEASED = {  # beginnings of the released visual encoder's names -> ours

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, expert_losses
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.layers.clip_towers import clip_model
-from dfad_bench.layers.text import tokenize, unique_rows
+from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, symmetric_infonce
 from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
 from gazeclip.gie import GIE
@@ -127,10 +127,11 @@ class GazeCLIP(DFADModel):
         losses = expert_losses(self.experts(embedding), batch)
         if self.lre is None or self.logit_scale is None:
             return losses
-        text, index = self.language(batch.prompts)
+        text, _ = self.language(batch.prompts)
+        labels = row_keys([row[: self.config.levels] for row in batch.prompts])
         image = appearance if self.config.cmc_pair == "I_ag" and appearance is not None else embedding
         losses["cmc"] = symmetric_infonce(
-            image, text, self.logit_scale, targets=self.config.cmc_targets, labels=index.to(image.device)
+            image, text, self.logit_scale, targets=self.config.cmc_targets, labels=labels.to(image.device)
         )
         return losses
 

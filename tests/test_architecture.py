@@ -19,6 +19,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench": ({"dfad_bench.cli"}, set()),  # __main__ only
     "dfad_bench.core": (set(), {"yaml"}),
     "dfad_bench.core.contract": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.core.parallel": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.metrics": (set(), {"numpy"}),
     "dfad_bench.layers": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.losses": ({"dfad_bench.core"}, {"torch"}),

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dfad_bench.core.parallel import whole
+
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -29,6 +31,8 @@ def symmetric_infonce(
 ) -> Tensor:
     """Mean of the cross-entropies over rows and over columns of the (B, B) similarity matrix.
 
+    Where training splits a batch over processes, the matrix is that of the whole batch.
+
     Args:
         image: (B, d), normalised here.
         text: (B, d), row i belongs to image i.
@@ -37,20 +41,21 @@ def symmetric_infonce(
             captions the loss then cannot fall below the mean logarithm of their multiplicity. "multi" spreads
             the target evenly over equal captions. Where equal captions have equal embeddings both have the same
             value and gradient; they differ where a model's logits also depend on the place in the batch (MFCLIP).
-        labels: (B,) equal where captions are equal; needed for "multi".
+        labels: (B,) equal where captions are equal, on every process (`layers.text.row_keys`); for "multi".
 
     Raises:
         ValueError: shapes differ, or "multi" without labels.
     """
     if image.shape != text.shape:
         raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must have one shape")
-    return symmetric_cross_entropy(similarity_logits(image, text, logit_scale), targets=targets, labels=labels)
+    logits = similarity_logits(whole(image), whole(text), logit_scale)
+    return symmetric_cross_entropy(logits, targets=targets, labels=None if labels is None else whole(labels))
 
 
 def symmetric_cross_entropy(
     logits: Tensor, *, targets: Literal["diag", "multi"] = "diag", labels: Tensor | None = None
 ) -> Tensor:
-    """The same loss on ready (B, B) logits."""
+    """The same loss on ready (B, B) logits of the whole batch."""
     if targets == "multi":
         if labels is None:
             raise ValueError('targets="multi" needs labels that say which captions are equal')

@@ -6,18 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dfad_bench.core.parallel import whole
+
 
 def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
     """Mean over anchors of -1/|P| sum over positives p of log softmax(anchor . p / temperature).
 
     Positives of an anchor are all other rows of its label; the softmax runs over all rows but the anchor itself
     (equation 2 of the paper, "out"). Anchors without a positive are left out; if there is none, the loss is 0.
+    Where training splits a batch over processes, the rows of all of them count.
 
     Args:
         features: (n, d), L2-normalised here; n counts every crop of every image.
         labels: (n,) classes.
         temperature: of the softmax.
     """
+    features, labels = whole(features), whole(labels)
     z = F.normalize(features.float(), dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))

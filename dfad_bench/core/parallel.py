@@ -1,0 +1,83 @@
+"""A batch split over processes: how losses and statistics still see all of it.
+
+Outside `split_batch()` everything here is the identity, so models and losses need not know how they are trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+_split = False
+
+
+@contextmanager
+def split_batch(on: bool = True) -> Iterator[None]:
+    """While open (and `on`), each process holds its own consecutive part of every batch."""
+    global _split
+    before, _split = _split, on
+    try:
+        yield
+    finally:
+        _split = before
+
+
+def is_split() -> bool:
+    """Whether this process holds only a part of the batch."""
+    return _split
+
+
+@torch.compiler.disable
+def whole(rows: Tensor) -> Tensor:
+    """The rows of all processes in the batch's order, (b, ...) to (B, ...); `rows` itself where nothing is split.
+
+    For losses that compare the faces of a batch. Parts may be of different lengths. Gradients of all processes'
+    losses come back to the process a row belongs to.
+    """
+    return _Whole.apply(rows) if _split else rows
+
+
+@torch.compiler.disable
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, with its gradient; the tensor itself where nothing is split."""
+    return _Summed.apply(values) if _split else values
+
+
+class _Whole(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
+        dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+        sizes = [int(count) for count in counts]
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        begin = sum(sizes[: dist.get_rank()])
+        ctx.own = slice(begin, begin + len(rows))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].float().contiguous()
+        dist.all_reduce(total)
+        return total[ctx.own].to(gradients[0].dtype)
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
