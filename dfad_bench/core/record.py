@@ -15,7 +15,8 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.strict import from_mapping
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", "1.1")  # 1.0 lacks the sweep, the confusion counts and several numbers
 FILE = "record.json"
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -137,7 +138,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One number. `subset`: a group key, "seen", "unseen" or "seen-vs-unseen"; `members`: the groups in it."""
+    """One number. `subset`: a group key or a set of `report.score`; `members`: the groups in it."""
 
     task: Literal["attribution", "detection", "gaze", "robustness", "efficiency"]
     metric: str
@@ -159,7 +160,11 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """Counts of one test group. `correct`: right argmax, seen groups only; `below`: per threshold, unsure faces."""
+    """Counts of one test group.
+
+    `correct`: right argmax, seen groups only; `below`: per threshold, unsure faces; `named`: per seen class, faces
+    whose surest class it is, a row of the confusion matrix.
+    """
 
     n: int
     seen: bool
@@ -171,6 +176,21 @@ class GroupCounts:
     fp: int
     fn: int
     tn: int
+    named: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Attribution at many thresholds, means over groups as in the averages; null where a side has no groups.
+
+    `unseen_accuracy`: unseen faces below the threshold; `seen_kept`: seen faces at or above it; `seen_right`: those
+    of them that are named rightly, too.
+    """
+
+    thresholds: tuple[float, ...]
+    unseen_accuracy: tuple[float | None, ...]
+    seen_kept: tuple[float | None, ...]
+    seen_right: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -206,7 +226,8 @@ class ResultRecord:
     groups: dict[str, GroupCounts]
     predictions: PredictionFacts
     warnings: tuple[str, ...] = ()
-    schema_version: Literal["1.0"] = "1.0"
+    sweep: Sweep | None = None
+    schema_version: Literal["1.0", "1.1"] = "1.1"
 
     def __post_init__(self) -> None:
         if self.source.kind == "paper" and not self.source.citation:
@@ -247,8 +268,8 @@ def write_record(path: Path, record: ResultRecord) -> None:
     write_json(path, plain(record))
 
 
-def read_record(path: Path) -> ResultRecord:
-    """Read a record strictly.
+def read_record(path: Path, *, verify: bool = True) -> ResultRecord:
+    """Read a record strictly; `verify` False accepts one whose `record_id` does not match, to look for what differs.
 
     Raises:
         ConfigError: missing, not JSON, an unknown or missing key, or another schema version.
@@ -256,10 +277,10 @@ def read_record(path: Path) -> ResultRecord:
     """
     raw = read_json(path)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ConfigError(f"{path}: record schema {version!r}, this toolkit reads {SCHEMA_VERSION}")
+    if version not in READABLE:
+        raise ConfigError(f"{path}: record schema {version!r}, this toolkit reads {' and '.join(READABLE)}")
     record = from_mapping(ResultRecord, raw, str(path))
-    if identity(record) != record.record_id:
+    if verify and identity(record) != record.record_id:
         raise IntegrityError(f"{path}: changed after it was written (record_id does not match its content)")
     return record
 

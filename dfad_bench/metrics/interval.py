@@ -142,7 +142,12 @@ class ClusterBootstrap:
         return np.concatenate([np.abs(w @ parts).sum(axis=1) / (w @ total) for w in self._weights()])
 
     def ranking_draws(
-        self, positive: np.ndarray, scores: np.ndarray, *, right: np.ndarray | None = None
+        self,
+        positive: np.ndarray,
+        scores: np.ndarray,
+        *,
+        right: np.ndarray | None = None,
+        among: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """`auc`, `ap`, `eer`, `fpr95` and `oscr` of each resample, from one sort of the scores.
 
@@ -150,8 +155,10 @@ class ClusterBootstrap:
             positive: (n,) bool: forged faces, or seen ones.
             scores: (n,) higher for positives.
             right: (n,) bool: positives that are named rightly, for OSCR; default all.
+            among: (n,) bool: rows to rank; default all.
         """
         order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
+        order = order if among is None else order[np.asarray(among, bool)[order]]
         ranked = np.asarray(scores)[order]
         starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
         positive, named = np.asarray(positive, bool), np.asarray(positive if right is None else right, bool)

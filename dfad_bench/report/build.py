@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ import pandas as pd
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import check_hash, read_json, safe_relative
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
 from dfad_bench.core.strict import from_mapping
+from dfad_bench.report.differences import SCORED_TASKS, score_differences
+from dfad_bench.report.differences import TOLERANCE as TOLERANCE
 from dfad_bench.report.score import RESAMPLES, score
 
 FACTS = "run.json"  # written by the engine: everything of a record but the scores
-TOLERANCE = 1e-9
 
 
 def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_reported") -> ResultRecord:
@@ -42,7 +42,9 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
         raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
     scored = score(frame, protocol, heads=facts["model"].get("heads", "both"), resamples=resamples)
     source = {"kind": "measured", "trust": trust}
-    record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
+    record = seal(
+        {**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep}
+    )
     write_record(run / FILE, record)
     return record
 
@@ -57,17 +59,24 @@ def rescore(run: Path) -> ResultRecord:
     old = read_record(run / FILE)
     protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(run / FILE))
     frame = read_predictions(run, {"path": old.predictions.path, "sha256": old.predictions.sha256})
-    resamples = max((value.ci_resamples or 0 for value in old.metrics), default=0)
-    new = score(frame, protocol, heads=old.model.heads, resamples=resamples)
-    if different := _different(old.metrics, new.metrics):
-        raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {'; '.join(different[:3])}")
-    if new.groups != old.groups:
-        raise IntegrityError(f"{run / FILE}: the counts of groups do not follow from its predictions")
+    resamples, seed = draws_of(old)
+    new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
+    if different := list(score_differences(old, new)):
+        some = "; ".join(map(str, different[:3]))
+        raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {some}")
+    others = tuple(value for value in old.metrics if value.task not in SCORED_TASKS)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
-    record = seal({**values, "source": replace(old.source, trust=trust), "metrics": new.metrics})
+    fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}
+    record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
     write_record(run / FILE, record)
     return record
+
+
+def draws_of(record: ResultRecord) -> tuple[int, int]:
+    """Bootstrap samples of a record's intervals, and their seed."""
+    drawn = [value for value in record.metrics if value.ci_resamples]
+    return (drawn[0].ci_resamples or 0, drawn[0].ci_seed or 0) if drawn else (0, 0)
 
 
 def read_predictions(run: Path, facts: dict[str, Any]) -> pd.DataFrame:
@@ -94,20 +103,3 @@ def protocol_of(facts: dict[str, Any], where: str) -> Protocol:
     if stated != protocol.sha256:
         raise IntegrityError(f"{where}: the protocol does not match its hash")
     return protocol
-
-
-def _different(old: tuple[MetricValue, ...], new: tuple[MetricValue, ...]) -> list[str]:
-    """What two lists of numbers disagree on."""
-    before, after = ({_key(value): value for value in values} for values in (old, new))
-    texts = [f"{key} only in one of the two" for key in before.keys() ^ after.keys()]
-    for key in before.keys() & after.keys():
-        a, b = before[key].value, after[key].value
-        same = a is b if a is None or b is None else math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE)
-        if not same or before[key].n != after[key].n:
-            texts.append(f"{before[key].metric} of {before[key].subset} is {b}, the record says {a}")
-    return sorted(texts)
-
-
-def _key(value: MetricValue) -> tuple[str, str, str, str, str]:
-    threshold = str(value.params.get("threshold", ""))
-    return value.task, value.metric, value.subset, value.averaging, threshold

@@ -1,0 +1,38 @@
+"""`dfad compare`: paired tests of two runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfad_bench.cli import options
+
+_RUN = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("compare", epilog="Example: dfad compare --run quickstart/runs/xception --run quickstart/runs/gazeclip")
+@click.option("--run", "runs", type=_RUN, multiple=True, required=True, help="Folder of a finished run; give two.")
+@click.option("--all", "everything", is_flag=True, help="Every number: groups, near and far, seen, videos.")
+@click.option("--resamples", type=click.IntRange(100), default=2000, show_default=True, help="Of the bootstrap.")
+@options.seed
+@options.as_json
+def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int, as_json: bool) -> None:
+    """Test whether one run is better than another on the very same test faces.
+
+    McNemar's test for accuracies, DeLong's for areas under the curve, a paired bootstrap for the rest, all over
+    sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused.
+    """
+    import json
+    from dataclasses import asdict
+
+    from dfad_bench.report.compare import compare_runs, comparison_table
+    from dfad_bench.report.table import render
+
+    if len(runs) != 2:
+        raise click.UsageError(f"--run is needed twice, got {len(runs)}")
+    found = compare_runs(runs[0], runs[1], everything=everything, resamples=resamples, seed=seed)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(render(comparison_table(found), "rich"), nl=False)

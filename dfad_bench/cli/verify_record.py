@@ -1,0 +1,52 @@
+"""`dfad verify-record`: compute every number of a record again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfad_bench.cli import options
+
+
+@click.command("verify-record", epilog="Example: dfad verify-record --run quickstart/runs/xception")
+@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run.")
+@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="A record beside its predictions.")
+@options.as_json
+def command(run: Path | None, record: Path | None, as_json: bool) -> None:
+    """Compute every number of a record again from its predictions, and compare every hash.
+
+    Names what differs and ends with exit code 4, or says how many numbers and hashes agree. What the folder does not
+    hold (a checkpoint that was not kept, say) cannot be checked, and is said.
+    """
+    import json
+    from dataclasses import asdict
+
+    from dfad_bench.core.errors import IntegrityError
+    from dfad_bench.data.select import rows_hash
+    from dfad_bench.report.table import Column, Table, render
+    from dfad_bench.report.verify import verify_record
+
+    if (run is None) == (record is None):
+        raise click.UsageError("give --run or --record, one of the two")
+    found = verify_record(run or record or Path(), rows_hash=rows_hash)
+    if as_json:
+        values = {"record": str(found.record), "compared": found.compared, "notes": list(found.notes)}
+        values["differences"] = [asdict(difference) for difference in found.differences]
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    elif found.differences:
+        columns = (
+            Column("name", "Differs", "text"),
+            Column("stated", "Stated", "text"),
+            Column("found", "Found", "text"),
+        )
+        rows = [{"name": d.name, "stated": d.stated, "found": d.found} for d in found.differences]
+        click.echo(render(Table(str(found.record), columns, rows, found.notes), "rich"), nl=False)
+    else:
+        click.echo(f"{found.record}: all {found.compared} numbers and hashes agree")
+        for note in found.notes:
+            click.echo(f"  {note}")
+    if found.differences:
+        some = "; ".join(map(str, found.differences[:3]))
+        more = f"; and {len(found.differences) - 3} more" if len(found.differences) > 3 else ""
+        raise IntegrityError(f"{found.record}: does not follow from its predictions: {some}{more}")

@@ -1,0 +1,88 @@
+"""What two accounts of the same run disagree on, number by number, each with a name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dfad_bench.core.record import MetricValue, ResultRecord, plain
+from dfad_bench.report.score import Score
+
+TOLERANCE = 1e-9  # of numbers computed again
+SCORED_TASKS = ("attribution", "detection")  # what predictions.parquet decides
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number (or hash) by name, as the record states it and as it was found; `None` where it is missing."""
+
+    name: str
+    stated: Any
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} is {_short(self.found)}, the record says {_short(self.stated)}"
+
+
+def metric_name(value: MetricValue) -> str:
+    """The name of a metric of a record, told apart from all others of it.
+
+    >>> metric_name(MetricValue("attribution", "oscr", "seen-vs-unseen", 0.5, 10, True, averaging="micro"))
+    'metrics: oscr of seen-vs-unseen (attribution, micro)'
+    """
+    threshold = value.params.get("threshold")
+    about: list[str] = [value.task, *([value.averaging] if value.averaging != "none" else [])]
+    about += [f"threshold {threshold:g}"] if isinstance(threshold, int | float) else []
+    about += [f"{key} {value.params[key]}" for key in ("corruption", "severity") if key in value.params]
+    return f"metrics: {value.metric} of {value.subset} ({', '.join(about)})"
+
+
+def score_differences(record: ResultRecord, scored: Score) -> Iterator[Difference]:
+    """Every field of every number of a record that differs from what its predictions score, by more than `TOLERANCE`.
+
+    A record of schema 1.0 was made before intervals minded sources everywhere and before some numbers were: of it,
+    the numbers it states are compared, without their intervals.
+    """
+    stated = [value for value in record.metrics if value.task in SCORED_TASKS]
+    groups, sweep, found = plain(scored.groups), plain(scored.sweep), list(scored.metrics)
+    if record.schema_version == "1.0":
+        known = {metric_name(value) for value in stated}
+        found = _without_intervals([value for value in found if metric_name(value) in known])
+        stated = _without_intervals(stated)
+        groups = {key: {k: v for k, v in group.items() if k != "named"} for key, group in groups.items()}
+        sweep = plain(record.sweep)
+    before, after = ({metric_name(value): plain(value) for value in values} for values in (stated, found))
+    if len(before) < len(stated):
+        yield Difference("metrics", f"{len(stated)} numbers", f"{len(before)} once each")
+    yield from differences("", before, after)
+    yield from differences("groups", plain(record.groups), groups)
+    yield from differences("sweep", plain(record.sweep), sweep)
+
+
+def _without_intervals(values: Sequence[MetricValue]) -> list[MetricValue]:
+    return [replace(value, ci95=None, ci_method="none", ci_resamples=None, ci_seed=None) for value in values]
+
+
+def differences(name: str, stated: Any, found: Any) -> Iterator[Difference]:
+    """Where two plain values (mappings, lists, numbers, text) differ; `name` is that of the whole."""
+    if isinstance(stated, Mapping) and isinstance(found, Mapping):
+        for key in [*stated, *(key for key in found if key not in stated)]:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from differences(inner, stated.get(key), found.get(key))
+    elif isinstance(stated, list | tuple) and isinstance(found, list | tuple) and len(stated) == len(found):
+        for place, (a, b) in enumerate(zip(stated, found, strict=True)):
+            yield from differences(f"{name}[{place}]", a, b)
+    elif not _same(stated, found):
+        yield Difference(name, stated, found)
+
+
+def _same(a: Any, b: Any) -> bool:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
+    return math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE) if numbers else bool(a == b)
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."

@@ -1,0 +1,129 @@
+"""A record's numbers as tables: all of them, group by group, over thresholds, and what was taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dfad_bench.core.labels import FAKE, REAL
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.report.build import protocol_of
+from dfad_bench.report.table import Column, Table
+
+_OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
+
+
+def metrics_table(record: ResultRecord) -> Table:
+    """Every number with its interval, or why it is not defined."""
+    columns = (
+        Column("task", "Task", "text"),
+        Column("metric", "Metric", "text"),
+        Column("subset", "Faces", "text"),
+        Column("averaging", "Mean", "text"),
+        Column("threshold", "At", "number"),
+        Column("value", "Value", "percent"),
+        Column("low", "95 % from", "percent"),
+        Column("high", "to", "percent"),
+        Column("n", "n", "count"),
+        Column("null_reason", "Not defined", "text"),
+    )
+    rows = []
+    for value in record.metrics:
+        low, high = value.ci95 or (None, None)
+        rows.append({**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high})
+        rows[-1] = {column.key: rows[-1][column.key] for column in columns}
+    return Table(_title(record, "all numbers"), columns, rows, _stamps(record))
+
+
+def groups_table(record: ResultRecord) -> Table:
+    """A row a test group: attribution right or unsure, detection right, area under the curve."""
+    headline = _protocol(record).attribution.headline
+    areas = {value.subset: value.value for value in record.metrics if value.metric == "auc"}
+    columns = (
+        Column("group", "Group", "text"),
+        Column("seen", "Seen", "text"),
+        Column("n", "n", "count"),
+        Column("correct", "Named rightly", "percent"),
+        Column("below", f"Below {headline:g}", "percent"),
+        Column("detected", "Detection ACC", "percent"),
+        Column("auc", "AUC", "percent"),
+    )
+    rows = []
+    for key, counts in record.groups.items():
+        judged = counts.tp + counts.fp + counts.fn + counts.tn
+        below = counts.below.get(f"{headline:g}")
+        rows.append(
+            {
+                "group": key, "seen": "yes" if counts.seen else "no", "n": counts.n,
+                "correct": None if counts.correct is None else counts.correct / counts.n,
+                "below": None if below is None else below / counts.n,
+                "detected": (counts.tp + counts.tn) / judged if judged else None,
+                "auc": areas.get(key),
+            }
+        )  # fmt: skip
+    kinds = {FAKE: "forged", REAL: "real"}
+    about = {kind: sum(c.detection_label == label for c in record.groups.values()) for label, kind in kinds.items()}
+    notes = (f"AUC: against the real faces of the same side; {about['real']} real, {about['forged']} forged groups.",)
+    return Table(_title(record, "by group"), columns, rows, (*notes, *_stamps(record)))
+
+
+def sweep_table(record: ResultRecord) -> Table:
+    """Attribution at every threshold of the sweep."""
+    columns = (
+        Column("threshold", "Threshold", "number"),
+        Column("unseen_accuracy", "Unseen below", "percent"),
+        Column("seen_kept", "Seen kept", "percent"),
+        Column("seen_right", "Seen kept and right", "percent"),
+    )
+    swept, notes = record.sweep, list(_stamps(record))
+    if swept is None:
+        reason = _OLD.format("thresholds were swept") if record.schema_version == "1.0" else "no attribution expert"
+        return Table(_title(record, "over thresholds"), columns, [], (reason, *notes))
+    keys = [column.key for column in columns]
+    lists = (swept.thresholds, swept.unseen_accuracy, swept.seen_kept, swept.seen_right)
+    rows = [dict(zip(keys, values, strict=True)) for values in zip(*lists, strict=True)]
+    return Table(_title(record, "over thresholds"), columns, rows, tuple(notes))
+
+
+def confusion_table(record: ResultRecord) -> Table:
+    """A row a test group, a column a seen generator: the share of faces whose surest class it is, unsure or not."""
+    protocol, headline = _protocol(record), _protocol(record).attribution.headline
+    seen = sorted(protocol.seen, key=lambda group: group.label)
+    columns = [Column("group", "Faces of", "text"), Column("n", "n", "count")]
+    columns += [Column(group.key, group.taxon.display, "percent", 1) for group in seen]
+    rows: list[dict[str, Any]] = []
+    headings: dict[int, str] = {}
+    for side, title in ((True, "Seen"), (False, "Unseen, taken for")):
+        mine = {key: counts for key, counts in record.groups.items() if counts.seen is side and counts.named}
+        headings |= {len(rows): title} if mine else {}
+        for key, counts in mine.items():
+            shares = {group.key: n / counts.n for group, n in zip(seen, counts.named, strict=True)}
+            rows.append({"group": key, "n": counts.n, **shares})
+    notes = [f"Surest class whatever its probability; how many are below {headline:g} is in the table by group."]
+    if not rows:
+        notes = [_OLD.format("confusions were kept") if record.schema_version == "1.0" else "no attribution expert"]
+    title = _title(record, "what was taken for what")
+    return Table(title, tuple(columns), rows, (*notes, *_stamps(record)), headings)
+
+
+TABLES: dict[str, Callable[[ResultRecord], Table]] = {
+    "metrics": metrics_table,
+    "groups": groups_table,
+    "sweep": sweep_table,
+    "confusion": confusion_table,
+}
+
+
+def _protocol(record: ResultRecord) -> Protocol:
+    return protocol_of({"protocol": {"config": record.protocol.config}}, "record")
+
+
+def _title(record: ResultRecord, what: str) -> str:
+    return f"{record.model.display or record.model.name}, seed {record.run.seed}, {record.protocol.name}: {what}"
+
+
+def _stamps(record: ResultRecord) -> tuple[str, ...]:
+    """What a reader must know before trusting the numbers."""
+    stamps = [] if record.status == "complete" else [f"{record.status}: {record.run.stopped or 'unfinished'}"]
+    return (*stamps, *record.protocol.deviations)

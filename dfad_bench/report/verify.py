@@ -1,0 +1,169 @@
+"""Does a record follow from its predictions? Every number in it is computed again, every hash compared.
+
+What a record states and its folder does not hold (the checkpoint of a submitted record, say) cannot be checked, and is
+named. Nothing is believed because it is in the record: counts of test faces, of groups and of columns come from the
+predictions, the hash of the settings from the settings, that of the protocol from the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.report.build import FACTS, draws_of
+from dfad_bench.report.differences import SCORED_TASKS, Difference, differences, score_differences
+from dfad_bench.report.score import score
+
+_SCORED = ("metrics", "groups", "sweep")  # of the record, not of the run's facts
+_OWN = ("record_id", "source", "schema_version", *_SCORED)
+_CHECKPOINT = Path("checkpoint") / "model.safetensors"
+_SELECTION = "selection.parquet"
+RowsHash = Callable[[pd.DataFrame], str]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared (numbers and hashes), what differs, and what could not be checked."""
+
+    record: Path
+    compared: int
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+def verify_record(path: Path, *, rows_hash: RowsHash | None = None) -> Verification:
+    """Compute every number of a record again from the files beside it.
+
+    Args:
+        path: a record, or the folder of a run.
+        rows_hash: the content hash of selected rows (`data.select.rows_hash`), to check the parts of the manifest.
+
+    Raises:
+        ConfigError: no record there, or none that can be read.
+        IntegrityError: the predictions are missing or no predictions: nothing can be computed.
+    """
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such record; `dfad train` and `dfad evaluate` write one")
+    record = read_record(path, verify=False)
+    return _Check(path, record, rows_hash).run()
+
+
+class _Check:
+    def __init__(self, path: Path, record: ResultRecord, rows_hash: RowsHash | None) -> None:
+        self.path, self.folder, self.record, self.rows_hash = path, path.parent, record, rows_hash
+        self.compared, self.notes = 0, list[str]()
+
+    def run(self) -> Verification:
+        protocol = from_mapping(Protocol, self.record.protocol.config, f"{self.path}: protocol")
+        frame = self._predictions()
+        found = [*self._hashes(protocol), *self._counts(frame), *self._facts(), *self._parts(protocol)]
+        found += self._scores(frame, protocol)
+        return Verification(self.path, self.compared, tuple(found), tuple(self.notes))
+
+    def _predictions(self) -> pd.DataFrame:
+        file = safe_relative(self.folder, self.record.predictions.path)
+        if not file.is_file():
+            raise IntegrityError(f"{file}: missing; a record is checked beside its predictions")
+        try:
+            return pd.read_parquet(file)
+        except (OSError, ValueError) as error:  # what Arrow raises on damaged files
+            raise IntegrityError(f"{file}: damaged ({str(error).splitlines()[0]})") from error
+
+    def _hashes(self, protocol: Protocol) -> Iterator[Difference]:
+        """The record's own hash and those of protocol, settings, predictions and checkpoint."""
+        record = self.record
+        yield from self._same("record_id", record.record_id, identity(record))
+        yield from self._same("protocol.sha256", record.protocol.sha256, protocol.sha256)
+        yield from self._same("protocol.name", record.protocol.name, protocol.name)
+        yield from self._same("protocol.version", record.protocol.version, str(protocol.version))
+        file = safe_relative(self.folder, record.predictions.path)
+        yield from self._same("predictions.sha256", record.predictions.sha256, sha256_file(file))
+        if record.run.config:
+            digest = content_hash(record.run.config)
+            yield from self._same("run.config_sha256", record.run.config_sha256, digest)
+            if "seed" in record.run.config:
+                yield from self._same("run.seed", record.run.seed, record.run.config["seed"])
+        if record.model.checkpoint_sha256 is None:
+            return
+        weights = next((p for p in (self.folder / _CHECKPOINT, self._trained() / _CHECKPOINT) if p.is_file()), None)
+        if weights is None:
+            self.notes.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
+        else:
+            yield from self._same("model.checkpoint_sha256", record.model.checkpoint_sha256, sha256_file(weights))
+
+    def _trained(self) -> Path:
+        """The run an evaluation (`RUN/evaluations/NAME`) belongs to."""
+        return self.folder.parent.parent
+
+    def _counts(self, frame: pd.DataFrame) -> Iterator[Difference]:
+        """Numbers of faces and columns."""
+        record, groups = self.record, {str(k): int(n) for k, n in frame["group"].value_counts().items()}
+        yield from self._same("predictions.rows", record.predictions.rows, len(frame))
+        yield from self._same("predictions.columns", list(record.predictions.columns), list(frame.columns))
+        yield from self._same("samples.evaluated", record.samples.evaluated, len(frame))
+        yield from self._same("samples.failed", record.samples.failed, record.samples.expected - len(frame))
+        if test := record.manifest.splits.get("test"):
+            yield from self._same("manifest.splits.test.rows", test.rows, record.samples.expected)
+            yield from self._same("manifest.splits.test.generators", dict(test.generators), groups)
+
+    def _facts(self) -> Iterator[Difference]:
+        """The run's own facts, from which the record was made."""
+        if not (self.folder / FACTS).is_file():
+            self.notes.append(
+                f"no {FACTS} beside the record: facts of the run (steps, times, versions) were not checked"
+            )
+            return
+        facts = read_json(self.folder / FACTS)
+        ours = {key: value for key, value in plain(self.record).items() if key not in _OWN}
+        whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(self.folder / FACTS))
+        theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
+        yield from self._same("", ours, theirs)
+
+    def _parts(self, protocol: Protocol) -> Iterator[Difference]:
+        """The rows of training, validation and test, where the run says which they were."""
+        if not (self.folder / _SELECTION).is_file() or self.rows_hash is None:
+            return
+        rows = pd.read_parquet(self.folder / _SELECTION)
+        labels = {group.key: group.label for group in protocol.groups}
+        kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
+        rows = rows.assign(attribution_label=rows["group"].map(labels), detection_label=rows["group"].map(kinds))
+        for name, split in self.record.manifest.splits.items():
+            mine = rows[rows["part"] == name]
+            found = {str(key): int(n) for key, n in mine["group"].value_counts().items()}
+            at = f"manifest.splits.{name}"
+            yield from self._same(f"{at}.rows", split.rows, len(mine))
+            yield from self._same(f"{at}.generators", dict(split.generators), found)
+            yield from self._same(f"{at}.content_sha256", split.content_sha256, self.rows_hash(mine))
+
+    def _scores(self, frame: pd.DataFrame, protocol: Protocol) -> Iterator[Difference]:
+        """Metrics with their intervals and counts, counts of groups, the sweep."""
+        record = self.record
+        resamples, seed = draws_of(record)
+        new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
+        if others := sum(value.task not in SCORED_TASKS for value in record.metrics):
+            self.notes.append(f"{others} numbers of other tasks were not checked: these predictions do not decide them")
+        if record.schema_version != SCHEMA_VERSION:
+            self.notes.append(f"schema {record.schema_version}: intervals were not checked, and it lacks newer numbers")
+        self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
+        yield from score_differences(record, new)
+
+    def _same(self, name: str, stated: Any, found: Any) -> Iterator[Difference]:
+        self.compared += _leaves(stated)
+        yield from differences(name, stated, found)
+
+
+def _leaves(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_leaves, value.values()))
+    return sum(map(_leaves, value)) if isinstance(value, list | tuple) else 1
