@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dfad_bench.core.errors import ConfigError, ProtocolError
 from dfad_bench.core.files import content_hash, read_json
@@ -16,8 +17,8 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, manifests_hash, select, used
 from dfad_bench.data.views import ViewProvider
 from dfad_bench.engine import checkpoint
-from dfad_bench.engine.config import FACTS, ROWS, locked, read_config
-from dfad_bench.engine.devices import place
+from dfad_bench.engine.config import FACTS, ROWS, RunConfig, locked, read_config
+from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.run import Job, RunResult
 
 FOLDER = "evaluations"
@@ -52,6 +53,29 @@ def run_evaluation(
         ProtocolError: other seen generators, or no test faces are left.
         IntegrityError: the model's file is not what was written.
     """
+    found = find(run, manifests, protocol=protocol, device=device)
+    with locked(found.out):
+        opened = Opened(found, views, allow_partial, progress)
+        return opened.predict(opened.store(found.protocol.image_size))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished run, what it is evaluated on, and where that goes."""
+
+    run: Path
+    config: RunConfig
+    facts: dict[str, Any]  # of the run
+    protocol: Protocol
+    manifests: list[Manifest]
+    place: Place
+    out: Path
+
+
+def find(
+    run: Path, manifests: Sequence[Manifest], *, protocol: Protocol | str | None = None, device: str = "auto"
+) -> Found:
+    """Check that a run can be evaluated so; arguments and errors as of `run_evaluation`."""
     run = Path(run)
     config, known = read_config(run), read_json(run / FACTS)
     trained = from_mapping(Protocol, known["protocol"]["config"], str(run / FACTS))
@@ -63,19 +87,39 @@ def run_evaluation(
         )
     mine, where = used(wanted, manifests), place(device, config.precision)
     key = content_hash([wanted.sha256, manifests_hash(mine)])[:8]
-    out = run / FOLDER / f"{wanted.name}-{key}"
-    with locked(out):
-        job = Job(config, wanted, mine, where, out, views, progress)
-        chosen = select(wanted, mine, allow_partial=allow_partial, training=False)
-        selection, dropped = without_trained(chosen, run)
+    return Found(run, config, known, wanted, mine, where, run / FOLDER / f"{wanted.name}-{key}")
+
+
+class Opened:
+    """The test faces and the model of an evaluation; its folder must be locked.
+
+    Args:
+        found: the run and what it is evaluated on.
+        views: makes the views the model needs.
+        allow_partial: go on where groups are missing or short.
+        progress: told about decoding and predicting.
+    """
+
+    def __init__(self, found: Found, views: ViewProvider | None, allow_partial: bool, progress: Progress) -> None:
+        self.found, self.progress = found, progress
+        self.job = Job(found.config, found.protocol, found.manifests, found.place, found.out, views, progress)
+        chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
+        self.selection, dropped = without_trained(chosen, found.run)
         if dropped:
-            job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
-        store = CropStore.open(selection.tested, mine, wanted.image_size, progress=progress)
-        model = job.build()
-        model.load_state_dict(checkpoint.load_finished(run / "checkpoint"))
-        finished = read_json(run / "checkpoint" / "model.json")
-        status = job.predict(model, selection, store, known["run"], finished["status"], finished["sha256"])
-    return RunResult(out, status, known["run"]["stopped"], True, tuple(job.warnings))
+            self.job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
+        self.model = self.job.build()
+        self.model.load_state_dict(checkpoint.load_finished(found.run / "checkpoint"))
+        self.finished = read_json(found.run / "checkpoint" / "model.json")
+
+    def store(self, side: int) -> CropStore:
+        """The crops of the test faces, resized to `side` where they are of another."""
+        return CropStore.open(self.selection.tested, self.found.manifests, side, progress=self.progress)
+
+    def predict(self, store: CropStore) -> RunResult:
+        """Predict the test faces as they are, and write predictions and facts."""
+        about, finished = self.found.facts["run"], self.finished
+        status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
+        return RunResult(self.found.out, status, about["stopped"], True, tuple(self.job.warnings))
 
 
 def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:

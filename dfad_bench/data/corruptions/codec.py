@@ -12,8 +12,8 @@ from dfad_bench.core.errors import DFADError, need
 def video_compression(image: np.ndarray, crf: float, rng: np.random.Generator) -> np.ndarray:
     """Code the image as a video of one frame with x264 at a constant rate factor, and decode it.
 
-    DeeperForensics-1.0, VC. 4:2:0 chroma, x264's preset "medium", one thread. An odd side is filled up by its last row or column, which is cut
-    off again. The reference codes whole videos; a still image has one frame to code.
+    DeeperForensics-1.0, VC; the reference codes whole videos, a still image has one frame to code. 4:2:0 chroma,
+    x264's preset "medium", one thread. An odd side is filled up by its last row or column, which is cut off again.
 
     Raises:
         MissingDependencyError: PyAV is not installed.

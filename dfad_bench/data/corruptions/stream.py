@@ -1,0 +1,166 @@
+"""Corrupted faces made by worker processes while the model looks at those before; nothing is stored.
+
+Crops are corrupted at their own size and then resized to what the model's protocol asks for (Lanczos, as `CropStore`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dfad_bench.core.contract import Inputs
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.data.corruptions.spec import Corruption
+from dfad_bench.data.corruptions.work import begin, corrupt_block
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.views import view_array
+
+BLOCK = 16  # faces a task: small enough that a few workers share one batch
+LiveViews = Callable[[str, Sequence[str], np.ndarray], pd.DataFrame]  # view, sample ids, (N, S, S, 3) crops -> values
+
+
+class Workers:
+    """Processes that corrupt; with `count` 0 it is done in this process, when asked for.
+
+    Use as a context: leaving it ends the processes, and what they had not begun is dropped.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        if self.count:
+            context = multiprocessing.get_context("spawn")  # forking a process with torch's threads may hang
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=begin)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def submit(self, *task: Any) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """Begin a block (`work.corrupt_block`); the result is what calling the returned function gives.
+
+        Raises:
+            DFADError: (when called) a worker died.
+        """
+        if self._pool is None:
+            return lambda: corrupt_block(*task)
+        try:
+            return _result(self._pool.submit(corrupt_block, *task))
+        except BrokenProcessPool as error:
+            raise _died() from error
+
+
+class CorruptedFaces(FaceDataset):
+    """Faces under one corruption at one severity; made ahead in the order of the rows, in any other on demand.
+
+    Args:
+        rows: a frame of `Selection`.
+        store: their crops at the size they are corrupted at.
+        protocol: labels are those of its groups; `image_size` is what the model gets.
+        corruption: what is done to them.
+        severity: how strongly, from 1.
+        workers: who does it.
+        seed: of what is drawn; see `spec.corrupt`.
+        needs: views the model asks for.
+        live_views: makes them from the corrupted crops, before resizing.
+        keep: folder for the corrupted crops as PNG; None stores nothing.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        store: CropStore,
+        protocol: Protocol,
+        corruption: Corruption,
+        severity: int,
+        *,
+        workers: Workers,
+        seed: int = 0,
+        needs: Sequence[str] = (),
+        live_views: LiveViews | None = None,
+        keep: Path | None = None,
+    ) -> None:
+        super().__init__(rows, store, protocol)
+        self._crops, self._rows = store.array, store.places(self.sample_ids.tolist())
+        self._side, self._corruption, self._severity, self._seed = protocol.image_size, corruption, severity, seed
+        self._workers, self._keep = workers, keep
+        self._needs, self._live_views = tuple(needs), live_views
+        if self._needs and live_views is None:
+            raise ValueError(f"the views {', '.join(self._needs)} of corrupted faces need `live_views`")
+        self._ahead = 2 * workers.count
+        self._coming: dict[int, Callable[[], tuple[np.ndarray, np.ndarray]]] = {}
+        self._ready: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
+        """Corrupted pixels and their views of the given rows, on `device`."""
+        corrupted, sized = self._take(np.asarray(index))
+        views = {name: torch.from_numpy(self._values(name, index, corrupted)) for name in self._needs}
+        pixels = torch.from_numpy(sized)
+        if device is not None and device.type != "cpu":
+            pixels = pixels.pin_memory().to(device, non_blocking=True)
+            views = {name: values.to(device) for name, values in views.items()}
+        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
+
+    def _values(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
+        assert self._live_views is not None
+        samples = self.sample_ids[index].tolist()
+        values, missing = view_array(name, self._live_views(name, samples, corrupted), samples)
+        if missing:
+            self.without_view[name] = self.without_view.get(name, 0) + missing
+        return values
+
+    def _take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corrupted crops (B, S, S, 3) at their own size and at the protocol's."""
+        blocks = index // BLOCK
+        first, last = int(blocks.min()), int(blocks.max())
+        final = (len(self) - 1) // BLOCK
+        for block in range(first, min(last + self._ahead, final) + 1):
+            if block not in self._coming and block not in self._ready:
+                self._coming[block] = self._begin(block)
+        for block in np.unique(blocks).tolist():
+            if block in self._coming:
+                self._ready[block] = self._coming.pop(block)()
+        pairs = [(self._ready[block], row) for block, row in zip(blocks.tolist(), index % BLOCK, strict=True)]
+        taken = np.stack([made[0][row] for made, row in pairs]), np.stack([made[1][row] for made, row in pairs])
+        self._ready = {block: made for block, made in self._ready.items() if block >= last}
+        self._coming = {block: call for block, call in self._coming.items() if block >= last}
+        return taken
+
+    def _begin(self, block: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        rows = slice(block * BLOCK, (block + 1) * BLOCK)
+        pixels = np.ascontiguousarray(self._crops[self._rows[rows]])
+        samples = self.sample_ids[rows].tolist()
+        return self._workers.submit(
+            pixels, samples, self._corruption, self._severity, self._seed, self._side, self._keep
+        )
+
+
+def _result(future: Future[tuple[np.ndarray, np.ndarray]]) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    def wait() -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise _died() from error
+
+    return wait
+
+
+def _died() -> DFADError:
+    return DFADError(
+        "a process that corrupts faces was killed (out of memory?); run the same command again with fewer --workers:"
+        " finished cells are kept"
+    )

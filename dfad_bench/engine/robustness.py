@@ -1,0 +1,297 @@
+"""A trained model on corrupted faces: one cell a corruption and severity, beside the faces as they are.
+
+    evaluations/<protocol>-<hash>/                  the faces as they are (severity 0), see `evaluate`
+        robustness-<hash>/settings.json             what decides the pixels of every cell
+        robustness-<hash>/cells/blur-3.parquet      predictions of a cell; beside it its definition and hash
+        robustness-<hash>/predictions.parquet       all cells with severity 0; columns `corruption` and `severity`
+        robustness-<hash>/run.json                  facts for the record (`report.robustness` adds the scores)
+
+A run that was killed goes on with the cells that are not finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import content_hash, read_json, sha256_file, write_json
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import PredictionFacts
+from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
+from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
+from dfad_bench.data.corruptions.stream import CorruptedFaces, LiveViews, Workers
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.views import ViewProvider
+from dfad_bench.engine.config import FACTS, PREDICTIONS, locked, plain
+from dfad_bench.engine.evaluate import Found, Opened, find
+from dfad_bench.engine.predict import predict, write_predictions
+
+SETTINGS, CELLS, CLEAN = "settings.json", "cells", "none"
+ViewsFrom = Literal["corrupted", "clean"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of every cell, beside the evaluation it belongs to; its hash names the folder.
+
+    `views_from`: views such as gaze are computed from the corrupted crop, which is all a model is given at test time
+    (GazeCLIP's gaze encoder sees the image the rest of it sees), or taken over from the crop as it was.
+    """
+
+    corrupt_at: int  # side of the crops that are corrupted
+    image_size: int  # side they are resized to afterwards
+    seed: int
+    views_from: ViewsFrom
+    checkpoint_sha256: str
+    resize: Literal["lanczos"] = "lanczos"
+
+
+@dataclass(frozen=True)
+class RobustnessResult:
+    """Folder of the evaluation and of its cells, how many of these were made now, and what to warn of."""
+
+    evaluation: Path
+    out: Path
+    made: int
+    cells: int
+    warnings: tuple[str, ...] = ()
+
+
+def run_robustness(
+    run: Path,
+    manifests: Sequence[Manifest],
+    *,
+    names: Sequence[str] = (ALL,),
+    severities: Sequence[int] | None = None,
+    file: Path | None = None,
+    protocol: Protocol | str | None = None,
+    corrupt_at: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int = 0,
+    views: ViewProvider | None = None,
+    live_views: LiveViews | None = None,
+    views_from: ViewsFrom = "corrupted",
+    keep_images: Path | None = None,
+    allow_partial: bool = False,
+    progress: Progress = Silent(),  # noqa: B008  stateless
+) -> RobustnessResult:
+    """Predict the test faces of a finished run under corruptions, and as they are.
+
+    Args:
+        run: the folder of a finished run.
+        manifests: one a dataset of the protocol.
+        names: corruptions; `all` and `exact` stand for several. Under a protocol with a plan `all` are the plan's.
+        severities: default those of the protocol's plan, else all five.
+        file: the user's own corruptions, instead of `manifests/corruptions.yaml`.
+        protocol: another protocol with the same seen generators; default the run's own.
+        corrupt_at: side of the crops that are corrupted; default the plan's, else the crops' own.
+        seed: of what corruptions draw.
+        device: auto, cpu, cuda or cuda:N.
+        workers: processes that corrupt while the model runs; 0 does both in turn.
+        views: makes the views the model needs from the faces as they are.
+        live_views: makes them from corrupted crops.
+        views_from: which of the two the model gets for corrupted faces.
+        keep_images: folder for the corrupted crops; by default they are not stored.
+        allow_partial: go on where groups are missing or short.
+        progress: told about decoding and predicting.
+
+    Raises:
+        ConfigError: not a finished run, no such severity, or crops of several sizes and no `corrupt_at`.
+        UnknownNameError: no such corruption.
+        ProtocolError: other seen generators, or no test faces are left.
+    """
+    found = find(run, manifests, protocol=protocol, device=device)
+    known = corruptions(file)
+    chosen = planned(found.protocol, names, severities, known)
+    with locked(found.out):
+        opened = Opened(found, views, allow_partial, progress)
+        side = _side(corrupt_at, found, opened)
+        checkpoint = str(opened.finished["sha256"])
+        settings = Settings(side, found.protocol.image_size, seed, views_from, checkpoint)
+        clean = _clean(opened, settings)
+        grid = _Grid(opened, settings, found.out / f"robustness-{content_hash(asdict(settings))[:8]}", live_views)
+        cells = [(row, severity) for row, levels in chosen for severity in levels]
+        made = grid.run(cells, workers, keep_images)
+        grid.warnings += _no_blocks(cells, side)
+        grid.finish(clean, known)
+    warnings = tuple(dict.fromkeys([*opened.job.warnings, *grid.warnings]))
+    return RobustnessResult(found.out, grid.out, made, len(cells), warnings)
+
+
+def planned(
+    protocol: Protocol, names: Sequence[str], severities: Sequence[int] | None, known: dict[str, Corruption]
+) -> list[tuple[Corruption, list[int]]]:
+    """Corruptions with their severities.
+
+    Raises:
+        UnknownNameError, ConfigError: no such corruption or severity.
+    """
+    plan = protocol.corruptions
+    if plan is not None:
+        names = [own for name in names for own in (plan.names if name == ALL else (name,))]
+    rows = choose(names, known)
+    chosen = []
+    for row in rows:
+        levels = severities or (plan.severities if plan else range(1, len(row.values) + 1))
+        chosen.append((row, sorted({level for level in levels if level > 0})))
+        for level in levels:
+            if level != 0:  # 0 is always there: the faces as they are
+                row.value(level)
+    return chosen
+
+
+class _Grid:
+    """The cells of one evaluation under one `Settings`."""
+
+    def __init__(self, opened: Opened, settings: Settings, out: Path, live_views: LiveViews | None) -> None:
+        self.opened, self.settings, self.out, self.live_views = opened, settings, out, live_views
+        self.job, self.warnings = opened.job, list[str]()
+        self.needs = tuple(self.job.kind.needs)
+        if self.needs and settings.views_from == "corrupted" and live_views is None:
+            raise ConfigError(f"the model needs the view {self.needs[0]!r} of corrupted faces, and nothing makes it")
+
+    def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
+        """Make the cells that are not finished; returns how many those were."""
+        left = [(row, severity) for row, severity in cells if self.read(row, severity) is None]
+        if keep is not None:
+            left = list(cells)  # the images were not stored: make them again
+        if not left:
+            return 0
+        store = self.opened.store(self.settings.corrupt_at)
+        with Workers(workers) as pool:
+            for number, (row, severity) in enumerate(left, 1):
+                self._make(row, severity, store, pool, keep, f"{number} of {len(left)}: {row.name} {severity}")
+        return len(left)
+
+    def _make(
+        self, row: Corruption, severity: int, store: CropStore, pool: Workers, keep: Path | None, label: str
+    ) -> None:
+        tested, found = self.opened.selection.tested, self.opened.found
+        folder = None if keep is None else keep / f"{row.name}-{severity}"
+        dataset = CorruptedFaces(
+            tested,
+            store,
+            found.protocol,
+            row,
+            severity,
+            workers=pool,
+            seed=self.settings.seed,
+            needs=self.needs,
+            live_views=self.live_views if self.settings.views_from == "corrupted" else self._clean_views,
+            keep=folder,
+        )
+        progress = _Labelled(self.job.progress, label)
+        model, seed = self.opened.model, self.job.config.seed
+        frame = predict(model, dataset, tested["source_key"], place=found.place, seed=seed, progress=progress)
+        for name, count in dataset.without_view.items():
+            self.warnings.append(f"{row.name} {severity}: {count} of {len(frame)} faces have no {name}: zeros used")
+        path = self._path(row, severity)
+        digest = write_predictions(path, frame)
+        facts = {"definition": row.definition(severity), "sha256": digest, "rows": len(frame)}
+        write_json(path.with_suffix(".json"), facts)
+
+    def read(self, row: Corruption, severity: int) -> pd.DataFrame | None:
+        """A finished cell; None where there is none of this definition, or it is damaged."""
+        path = self._path(row, severity)
+        if not path.is_file() or not path.with_suffix(".json").is_file():
+            return None
+        try:
+            facts = read_json(path.with_suffix(".json"))
+        except ConfigError:
+            return None
+        if not isinstance(facts, dict) or facts.get("definition") != row.definition(severity):
+            return None
+        return pd.read_parquet(path) if facts.get("sha256") == sha256_file(path) else None
+
+    def finish(self, clean: dict[str, Any], known: Mapping[str, Corruption]) -> None:
+        """Join severity 0 and every finished cell, those of earlier calls too, to one file; write the facts."""
+        frames = [pd.read_parquet(self.opened.found.out / PREDICTIONS).assign(corruption=CLEAN, severity=0)]
+        about: dict[str, Any] = {}
+        for row in known.values():
+            levels = range(1, len(row.values) + 1)
+            cells = {level: frame for level in levels if (frame := self.read(row, level)) is not None}
+            frames += [frame.assign(corruption=row.name, severity=level) for level, frame in cells.items()]
+            if cells:
+                about[row.name] = {**_about(row), "values": {str(level): row.value(level) for level in cells}}
+        whole = pd.concat(frames, ignore_index=True)
+        whole["severity"] = whole["severity"].astype("int8")
+        digest = write_predictions(self.out / PREDICTIONS, whole)
+        plan = self.opened.found.protocol.corruptions
+        asked = {(name, str(level)) for name in plan.names for level in plan.severities} if plan else set()
+        lacking = asked - {(name, level) for name, facts in about.items() for level in facts["values"]}
+        facts = PredictionFacts(PREDICTIONS, digest, len(whole), tuple(whole.columns))
+        values = {
+            **clean,
+            "status": "partial" if lacking else clean["status"],
+            "predictions": asdict(facts),
+            "warnings": list(dict.fromkeys([*clean.get("warnings", []), *self.warnings])),
+        }
+        write_json(self.out / SETTINGS, {**asdict(self.settings), "corruptions": about})
+        write_json(self.out / FACTS, plain(values))
+
+    def _clean_views(self, name: str, samples: Sequence[str], crops: Any) -> pd.DataFrame:
+        return self.job.frames[name]
+
+    def _path(self, row: Corruption, severity: int) -> Path:
+        return self.out / CELLS / f"{row.name}-{severity}.parquet"
+
+
+def _clean(opened: Opened, settings: Settings) -> dict[str, Any]:
+    """The facts of the faces as they are; predicted now unless this model's predictions are there, whole."""
+    out = opened.found.out
+    if (out / FACTS).is_file() and (out / PREDICTIONS).is_file():
+        known = read_json(out / FACTS)
+        same_model = known["model"].get("checkpoint_sha256") in (settings.checkpoint_sha256, None)
+        same_faces = known["samples"]["evaluated"] == len(opened.selection.tested)
+        if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out / PREDICTIONS):
+            opened.job.warnings += known.get("warnings", [])
+            return dict(known)
+    opened.predict(opened.store(opened.found.protocol.image_size))
+    return dict(read_json(out / FACTS))
+
+
+def _side(asked: int | None, found: Found, opened: Opened) -> int:
+    """The side at which crops are corrupted."""
+    plan = found.protocol.corruptions
+    asked = asked or (plan.corrupt_at if plan else None)
+    if asked is not None:
+        return asked
+    samples, sizes = set(opened.selection.tested["sample_id"]), set()
+    for manifest in found.manifests:
+        rows = manifest.frame(["sample_id", "width", "height"])
+        rows = rows[rows["sample_id"].isin(samples)]
+        sizes |= set(zip(rows["width"].astype(int), rows["height"].astype(int), strict=True))
+    if len(sizes) != 1 or len(set(next(iter(sizes)))) != 1:
+        some = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:4])
+        raise ConfigError(f"the crops have several sizes ({some}); say at which they are corrupted: --corrupt-at 256")
+    return next(iter(sizes))[0]
+
+
+def _no_blocks(cells: Sequence[tuple[Corruption, int]], side: int) -> list[str]:
+    names = {row.name for row, _ in cells if (row.operator or row.name) == "block_wise"}
+    why = f"changes nothing at {side} pixels: it has no blocks below {NEEDS_SIDE} (--corrupt-at {NEEDS_SIDE})"
+    return [f"{name} {why}" for name in sorted(names)] if side < NEEDS_SIDE else []
+
+
+def _about(row: Corruption) -> dict[str, Any]:
+    facts = {"title": row.title, "meaning": row.meaning, "paper_exact": row.paper_exact, "source": row.source}
+    return {**facts, "operator": row.operator or row.name}
+
+
+class _Labelled:
+    """Progress with another label."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress, self._label = progress, label
+        self.advance, self.finish = progress.advance, progress.finish
+
+    def start(self, label: str, total: int | None) -> None:
+        self._progress.start(self._label, total)
