@@ -1,16 +1,17 @@
 """Checkpoints: whole or not at all, hashed, the last two kept; nothing in them can run code.
 
-checkpoint/step-00000120/model.safetensors    weights and buffers
-checkpoint/step-00000120/optimiser.pt         loaded with `weights_only=True`
-checkpoint/step-00000120/state.json           written last: where the run stands, and the hashes of the others
-checkpoint/best-00000100.safetensors          best weights on validation so far
-checkpoint/model.safetensors, model.json      the finished model, and its hash
+checkpoint/step-00000120/model.safetensors      weights and buffers
+checkpoint/step-00000120/optimiser.safetensors  the optimiser's tensors; its settings as JSON in the header
+checkpoint/step-00000120/state.json             written last: where the run stands, and the hashes of the others
+checkpoint/best-00000100.safetensors            best weights on validation so far
+checkpoint/model.safetensors, model.json        the finished model, and its hash
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from dfad_bench.core.files import (
 from dfad_bench.core.strict import from_mapping
 
 KEEP = 2
-MODEL = "model.safetensors"
+MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,7 @@ def save(
         shutil.rmtree(place)  # of an earlier stage or attempt at this very step
     files = {MODEL: save_weights(place / MODEL, model)}
     if optimiser is not None:
-        with _disk(place / "optimiser.pt") as temporary:
-            torch.save(optimiser.state_dict(), temporary)
-        files["optimiser.pt"] = sha256_file(place / "optimiser.pt")
+        files[OPTIMISER] = _save_optimiser(place / OPTIMISER, optimiser)
     state = _State(position, config_sha256, files)
     write_json(place / "state.json", asdict(replace(state, sha256=state.content)))
     _prune(folder)
@@ -118,7 +117,7 @@ def load_latest(folder: Path, config_sha256: str) -> Restored | None:
         try:
             state = _read_state(folder, place)
             weights = load_weights(place / MODEL)
-            optimiser = _read_optimiser(place / "optimiser.pt") if "optimiser.pt" in state.files else None
+            optimiser = _read_optimiser(place / OPTIMISER) if OPTIMISER in state.files else None
         except (DFADError, OSError) as error:
             skipped.append(f"{place.name}: {error}")
             continue
@@ -137,12 +136,10 @@ def save_best(folder: Path, model: nn.Module, loss: float, step: int) -> Best:
     return Best(loss, step, name, save_weights(folder / name, model))
 
 
-def finish(folder: Path, model: nn.Module, facts: dict[str, Any], *, keep_steps: bool) -> str:
-    """Write the finished model and its hash; checkpoints are removed unless the run can go on. Returns the hash."""
+def finish(folder: Path, model: nn.Module, facts: dict[str, Any]) -> str:
+    """Write the finished model and its hash, which is returned; checkpoints stay."""
     digest = save_weights(folder / MODEL, model)
     write_json(folder / "model.json", {**facts, "sha256": digest})
-    if not keep_steps:
-        clear(folder, finished=False)
     return digest
 
 
@@ -171,22 +168,67 @@ def clear(folder: Path, *, finished: bool = True) -> None:
 
 def save_weights(path: Path, model: nn.Module) -> str:
     """Write a state dict as safetensors; returns the file's hash."""
-    from safetensors.torch import save_file
-
-    state = {}
-    for name, value in model.state_dict().items():
-        # a copy each: safetensors refuses tensors that share memory, and tied weights do
-        state[name] = value.detach().to("cpu", copy=True).contiguous()
-    with _disk(path) as temporary:
-        save_file(state, temporary)
-    return sha256_file(path)
+    return _save_tensors(path, model.state_dict())
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict whose hash has been checked."""
-    from safetensors.torch import load_file
+    """Read a state dict.
 
-    return load_file(path)
+    Raises:
+        IntegrityError: not a safetensors file.
+    """
+    return _load_tensors(path)[0]
+
+
+def _save_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> str:
+    """Write an optimiser's state: tensors by `<parameter>/<name>`, all else as JSON in the header."""
+    state = optimiser.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for number, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}/{name}"] = value
+            else:
+                plain.setdefault(str(number), {})[name] = value
+    return _save_tensors(path, tensors, {"plain": plain, "groups": state["param_groups"]})
+
+
+def _read_optimiser(path: Path) -> dict[str, Any]:
+    """An optimiser's state as its `load_state_dict` takes it."""
+    tensors, header = _load_tensors(path)
+    try:
+        state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in header["plain"].items()}
+        for key, value in tensors.items():
+            number, _, name = key.partition("/")
+            state.setdefault(int(number), {})[name] = value
+        groups = [{**group, "params": [int(n) for n in group["params"]]} for group in header["groups"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{path}: not an optimiser's state ({type(error).__name__})") from error
+    for group in groups:
+        group.update({key: tuple(value) for key, value in group.items() if key == "betas"})  # JSON knows lists only
+    return {"state": state, "param_groups": groups}
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None) -> str:
+    from safetensors.torch import save_file
+
+    # a copy each: safetensors refuses tensors that share memory, and tied weights do
+    copies = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    with _disk(path) as temporary:
+        save_file(copies, temporary, {"dfad": json.dumps(header, sort_keys=True)} if header else None)
+    return sha256_file(path)
+
+
+def _load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("dfad", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118  no dict
+    except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise IntegrityError(f"{path}: not a whole safetensors file ({str(error).splitlines()[0][:80]})") from error
 
 
 @contextmanager
@@ -208,18 +250,13 @@ def _read_state(folder: Path, place: Path) -> _State:
     state = from_mapping(_State, read_json(path), str(path))
     if state.sha256 != state.content:
         raise IntegrityError(f"{path}: damaged or changed")
+    if MODEL not in state.files or not state.files.keys() <= {MODEL, OPTIMISER}:
+        raise IntegrityError(f"{path}: lists other files than this version writes")
     for name, expected in state.files.items():
         check_hash(place / name, expected)
     if state.position.best is not None:
         check_hash(folder / state.position.best.file, state.position.best.sha256)
     return state
-
-
-def _read_optimiser(path: Path) -> dict[str, Any]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises eight kinds for files it does not trust or cannot read
-        raise IntegrityError(f"{path}: not an optimiser's state ({type(error).__name__})") from error
 
 
 def _steps(folder: Path) -> list[Path]:

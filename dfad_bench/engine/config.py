@@ -45,11 +45,14 @@ class RunConfig:
     options: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)  # how views were made, e.g. the gaze estimator
     allow_partial: bool = False
+    compiled: bool = False
+    channels_last: bool | None = None  # None: as suits the device
 
     @property
     def sha256(self) -> str:
-        """Hash of all settings."""
-        return content_hash(asdict(self))
+        """Hash of all settings; those that came later count only where they are not as before them."""
+        later = {"compiled": False, "channels_last": None}
+        return content_hash({k: v for k, v in asdict(self).items() if k not in later or v != later[k]})
 
 
 def write_config(out: Path, config: RunConfig) -> None:
@@ -104,10 +107,13 @@ def locked(out: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock", timeout=0)
     try:
+        out.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except (PermissionError, NotADirectoryError, FileExistsError, NotImplementedError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DFADError(f"{out}: cannot be written ({why}); use another --out") from error
     except Timeout as error:
         raise DFADError(f"{out}: another process works in this folder; wait for it or use another --out") from error
     try:

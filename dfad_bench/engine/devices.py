@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dfad_bench.core.contract import Inputs
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.engine.distributed import processes
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -22,10 +23,13 @@ class Place:
 
     device: torch.device
     precision: Precision = "fp32"
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto"
 
     @property
     def channels_last(self) -> bool:
-        """Convolutions are much faster so on GPUs, and in bf16 on CPUs."""
+        """Whether images and convolutions are laid out so; "auto": where it is much faster, GPUs and bf16 on CPUs."""
+        if self.layout != "auto":
+            return self.layout == "channels_last"
         return self.device.type == "cuda" or self.precision == "bf16"
 
     @property
@@ -53,8 +57,15 @@ class Place:
         return Inputs(images, inputs.views)
 
 
-def place(device: str = "auto", precision: str = "fp32") -> Place:
+def place(device: str = "auto", precision: str = "fp32", channels_last: bool | None = None) -> Place:
     """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
+
+    Under torchrun "auto" and "cuda" are the GPU of the process's rank on its machine.
+
+    Args:
+        device: its name.
+        precision: fp32, bf16 or fp16.
+        channels_last: memory layout of images and convolutions; None: as suits the device.
 
     Raises:
         ConfigError: no such device or precision, or fp16 without a GPU.
@@ -69,8 +80,11 @@ def place(device: str = "auto", precision: str = "fp32") -> Place:
         raise ConfigError(f"no device named {device!r}; known: auto, cpu, cuda, cuda:N") from error
     if chosen.type not in ("cpu", "cuda"):
         raise ConfigError(f"device {device!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and chosen.index is None and (local := processes()[2]):
+        chosen = torch.device("cuda", local)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {device!r} is not here ({torch.cuda.device_count()} GPUs found); use --device cpu")
     if precision == "fp16" and chosen.type == "cpu":
         raise ConfigError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
-    return Place(chosen, precision)  # type: ignore[arg-type]
+    layout = "auto" if channels_last is None else "channels_last" if channels_last else "contiguous"
+    return Place(chosen, precision, layout)  # type: ignore[arg-type]

@@ -9,10 +9,12 @@ random while training (dropout, crops) differs with the number of processes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -161,6 +163,15 @@ def processes() -> tuple[int, int, int]:
     return rank, size, local
 
 
+_runs = itertools.count()  # one process may train several times, e.g. a run a seed
+
+
+@cache
+def _meeting_point() -> Any:
+    """The store of torchrun's environment; a process can ask for it once."""
+    return next(iter(dist.rendezvous("env://", timeout=STEP_TIMEOUT)))[0]
+
+
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
     """The team of this process, formed as the environment says; gloo on CPUs, NCCL on GPUs.
@@ -172,11 +183,19 @@ def joined(device: torch.device) -> Iterator[Team]:
     if size == 1:
         yield Team()
         return
+    number = next(_runs)
     try:
-        store, rank, size = next(iter(dist.rendezvous("env://", timeout=STEP_TIMEOUT)))
-        team = Team(rank, size, dist.PrefixStore("dfad", store))
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
+        store = _meeting_point()
+        team = Team(rank, size, dist.PrefixStore(f"words{number}", store))
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=dist.PrefixStore(f"group{number}", store),
+            rank=rank,
+            world_size=size,
+            timeout=STEP_TIMEOUT,
+        )
     except (RuntimeError, ValueError) as error:
         text = str(error).splitlines()[0]
         raise DFADError(f"process {rank} of {size} cannot reach the others ({text}); check MASTER_ADDR") from error

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from dfad_bench.core.contract import Batch, DFADModel, Stage, expert_losses
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.errors import DFADError
 from dfad_bench.core.progress import Progress, Silent
-from dfad_bench.core.recipe import Optimiser, Recipe
+from dfad_bench.core.recipe import Recipe
 from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import Position
 from dfad_bench.engine.devices import Place
+from dfad_bench.engine.distributed import Share, Team, synchronise
+from dfad_bench.engine.loggers import Logs
+from dfad_bench.engine.mishaps import InterruptedRunError, Interrupts
+from dfad_bench.engine.schedule import learning_rate, make_optimiser
 from dfad_bench.engine.seeding import derived, seed_all
+from dfad_bench.engine.step import NotFiniteError, Stepper
 from dfad_bench.engine.trace import Trace
 
 Heads = Literal["both", "attribution", "detection"]
@@ -76,6 +80,9 @@ class Trainer:
         cap_epochs: no stage is longer, whatever the model says.
         limits: early ends and checkpoints.
         progress: one step a batch.
+        team: the processes that train together, all with the same arguments; the first one writes and logs.
+        logs: told every step's numbers.
+        compiled: use torch.compile.
     """
 
     def __init__(
@@ -93,53 +100,66 @@ class Trainer:
         cap_epochs: int | None = None,
         limits: Limits = Limits(),  # noqa: B008  frozen
         progress: Progress = Silent(),  # noqa: B008  stateless
+        team: Team | None = None,
+        logs: Logs | None = None,
+        compiled: bool = False,
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
         self.seed, self.place, self.heads, self.cap_epochs = seed, place, heads, cap_epochs
         self.folder, self.config_sha256 = Path(folder) / "checkpoint", config_sha256
-        self.limits, self.progress = limits, progress
+        self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
+        self.compiled = compiled
         self.optimiser: torch.optim.Optimizer | None = None
+        self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")
         self.position = Position(seed)
         self.trace = Trace(Path(folder) / "trace.csv")
         self._unused = _UNUSED[heads]
         self._saved_at: tuple[int, int, int] | None = None
+        self._speed: float | None = None
+        self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
         self._began = self._saved = time.monotonic()
 
     def run(self, *, resume: bool = True) -> FitResult:
         """Train to the end or a limit; afterwards the model holds the chosen weights, on disk as well.
 
+        Checkpoints stay until `checkpoint.clear`, so that whatever follows training may be killed, too.
+
         Raises:
-            DFADError: a loss or gradient is not finite (step, faces and terms are named).
+            DFADError: a loss or gradient is not finite (step, faces and terms are named); memory or disk ran out.
             IntegrityError: the checkpoint belongs to other settings.
+            InterruptedRunError: Ctrl-C; a checkpoint has been written.
         """
         self._began = self._saved = time.monotonic()
         self.place.move(self.model)
-        skipped, pending = self._restore() if resume else self._start_clean()
+        if self.team.size > 1:
+            synchronise(self.model)
+        skipped, pending = self._restore(resume)
         status, stopped = "complete", "all epochs done"
         self.progress.start("Training", self._total_steps())
         self.progress.advance(self.position.step)
         try:
-            for number in range(self.position.stage, len(self.model.stages)):
-                stopped = self._run_stage(number, pending)
-                pending = None
+            with self._interrupts:
+                for number in range(self.position.stage, len(self.model.stages)):
+                    stopped = self._run_stage(number, pending)
+                    pending = None
         except _LimitReached as limit:
             status, stopped = "partial", str(limit)
         finally:
             self.progress.finish()
+            self.stepper = None
+            if self.logs is not None:
+                self.logs.close()
         selection, loss = self._choose_weights(status)
         facts = {"status": status, "selection": selection, "step": self.position.step}
-        checkpoint.finish(self.folder, self.model, facts, keep_steps=status == "partial")
+        if self.team.lead:
+            checkpoint.finish(self.folder, self.model, facts)
+        if self._interrupts.asked:
+            raise self._interruption()
         return FitResult(status, stopped, selection, loss, self.position, skipped)  # type: ignore[arg-type]
 
-    def _start_clean(self) -> tuple[tuple[str, ...], None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.clear(self.folder)
-        return (), None
-
-    def _restore(self) -> tuple[tuple[str, ...], dict | None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        restored = checkpoint.load_latest(self.folder, self.config_sha256)
+    def _restore(self, resume: bool) -> tuple[tuple[str, ...], dict | None]:
+        restored = self.team.from_lead(lambda: self._stored(resume))
         if restored is None:
             return (), None
         self.model.load_state_dict(restored.weights)
@@ -151,6 +171,13 @@ class Trainer:
             self.scaler.load_state_dict(scaler)
         return restored.skipped, restored.optimiser
 
+    def _stored(self, resume: bool) -> checkpoint.Restored | None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            return checkpoint.load_latest(self.folder, self.config_sha256)
+        checkpoint.clear(self.folder)
+        return None
+
     def _run_stage(self, number: int, optimiser_state: dict | None) -> str:
         stage = self.model.stages[number]
         if self.position.stage != number:
@@ -159,12 +186,16 @@ class Trainer:
         self.optimiser = make_optimiser(parameters, self.recipe.optimiser, stage.lr) if parameters else None
         if self.optimiser is not None and optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
+        self.stepper = Stepper(
+            self.model, stage, parameters, self.optimiser, self.recipe,
+            place=self.place, team=self.team, scaler=self.scaler, unused=self._unused, compiled=self.compiled,
+        )  # fmt: skip
         epochs, stopped = self._epochs(stage) if parameters else 1, "all epochs done"
         for epoch in range(self.position.epoch, epochs):
             if self._out_of_patience(stage):  # also right after a resume
                 stopped = f"no better validation loss for {self.position.waited} epochs"
                 break
-            self._run_epoch(stage, epoch, parameters)
+            self._run_epoch(stage, epoch)
             self._end_epoch(stage)
         if self.position.best is not None:
             self._load_best()
@@ -176,71 +207,57 @@ class Trainer:
             self._save()
         return stopped
 
-    def _run_epoch(self, stage: Stage, epoch: int, parameters: list[nn.Parameter]) -> None:
+    def _run_epoch(self, stage: Stage, epoch: int) -> None:
+        assert self.stepper is not None
         batches = self._batches(stage, epoch)
         left = batches[self.position.batch :]
+        shares = [self.stepper.share(index) for index in left]
+        coming = prefetch(self.train, [share.index for share in shares], self.place.device, training=True)
         self.model.train()
-        for index, batch in zip(left, prefetch(self.train, left, self.place.device, training=True), strict=True):
+        for index, share, batch in zip(left, shares, coming, strict=True):
             self._check_limits()
-            losses, norm, rate = self._step(stage, batch, index, parameters, len(batches))
+            began = time.monotonic()
+            try:
+                values, rate = self._step(stage, batch, share, len(batches))
+            except NotFiniteError as error:
+                raise self._refusal(error, index) from error
             step = self.position.step + 1
-            self.trace.add(step=step, stage=stage.name, epoch=epoch, lr=rate, **losses, gradient_norm=norm)
+            self.trace.add(step=step, stage=stage.name, epoch=epoch, lr=rate, **values)
             self.position = replace(
                 self.position, step=step, batch=self.position.batch + 1, stage_step=self.position.stage_step + 1
             )
-            self.progress.advance(1, loss=losses["loss"], epoch=epoch + 1)
+            speed = len(index) / max(time.monotonic() - began, 1e-9)
+            self._tell({**values, "lr": rate, "faces_per_s": speed}, epoch)
             if self.position.batch < len(batches) and self._checkpoint_due():
                 self._save()
 
-    def _step(
-        self, stage: Stage, batch: Batch, index, parameters: list[nn.Parameter], per_epoch: int
-    ) -> tuple[dict[str, float], float, float]:
-        seed_all(derived(self.seed, "step", self.position.stage, self.position.step))
-        batch = replace(batch, inputs=self.place.lay_out(batch.inputs))
-        if self.optimiser is None:  # nothing to learn by gradient: the model counts, in `losses`
-            with torch.no_grad():
-                _, values = self._sum(self.model.losses(batch, stage.name))
-            self._refuse_non_finite(values, index)
-            return values, 0.0, 0.0
-        base = stage.lr or self.recipe.optimiser.lr
-        rate = learning_rate(
-            self.recipe, base, self.position.epoch, self.position.stage_step, per_epoch * self._epochs(stage)
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        with self.place.autocast():
-            loss, values = self._sum(self.model.losses(batch, stage.name))
-        self._refuse_non_finite(values, index)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimiser)
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if self.recipe.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_norm, norm)
-        size = float(norm)
-        if not math.isfinite(size) and not self.scaler.is_enabled():  # fp16: the scaler skips the step itself
-            self._refuse_non_finite({**values, "gradient norm": size}, index)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        return values, size, rate
+    def _tell(self, values: dict[str, float], epoch: int) -> None:
+        self._speed = values["faces_per_s"] if self._speed is None else 0.9 * self._speed + 0.1 * values["faces_per_s"]
+        shown = {"loss": values["loss"], "lr": values["lr"], "faces/s": round(self._speed)}
+        self.progress.advance(1, **shown, epoch=epoch + 1)
+        if self.logs is not None and self.team.lead:
+            self.logs.log(self.position.step, values)
 
-    def _sum(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum that is trained on, and every term's value."""
-        weights = self.recipe.loss_weights
-        used = [weights.get(name, 1.0) * term for name, term in losses.items() if name not in self._unused]
-        loss = torch.stack([term.float() for term in used]).sum()
-        names = ["loss", *losses]
-        numbers = torch.stack([loss, *(term.float() for term in losses.values())]).detach().tolist()  # one transfer
-        return loss, dict(zip(names, numbers, strict=True))
+    def _step(self, stage: Stage, batch: Batch, share: Share, per_epoch: int) -> tuple[dict[str, float], float]:
+        """One step; every loss and `gradient_norm`, and the learning rate."""
+        assert self.stepper is not None
+        position, alone = self.position, not share.split or self.team.lead
+        names = ("step", position.stage, position.step, *(() if alone else ("rank", self.team.rank)))
+        seed_all(derived(self.seed, *names))
+        rate = 0.0
+        if self.optimiser is not None:
+            base = stage.lr or self.recipe.optimiser.lr
+            rate = learning_rate(
+                self.recipe, base, position.epoch, position.stage_step, per_epoch * self._epochs(stage)
+            )
+        values, (late, asked) = self.stepper.run(batch, share, rate, [self._late(), self._interrupts.asked])
+        self._must_stop = "interrupted" if asked else "late" if late else None
+        return values, rate
 
-    def _refuse_non_finite(self, values: Mapping[str, float], index) -> None:
-        if all(math.isfinite(value) for value in values.values()):
-            return
-        terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    def _refusal(self, error: NotFiniteError, index: np.ndarray) -> DFADError:
         faces = ", ".join(self.train.sample_ids[index][:8])
-        raise DFADError(
-            f"step {self.position.step + 1}: a loss or gradient is not finite ({terms}); faces {faces} ...;"
+        return DFADError(
+            f"step {self.position.step + 1}: a loss or gradient is not finite ({error}); faces {faces} ...;"
             " lower the learning rate, clip gradients (recipe: clip_norm), or use --precision fp32"
         )
 
@@ -250,9 +267,12 @@ class Trainer:
         loss = self._validation_loss() if stage.validate else None
         if loss is not None:
             self.trace.note(validation=loss)
+            if self.logs is not None and self.team.lead:
+                self.logs.log(self.position.step, {"validation": loss})
             best = self.position.best
             if best is None or loss < best.loss:
-                best = checkpoint.save_best(self.folder, self.model, loss, self.position.step)
+                step, found = self.position.step, loss
+                best = self.team.from_lead(lambda: checkpoint.save_best(self.folder, self.model, found, step))
                 self.position = replace(self.position, best=best, waited=0)
             else:
                 self.position = replace(self.position, waited=self.position.waited + 1)
@@ -263,18 +283,18 @@ class Trainer:
         if len(self.validation) == 0 or self.optimiser is None:
             return None
         self.model.eval()
-        total, size = 0.0, self.recipe.batch_size
-        batches = in_order(len(self.validation), size)
-        seed_all(derived(self.seed, "validation"))  # for models that draw in evaluation, too
+        batches = in_order(len(self.validation), self.recipe.batch_size)
+        mine = range(self.team.rank, len(batches), self.team.size)
+        sums = torch.zeros(len(batches), dtype=torch.float64, device=self.place.device)
+        coming = prefetch(self.validation, [batches[k] for k in mine], self.place.device, training=True)
         with torch.no_grad(), self.place.autocast():
-            for index, batch in zip(
-                batches, prefetch(self.validation, batches, self.place.device, training=True), strict=True
-            ):
+            for number, batch in zip(mine, coming, strict=True):
+                seed_all(derived(self.seed, "validation", number))  # for models that draw in evaluation, too
                 losses = expert_losses(self.model(self.place.lay_out(batch.inputs)), batch)
                 terms = [value for name, value in losses.items() if name not in self._unused]
-                total += float(torch.stack(terms).sum()) * len(index)
+                sums[number] = torch.stack(terms).sum().double() * len(batches[number])
         self.model.train()
-        loss = total / len(self.validation)
+        loss = math.fsum(self.team.total(sums).tolist()) / len(self.validation)
         if not math.isfinite(loss):
             raise DFADError(f"step {self.position.step}: the validation loss is not finite; lower the learning rate")
         return loss
@@ -294,7 +314,7 @@ class Trainer:
     def _load_best(self) -> None:
         best = self.position.best
         assert best is not None
-        self.model.load_state_dict(checkpoint.load_weights(self.folder / best.file))
+        self.model.load_state_dict(self.team.from_lead(lambda: checkpoint.load_weights(self.folder / best.file)))
 
     def _batches(self, stage: Stage, epoch: int) -> list:
         return epoch_batches(
@@ -315,17 +335,31 @@ class Trainer:
     def _out_of_patience(self, stage: Stage) -> bool:
         return stage.validate and self.recipe.patience is not None and self.position.waited >= self.recipe.patience
 
+    def _late(self) -> bool:
+        """Whether the first process is past its minutes."""
+        minutes = self.limits.max_minutes
+        return self.team.lead and minutes is not None and time.monotonic() - self._began > 60 * minutes
+
     def _check_limits(self) -> None:
-        steps, minutes = self.limits.max_steps, self.limits.max_minutes
-        reached = None
+        """Stop here where a limit is reached or an interrupt was told, after a checkpoint."""
+        steps, reached = self.limits.max_steps, None
         if steps is not None and self.position.step >= steps:
             reached = f"limit of {steps} steps"
-        elif minutes is not None and time.monotonic() - self._began > 60 * minutes:
-            reached = f"limit of {minutes:g} minutes"
-        if reached:
+        elif self._must_stop == "late":
+            reached = f"limit of {self.limits.max_minutes:g} minutes"
+        if reached or self._must_stop:
             if self._saved_at != (self.position.stage, self.position.epoch, self.position.step):
                 self._save()
+            if self._must_stop == "interrupted":
+                raise self._interruption()
             raise _LimitReached(reached)
+
+    def _interruption(self) -> InterruptedRunError:
+        step, total = self.position.step, self._total_steps()
+        return InterruptedRunError(
+            f"{self.folder.parent}: interrupted after step {step} of {total}, which is saved;"
+            " the same command goes on from there"
+        )
 
     def _checkpoint_due(self) -> bool:
         every = self.limits.checkpoint_steps
@@ -337,37 +371,7 @@ class Trainer:
         scaler = {key: float(value) for key, value in self.scaler.state_dict().items()}
         self.position = replace(self.position, wall_s=self.position.wall_s + now - max(self._began, self._saved))
         self.position = replace(self.position, scaler=scaler)
-        self.trace.write()
-        checkpoint.save(self.folder, self.model, self.optimiser, self.position, self.config_sha256)
+        if self.team.lead:
+            self.trace.write()
+            checkpoint.save(self.folder, self.model, self.optimiser, self.position, self.config_sha256)
         self._saved, self._saved_at = now, (self.position.stage, self.position.epoch, self.position.step)
-
-
-def make_optimiser(
-    parameters: list[nn.Parameter], settings: Optimiser, lr: float | None = None
-) -> torch.optim.Optimizer:
-    """The optimiser of a recipe. Weight decay is coupled (L2) for adam and sgd, decoupled for adamw."""
-    rate, decay = lr or settings.lr, settings.weight_decay
-    if settings.name == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=decay)
-    if settings.name == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-    if settings.name == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=settings.momentum, weight_decay=decay)
-    raise ConfigError(f"optimiser {settings.name!r} is not known")
-
-
-def learning_rate(recipe: Recipe, base: float, epoch: int, step: int, total_steps: int) -> float:
-    """The rate of a step, counted from 0 within its stage; a pure function, so schedules have no state.
-
-    >>> learning_rate(Recipe("r"), 1e-4, epoch=15, step=0, total_steps=100)
-    1e-05
-    """
-    schedule = recipe.schedule
-    rate = base
-    if schedule.name == "step":
-        rate *= schedule.gamma ** ((epoch if schedule.unit == "epoch" else step) // schedule.every)
-    elif schedule.name == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * step / max(total_steps, 1)))
-    if step < schedule.warmup_steps:
-        rate *= (step + 1) / schedule.warmup_steps
-    return rate

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.contract import DFADModel, Size
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import atomic_path, read_json, sha256_file, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.protocol import Protocol, load_protocol
@@ -23,10 +25,13 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, select, used
 from dfad_bench.data.views import ViewProvider, view
-from dfad_bench.engine import facts
+from dfad_bench.engine import checkpoint, facts
 from dfad_bench.engine.config import FACTS, PREDICTIONS, ROWS, RunConfig, finished, locked, plain, write_config
 from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.distributed import Team, joined
 from dfad_bench.engine.fit import FitResult, Heads, Limits, Trainer
+from dfad_bench.engine.loggers import Logs
+from dfad_bench.engine.mishaps import one_line
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import derived, make_deterministic, seed_all
 
@@ -43,6 +48,7 @@ class RunResult:
     stopped: str
     fresh: bool
     warnings: tuple[str, ...] = ()
+    lead: bool = True  # False on the other processes of a team, which leave the results to the first
 
 
 def run_training(
@@ -66,8 +72,15 @@ def run_training(
     limits: Limits = Limits(),  # noqa: B008  frozen
     resume: bool = True,
     progress: Progress = Silent(),  # noqa: B008  stateless
+    compiled: bool = False,
+    channels_last: bool | None = None,
+    logs: Sequence[str] = (),
+    wandb_project: str = "dfad",
 ) -> RunResult:
     """Train a model under a protocol and predict its test faces.
+
+    Under torchrun all processes call this with the same arguments and train together (see `distributed`); the first
+    one writes, predicts, and prints an error, if there is one.
 
     Args:
         model_name: a registered name.
@@ -89,6 +102,10 @@ def run_training(
         limits: early ends and checkpoints.
         resume: False forgets what is there of this run and starts again.
         progress: told about decoding, training and predicting.
+        compiled: use torch.compile.
+        channels_last: memory layout of images and convolutions; None: as suits the device.
+        logs: of `loggers.LOGGERS`, beside trace.csv.
+        wandb_project: project of a Weights & Biases log.
 
     Raises:
         IntegrityError: `out` holds a run of other settings.
@@ -96,7 +113,12 @@ def run_training(
     """
     protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    kind, mine, where, out = model_class(model_name), used(protocol, manifests), place(device, precision), Path(out)
+    kind, mine, where, out = (
+        model_class(model_name),
+        used(protocol, manifests),
+        place(device, precision, channels_last),
+        Path(out),
+    )
     path = find_weights(weights) if weights else None
     config = RunConfig(
         model=model_name,
@@ -114,15 +136,32 @@ def run_training(
         options=dict(options or {}),
         views=dict(views_made or {}) if needs(kind) else {},
         allow_partial=allow_partial,
+        compiled=compiled,
+        channels_last=channels_last,
     )
-    with locked(out):
-        known = finished(out, config)
+    with joined(where.device) as team, _one_voice(team), locked(out) if team.lead else nullcontext():
+        known = team.from_lead(lambda: finished(out, config))
         if known and resume:
-            return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]))
+            return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]), team.lead)
         selection = select(protocol, mine, allow_partial=allow_partial)
-        job = Job(config, protocol, mine, where, out, views, progress)
-        write_config(out, config)
-        return job.train(selection, path, limits, resume)
+        shown = progress if team.lead else Silent()
+        with one_line("before training", "use a smaller protocol, or a machine with more memory"):
+            job = team.lead_first(lambda: Job(config, protocol, mine, where, out, views, shown, team))
+        if team.lead:
+            write_config(out, config)
+        settings = {**plain(asdict(config)), "run_id": config.sha256[:16], "project": wandb_project}
+        return job.train(selection, path, limits, resume, Logs(logs, out, settings))
+
+
+@contextlib.contextmanager
+def _one_voice(team: Team) -> Iterator[None]:
+    """Let the first process that fails say why, and the others end without a word."""
+    try:
+        yield
+    except DFADError as error:
+        if team.speaks(error):
+            raise
+        raise SystemExit(error.exit_code) from error
 
 
 class Job:
@@ -136,6 +175,7 @@ class Job:
         out: where predictions and facts go.
         views: makes the views the model needs.
         progress: told about everything long.
+        team: the processes that train together.
     """
 
     def __init__(
@@ -147,7 +187,9 @@ class Job:
         out: Path,
         views: ViewProvider | None,
         progress: Progress,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.config, self.protocol, self.manifests = config, protocol, list(manifests)
         self.place, self.out, self.progress = place, out, progress
         self.kind = model_class(config.model)
@@ -155,13 +197,39 @@ class Job:
         self.frames = {name: _view_frame(name, views) for name in needs(self.kind)}
         make_deterministic()
 
-    def train(self, selection: Selection, weights: Path | None, limits: Limits, resume: bool) -> RunResult:
+    def train(
+        self, selection: Selection, weights: Path | None, limits: Limits, resume: bool, logs: Logs | None = None
+    ) -> RunResult:
         """Train, predict and write the facts."""
+        with one_line("before training", "use a smaller protocol, or a machine with more memory"):
+            if self.team.lead:
+                write_rows(self.out / ROWS, selection)
+            store = self.team.lead_first(lambda: self.store(selection.rows))
+            model = self.build(weights)
+            trainer = self._trainer(model, selection, store, limits, logs)
+        with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
+            fitted = trainer.run(resume=resume)
+            self.team.leave()
+        if not self.team.lead:
+            return RunResult(self.out, fitted.status, fitted.stopped, True, lead=False)
+        self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
+        self.warnings += logs.notes if logs is not None else []
+        digest = str(read_json(self.out / "checkpoint" / "model.json")["sha256"])
+        with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
+            status = self.predict(model, selection, store, self._run_facts(fitted, model), fitted.status, digest)
+        if fitted.status == "complete":
+            checkpoint.clear(self.out / "checkpoint", finished=False)
+        return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def store(self, rows: pd.DataFrame) -> CropStore:
+        """The decoded crops of the given rows."""
+        return CropStore.open(rows, self.manifests, self.protocol.image_size, progress=self.progress)
+
+    def _trainer(
+        self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
+    ) -> Trainer:
         config = self.config
-        write_rows(self.out / ROWS, selection)
-        store = CropStore.open(selection.rows, self.manifests, self.protocol.image_size, progress=self.progress)
-        model = self.build(weights)
-        trainer = Trainer(
+        return Trainer(
             model,
             self.dataset(selection.train, store, training=True),
             self.dataset(selection.validation, store, training=True),
@@ -174,12 +242,10 @@ class Job:
             cap_epochs=config.epochs,
             limits=limits,
             progress=self.progress,
+            team=self.team,
+            logs=logs,
+            compiled=config.compiled and can_compile(self.place, self.warnings),
         )
-        fitted = trainer.run(resume=resume)
-        self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
-        digest = str(read_json(self.out / "checkpoint" / "model.json")["sha256"])
-        status = self.predict(model, selection, store, self._run_facts(fitted), fitted.status, digest)
-        return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
 
     def build(self, weights: Path | None = None) -> DFADModel:
         """The model, freshly initialised from the seed."""
@@ -238,18 +304,18 @@ class Job:
         write_json(self.out / FACTS, plain(values))
         return str(values["status"])
 
-    def _run_facts(self, fitted: FitResult) -> dict[str, Any]:
+    def _run_facts(self, fitted: FitResult, model: DFADModel) -> dict[str, Any]:
         config, position = self.config, fitted.position
         return {
             "run_id": config.sha256[:16],
             "seed": config.seed,
             "config_sha256": config.sha256,
             "precision": config.precision,
-            "world_size": 1,
+            "world_size": self.team.size,
             "steps": position.step,
             "resumed": position.resumed,
             "config": plain(asdict(config)),
-            "global_batch": config.recipe.batch_size,
+            "global_batch": model.stages[-1].batch_size or config.recipe.batch_size,
             "epochs": position.epochs_done,
             "wall_s": round(position.wall_s, 3),
             "model_selection": fitted.selection,
@@ -270,6 +336,19 @@ def write_rows(path: Path, selection: Selection) -> None:
 def needs(kind: type[DFADModel]) -> tuple[str, ...]:
     """The views a model asks for, at test time or in training."""
     return tuple(dict.fromkeys((*kind.needs, *kind.needs_training)))
+
+
+def can_compile(place: Place, warnings: list[str]) -> bool:
+    """Whether torch.compile works on this machine; if not, `warnings` gets a line and training goes on without."""
+    import torch
+
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(4, device=place.device))
+    except Exception as error:  # a missing compiler shows as one of many kinds
+        text = (str(error).splitlines() or [""])[0][:120]
+        warnings.append(f"--compile does not work here ({type(error).__name__}: {text}); trained without it")
+        return False
+    return True
 
 
 def _init(path: Path | None) -> dict[str, Any]:

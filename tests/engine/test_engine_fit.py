@@ -17,7 +17,8 @@ from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.devices import Place, place
-from dfad_bench.engine.fit import Limits, Trainer, learning_rate, make_optimiser
+from dfad_bench.engine.fit import Limits, Trainer
+from dfad_bench.engine.schedule import learning_rate, make_optimiser
 from dfad_bench.engine.seeding import derived, seed_all
 
 CPU = Place(torch.device("cpu"))
@@ -71,7 +72,6 @@ def test_learns_keeps_a_trace_and_the_best_weights(parts, tmp_path: Path) -> Non
     assert result.status == "complete"
     stored = checkpoint.load_finished(tmp_path / "checkpoint")
     assert all(torch.equal(stored[name], value) for name, value in weights(trainer).items())
-    assert not list((tmp_path / "checkpoint").glob("step-*"))
 
 
 def test_same_seed_same_bits_other_seed_others(parts, tmp_path: Path) -> None:

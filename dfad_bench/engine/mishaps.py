@@ -1,0 +1,79 @@
+"""What happens to a run from outside: no memory, a folder that cannot be written, Ctrl-C. One line each."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+
+from dfad_bench.core.errors import DFADError
+
+_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "can't start new thread")
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
+
+
+class InterruptedRunError(DFADError):
+    """The user, or whoever runs the machine, asked the run to stop."""
+
+    exit_code = 130
+
+
+@contextlib.contextmanager
+def one_line(doing: str, advice: str) -> Iterator[None]:
+    """Turn a lack of memory while `doing` something, and files that cannot be written, into a `DFADError`.
+
+    Args:
+        doing: goes on from "out of memory", with the numbers that decide how much is needed.
+        advice: what to lower.
+
+    Raises:
+        DFADError: in place of torch's, numpy's and the system's errors.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename:
+            why = os.strerror(error.errno or 0)
+            raise DFADError(f"{error.filename}: cannot be written ({why}); mend that or use another --out") from error
+        if (kind := _memory(error)) is None:
+            raise
+        raise DFADError(f"out of {kind} {doing}; {advice}") from error
+
+
+def _memory(error: Exception) -> str | None:
+    """Which memory has run out; None where it is another error."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "GPU memory"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "memory"
+    return "memory" if any(word in str(error).lower() for word in _NO_MEMORY) else None
+
+
+class Interrupts:
+    """Within the block, the first Ctrl-C (or SIGTERM) is only noted in `asked`; the second one ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():  # signals reach no other thread
+            for kind in (signal.SIGINT, signal.SIGTERM):
+                self._before[kind] = signal.signal(kind, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

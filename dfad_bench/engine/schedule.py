@@ -1,0 +1,42 @@
+"""Optimisers and learning rates of recipes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.recipe import Optimiser, Recipe
+
+
+def make_optimiser(
+    parameters: list[nn.Parameter], settings: Optimiser, lr: float | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of a recipe. Weight decay is coupled (L2) for adam and sgd, decoupled for adamw."""
+    rate, decay = lr or settings.lr, settings.weight_decay
+    if settings.name == "adam":
+        return torch.optim.Adam(parameters, rate, weight_decay=decay)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+    if settings.name == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=settings.momentum, weight_decay=decay)
+    raise ConfigError(f"optimiser {settings.name!r} is not known")
+
+
+def learning_rate(recipe: Recipe, base: float, epoch: int, step: int, total_steps: int) -> float:
+    """The rate of a step, counted from 0 within its stage; a pure function, so schedules have no state.
+
+    >>> learning_rate(Recipe("r"), 1e-4, epoch=15, step=0, total_steps=100)
+    1e-05
+    """
+    schedule = recipe.schedule
+    rate = base
+    if schedule.name == "step":
+        rate *= schedule.gamma ** ((epoch if schedule.unit == "epoch" else step) // schedule.every)
+    elif schedule.name == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * step / max(total_steps, 1)))
+    if step < schedule.warmup_steps:
+        rate *= (step + 1) / schedule.warmup_steps
+    return rate
