@@ -7,14 +7,16 @@ has them. A bootstrap gives its draws, too: those of two models on the same face
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 _Z95 = 1.959963984540054
 _CHUNK_CELLS = 4_000_000  # weights drawn at once: about 32 MB
+_BLOCK_CELLS = 1_000_000  # of those, ranked at once: a dozen arrays of 8 MB
 _KEPT_CELLS = 40_000_000  # draws up to so many weights are kept for the next statistic: 80 MB
 ECE_BINS = 15
+RANKINGS = ("auc", "oscr", "ap", "eer", "fpr95")
 
 
 def wilson(successes: float, n: float) -> tuple[float, float] | None:
@@ -107,7 +109,7 @@ class ClusterBootstrap:
 
     def auc(self, labels: np.ndarray, scores: np.ndarray) -> tuple[float, float] | None:
         """Interval of the area under the ROC curve of `labels` (n,) 1 or 0."""
-        return bounds(self.ranking_draws(np.asarray(labels) == 1, scores)["auc"])
+        return bounds(self.ranking_draws(np.asarray(labels) == 1, scores, only=("auc",))["auc"])
 
     def macro_share_draws(self, hits: np.ndarray) -> np.ndarray:
         """Mean over strata of the share of `hits` (n,)."""
@@ -148,14 +150,16 @@ class ClusterBootstrap:
         *,
         right: np.ndarray | None = None,
         among: np.ndarray | None = None,
+        only: Collection[str] = RANKINGS,
     ) -> dict[str, np.ndarray]:
-        """`auc`, `ap`, `eer`, `fpr95` and `oscr` of each resample, from one sort of the scores.
+        """`RANKINGS` of each resample, from one sort of the scores.
 
         Args:
             positive: (n,) bool: forged faces, or seen ones.
             scores: (n,) higher for positives.
             right: (n,) bool: positives that are named rightly, for OSCR; default all.
             among: (n,) bool: rows to rank; default all.
+            only: those of `RANKINGS` that are wanted.
         """
         order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
         order = order if among is None else order[np.asarray(among, bool)[order]]
@@ -164,12 +168,16 @@ class ClusterBootstrap:
         positive, named = np.asarray(positive, bool), np.asarray(positive if right is None else right, bool)
         masks = [mask[order] for mask in (positive, positive & named, ~positive)]
         member = self.cluster[order]
-        found: dict[str, list[np.ndarray]] = {name: [] for name in ("auc", "ap", "eer", "fpr95", "oscr")}
+        found: dict[str, list[np.ndarray]] = {name: [] for name in only}
+        step = max(1, _BLOCK_CELLS // max(len(order), 1))
         for weights in self._weights():
-            w = weights[:, member]  # (b, n)
-            up, good, down = (np.add.reduceat(w * mask, starts, axis=1) for mask in masks)
-            for name, values in _ranking(up, good, down).items():
-                found[name].append(values)
+            for begin in range(0, len(weights), step):
+                w = weights[begin : begin + step, member]  # (b, n)
+                parts = [w * mask for mask in masks]
+                if len(starts) < len(order):
+                    parts = [np.add.reduceat(part, starts, axis=1) for part in parts]
+                for name, values in _ranking(*parts, only).items():
+                    found[name].append(values)
         return {name: np.concatenate(values) for name, values in found.items()}
 
     def _sums(self, column: np.ndarray) -> np.ndarray:
@@ -193,25 +201,35 @@ class ClusterBootstrap:
         self._kept = fresh
 
 
-def _ranking(up: np.ndarray, good: np.ndarray, down: np.ndarray) -> dict[str, np.ndarray]:
+def _ranking(up: np.ndarray, good: np.ndarray, down: np.ndarray, only: Collection[str]) -> dict[str, np.ndarray]:
     """Statistics of (b, d) weights of positives, rightly named positives and negatives at descending scores."""
-    hits, alarms = np.cumsum(up, axis=1), np.cumsum(down, axis=1)
-    all_up, all_down = hits[:, -1], alarms[:, -1]
-    below = all_down[:, None] - alarms + down / 2
-    first = np.zeros((len(up), 1))
+    alarms = np.cumsum(down, axis=1)
+    all_up, all_down = up.sum(axis=1), alarms[:, -1]
+    found = {}
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may miss a class: NaN
-        pairs = all_up * all_down
-        precision = np.where(hits > 0, hits / (hits + alarms), 0.0)
-        tpr = np.concatenate([first, hits / all_up[:, None]], axis=1)
-        fpr = np.concatenate([first, alarms / all_down[:, None]], axis=1)
-        gap, rows = tpr + fpr - 1, np.arange(len(up))
-        at = np.maximum(np.argmax(gap >= 0, axis=1), 1)
-        step = -gap[rows, at - 1] / (gap[rows, at] - gap[rows, at - 1])
-        accepted = np.argmax(hits * 100 >= 95 * all_up[:, None], axis=1)
-        return {
-            "auc": (up * below).sum(axis=1) / pairs,
-            "oscr": (good * below).sum(axis=1) / pairs,
-            "ap": np.where(all_up > 0, (up * precision).sum(axis=1) / all_up, np.nan),
-            "eer": fpr[rows, at - 1] + step * (fpr[rows, at] - fpr[rows, at - 1]),
-            "fpr95": np.where(all_up > 0, alarms[rows, accepted] / all_down, np.nan),
-        }
+        if {"auc", "oscr"} & set(only):
+            below = all_down[:, None] - alarms + down / 2
+            for name, weights in (("auc", up), ("oscr", good)):
+                found[name] = np.einsum("bd,bd->b", weights, below) / (all_up * all_down)
+        if {"ap", "eer", "fpr95"} & set(only):
+            found |= _curves(up, np.cumsum(up, axis=1), alarms, all_up, all_down)
+    return {name: found[name] for name in only}
+
+
+def _curves(
+    up: np.ndarray, hits: np.ndarray, alarms: np.ndarray, all_up: np.ndarray, all_down: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What needs the whole curve: average precision, equal error rate, alarms at 95 % of hits."""
+    rows, first = np.arange(len(up)), np.zeros((len(up), 1))
+    precision = np.where(hits > 0, hits / (hits + alarms), 0.0)
+    tpr = np.concatenate([first, hits / all_up[:, None]], axis=1)
+    fpr = np.concatenate([first, alarms / all_down[:, None]], axis=1)
+    gap = tpr + fpr - 1
+    at = np.maximum(np.argmax(gap >= 0, axis=1), 1)
+    step = -gap[rows, at - 1] / (gap[rows, at] - gap[rows, at - 1])
+    accepted = np.argmax(hits * 100 >= 95 * all_up[:, None], axis=1)
+    return {
+        "ap": np.where(all_up > 0, np.einsum("bd,bd->b", up, precision) / all_up, np.nan),
+        "eer": fpr[rows, at - 1] + step * (fpr[rows, at] - fpr[rows, at - 1]),
+        "fpr95": np.where(all_up > 0, alarms[rows, accepted] / all_down, np.nan),
+    }

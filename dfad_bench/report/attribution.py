@@ -18,6 +18,7 @@ from dfad_bench.report.numbers import Faces, Number, number
 
 SWEEP = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.99)
 _REGISTERED = 0.5  # share of a generator's sources that are registered for retrieval
+_DRAWN = {"auroc": "auc"}  # names in the bootstrap
 NEARNESS = ("near", "far", "near-family", "far-family", "near-forgery", "far-forgery")
 
 
@@ -111,7 +112,8 @@ def _ranking(faces: Faces, subset: str, keys: list[str], metrics: Sequence[str])
     }  # fmt: skip
     reason = None if len(p) and len(q) else f"needs seen and {subset} faces"
     both = inside | outside
-    draws = faces.ranking(both, inside[both], faces.sure[both], right=faces.right[both])
+    only = [_DRAWN.get(metric, metric) for metric in metrics]
+    draws = faces.ranking(both, inside[both], faces.sure[both], right=faces.right[both], only=only)
     values = {
         "auroc": lambda: openset.auroc(p, q),
         "oscr": lambda: openset.oscr(p, labels, q),
@@ -119,7 +121,7 @@ def _ranking(faces: Faces, subset: str, keys: list[str], metrics: Sequence[str])
     }
     made = []
     for metric in metrics:
-        more: dict[str, Any] = {"draws": draws("auc" if metric == "auroc" else metric), "sources": faces.source[both]}
+        more: dict[str, Any] = {"draws": draws(_DRAWN.get(metric, metric)), "sources": faces.source[both]}
         if metric == "auroc":
             more["ranked"] = (inside[both].astype(int), faces.sure[both])
         made.append(number("attribution", metric, f"seen-vs-{subset}", values[metric](), reason, facts, **more))

@@ -14,7 +14,6 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.differences import SCORED_TASKS, score_differences
-from dfad_bench.report.differences import TOLERANCE as TOLERANCE
 from dfad_bench.report.score import RESAMPLES, score
 
 FACTS = "run.json"  # written by the engine: everything of a record but the scores

@@ -45,7 +45,7 @@ class _Set:
         truth, p, rows, faces = self.truth, self.p, self.rows, self.faces
         called, fake, real = p > 0.5, truth == FAKE, truth == REAL
         two = one_class(truth)
-        ranks = faces.ranking(rows, fake, p)
+        ranks = faces.ranking(rows, fake, p, only=("auc", "ap", "eer"))
         sources = faces.source[rows]
 
         def shares(*columns: tuple[np.ndarray, np.ndarray]) -> Callable[[], np.ndarray]:
@@ -91,8 +91,11 @@ class _Set:
         """Mean over forged groups of the area under the curve, the real faces drawn once a resample."""
         bootstrap, group = self.faces.bootstrap(self.rows), self.faces.group[self.rows]
         fake, real = self.truth == FAKE, np.isin(group, self.reals)
-        draws = [bootstrap.ranking_draws(fake, self.p, among=real | (group == key))["auc"] for key in self.fakes]
-        return np.mean(draws, axis=0)
+
+        def area(key: str) -> np.ndarray:
+            return bootstrap.ranking_draws(fake, self.p, among=real | (group == key), only=("auc",))["auc"]
+
+        return np.mean([area(key) for key in self.fakes], axis=0)
 
     def _number(self, metric: str, reason: str | None, params: dict[str, Any] | None = None, **more: Any) -> Number:
         value = getattr(detection, metric)(self.truth, self.p) if reason is None else None
