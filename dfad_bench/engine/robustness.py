@@ -214,19 +214,19 @@ class _Grid:
     def finish(self, clean: dict[str, Any], known: Mapping[str, Corruption]) -> None:
         """Join severity 0 and every finished cell, those of earlier calls too, to one file; write the facts."""
         frames = [pd.read_parquet(self.opened.found.out / PREDICTIONS).assign(corruption=CLEAN, severity=0)]
-        about: dict[str, Any] = {}
+        about: list[dict[str, Any]] = []  # a list: JSON objects are written sorted, and tables follow this order
         for row in known.values():
             levels = range(1, len(row.values) + 1)
             cells = {level: frame for level in levels if (frame := self.read(row, level)) is not None}
             frames += [frame.assign(corruption=row.name, severity=level) for level, frame in cells.items()]
             if cells:
-                about[row.name] = {**_about(row), "values": {str(level): row.value(level) for level in cells}}
+                about.append({**_about(row), "values": {str(level): row.value(level) for level in cells}})
         whole = pd.concat(frames, ignore_index=True)
         whole["severity"] = whole["severity"].astype("int8")
         digest = write_predictions(self.out / PREDICTIONS, whole)
         plan = self.opened.found.protocol.corruptions
         asked = {(name, str(level)) for name in plan.names for level in plan.severities} if plan else set()
-        lacking = asked - {(name, level) for name, facts in about.items() for level in facts["values"]}
+        lacking = asked - {(facts["name"], level) for facts in about for level in facts["values"]}
         facts = PredictionFacts(PREDICTIONS, digest, len(whole), tuple(whole.columns))
         values = {
             **clean,
@@ -282,7 +282,13 @@ def _no_blocks(cells: Sequence[tuple[Corruption, int]], side: int) -> list[str]:
 
 
 def _about(row: Corruption) -> dict[str, Any]:
-    facts = {"title": row.title, "meaning": row.meaning, "paper_exact": row.paper_exact, "source": row.source}
+    facts = {
+        "name": row.name,
+        "title": row.title,
+        "meaning": row.meaning,
+        "paper_exact": row.paper_exact,
+        "source": row.source,
+    }
     return {**facts, "operator": row.operator or row.name}
 
 

@@ -50,8 +50,8 @@ def score_robustness(
     if absent := [name for name in ("corruption", "severity") if name not in predictions]:
         raise IntegrityError(f"predictions lack columns {absent}: not of a robustness evaluation")
     wanted = {(CLEAN, 0): None} | {
-        (name, int(level)): value
-        for name, about in settings["corruptions"].items()
+        (about["name"], int(level)): value
+        for about in settings["corruptions"]
         for level, value in about["values"].items()
     }
     cells: dict[tuple[str, int], pd.DataFrame] = dict(iter(predictions.groupby(["corruption", "severity"])))  # type: ignore[arg-type]

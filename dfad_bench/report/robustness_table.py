@@ -60,7 +60,11 @@ def robustness_table(evaluations: Sequence[Evaluation]) -> Table:
         Column("strength", "Strength", "text"),
         *(Column(key, title, "percent") for key, title in TITLES.items()),
     )
-    own = [name for name, about in _all_about(evaluations).items() if not about["paper_exact"]]
+    own = [
+        name
+        for name, about in about_corruptions([settings for _, _, settings in evaluations]).items()
+        if not about["paper_exact"]
+    ]
     notes = [*_NOTES, f"Unseen ACC at the threshold {headline:g}; {first.samples.evaluated:,} faces a cell."]
     notes += [f"*: severities chosen by this toolkit, not the papers' ({', '.join(own)})."] if own else []
     notes += [f"{label}: partial, not to be ranked" for label, record, _ in evaluations if record.status != "complete"]
@@ -149,7 +153,7 @@ def headline_numbers(values: Sequence[MetricValue], headline: float) -> dict[str
 def _run_rows(
     label: str, record: ResultRecord, settings: Mapping[str, Any], headline: float
 ) -> Iterator[dict[str, Any]]:
-    about, cells = settings["corruptions"], _cells(record)
+    about, cells = about_corruptions([settings]), _cells(record)
     means: dict[str, list[dict[str, float | None]]] = {}
     for (name, level), values in cells.items():
         numbers = headline_numbers(values, headline)
@@ -174,5 +178,6 @@ def _mean(several: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
     return means
 
 
-def _all_about(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
-    return {name: about for _, _, settings in evaluations for name, about in settings["corruptions"].items()}
+def about_corruptions(settings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the settings of evaluations say of each corruption, by name, in their order."""
+    return {about["name"]: about for one in settings for about in one["corruptions"]}

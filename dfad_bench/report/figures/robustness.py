@@ -15,6 +15,7 @@ from dfad_bench.report.robustness_table import (
     NUMBERS,
     TITLES,
     Evaluation,
+    about_corruptions,
     check_comparable,
     curves,
     headline_numbers,
@@ -66,7 +67,7 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
     from matplotlib.figure import Figure
 
     lines = [(label, curves(record, key)) for label, record, _ in evaluations]
-    about = {name: facts for _, _, settings in evaluations for name, facts in settings["corruptions"].items()}
+    about = about_corruptions([settings for _, _, settings in evaluations])
     names = list(dict.fromkeys(name for _, line in lines for name in line))
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
