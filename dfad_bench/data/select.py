@@ -17,8 +17,10 @@ from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.manifest import OK, Manifest
+from dfad_bench.data.media import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
 
 COLUMNS = ("sample_id", "dataset", "generator", "forgery", "family", "split", "source_key", "crop_sha256", "status")
+_PLACE = ("origin", "frame")  # from which the video of a frame is known
 TRAIN_SPLITS = ("train", "val", "valid", "validation")  # validation is carved from train, by source
 TEST_SPLITS = ("test",)
 
@@ -40,9 +42,10 @@ class Short:
 class Selection:
     """Rows for one protocol.
 
-    Frames carry `sample_id, dataset, generator, forgery, family, group, source_key, crop_sha256,
+    Frames carry `sample_id, dataset, generator, forgery, family, group, source_key, video, crop_sha256,
     attribution_label, detection_label`, sorted by `sample_id`. `source_key` is qualified by the dataset unless it
-    already names a namespace (`celeba_hq/00001`); a face without one is its own source.
+    already names a namespace (`celeba_hq/00001`); a face without one is its own source. `video` names the video of a
+    frame, and is null for still images.
     """
 
     train: pd.DataFrame
@@ -138,6 +141,18 @@ def qualified(rows: pd.DataFrame) -> pd.Series:
     return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
 
 
+def videos(rows: pd.DataFrame) -> pd.Series:
+    """The video each frame is of, `dataset/path`: the file where it is a video, else the folder of the frame's file.
+
+    Null for still images, which carry no `frame`.
+    """
+    endings = tuple(f".{ending}" for ending in VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS)
+    origin = rows["origin"].astype(str)
+    inside = origin.str.lower().str.endswith(endings)
+    path = origin.where(inside, origin.str.replace(r"/?[^/]*$", "", regex=True))
+    return (rows["dataset"].astype(str) + "/" + path).where(rows["frame"].notna(), None).astype(object)
+
+
 def rows_hash(rows: pd.DataFrame) -> str:
     """Hash of the chosen faces and their labels, whatever their order."""
     columns = ["sample_id", "crop_sha256", "group", "attribution_label", "detection_label"]
@@ -163,10 +178,10 @@ def used(protocol: Protocol, manifests: Sequence[Manifest]) -> list[Manifest]:
 
 def _pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict[str, pd.DataFrame]:
     """Per group, every usable row with its labels in this protocol."""
-    frames = {manifest.name: manifest.frame(COLUMNS, status=None) for manifest in used(protocol, manifests)}
+    frames = {manifest.name: manifest.frame((*COLUMNS, *_PLACE), status=None) for manifest in used(protocol, manifests)}
     pools = {}
     for group in protocol.groups:
-        rows = frames.get(group.dataset, pd.DataFrame(columns=list(COLUMNS)))
+        rows = frames.get(group.dataset, pd.DataFrame(columns=[*COLUMNS, *_PLACE]))
         rows = rows[rows["generator"] == group.generator]
         if group.split is not None:
             rows = rows[rows["split"] == group.split]
@@ -176,7 +191,8 @@ def _pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict[str, pd.Da
             attribution_label=group.label,
             detection_label=group.taxon.detection_label,
             source_key=qualified(kept),
-        )
+            video=videos(kept),
+        ).drop(columns=list(_PLACE))
         kept.attrs["refused"] = len(rows) - len(kept)
         pools[group.key] = kept
     return pools

@@ -26,6 +26,7 @@ def predict(
     dataset: FaceDataset,
     source_keys: pd.Series,
     *,
+    videos: pd.Series | None = None,
     place: Place,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
@@ -37,6 +38,7 @@ def predict(
         model: in whatever mode; evaluated in eval mode.
         dataset: the faces, in order.
         source_keys: source of each face, for intervals by cluster.
+        videos: video of each face, null for still images; a column of the result where there is any.
         place: device and precision of the forward pass; the softmax is taken in float64.
         seed: for models that draw in evaluation.
         batch_size: faces a forward pass.
@@ -78,6 +80,8 @@ def predict(
         "attribution_label": dataset.attribution.astype("int16"),
         "detection_label": dataset.detection.astype("int8"),
     }
+    if videos is not None and videos.notna().any():
+        labels["video"] = videos.to_numpy(dtype=object)
     return pd.DataFrame({**labels, **columns, "p_fake": p_fake.float().numpy()})
 
 

@@ -284,8 +284,8 @@ class Job:
         """Predict the test rows, then write `run.json`, which finishes the run. Returns the run's status."""
         config, rows = self.config, selection.tested
         dataset = self.dataset(rows, store)
-        keys = rows["source_key"]
-        frame = predict(model, dataset, keys, place=self.place, seed=config.seed, progress=self.progress)
+        keys, videos = rows["source_key"], rows["video"]
+        frame = predict(model, dataset, keys, videos=videos, place=self.place, seed=config.seed, progress=self.progress)
         digest = write_predictions(self.out / PREDICTIONS, frame)
         lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
         values = {
