@@ -54,7 +54,7 @@ class FaceDataset:
         self.detection = rows["detection_label"].to_numpy(dtype=np.int64)
         self.num_generators = protocol.num_generators
         self.without_view: dict[str, int] = {}
-        self._pixels, self._places = store.array, store.places(self.sample_ids.tolist())
+        self._store, self._places = store, store.places(self.sample_ids.tolist())
         self._views = {name: self._view(name, source) for name, source in (views or {}).items()}
         self._training_views = {name: self._view(name, source) for name, source in (training_views or {}).items()}
         self._prompts = tuple(prompts)
@@ -64,10 +64,11 @@ class FaceDataset:
 
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Pixels and views of the given rows, on `device`: all that a model may see at test time."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self._pixels[self._places[index]]))  # (B, H, W, 3) uint8
+        pixels = self._store.gather(self._places[index])  # (B, H, W, 3) uint8
         views = {name: torch.from_numpy(values[index]) for name, values in self._views.items()}
         if device is not None and device.type != "cpu":
-            pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
+            if pixels.device.type == "cpu":
+                pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
             views = {name: values.to(device) for name, values in views.items()}
         return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
 

@@ -71,6 +71,37 @@ def test_store_is_made_once_resized_and_made_again_when_damaged(
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("cache", ["disk", "ram", "gpu", "none"])
+def test_every_cache_gives_the_same_pixels(manifests: list[Manifest], chosen: Selection, tmp_path: Path, cache: str):
+    """At the size of the crops and resized; `none` leaves nothing on the disk, `gpu` says that there is none."""
+    for side in (SIDE, 16):
+        expected = FaceDataset(chosen.tested, CropStore.open(chosen.rows, manifests, side), toy_protocol())
+        found = CropStore.open(chosen.rows, manifests, side, folder=tmp_path, cache=cache)
+        assert (found.note is not None) == (cache == "gpu")
+        dataset = FaceDataset(chosen.tested, found, toy_protocol())
+        index = np.array([7, 0, 7, 30])
+        assert torch.equal(dataset.inputs(index).images, expected.inputs(index).images)
+        if cache in ("gpu", "none"):
+            with pytest.raises(ValueError, match="only the caches disk and ram are arrays"):
+                found.array  # noqa: B018
+    assert bool(list(tmp_path.glob("*.npy"))) == (cache != "none")
+
+
+def test_crops_that_do_not_fit_on_the_gpu_stay_on_disk(store: CropStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (store.array.nbytes, 0))
+    found = crops._resident(store.array, ["a"] * len(store.array), "cuda:0")
+    assert found.array is store.array
+    assert found.note is not None
+    assert "GiB free on cuda:0: they are read from disk" in found.note
+
+
+def test_a_face_in_no_manifest_is_one_line(manifests: list[Manifest], chosen: Selection, tmp_path: Path):
+    rows = chosen.tested.assign(dataset="elsewhere")
+    for cache in ("disk", "none"):
+        with pytest.raises(ManifestError, match=f"{len(rows)} chosen faces are in none of the manifests"):
+            CropStore.open(rows, manifests, SIDE, folder=tmp_path, cache=cache)
+
+
 def test_a_crop_that_does_not_decode_is_named(tmp_path: Path) -> None:
     from helpers.toy import toy_rows
 

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.faults import OPTIONS, build_here, digests, environment, flat_tree, parts, start_build
 
+from dfad_bench.core.errors import DFADError
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.manifest import Manifest
+
 CHILD = """
 import resource, runpy, sys
 limit = int(sys.argv.pop(1))
@@ -97,3 +101,14 @@ def test_every_write_of_a_build_survives_a_full_disk(tmp_path: Path, monkeypatch
     number, full_at = 0, 10
     build_here(root, tmp_path / "m10")
     assert number == 9  # settings, three parts with their JSON, card, summary
+
+
+def test_decoded_crops_on_a_full_disk_are_one_line(tmp_path: Path, small_disk: Path):
+    """The file they lie in is mapped into memory: where its room is not taken before, writing kills the process."""
+    build_here(flat_tree(tmp_path / "root", 30), tmp_path / "m")
+    manifest = Manifest.open(tmp_path / "m")
+    rows = manifest.frame(["sample_id", "dataset", "crop_sha256"])
+    with pytest.raises(DFADError, match="the disk is full"):
+        CropStore.open(rows, [manifest], 256, folder=small_disk)
+    assert not [path for path in small_disk.iterdir() if path.suffix != ".lock"]
+    assert len(CropStore.open(rows, [manifest], 32, folder=small_disk).array) == len(rows)

@@ -1,0 +1,94 @@
+"""Where decoded crops may lie: in memory or mapped into it, on an accelerator, or nowhere until they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from dfad_bench.core.errors import IntegrityError
+from dfad_bench.data.images import ImageRefused, decode_crop
+
+if TYPE_CHECKING:
+    import torch
+
+AT_ONCE = 64  # crops being decoded
+
+
+class Pixels(Protocol):
+    """Crops by number."""
+
+    def gather(self, places: np.ndarray) -> torch.Tensor:
+        """(B, H, W, 3) uint8 of the given rows, wherever these crops lie."""
+
+
+class ArrayPixels:
+    """(N, H, W, 3) uint8 in memory or mapped into it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def gather(self, places: np.ndarray) -> torch.Tensor:
+        """See `Pixels.gather`."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(self.array[places]))
+
+
+class DevicePixels:
+    """The same on a torch device."""
+
+    def __init__(self, array: np.ndarray, device: str | torch.device) -> None:
+        import torch
+
+        self._pixels = torch.empty(array.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(array), AT_ONCE):  # piece by piece: the array may be larger than the memory
+            self._pixels[start : start + AT_ONCE] = torch.from_numpy(np.array(array[start : start + AT_ONCE]))
+
+    def gather(self, places: np.ndarray) -> torch.Tensor:
+        """See `Pixels.gather`."""
+        import torch
+
+        return self._pixels[torch.from_numpy(np.asarray(places)).to(self._pixels.device)]
+
+
+class PngPixels:
+    """PNG bytes in memory, decoded when they are asked for, by as many threads as there are cores."""
+
+    def __init__(self, pngs: Sequence[bytes], sample_ids: Sequence[str], side: int) -> None:
+        self._pngs, self._ids, self._side = list(pngs), list(sample_ids), side
+        self._pool = ThreadPoolExecutor(cores())
+
+    def gather(self, places: np.ndarray) -> torch.Tensor:
+        """See `Pixels.gather`."""
+        import torch
+
+        rows = self._pool.map(lambda row: sized(self._pngs[row], self._side, self._ids[row]), places)
+        return torch.from_numpy(np.stack(list(rows)))
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sized(png: bytes, side: int, sample: str) -> np.ndarray:
+    """The (side, side, 3) pixels of a crop, resized (Lanczos) where it has another size.
+
+    Raises:
+        IntegrityError: it does not decode; `sample` is named.
+    """
+    from PIL import Image
+
+    try:
+        crop = decode_crop(png)
+    except ImageRefused as error:
+        raise IntegrityError(
+            f"the crop of {sample} does not decode ({error.reason}); build the manifest again"
+        ) from error
+    if crop.shape[:2] == (side, side):
+        return crop
+    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.LANCZOS))
