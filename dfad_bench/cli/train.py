@@ -49,6 +49,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Experts that learn.",
 )
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile; without a compiler, train as ever.")
+@click.option(
+    "--channels-last/--contiguous",
+    default=None,
+    help="Memory layout of images and convolutions.  [default: as suits the device]",
+)
+@click.option("--processes", type=click.IntRange(1), default=1, help="Train on so many GPUs (or CPU processes) here.")
+@click.option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases, too.")
 @click.option("--weights", help="Pre-trained weights to start from (a name or a path); random without.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the model; repeatable.")
 @options.estimator
@@ -65,18 +73,27 @@ def command(
     model: str, protocol: str, manifests: tuple[Path, ...], out: Path, size: Any, recipe: str, epochs: int | None,
     seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...], estimator: str,
     gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
-    quiet: bool, as_json: bool,
+    quiet: bool, as_json: bool, compiled: bool, channels_last: bool | None, processes: int, wandb: str | None,
 ) -> None:  # fmt: skip
     """Train a model under a protocol, predict its test faces, score them, write the record.
 
-    A killed run goes on where it was when the same command is given again; a finished one is left as it is.
+    A killed run goes on where it was when the same command is given again; a finished one is left as it is. Several
+    machines: `torchrun ... -m dfad_bench train ...` with the same options on each; batches keep the recipe's size.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.manifest import Manifest
+    from dfad_bench.engine import distributed, loggers
     from dfad_bench.engine.fit import Limits
     from dfad_bench.engine.run import run_training
 
-    progress, opened = make_progress(quiet), [Manifest.open(folder) for folder in manifests]
+    opened, (rank, world, _) = [Manifest.open(folder) for folder in manifests], distributed.processes()
+    if processes > 1 and world == 1:
+        raise SystemExit(_launch(model, protocol, recipe, device, processes))
+    logs = ("tensorboard", *(["wandb"] if wandb else []))
+    if rank == 0:
+        for line in loggers.lacking(logs):
+            click.echo(line, err=True)
+    progress = make_progress(quiet or rank > 0)
     result = run_training(
         model,
         protocol,
@@ -97,7 +114,13 @@ def command(
         limits=Limits(max_steps, max_minutes),
         resume=resume,
         progress=progress,
+        compiled=compiled,
+        channels_last=channels_last,
+        logs=logs,
+        wandb_project=wandb or "",
     )
+    if not result.lead:
+        return
     if not result.fresh:
         click.echo(f"{out}: finished before with the same settings; nothing to do (--no-resume starts again)", err=True)
     for warning in result.warnings:
@@ -105,6 +128,21 @@ def command(
     if result.status == "partial":
         click.echo(f"Partial: {result.stopped}; the record is not ranked", err=True)
     show_record(out, fresh=result.fresh, as_json=as_json)
+
+
+def _launch(model: str, protocol: str, recipe: str, device: str, processes: int) -> int:
+    """This command again, as several processes, once the names in it have been found right."""
+    import sys
+
+    from dfad_bench.core.protocol import load_protocol
+    from dfad_bench.core.recipe import load_recipe
+    from dfad_bench.core.registry import model_class
+    from dfad_bench.engine.devices import gpus, place
+    from dfad_bench.engine.launch import launch
+
+    for check, name in ((model_class, model), (load_protocol, protocol), (load_recipe, recipe)):
+        check(name)
+    return launch(sys.argv[1:], processes, cuda_devices=gpus() if place(device).device.type == "cuda" else None)
 
 
 def show_record(out: Path, *, fresh: bool, as_json: bool) -> None:

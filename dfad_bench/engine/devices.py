@@ -88,3 +88,8 @@ def place(device: str = "auto", precision: str = "fp32", channels_last: bool | N
         raise ConfigError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
     layout = "auto" if channels_last is None else "channels_last" if channels_last else "contiguous"
     return Place(chosen, precision, layout)  # type: ignore[arg-type]
+
+
+def gpus() -> int:
+    """How many GPUs this machine has."""
+    return torch.cuda.device_count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -86,10 +87,12 @@ class Stepper:
         if compiled and parameters:
             self.objective.compile()
         if team.size > 1 and parameters:
-            # stages and experts that are left out leave parameters unused; buffers are equal on all processes already
-            self._forward = nn.parallel.DistributedDataParallel(
-                self.objective, find_unused_parameters=True, broadcast_buffers=False
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
+                # stages and experts that are left out leave parameters unused; buffers are equal on all processes
+                self._forward = nn.parallel.DistributedDataParallel(
+                    self.objective, find_unused_parameters=True, broadcast_buffers=False
+                )
 
     def share(self, index) -> Share:
         """This process's part of a batch; all of it where nothing is learnt by gradient."""
