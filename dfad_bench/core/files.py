@@ -57,6 +57,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def reserve(temporary: Path) -> None:
+    """Take the room of a sparse file on the disk: writing to a mapped one for which there is none kills the process.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with temporary.open("rb+") as handle:
+            os.posix_fallocate(handle.fileno(), 0, temporary.stat().st_size)
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file for writing that becomes `path` when the block ends without an error."""

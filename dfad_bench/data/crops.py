@@ -21,7 +21,15 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, ManifestError
-from dfad_bench.core.files import atomic_path, content_hash, read_json, sha256_file, sweep_temporaries, write_json
+from dfad_bench.core.files import (
+    atomic_path,
+    content_hash,
+    read_json,
+    reserve,
+    sha256_file,
+    sweep_temporaries,
+    write_json,
+)
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pixels import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, cores, sized
@@ -180,7 +188,7 @@ def _decode(
     try:
         with atomic_path(path) as temporary, ThreadPoolExecutor(cores()) as pool:
             array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(place), side, side, 3))
-            _reserve(temporary)
+            reserve(temporary)
             left = _encoded(rows, manifests)
             while some := list(islice(left, AT_ONCE)):
                 crops = pool.map(lambda item: sized(item[1], side, item[0]), some)  # Pillow lets other threads run
@@ -192,14 +200,3 @@ def _decode(
     finally:
         progress.finish()
     write_json(path.with_suffix(".json"), {"key": key, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
-
-
-def _reserve(path: Path) -> None:
-    """Take the room on the disk now: writing to a mapped file for which there is none kills the process.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
