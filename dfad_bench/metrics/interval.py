@@ -176,7 +176,7 @@ class ClusterBootstrap:
                 parts = [w * mask for mask in masks]
                 if len(starts) < len(order):
                     parts = [np.add.reduceat(part, starts, axis=1) for part in parts]
-                for name, values in _ranking(*parts, only).items():
+                for name, values in _ranking(parts[0], parts[1], parts[2], only).items():
                     found[name].append(values)
         return {name: np.concatenate(values) for name, values in found.items()}
 

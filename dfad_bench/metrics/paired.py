@@ -68,7 +68,9 @@ def delong(
 ) -> DeLong | None:
     """DeLong's test of two areas under the ROC curve on the same rows (Biometrics 44, 1988).
 
-    With `clusters` the covariance is Obuchowski's (Biometrics 53, 1997). None where one class is absent.
+    With `clusters` the covariance is Obuchowski's (Biometrics 53, 1997), and where some hold several rows the
+    difference is held against Student's t with one degree of freedom less than there are clusters of the rarer class,
+    since few sources tell little about their spread. None where one class has fewer than two rows or clusters.
 
     Args:
         labels: (n,) 1 or 0.
@@ -84,7 +86,14 @@ def delong(
     difference, error = float(areas[0] - areas[1]), sqrt(variance)
     if error < 1e-12:  # the same ranking, or two perfect ones
         return DeLong(float(areas[0]), float(areas[1]), 0.0, 1.0 if abs(difference) < 1e-12 else 0.0)
-    return DeLong(float(areas[0]), float(areas[1]), error, erfc(abs(difference) / error / sqrt(2)))
+    counted = 0 if clusters is None else len(np.unique(np.asarray(clusters)))
+    if counted in (0, len(scores_a)):
+        return DeLong(float(areas[0]), float(areas[1]), error, erfc(abs(difference) / error / sqrt(2)))
+    from scipy.stats import t
+
+    positive = np.asarray(labels) == 1
+    rarer = min(len(np.unique(np.asarray(clusters)[side])) for side in (positive, ~positive))
+    return DeLong(float(areas[0]), float(areas[1]), error, float(2 * t.sf(abs(difference) / error, rarer - 1)))
 
 
 def auc_covariance(

@@ -13,7 +13,7 @@ from dfad_bench.core.files import check_hash, read_json, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
 from dfad_bench.core.strict import from_mapping
-from dfad_bench.report.differences import SCORED_TASKS, score_differences
+from dfad_bench.report.differences import score_differences
 from dfad_bench.report.score import RESAMPLES, score
 
 FACTS = "run.json"  # written by the engine: everything of a record but the scores
@@ -63,7 +63,8 @@ def rescore(run: Path) -> ResultRecord:
     if different := list(score_differences(old, new)):
         some = "; ".join(map(str, different[:3]))
         raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {some}")
-    others = tuple(value for value in old.metrics if value.task not in SCORED_TASKS)
+    scored = {value.task for value in new.metrics}
+    others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
     fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}

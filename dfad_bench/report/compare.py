@@ -31,6 +31,7 @@ from dfad_bench.report.table import Column, Table
 
 RESAMPLES = 2000
 LEVEL = 0.05
+FEW = 20  # sources; fewer in a group are said
 _LABELS = ("group", "source_key", "attribution_label", "detection_label")
 # what is compared unless everything is asked for: (task, metric, subset, averaging), at every threshold
 _MAIN = {
@@ -113,7 +114,7 @@ def compare_runs(
     sources = int(frame_a["source_key"].nunique())
     return Comparison(
         _name(record_a), _name(record_b), protocol.name, len(frame_a), sources, tuple(rows),
-        tuple(_notes(record_a, record_b, rows, len(frame_a), sources)),
+        tuple(_notes(record_a, record_b, rows, frame_a)),
     )  # fmt: skip
 
 
@@ -219,11 +220,15 @@ def _corrected(rows: list[Compared]) -> list[Compared]:
     return made
 
 
-def _notes(a: ResultRecord, b: ResultRecord, rows: list[Compared], faces: int, sources: int) -> Iterator[str]:
+def _notes(a: ResultRecord, b: ResultRecord, rows: list[Compared], frame: pd.DataFrame) -> Iterator[str]:
+    faces, sources = len(frame), frame["source_key"].nunique()
+    fewest = int(frame.groupby("group")["source_key"].nunique().min())
     tests = sum(row.p is not None for row in rows)
     yield f"Better: p below {LEVEL:g} after Holm's correction over the {tests} tests of this table."
     if sources < faces:
         yield f"{faces:,} faces come from {sources:,} sources: all tests and intervals treat a source as one."
+    if fewest < FEW:
+        yield f"A group has only {fewest} sources: intervals and tests from so few are too sure of themselves."
     for name, record in (("A", a), ("B", b)):
         if record.status != "complete":
             yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."

@@ -11,7 +11,6 @@ from dfad_bench.core.record import MetricValue, ResultRecord, plain
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
-SCORED_TASKS = ("attribution", "detection")  # what predictions.parquet decides
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def metric_name(value: MetricValue) -> str:
     threshold = value.params.get("threshold")
     about: list[str] = [value.task, *([value.averaging] if value.averaging != "none" else [])]
     about += [f"threshold {threshold:g}"] if isinstance(threshold, int | float) else []
-    about += [f"{key} {value.params[key]}" for key in ("corruption", "severity") if key in value.params]
+    about += [f"{key} {value.params[key]}" for key in ("of", "corruption", "severity") if key in value.params]
     return f"metrics: {value.metric} of {value.subset} ({', '.join(about)})"
 
 
@@ -45,7 +44,8 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     A record of schema 1.0 was made before intervals minded sources everywhere and before some numbers were: of it,
     the numbers it states are compared, without their intervals.
     """
-    stated = [value for value in record.metrics if value.task in SCORED_TASKS]
+    tasks = {value.task for value in scored.metrics}
+    stated = [value for value in record.metrics if value.task in tasks]
     groups, sweep, found = plain(scored.groups), plain(scored.sweep), list(scored.metrics)
     if record.schema_version == "1.0":
         known = {metric_name(value) for value in stated}

@@ -20,14 +20,16 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.build import FACTS, draws_of
-from dfad_bench.report.differences import SCORED_TASKS, Difference, differences, score_differences
+from dfad_bench.report.differences import Difference, differences, score_differences
+from dfad_bench.report.robustness import SETTINGS, score_robustness
 from dfad_bench.report.score import score
 
 _SCORED = ("metrics", "groups", "sweep")  # of the record, not of the run's facts
 _OWN = ("record_id", "source", "schema_version", *_SCORED)
 _CHECKPOINT = Path("checkpoint") / "model.safetensors"
-_SELECTION = "selection.parquet"
+_SELECTION, _CONFIG = "selection.parquet", "config.yaml"
 RowsHash = Callable[[pd.DataFrame], str]
+ConfigHash = Callable[[dict[str, Any]], str]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class Verification:
     notes: tuple[str, ...]
 
 
-def verify_record(path: Path, *, rows_hash: RowsHash | None = None) -> Verification:
+def verify_record(
+    path: Path, *, rows_hash: RowsHash | None = None, config_hash: ConfigHash | None = None
+) -> Verification:
     """Compute every number of a record again from the files beside it.
 
     Args:
         path: a record, or the folder of a run.
         rows_hash: the content hash of selected rows (`data.select.rows_hash`), to check the parts of the manifest.
+        config_hash: the hash of a run's settings (`engine.config.RunConfig.sha256`).
 
     Raises:
         ConfigError: no record there, or none that can be read.
@@ -56,12 +61,15 @@ def verify_record(path: Path, *, rows_hash: RowsHash | None = None) -> Verificat
     if not path.is_file():
         raise ConfigError(f"{path}: no such record; `dfad train` and `dfad evaluate` write one")
     record = read_record(path, verify=False)
-    return _Check(path, record, rows_hash).run()
+    return _Check(path, record, rows_hash, config_hash).run()
 
 
 class _Check:
-    def __init__(self, path: Path, record: ResultRecord, rows_hash: RowsHash | None) -> None:
-        self.path, self.folder, self.record, self.rows_hash = path, path.parent, record, rows_hash
+    def __init__(
+        self, path: Path, record: ResultRecord, rows_hash: RowsHash | None, config_hash: ConfigHash | None
+    ) -> None:
+        self.path, self.folder, self.record = path, path.parent, record
+        self.rows_hash, self.config_hash = rows_hash, config_hash
         self.compared, self.notes = 0, list[str]()
 
     def run(self) -> Verification:
@@ -90,10 +98,7 @@ class _Check:
         file = safe_relative(self.folder, record.predictions.path)
         yield from self._same("predictions.sha256", record.predictions.sha256, sha256_file(file))
         if record.run.config:
-            digest = content_hash(record.run.config)
-            yield from self._same("run.config_sha256", record.run.config_sha256, digest)
-            if "seed" in record.run.config:
-                yield from self._same("run.seed", record.run.seed, record.run.config["seed"])
+            yield from self._settings(record.run.config)
         if record.model.checkpoint_sha256 is None:
             return
         weights = next((p for p in (self.folder / _CHECKPOINT, self._trained() / _CHECKPOINT) if p.is_file()), None)
@@ -101,6 +106,29 @@ class _Check:
             self.notes.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
         else:
             yield from self._same("model.checkpoint_sha256", record.model.checkpoint_sha256, sha256_file(weights))
+
+    def _settings(self, config: dict[str, Any]) -> Iterator[Difference]:
+        """What the record says twice: in the run's settings, and beside them."""
+        run, model = self.record.run, self.record.model
+        if self.config_hash is None:
+            self.notes.append("run.config_sha256 was not checked")
+        else:
+            yield from self._same("run.config_sha256", run.config_sha256, self.config_hash(config))
+        pairs: dict[str, Any] = {
+            "seed": run.seed,
+            "precision": run.precision,
+            "model": model.name,
+            "heads": model.heads,
+        }
+        pairs |= {"size": model.size, "options": model.options}
+        for key, stated in pairs.items():
+            if key in config:
+                part = "run" if hasattr(run, key) else "model"
+                name = f"{part}.{'name' if key == 'model' else key}"
+                yield from self._same(name, stated, config[key])
+        if (self.folder / _CONFIG).is_file() and "manifests" in config:  # not of an evaluation on other faces
+            digest = content_hash(sorted(map(list, config["manifests"].items())))
+            yield from self._same("manifest.content_sha256", self.record.manifest.content_sha256, digest)
 
     def _trained(self) -> Path:
         """The run an evaluation (`RUN/evaluations/NAME`) belongs to."""
@@ -150,8 +178,12 @@ class _Check:
         """Metrics with their intervals and counts, counts of groups, the sweep."""
         record = self.record
         resamples, seed = draws_of(record)
-        new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
-        if others := sum(value.task not in SCORED_TASKS for value in record.metrics):
+        if {value.task for value in record.metrics} == {"robustness"}:
+            settings = read_json(self.folder / SETTINGS)
+            new = score_robustness(frame, protocol, settings, heads=record.model.heads, resamples=resamples)
+        else:
+            new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
+        if others := sum(value.task not in {n.task for n in new.metrics} for value in record.metrics):
             self.notes.append(f"{others} numbers of other tasks were not checked: these predictions do not decide them")
         if record.schema_version != SCHEMA_VERSION:
             self.notes.append(f"schema {record.schema_version}: intervals were not checked, and it lacks newer numbers")
