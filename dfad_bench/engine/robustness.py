@@ -115,6 +115,8 @@ def run_robustness(
         opened = Opened(found, views, allow_partial, progress)
         side = _side(corrupt_at, found, opened)
         checkpoint = str(opened.finished["sha256"])
+        if not opened.job.kind.needs:
+            views_from = "corrupted"  # it asks for no views: one folder, whatever was asked
         settings = Settings(side, found.protocol.image_size, seed, views_from, checkpoint)
         clean = _clean(opened, settings)
         grid = _Grid(opened, settings, found.out / f"robustness-{content_hash(asdict(settings))[:8]}", live_views)

@@ -20,6 +20,7 @@ from dfad_bench.report.score import Score, score
 FILE, SETTINGS, CLEAN = "robustness.json", "settings.json", "none"
 RESAMPLES = 200  # a grid has dozens of cells
 TOLERANCE = 1e-9
+_SETS = ("seen", "unseen", "seen-vs-unseen")  # and each group
 _KEPT = {"seen_accuracy", "unseen_accuracy", "auroc", "accuracy", "balanced_accuracy", "auc"}
 
 
@@ -67,7 +68,7 @@ def score_robustness(
         scored = score(rows, protocol, heads=heads, resamples=resamples)
         groups = scored.groups if level == 0 else groups
         about = {"corruption": name, "severity": level, "strength": value, "settings_sha256": digest}
-        numbers += [_cell(number, about) for number in scored.metrics if number.metric in _KEPT]
+        numbers += [_cell(number, about) for number in scored.metrics if _kept(number)]
     return Score(tuple(numbers), groups)
 
 
@@ -132,6 +133,10 @@ def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int) -> 
     protocol = protocol_of(facts, str(folder))
     frame = read_predictions(folder, facts["predictions"])
     return score_robustness(frame, protocol, read_json(folder / SETTINGS), heads=heads, resamples=resamples)
+
+
+def _kept(number: MetricValue) -> bool:
+    return number.metric in _KEPT and (number.subset in _SETS or "/" in number.subset)
 
 
 def _cell(number: MetricValue, about: dict[str, Any]) -> MetricValue:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 import yaml
@@ -16,6 +19,8 @@ from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import plain, read_record
 from dfad_bench.engine.run import run_training
 from dfad_bench.report.build import build_record
+
+SCHEMA = resources.files("dfad_bench.core") / "result_record.schema.json"
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +86,75 @@ def test_wrong_use_is_explained(work: Path) -> None:
     missing = CliRunner().invoke(dfad, ["evaluate", "--run", str(work)])
     assert missing.exit_code == 1
     assert "not the folder of a finished run" in missing.output
+
+
+def corrupted(work: Path, *arguments: str | Path) -> Result:
+    manifests = [part for name in ("synthetic", "synthetic-outdoor") for part in ("--manifest", str(work / name))]
+    common = ["--corruptions", "jpeg,contrast", "--severities", "1,5", "--device", "cpu", "--workers", "0", "--quiet"]
+    command = ["evaluate", "--run", str(work / "run"), *manifests, *common, *map(str, arguments)]
+    return CliRunner().invoke(dfad, command)
+
+
+def test_corruptions_leave_a_record_a_grid_and_curves(work: Path) -> None:
+    result = corrupted(work, "--json", "--keep-images", work / "kept")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    measured = [(row["corruption"], row["severity"]) for row in rows if row["run"] == "run"]
+    assert measured == [
+        ("none", "0"),
+        *(("Contrast", level) for level in ("1", "5", "mean")),
+        *(("JPEG *", level) for level in ("1", "5", "mean")),
+        ("all of the papers", "mean"),
+    ]
+    (folder,) = (work / "run").glob("evaluations/*/robustness-*")
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"robustness.json", "robustness.csv", "robustness.md", "robustness-auroc.svg", "settings.json"}
+    record = read_record(folder / "robustness.json")
+    jsonschema.validate(read_json(folder / "robustness.json"), json.loads(SCHEMA.read_text()))
+    value = record.metric("auroc", "seen-vs-unseen", task="robustness", corruption="jpeg", severity=5)
+    shown = next(row for row in rows if (row["corruption"], row.get("severity")) == ("JPEG *", "5"))
+    assert value is not None
+    assert value.value == shown["auroc"]
+    assert (value.params["strength"], value.params["of"]) == (10, "attribution")
+    assert len(list((work / "kept" / "jpeg-5").glob("*.png"))) == record.samples.evaluated
+    again = corrupted(work, "--by-group", "--format", "csv")
+    assert again.exit_code == 0, again.output
+    assert "4 of 4 cells were finished before" in again.stderr
+    assert again.stdout.startswith("run,corruption,severity,strength,group,of,metric")
+    rescored = evaluate(work, "--rescore")
+    assert rescored.exit_code == 0
+    assert f"{folder.name}: the record follows" in rescored.stderr
+    assert read_record(folder / "robustness.json").source.trust == "recomputed"
+
+
+def test_several_runs_share_table_and_curves(work: Path) -> None:
+    shutil.copytree(work / "run", work / "twin", dirs_exist_ok=True)
+    result = corrupted(work, "--run", work / "twin", "--out", work / "both", "--format", "markdown")
+    assert result.exit_code == 0, result.output
+    assert "| *run* |" in result.stdout
+    assert "| *twin* |" in result.stdout
+    drawn = (work / "both" / "robustness-auroc.svg").read_text()
+    assert all(label in drawn for label in ("<!-- run -->", "<!-- twin -->", "<!-- Contrast -->"))
+    assert "several --run need --out" in corrupted(work, "--run", work / "twin").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--corruptions", "jepg"], 1, "Did you mean jpeg"),
+        (["--corruptions", "all,blur", "--severities", "7"], 1, "severities 1 to 5, not 7"),
+        (["--severities", "1;2"], 2, "whole numbers with commas"),
+        (["--rescore"], 2, "no --rescore"),
+        (["--corruptions-file", "no.yaml"], 1, "no such file"),
+    ],
+)
+def test_wrong_corruptions_are_one_line(work: Path, arguments: list[str], code: int, message: str) -> None:
+    result = corrupted(work, *arguments)
+    assert result.exit_code == code
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_corruptions_need_faces(work: Path) -> None:
+    assert "needs --manifest" in evaluate(work, "--corruptions", "all").output
+    assert "several --run need --corruptions" in evaluate(work, "--run", work / "run", "--rescore").output

@@ -33,12 +33,15 @@ _COLOURS = ("#2b6ca3", "#c8502f", "#3f8f5f", "#8c6bb1", "#b8892b", "#444444")
 _MARKS = "osD^vP"
 
 
-def save_robustness_figures(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
+def save_robustness_figures(
+    evaluations: Sequence[Evaluation], out: Path, keys: Sequence[str] = tuple(NUMBERS)
+) -> list[Path]:
     """Write `robustness-<metric>.png` and `.svg` for each headline number that is defined; same numbers, same bytes.
 
     Args:
         evaluations: label, record and settings of each run; of one protocol.
         out: folder.
+        keys: columns of `robustness_table.NUMBERS`.
 
     Raises:
         ConfigError: the runs are not comparable.
@@ -47,7 +50,7 @@ def save_robustness_figures(evaluations: Sequence[Evaluation], out: Path) -> lis
 
     check_comparable(evaluations)
     paths = []
-    for key in NUMBERS:
+    for key in keys:
         lines = {label: curves(record, key) for label, record, _ in evaluations}
         if all(value.value is None for line in lines.values() for values in line.values() for value in values):
             continue

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.toy import RECIPE, SIDE, toy_manifests, toy_protocol, toys_registered
+
+from dfad_bench.core.errors import ConfigError, DFADError, ProtocolError, UnknownNameError
+from dfad_bench.core.files import read_json, sha256_file
+from dfad_bench.core.protocol import CorruptionPlan
+from dfad_bench.data.corruptions.spec import corrupt, corruptions
+from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
+from dfad_bench.data.crops import CropStore
+from dfad_bench.data.images import decode_crop
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.select import select
+from dfad_bench.engine import checkpoint
+from dfad_bench.engine.evaluate import run_evaluation
+from dfad_bench.engine.robustness import RobustnessResult, planned, run_robustness
+from dfad_bench.engine.run import run_training
+
+SHORT = replace(RECIPE, epochs=1)
+NAMES = ("gaussian_noise", "jpeg")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
+    torch.set_num_threads(1)
+    with toys_registered():
+        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
+
+
+@pytest.fixture(scope="module")
+def run(manifests: list[Manifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "toy"
+    run_training("toy", toy_protocol(), manifests, out, recipe=SHORT, device="cpu")
+    return out
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """The trained run without evaluations."""
+    import shutil
+
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations"))
+    return tmp_path / "run"
+
+
+def evaluate(run: Path, manifests: list[Manifest], **changes: object) -> RobustnessResult:
+    settings = {"names": NAMES, "severities": (1, 5), "device": "cpu", **changes}
+    return run_robustness(run, manifests, **settings)  # type: ignore[arg-type]
+
+
+def cells(result: RobustnessResult) -> dict[tuple[str, int], pd.DataFrame]:
+    frame = pd.read_parquet(result.out / "predictions.parquet")
+    return {(str(name), int(level)): rows for (name, level), rows in frame.groupby(["corruption", "severity"])}
+
+
+def test_every_cell_is_the_model_on_corrupted_crops(copy: Path, manifests: list[Manifest]) -> None:
+    result = evaluate(copy, manifests)
+    found = cells(result)
+    assert set(found) == {("none", 0), *((name, level) for name in NAMES for level in (1, 5))}
+    model = toy_model(copy)
+    crops = {k: decode_crop(png) for m in manifests for k, png in m.images(set(m.frame(["sample_id"])["sample_id"]))}
+    for (name, level), rows in found.items():
+        assert rows["sample_id"].tolist() == found["none", 0]["sample_id"].tolist()
+        images = [
+            crops[k] if level == 0 else corrupt(crops[k], corruptions()[name], level, sample_id=k)
+            for k in rows["sample_id"]
+        ]
+        with torch.no_grad():
+            from dfad_bench.core.contract import Inputs
+
+            output = model(Inputs(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255))
+        expected = output.attribution_logits.softmax(1)
+        assert np.allclose(rows[["p_0", "p_1", "p_2"]], expected, atol=1e-5)
+        assert np.allclose(rows["p_fake"], output.detection_logits.softmax(1)[:, 1], atol=1e-5)
+    clean = run_evaluation(copy, manifests, device="cpu")
+    assert clean.out == result.evaluation
+    predictions = pd.read_parquet(clean.out / "predictions.parquet")
+    assert np.array_equal(predictions["p_fake"], found["none", 0]["p_fake"])
+
+
+def toy_model(run: Path) -> torch.nn.Module:
+    from helpers.toy import Toy, ToyConfig
+
+    model = Toy(3, ToyConfig())
+    model.load_state_dict(checkpoint.load_finished(run / "checkpoint"))
+    return model.eval()
+
+
+def test_processes_make_the_same_cells(copy: Path, manifests: list[Manifest], tmp_path: Path) -> None:
+    alone = evaluate(copy, manifests)
+    before = sha256_file(alone.out / "predictions.parquet")
+    for path in (alone.out / "cells").iterdir():
+        path.unlink()
+    together = evaluate(copy, manifests, workers=2, keep_images=tmp_path / "kept")
+    assert together.made == together.cells == 4
+    assert sha256_file(together.out / "predictions.parquet") == before
+    samples = cells(together)["none", 0]["sample_id"]
+    for sample in samples[:3]:
+        png = (tmp_path / "kept" / "jpeg-5" / f"{sample}.png").read_bytes()
+        original = next(decode_crop(p) for m in manifests if (p := dict(m.images(_known(m, sample))).get(sample)))
+        assert np.array_equal(decode_crop(png), corrupt(original, corruptions()["jpeg"], 5, sample_id=sample))
+    assert len(list((tmp_path / "kept" / "gaussian_noise-1").iterdir())) == len(samples)
+
+
+def _known(manifest: Manifest, sample: str) -> set[str]:
+    return {sample} & set(manifest.frame(["sample_id"])["sample_id"])
+
+
+def test_finished_cells_are_kept_and_damaged_ones_made_again(copy: Path, manifests: list[Manifest]) -> None:
+    first = evaluate(copy, manifests)
+    whole = sha256_file(first.out / "predictions.parquet")
+    assert (first.made, evaluate(copy, manifests).made) == (4, 0)
+    (first.out / "cells" / "jpeg-5.parquet").write_bytes(b"damaged")
+    assert evaluate(copy, manifests).made == 1
+    assert sha256_file(first.out / "predictions.parquet") == whole
+    more = evaluate(copy, manifests, names=("blur",), severities=(2,))
+    assert (more.made, more.out) == (1, first.out)
+    assert set(cells(more)) == {("none", 0), ("blur", 2), *((name, level) for name in NAMES for level in (1, 5))}
+    other = evaluate(copy, manifests, names=("jpeg",), seed=1)
+    assert other.out != first.out, "another seed is another grid"
+
+
+def test_own_severities_do_not_take_over_cells_of_other_strengths(
+    copy: Path, manifests: list[Manifest], tmp_path: Path
+) -> None:
+    evaluate(copy, manifests, names=("jpeg",), severities=(1,))
+    own = "version: 1\ncorruptions:\n  jpeg: {title: J, values: [15], meaning: m, paper_exact: false, source: s}\n"
+    (tmp_path / "own.yaml").write_text(own)
+    result = evaluate(copy, manifests, names=("all",), severities=None, file=tmp_path / "own.yaml")
+    assert (result.made, result.cells) == (1, 1)
+    (about,) = read_json(result.out / "settings.json")["corruptions"]
+    assert about["values"] == {"1": 15.0}
+
+
+def test_crops_are_corrupted_before_they_are_resized(copy: Path, manifests: list[Manifest]) -> None:
+    own = evaluate(copy, manifests, names=("block_wise",))
+    assert any("block_wise changes nothing at 32 pixels" in warning for warning in own.warnings)
+    found = cells(own)
+    assert np.array_equal(found["block_wise", 5]["p_fake"], found["none", 0]["p_fake"])
+    large = evaluate(copy, manifests, names=("block_wise",), corrupt_at=256)
+    assert large.out != own.out
+    assert read_json(large.out / "settings.json")["corrupt_at"] == 256
+    assert not any("changes nothing" in warning for warning in large.warnings)
+    found = cells(large)
+    assert not np.allclose(found["block_wise", 5]["p_fake"], found["none", 0]["p_fake"], atol=1e-4)
+
+
+def test_rows_in_any_order_are_the_same_faces(manifests: list[Manifest]) -> None:
+    rows = select(toy_protocol(), manifests).tested
+    store = CropStore.open(rows, manifests, SIDE)
+    with Workers(0) as nobody:
+        faces = CorruptedFaces(rows, store, toy_protocol(), corruptions()["jpeg"], 3, workers=nobody)
+        ordered = torch.cat(
+            [faces.inputs(np.arange(k, min(k + 7, len(faces)))).images for k in range(0, len(faces), 7)]
+        )
+        mixed = np.random.default_rng(0).permutation(len(faces))
+        assert torch.equal(faces.inputs(mixed).images, ordered[torch.from_numpy(mixed)])
+
+
+@pytest.mark.parametrize("views_from", ["corrupted", "clean"])
+def test_gaze_comes_from_the_corrupted_crop_unless_asked_otherwise(
+    views_from: str, manifests: list[Manifest], tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, float]] = []
+
+    def live(name: str, samples: Sequence[str], crops: np.ndarray) -> pd.DataFrame:
+        seen.extend((name, crops.shape[1], float(crop.mean())) for crop in crops)
+        return pd.DataFrame({"sample_id": list(samples), "pitch_rad": 0.5, "yaw_rad": np.nan})
+
+    def clean(name: str) -> pd.DataFrame:
+        frames = [manifest.frame(["sample_id"]) for manifest in manifests]
+        return pd.concat(frames).assign(pitch_rad=0.1, yaw_rad=0.2)
+
+    run_training(
+        "gaze_toy", toy_protocol(), manifests, tmp_path / "run", recipe=SHORT, device="cpu", views=clean,
+        views_made={"estimator": "toy", "weights": None},
+    )  # fmt: skip
+    result = evaluate(
+        tmp_path / "run", manifests, names=("contrast",), views=clean, live_views=live, views_from=views_from
+    )
+    warned = [warning for warning in result.warnings if "have no gaze: zeros used" in warning]
+    if views_from == "clean":
+        assert not seen
+        assert not warned
+    else:
+        faces = len(cells(result)["none", 0])
+        assert len(seen) == 2 * faces
+        assert {(name, side) for name, side, _ in seen} == {("gaze", SIDE)}
+        assert np.mean([light for _, _, light in seen[:faces]]) > 1.5 * np.mean([light for _, _, light in seen[faces:]])
+        assert warned[0].startswith(f"contrast 1: {faces} of {faces}")
+    with pytest.raises(ConfigError, match="'gaze' of corrupted faces, and nothing makes it"):
+        evaluate(tmp_path / "run", manifests, views=clean)
+
+
+def test_a_plan_decides_what_all_means_and_what_is_whole(copy: Path, manifests: list[Manifest]) -> None:
+    plan = CorruptionPlan(("jpeg", "blur"), (1, 2))
+    protocol = replace(toy_protocol(), name="toy-robustness", corruptions=plan)
+    chosen = planned(protocol, ["all"], None, corruptions())
+    assert [(row.name, levels) for row, levels in chosen] == [("jpeg", [1, 2]), ("blur", [1, 2])]
+    part = evaluate(copy, manifests, protocol=protocol, names=("jpeg",), severities=None)
+    assert read_json(part.out / "run.json")["status"] == "partial"
+    whole = evaluate(copy, manifests, protocol=protocol, names=("all",), severities=None)
+    assert (whole.made, whole.cells) == (2, 4)
+    assert read_json(whole.out / "run.json")["status"] == "complete"
+
+
+def test_wrong_wishes_are_explained(copy: Path, manifests: list[Manifest]) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean pixelation"):
+        evaluate(copy, manifests, names=("pixelate",))
+    with pytest.raises(ConfigError, match="severities 1 to 5, not 6"):
+        evaluate(copy, manifests, severities=(6,))
+    with pytest.raises(ProtocolError, match="learnt the generators"):
+        evaluate(copy, manifests, protocol="synthetic")
+    with pytest.raises(ConfigError, match="not the folder of a finished run"):
+        evaluate(copy.parent, manifests)
+    assert not (copy / "evaluations").exists(), "nothing was begun"
+
+
+def test_a_killed_worker_ends_with_one_line(manifests: list[Manifest]) -> None:
+    rows = select(toy_protocol(), manifests).tested
+    store = CropStore.open(rows, manifests, SIDE)
+    with Workers(1) as workers:
+        faces = CorruptedFaces(rows, store, toy_protocol(), corruptions()["jpeg"], 3, workers=workers)
+        faces.inputs(np.arange(4))
+        assert workers._pool is not None
+        for process in list(workers._pool._processes.values()):
+            os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(DFADError, match="was killed .out of memory.*fewer --workers"):
+            faces.inputs(np.arange(len(faces)))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from helpers.toy import toys_registered
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.engine.robustness import run_robustness
+if __name__ == "__main__":
+    run, *folders = map(Path, sys.argv[1:])
+    names = ("jpeg", "blur", "contrast")
+    with toys_registered():
+        run_robustness(run, [Manifest.open(f) for f in folders], names=names, device="cpu", workers=1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc, which is not here")
+def test_kill_9_costs_no_finished_cell_and_leaves_no_process(
+    copy: Path, manifests: list[Manifest], tmp_path: Path
+) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = [sys.executable, tmp_path / "killed.py", copy, *(manifest.folder for manifest in manifests)]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while len(finished := list(copy.glob("evaluations/*/*/cells/*.json"))) < 2 and time.monotonic() < deadline:
+            assert process.poll() is None, "ended before it was killed"
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    finally:
+        process.kill()
+        process.wait()
+    assert len(finished) >= 2
+    assert children
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in children if _alive(pid)]
+    names = ("jpeg", "blur", "contrast")
+    result = evaluate(copy, manifests, names=names, severities=None)
+    assert result.cells == 15
+    assert 0 < result.made <= result.cells - len(finished)
+    assert evaluate(copy, manifests, names=names, severities=None).made == 0
+
+
+def _alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.robustness import CELLS, SETTINGS, toy_evaluation, toy_grid
+from helpers.toy import toy_predictions, toy_protocol
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import read_json, write_json
+from dfad_bench.core.record import identity, read_record
+from dfad_bench.engine.predict import write_predictions
+from dfad_bench.metrics import openset
+from dfad_bench.report.board import find_records
+from dfad_bench.report.figures.robustness import draw_robustness, save_robustness_figures
+from dfad_bench.report.robustness import FILE, read_robustness, rescore_robustness, score_robustness
+from dfad_bench.report.robustness_table import NUMBERS, curves, robustness_grid, robustness_table
+from dfad_bench.report.score import score
+from dfad_bench.report.table import FORMATS, render
+
+
+def test_every_cell_is_scored_as_if_it_were_alone() -> None:
+    protocol, frame = toy_protocol(), toy_grid()
+    scored = score_robustness(frame, protocol, SETTINGS, resamples=20)
+    assert {value.task for value in scored.metrics} == {"robustness"}
+    assert list(dict.fromkeys((v.params["corruption"], v.params["severity"]) for v in scored.metrics)) == CELLS
+    for k, (name, severity) in enumerate(CELLS):
+        alone = score(toy_predictions(protocol, seed=k), protocol, resamples=20)
+        mine = [v for v in scored.metrics if (v.params["corruption"], v.params["severity"]) == (name, severity)]
+        assert {v.metric for v in mine} >= {"seen_accuracy", "unseen_accuracy", "auroc", "accuracy", "auc"}
+        theirs = {
+            (v.task, v.metric, v.subset, v.averaging, v.params.get("threshold")): (v.value, v.ci95, v.n)
+            for v in alone.metrics
+        }
+        for v in mine:
+            key = (v.params["of"], v.metric, v.subset, v.averaging, v.params.get("threshold"))
+            assert theirs[key] == (v.value, v.ci95, v.n)
+        rows = frame[(frame["corruption"] == name) & (frame["severity"] == severity)]
+        seen = rows["attribution_label"] >= 0
+        probs = rows[["p_0", "p_1", "p_2"]].to_numpy()
+        (auroc,) = [v.value for v in mine if v.metric == "auroc"]
+        assert auroc == pytest.approx(openset.auroc(probs[seen], probs[~seen]))
+    assert scored.groups == score(toy_predictions(protocol), protocol, resamples=0).groups
+    strengths = {v.params.get("strength") for v in scored.metrics if v.params["corruption"] == "jpeg"}
+    assert strengths == {80, 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="severity"), "lack columns .'severity'."),
+        (lambda f: f[f["corruption"] != "blur"], "do not name the same cells.*blur"),
+        (lambda f: f[(f["corruption"] != "blur") | (np.arange(len(f)) % 2 == 0)], "holds other faces than severity 0"),
+    ],
+)
+def test_grids_that_are_not_whole_are_refused(change: Any, message: str) -> None:
+    with pytest.raises(IntegrityError, match=message):
+        score_robustness(change(toy_grid()), toy_protocol(), SETTINGS, resamples=0)
+
+
+def test_an_untrained_expert_has_no_numbers() -> None:
+    scored = score_robustness(toy_grid(), toy_protocol(), SETTINGS, heads="attribution", resamples=0)
+    detection = [value for value in scored.metrics if value.params["of"] == "detection"]
+    assert detection
+    assert all(value.value is None and value.null_reason for value in detection)
+
+
+def test_settings_decide_the_hash_in_every_number() -> None:
+    changed = {**SETTINGS, "seed": 1}
+    digests = [
+        {v.params["settings_sha256"] for v in score_robustness(toy_grid(), toy_protocol(), s, resamples=0).metrics}
+        for s in (SETTINGS, changed, json.loads(json.dumps(SETTINGS)))
+    ]
+    assert digests[0] == digests[2] != digests[1]
+    assert all(len(found) == 1 for found in digests)
+
+
+def test_the_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    evaluations = [(name, *toy_evaluation(tmp_path / name, seed)) for seed, name in enumerate(("a", "b"))]
+    first = save_robustness_figures(evaluations, tmp_path / "one", ["auroc"])
+    second = save_robustness_figures(evaluations, tmp_path / "two", ["auroc"])
+    assert [path.name for path in first] == ["robustness-auroc.png", "robustness-auroc.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    figure = draw_robustness("auroc", evaluations)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["JPEG *", "Blur"]
+    line = panels[0].get_lines()[0]
+    expected = curves(evaluations[0][1], "auroc")["jpeg"]
+    assert line.get_xdata().tolist() == [0, 1, 5]
+    assert np.allclose(line.get_ydata(), [100 * value.value for value in expected])
+
+
+def test_the_record_is_written_and_follows_from_its_predictions(tmp_path: Path) -> None:
+    record, settings = toy_evaluation(tmp_path)
+    assert record.record_id == identity(record)
+    assert settings == SETTINGS
+    again = rescore_robustness(tmp_path)
+    assert again.source.trust == "recomputed"
+    assert again.metrics == record.metrics
+    assert not find_records([tmp_path], with_shipped=False)[0], "leaderboards are not for grids"
+
+
+def change_number(folder: Path) -> None:
+    raw = read_json(folder / FILE)
+    raw["metrics"][7]["value"] = 0.123
+    write_json(folder / FILE, raw)
+
+
+def change_number_and_seal(folder: Path) -> None:
+    from dataclasses import replace
+
+    from dfad_bench.core.record import plain, seal, write_record
+
+    record = read_record(folder / FILE)
+    metrics = [replace(value, value=0.123) if k == 7 else value for k, value in enumerate(record.metrics)]
+    write_record(folder / FILE, seal({**plain(record), "metrics": metrics}))
+
+
+def change_prediction(folder: Path) -> None:
+    frame = toy_grid()
+    frame.loc[3, "p_fake"] = 0.5
+    write_predictions(folder / "predictions.parquet", frame)
+
+
+def change_settings(folder: Path) -> None:
+    write_json(folder / "settings.json", {**SETTINGS, "corrupt_at": 224})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_number, "changed after it was written"),
+        (change_number_and_seal, "does not follow from its predictions: none 0"),
+        (change_prediction, "damaged or changed"),
+        (change_settings, "does not follow from its predictions"),
+    ],
+)
+def test_what_was_changed_is_noticed(change: Any, message: str, tmp_path: Path) -> None:
+    toy_evaluation(tmp_path)
+    change(tmp_path)
+    with pytest.raises(IntegrityError, match=message):
+        rescore_robustness(tmp_path)
+
+
+def test_settings_of_another_evaluation_are_refused(tmp_path: Path) -> None:
+    toy_evaluation(tmp_path)
+    change_settings(tmp_path)
+    with pytest.raises(IntegrityError, match="not the settings"):
+        read_robustness(tmp_path)
+
+
+def test_the_table_has_trivial_rows_first_and_means_that_recompute(tmp_path: Path) -> None:
+    record, settings = toy_evaluation(tmp_path)
+    table = robustness_table([("mine", record, settings)])
+    rows = list(table.rows)
+    assert [row["run"] for row in rows[:2]] == ["always fake, never sure", "majority class"]
+    assert rows[0]["unseen_acc"] == 1.0
+    assert [(row["corruption"], row["severity"]) for row in rows[2:]] == [
+        ("none", "0"), ("JPEG *", "1"), ("JPEG *", "5"), ("JPEG *", "mean"), ("Blur", "3"),
+        ("all of the papers", "mean"),
+    ]  # fmt: skip
+    for key in NUMBERS:
+        assert rows[5][key] == pytest.approx((rows[3][key] + rows[4][key]) / 2)
+        assert rows[7][key] == rows[6][key], "JPEG is not the papers'"
+    assert any("chosen by this toolkit" in note and "(jpeg)" in note for note in table.notes)
+    assert table.sections == {0: "knowing nothing", 2: "mine"}
+    for format_ in FORMATS:
+        assert "Blur" in render(table, format_)
+    grid = robustness_grid([("mine", record, settings)])
+    assert len(grid.rows) == len(record.metrics)
+    assert {row["group"] for row in grid.rows} >= {group.key for group in toy_protocol().groups}
+
+
+@pytest.mark.parametrize(("key", "what"), [("seed", "corruption sizes or seeds"), ("corrupt_at", "corruption sizes")])
+def test_grids_of_other_settings_never_stand_side_by_side(key: str, what: str, tmp_path: Path) -> None:
+    mine = ("mine", *toy_evaluation(tmp_path / "mine"))
+    other = ("other", *toy_evaluation(tmp_path / "other", 1, {**SETTINGS, key: 7}))
+    with pytest.raises(ConfigError, match=f"mine and other have different {what}"):
+        robustness_table([mine, other])
