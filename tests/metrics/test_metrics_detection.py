@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
+from sklearn.calibration import calibration_curve
 
 from dfad_bench.metrics import detection
 
@@ -28,6 +29,8 @@ def test_all_equal_scikit_learn(seed: int, rows: int) -> None:
     assert detection.ap(labels, scores) == pytest.approx(oracle.average_precision_score(labels, scores))
     assert detection.accuracy(labels, scores) == pytest.approx(oracle.accuracy_score(labels, called))
     assert detection.balanced_accuracy(labels, scores) == pytest.approx(oracle.balanced_accuracy_score(labels, called))
+    assert detection.tpr(labels, scores) == pytest.approx(oracle.recall_score(labels, called))
+    assert detection.tnr(labels, scores) == pytest.approx(oracle.recall_score(labels, called, pos_label=0))
     tn, fp, fn, tp = oracle.confusion_matrix(labels, called, labels=[0, 1]).ravel()
     assert detection.confusion(labels, scores) == (tp, fp, fn, tn)
 
@@ -65,6 +68,40 @@ def test_always_fake_scores_what_the_papers_print(fakes: int, expected: float) -
     assert detection.auc(labels, always) == 0.5
 
 
+@given(seeds, st.integers(1, 80))
+@settings(max_examples=50, deadline=None)
+def test_calibration_error_equals_the_reliability_curve(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, p = rng.integers(0, 2, rows), rng.random(rows)
+    fakes, means = calibration_curve(labels, p, n_bins=15)
+    edges = np.linspace(0, 1, 16)
+    counts = np.histogram(p, edges)[0]
+    expected = (counts[counts > 0] * np.abs(fakes - means)).sum() / rows
+    assert detection.ece(labels, p) == pytest.approx(expected)
+
+
+def test_calibration_of_known_models() -> None:
+    truth = np.repeat([0, 1], [30, 70])
+    assert detection.ece(truth, truth.astype(float)) == 0.0
+    assert detection.ece(truth, np.ones(100)) == pytest.approx(0.3)
+    assert detection.ece(truth, np.full(100, 0.7)) == pytest.approx(0.0)
+    assert detection.ece(np.array([], int), np.array([])) is None
+
+
+def test_torchmetrics_agrees() -> None:
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification", reason="torchmetrics is not installed")
+    import torch
+
+    labels, scores = draw(3, 500)
+    p, truth = torch.from_numpy(scores), torch.from_numpy(labels)
+    assert detection.auc(labels, scores) == pytest.approx(float(torchmetrics.binary_auroc(p, truth)), abs=1e-6)
+    assert detection.ap(labels, scores) == pytest.approx(
+        float(torchmetrics.binary_average_precision(p, truth)), abs=1e-6
+    )
+    error = torchmetrics.binary_calibration_error(p, truth, n_bins=15, norm="l1")
+    assert detection.ece(labels, scores) == pytest.approx(float(error), abs=1e-6)
+
+
 def test_one_class_is_undefined() -> None:
     ones = np.ones(3, int)
     assert detection.auc(ones, np.ones(3)) is None
@@ -72,6 +109,9 @@ def test_one_class_is_undefined() -> None:
     assert detection.balanced_accuracy(ones, np.ones(3)) is None
     assert detection.accuracy(ones, np.ones(3)) == 1.0
     assert detection.ap(1 - ones, np.ones(3)) is None
+    assert detection.tnr(ones, np.ones(3)) is None
+    assert detection.tpr(ones, np.ones(3)) == 1.0
+    assert detection.tpr(1 - ones, np.ones(3)) is None
     assert detection.accuracy(np.array([], int), np.array([])) is None
 
 
