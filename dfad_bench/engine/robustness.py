@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.files import content_hash, read_json, sha256_file, write_json
+from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
@@ -162,6 +162,8 @@ class _Grid:
 
     def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
         """Make the cells that are not finished; returns how many those were."""
+        for folder in (self.out, self.out / CELLS):
+            sweep_temporaries(folder)
         left = [(row, severity) for row, severity in cells if self.read(row, severity) is None]
         if keep is not None:
             left = list(cells)  # the images were not stored: make them again

@@ -267,7 +267,7 @@ def test_kill_9_costs_no_finished_cell_and_leaves_no_process(
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
-        while len(finished := list(copy.glob("evaluations/*/*/cells/*.json"))) < 2 and time.monotonic() < deadline:
+        while len(finished := list(copy.glob("evaluations/*/*/cells/[!.]*.json"))) < 2 and time.monotonic() < deadline:
             assert process.poll() is None, "ended before it was killed"
             time.sleep(0.02)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -285,6 +285,7 @@ def test_kill_9_costs_no_finished_cell_and_leaves_no_process(
     assert result.cells == 15
     assert 0 < result.made <= result.cells - len(finished)
     assert evaluate(copy, manifests, names=names, severities=None).made == 0
+    assert not list(copy.rglob(".*.tmp*"))
 
 
 def _alive(pid: str) -> bool:
