@@ -114,7 +114,7 @@ def compare_runs(
     sources = int(frame_a["source_key"].nunique())
     return Comparison(
         _name(record_a), _name(record_b), protocol.name, len(frame_a), sources, tuple(rows),
-        tuple(_notes(record_a, record_b, rows, frame_a)),
+        tuple(_notes(record_a, record_b, rows, frame_a, resamples)),
     )  # fmt: skip
 
 
@@ -220,11 +220,16 @@ def _corrected(rows: list[Compared]) -> list[Compared]:
     return made
 
 
-def _notes(a: ResultRecord, b: ResultRecord, rows: list[Compared], frame: pd.DataFrame) -> Iterator[str]:
+def _notes(
+    a: ResultRecord, b: ResultRecord, rows: list[Compared], frame: pd.DataFrame, resamples: int
+) -> Iterator[str]:
     faces, sources = len(frame), frame["source_key"].nunique()
     fewest = int(frame.groupby("group")["source_key"].nunique().min())
     tests = sum(row.p is not None for row in rows)
     yield f"Better: p below {LEVEL:g} after Holm's correction over the {tests} tests of this table."
+    if any(row.test == "bootstrap" for row in rows) and 2 * tests / (resamples + 1) >= LEVEL:
+        needed = int(2 * tests / LEVEL)
+        yield f"No bootstrap p-value can pass the correction with {resamples} draws: --resamples {needed} or more."
     if sources < faces:
         yield f"{faces:,} faces come from {sources:,} sources: all tests and intervals treat a source as one."
     if fewest < FEW:

@@ -101,7 +101,8 @@ class _Check:
             yield from self._settings(record.run.config)
         if record.model.checkpoint_sha256 is None:
             return
-        weights = next((p for p in (self.folder / _CHECKPOINT, self._trained() / _CHECKPOINT) if p.is_file()), None)
+        near = (self.folder, *self.folder.parents[:3])  # an evaluation lies inside its run
+        weights = next((p / _CHECKPOINT for p in near if (p / _CHECKPOINT).is_file()), None)
         if weights is None:
             self.notes.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
         else:
@@ -130,18 +131,17 @@ class _Check:
             digest = content_hash(sorted(map(list, config["manifests"].items())))
             yield from self._same("manifest.content_sha256", self.record.manifest.content_sha256, digest)
 
-    def _trained(self) -> Path:
-        """The run an evaluation (`RUN/evaluations/NAME`) belongs to."""
-        return self.folder.parent.parent
-
     def _counts(self, frame: pd.DataFrame) -> Iterator[Difference]:
         """Numbers of faces and columns."""
-        record, groups = self.record, {str(k): int(n) for k, n in frame["group"].value_counts().items()}
+        record = self.record
         yield from self._same("predictions.rows", record.predictions.rows, len(frame))
         yield from self._same("predictions.columns", list(record.predictions.columns), list(frame.columns))
+        if "severity" in frame:
+            frame = frame[frame["severity"] == 0]  # every face once
         yield from self._same("samples.evaluated", record.samples.evaluated, len(frame))
         yield from self._same("samples.failed", record.samples.failed, record.samples.expected - len(frame))
         if test := record.manifest.splits.get("test"):
+            groups = {str(key): int(n) for key, n in frame["group"].value_counts().items()}
             yield from self._same("manifest.splits.test.rows", test.rows, record.samples.expected)
             yield from self._same("manifest.splits.test.generators", dict(test.generators), groups)
 

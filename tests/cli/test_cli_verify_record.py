@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from helpers.runs import resealed
+from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+
+from dfad_bench.cli.main import dfad
+from dfad_bench.core.record import read_record, write_record
+from dfad_bench.engine.run import run_training
+from dfad_bench.report.build import build_record
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("verify")
+    manifests = toy_manifests(folder)
+    with toys_registered():
+        run_training("toy", toy_protocol(), manifests, folder / "run", recipe=replace(RECIPE, epochs=1), device="cpu")
+        build_record(folder / "run", resamples=50)
+        yield folder / "run"
+
+
+def verify(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(dfad, ["verify-record", *map(str, arguments)])
+
+
+def test_a_real_run_agrees_in_numbers_hashes_and_rows(run: Path) -> None:
+    result = verify("--run", run)
+    assert result.exit_code == 0, result.output
+    assert "numbers and hashes agree" in result.stdout
+    values = json.loads(verify("--record", run / "record.json", "--json").stdout)
+    assert values["differences"] == []
+    assert values["notes"] == []  # checkpoint, settings, facts and selection lie beside it: nothing is left out
+
+
+def test_a_changed_number_or_file_ends_with_4_and_its_name(run: Path) -> None:
+    record = read_record(run / "record.json")
+    place = next(i for i, m in enumerate(record.metrics) if (m.metric, m.subset) == ("seen_accuracy", "seen"))
+    try:
+        write_record(run / "record.json", resealed(record, {("metrics", str(place), "value"): 1.0}))
+        result = verify("--run", run)
+        assert result.exit_code == 4
+        assert "seen_accuracy of seen" in result.stderr
+        assert "Differs" in result.stdout
+    finally:
+        write_record(run / "record.json", record)
+    changes = {"manifest.splits.train.content_sha256": "0" * 64, "run.config.recipe.epochs": 99}
+    for name, value in changes.items():
+        try:
+            write_record(run / "record.json", resealed(record, {name: value}))
+            found = json.loads(verify("--run", run, "--json").stdout)["differences"]
+            assert {"manifest.splits.train.content_sha256", "run.config_sha256"} & {d["name"] for d in found}
+        finally:
+            write_record(run / "record.json", record)
+    weights = run / "checkpoint" / "model.safetensors"
+    before = weights.read_bytes()
+    try:
+        weights.write_bytes(before[:-1] + b"x")
+        assert "model.checkpoint_sha256" in verify("--run", run).stderr
+    finally:
+        weights.write_bytes(before)
+    assert verify("--run", run).exit_code == 0
+
+
+def test_wrong_use_is_explained(run: Path, tmp_path: Path) -> None:
+    assert verify().exit_code == 2
+    assert verify("--run", run, "--record", run / "record.json").exit_code == 2
+    missing = verify("--run", tmp_path)
+    assert missing.exit_code == 1
+    assert "no such record" in missing.stderr
+
+
+def test_scores_shows_every_table_and_draws_the_sweep(run: Path, tmp_path: Path) -> None:
+    for table, text in (
+        ("metrics", "prototype_retrieval"),
+        ("groups", "synthetic/synthetic-flow-a"),
+        ("sweep", "Seen kept and right"),
+        ("confusion", "Unseen, taken for"),
+    ):
+        result = CliRunner().invoke(dfad, ["scores", "--run", str(run), "--table", table])
+        assert result.exit_code == 0, result.output
+        assert text in result.stdout
+    for name in ("sweep.png", "sweep.svg"):
+        drawn = CliRunner().invoke(dfad, ["scores", "--run", str(run), "--figure", str(tmp_path / name)])
+        assert drawn.exit_code == 0, drawn.output
+        assert (tmp_path / name).stat().st_size > 2000
+    assert CliRunner().invoke(dfad, ["scores", "--run", str(tmp_path)]).exit_code == 1
+    assert CliRunner().invoke(dfad, ["scores", "--run", str(run), "--figure", "x.gif"]).exit_code == 2

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.runs import write_run
+from helpers.toy import toy_predictions, toy_protocol
+from scipy.stats import binomtest
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.record import read_record
+from dfad_bench.metrics import detection
+from dfad_bench.report.compare import Compared, Comparison, compare_runs, comparison_table
+from dfad_bench.report.table import FORMATS, render
+
+PROTOCOL = toy_protocol()
+
+
+def better(frame: pd.DataFrame, amount: float, seed: int = 0) -> pd.DataFrame:
+    """The same faces, detected better by `amount` logits."""
+    noise = np.random.default_rng(seed).normal(size=len(frame)) * 0.3
+    logits = np.log(frame["p_fake"] / (1 - frame["p_fake"])) + amount * (2 * frame["detection_label"] - 1) + noise
+    return frame.assign(p_fake=1 / (1 + np.exp(-logits)))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    frame = toy_predictions(PROTOCOL, 60)
+    alone = frame.assign(source_key=frame["sample_id"])
+    write_run(folder / "a", PROTOCOL, frame, resamples=0)
+    write_run(folder / "b", PROTOCOL, better(frame, 1.5).sample(frac=1, random_state=0), resamples=0)
+    write_run(folder / "a_alone", PROTOCOL, alone, resamples=0)
+    write_run(folder / "b_alone", PROTOCOL, better(alone, 1.5), resamples=0)
+    return folder
+
+
+def row(found: Comparison, metric: str, subset: str, averaging: str = "micro") -> Compared:
+    rows = [r for r in found.rows if (r.metric, r.subset, r.averaging) == (metric, subset, averaging)]
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_the_better_detector_is_found_and_attribution_is_not(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "b", resamples=1000)
+    assert {row(found, name, "unseen").better for name in ("accuracy", "auc", "balanced_accuracy", "eer")} == {"b"}
+    assert row(found, "eer", "unseen").difference > 0  # lower is better
+    assert {r.better for r in found.rows if r.task == "attribution"} == {None}
+    assert all(r.difference == 0 for r in found.rows if r.task == "attribution")
+    for r in found.rows:
+        assert r.p_holm >= r.p
+        assert r.ci95[0] - 1e-12 <= r.difference <= r.ci95[1] + 1e-12
+    assert any("sources" in note for note in found.notes)
+
+
+def test_numbers_are_those_of_the_records(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "b", everything=True, resamples=100)
+    for side, name in (("a", "a"), ("b", "b")):
+        record = read_record(runs / name / "record.json")
+        stated = {(m.task, m.metric, m.subset, m.averaging, m.params.get("threshold")): m.value for m in record.metrics}
+        mine = {(r.task, r.metric, r.subset, r.averaging, r.threshold): getattr(r, side) for r in found.rows}
+        assert mine == pytest.approx(stated)
+
+
+def test_swapping_the_runs_swaps_the_signs_and_nothing_else(runs: Path) -> None:
+    one, other = (compare_runs(runs / x, runs / y, resamples=200) for x, y in (("a", "b"), ("b", "a")))
+    for a, b in zip(one.rows, other.rows, strict=True):
+        assert a.difference == pytest.approx(-b.difference)
+        assert a.p == pytest.approx(b.p)
+        assert a.ci95 == pytest.approx((-b.ci95[1], -b.ci95[0]))
+        assert {a.better, b.better} in ({None}, {"a", "b"})
+
+
+def test_a_run_against_itself_shows_nothing(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "a", resamples=100)
+    assert {r.p for r in found.rows} == {1.0}
+    assert {r.better for r in found.rows} == {None}
+
+
+def test_tests_are_the_published_ones_where_every_face_is_its_own_source(runs: Path) -> None:
+    found = compare_runs(runs / "a_alone", runs / "b_alone", resamples=100)
+    frames = [pd.read_parquet(runs / f"{name}_alone" / "predictions.parquet") for name in "ab"]
+    unseen = frames[0]["group"].isin([g.key for g in PROTOCOL.unseen])
+    right = [(f["p_fake"] > 0.5) == (f["detection_label"] == 1) for f in frames]
+    wins, losses = int((right[0] & ~right[1] & unseen).sum()), int((right[1] & ~right[0] & unseen).sum())
+    exact = row(found, "accuracy", "unseen")
+    assert exact.test == "mcnemar exact"
+    assert exact.p == pytest.approx(binomtest(wins, wins + losses).pvalue)
+    area = row(found, "auc", "unseen")
+    assert area.test == "delong"
+    assert area.a == pytest.approx(detection.auc(frames[0].detection_label[unseen], frames[0].p_fake[unseen]))
+    assert row(found, "oscr", "seen-vs-unseen").test == "bootstrap"
+    assert not any("come from" in note for note in found.notes)
+
+
+def test_holm_counts_the_tests_of_the_table(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "b", resamples=100)
+    smallest = min(found.rows, key=lambda r: r.p)
+    assert smallest.p_holm == pytest.approx(min(1, smallest.p * len(found.rows)))
+    assert f"over the {len(found.rows)} tests" in found.notes[0]
+
+
+def test_too_few_resamples_for_the_correction_are_said(runs: Path) -> None:
+    assert any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=100).notes)
+    assert not any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=600).notes)
+
+
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(runs: Path, tmp_path: Path) -> None:
+    frame = toy_predictions(PROTOCOL, 60)
+    manifest = {"name": "m", "content_sha256": "b" * 64, "rows": 1, "leakage": {}, "splits": {}}
+    write_run(tmp_path / "protocol", replace(PROTOCOL, seed=3), frame, resamples=0)
+    write_run(tmp_path / "manifest", PROTOCOL, frame, resamples=0, manifest=manifest)
+    write_run(tmp_path / "faces", PROTOCOL, frame[2:], resamples=0)
+    write_run(tmp_path / "labels", PROTOCOL, frame.assign(source_key="one"), resamples=0)
+    for name, text in (
+        ("protocol", "other protocols, toy version 1"),
+        ("manifest", "other manifests, aaaaaaaa and bbbbbbbb"),
+        ("faces", "other test faces .2 only in the first, 0 only in the second"),
+        ("labels", "other groups, sources or labels"),
+    ):
+        with pytest.raises(ConfigError, match=text) as caught:
+            compare_runs(runs / "a", tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="not the folder of a finished run"):
+        compare_runs(runs / "a", tmp_path / "nowhere")
+    (tmp_path / "faces" / "predictions.parquet").write_bytes(b"")
+    with pytest.raises(IntegrityError, match="damaged or changed"):
+        compare_runs(tmp_path / "faces", runs / "a")
+
+
+def test_partial_runs_and_untrained_heads_are_said(runs: Path, tmp_path: Path) -> None:
+    frame = toy_predictions(PROTOCOL, 60)
+    model = {
+        "name": "half", "registry_sha256": "0" * 64, "params_total": 1, "params_trainable": 1, "heads": "attribution",
+        "checkpoint_sha256": None, "init": {"kind": "random"},
+    }  # fmt: skip
+    write_run(tmp_path / "half", PROTOCOL, frame, resamples=0, status="partial", model=model)
+    found = compare_runs(runs / "a", tmp_path / "half", resamples=100)
+    untrained = row(found, "auc", "unseen")
+    assert (untrained.p, untrained.difference) == (None, None)
+    assert untrained.null_reason == "the detection expert was not trained"
+    assert any(note.startswith("B is partial") for note in found.notes)
+    for format in FORMATS:
+        assert "not trained" in render(comparison_table(found), format)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.runs import resealed, write_run
+from helpers.toy import toy_predictions, toy_protocol
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import content_hash, read_json, write_json
+from dfad_bench.core.record import plain, read_record, seal, write_record
+from dfad_bench.engine.predict import write_predictions
+from dfad_bench.report.build import rescore
+from dfad_bench.report.verify import Verification, verify_record
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_run(tmp_path / "run", toy_protocol(), toy_predictions(toy_protocol(), 20), resamples=20)
+    return tmp_path / "run"
+
+
+def checked(run: Path) -> Verification:
+    return verify_record(run, config_hash=content_hash)
+
+
+def names(run: Path) -> list[str]:
+    return [difference.name for difference in checked(run).differences]
+
+
+def forge(run: Path, **changes: object) -> None:
+    """Change fields, by dotted name with `__` for dots, and let the record's own hash fit."""
+    forged = {name.replace("__", "."): value for name, value in changes.items()}
+    write_record(run / "record.json", resealed(read_record(run / "record.json"), forged))
+
+
+def test_an_honest_record_agrees_in_every_number(run: Path) -> None:
+    found = checked(run)
+    assert found.differences == ()
+    assert found.compared > 500
+    assert verify_record(run / "record.json", config_hash=content_hash) == found
+    assert any("config_sha256 was not checked" in note for note in verify_record(run).notes)
+
+
+def leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], float]]:
+    """Every number of a plain record with its path."""
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in leaves(item, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for place, item in enumerate(value) for leaf in leaves(item, (*path, str(place)))]
+    return [(path, value)] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def test_any_single_changed_number_is_named(run: Path) -> None:
+    """Numbers from all over a record, one after the other, with a fitting record_id."""
+    record = read_record(run / "record.json")
+    raw = plain(record)
+    for part in ("metrics", "groups", "sweep", "samples", "predictions", "manifest", "run"):
+        numbers = leaves(raw[part], (part,))
+        assert numbers
+        for path, value in numbers[:: max(1, len(numbers) // 4)]:
+            changed = value + 1 if isinstance(value, int) and path[-1] != "value" else value * 0.5 + 1e-6
+            write_record(run / "record.json", resealed(record, {path: changed}))
+            assert names(run), path
+    write_record(run / "record.json", record)
+    assert names(run) == []
+
+
+def test_a_changed_number_is_named_as_a_reader_would(run: Path) -> None:
+    record = read_record(run / "record.json")
+    place = next(i for i, m in enumerate(record.metrics) if m.metric == "oscr")
+    forge(run, **{f"metrics__{place}__value": 0.999})
+    assert names(run) == ["metrics: oscr of seen-vs-unseen (attribution, micro).value"]
+    with pytest.raises(IntegrityError, match=r"oscr of seen-vs-unseen .*the record says 0\.999"):
+        rescore(run)
+
+
+def test_a_number_left_out_or_twice_is_named(run: Path) -> None:
+    raw = plain(read_record(run / "record.json"))
+    gone = next(m for m in raw["metrics"] if m["metric"] == "ece" and m["subset"] == "unseen")
+    write_record(run / "record.json", seal({**raw, "metrics": [m for m in raw["metrics"] if m != gone]}))
+    assert names(run) == ["metrics: ece of unseen (detection, micro)"]
+    write_record(run / "record.json", seal({**raw, "metrics": [*raw["metrics"], {**gone, "value": 0.0}]}))
+    assert "metrics" in names(run)
+
+
+def test_one_changed_prediction_is_found(run: Path) -> None:
+    frame = pd.read_parquet(run / "predictions.parquet")
+    frame.loc[0, "p_fake"] = 1 - frame.loc[0, "p_fake"]
+    digest = write_predictions(run / "predictions.parquet", frame)
+    found = names(run)
+    assert "predictions.sha256" in found
+    assert any(name.startswith("metrics: auc") for name in found)
+    forge(run, predictions__sha256=digest)  # a forger who mends the hash still has wrong numbers, and other facts
+    assert "predictions.sha256" in names(run)  # of run.json
+    assert any(name.startswith("groups.") for name in names(run))
+
+
+def test_other_hashes_and_fields_are_found(run: Path) -> None:
+    record = read_record(run / "record.json")
+    changes = {
+        "protocol.sha256": "1" * 64,
+        "run.config_sha256": "2" * 64,
+        "manifest.content_sha256": "3" * 64,
+        "run.steps": 8,
+        "model.params_total": 2,
+        "environment.device": "a better one",
+        "status": "partial",
+    }
+    for name, value in changes.items():
+        write_record(run / "record.json", resealed(record, {name: value}))
+        assert name in names(run), name
+
+
+def test_a_changed_protocol_is_found(run: Path) -> None:
+    forge(run, protocol__config__attribution__thresholds=[0.6, 0.9])
+    found = names(run)
+    assert "protocol.sha256" in found
+    assert any("threshold 0.6" in name for name in found)
+
+
+def test_a_record_id_that_does_not_fit_is_named_with_the_number(run: Path) -> None:
+    raw = read_json(run / "record.json")
+    raw["groups"]["synthetic/real"]["tn"] += 1
+    write_json(run / "record.json", raw)
+    assert {"record_id", "groups.synthetic/real.tn"} <= set(names(run))
+
+
+def test_checkpoint_and_selection_are_checked_where_they_are(run: Path, tmp_path: Path) -> None:
+    protocol, frame = toy_protocol(), toy_predictions(toy_protocol(), 20)
+    model = {**plain(read_record(run / "record.json").model), "checkpoint_sha256": "0" * 64}
+    write_run(tmp_path / "other", protocol, frame, model=model)
+    assert any("checkpoint is not beside" in note for note in checked(tmp_path / "other").notes)
+    (tmp_path / "other" / "checkpoint").mkdir()
+    (tmp_path / "other" / "checkpoint" / "model.safetensors").write_bytes(b"other weights")
+    assert names(tmp_path / "other") == ["model.checkpoint_sha256"]
+    frame[["sample_id", "group"]].assign(part="test").to_parquet(run / "selection.parquet")
+    found = verify_record(run, rows_hash=lambda rows: "0" * 64, config_hash=content_hash)
+    assert found.differences == ()
+    frame[["sample_id", "group"]][1:].assign(part="test").to_parquet(run / "selection.parquet")
+    found = verify_record(run, rows_hash=lambda rows: "1" * 64, config_hash=content_hash)
+    assert {"manifest.splits.test.rows", "manifest.splits.test.content_sha256"} <= {d.name for d in found.differences}
+
+
+def test_what_cannot_be_checked_is_said(run: Path) -> None:
+    (run / "run.json").unlink()
+    assert any("facts of the run" in note for note in checked(run).notes)
+    (run / "predictions.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(IntegrityError, match="damaged"):
+        checked(run)
+    (run / "predictions.parquet").unlink()
+    with pytest.raises(IntegrityError, match="checked beside its predictions"):
+        checked(run)
+    with pytest.raises(ConfigError, match="no such record"):
+        checked(run / "nowhere")
+
+
+def test_a_record_of_schema_1_0_still_loads_is_checked_and_upgraded(run: Path) -> None:
+    raw = plain(read_record(run / "record.json"))
+    newer = {"tpr", "tnr", "ece", "prototype_retrieval"}
+    raw["metrics"] = [m for m in raw["metrics"] if m["metric"] not in newer and "near" not in m["subset"]]
+    raw["groups"] = {key: {k: v for k, v in counts.items() if k != "named"} for key, counts in raw["groups"].items()}
+    del raw["sweep"]
+    write_record(run / "record.json", seal({**raw, "schema_version": "1.0"}))
+    assert read_record(run / "record.json").schema_version == "1.0"
+    found = checked(run)
+    assert found.differences == ()
+    assert any("schema 1.0" in note for note in found.notes)
+    record = rescore(run)
+    assert record.schema_version == "1.1"
+    assert record.sweep is not None
+    assert names(run) == []
+    forge(run, **{"metrics__0__value": 0.123})
+    assert names(run)
+
+
+def test_untrained_heads_verify(tmp_path: Path) -> None:
+    protocol = toy_protocol()
+    write_run(tmp_path / "a", protocol, toy_predictions(protocol, 12))
+    model = {**plain(read_record(tmp_path / "a" / "record.json").model), "heads": "detection"}
+    record = write_run(tmp_path / "b", protocol, toy_predictions(protocol, 12), model=model)
+    assert record.sweep is None
+    assert names(tmp_path / "b") == []
+    assert np.isfinite([m.value for m in record.metrics if m.metric == "accuracy"]).all()
