@@ -1,0 +1,151 @@
+"""Trains small models, alone or as one of several processes: run by tests as `python -m helpers.team`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
+
+from dfad_bench.core.contract import Batch, DFADModel, Stage
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.recipe import Optimiser, Recipe
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.engine.fit import Limits
+from dfad_bench.engine.run import RunResult, run_training
+
+SGD = replace(RECIPE, optimiser=Optimiser("sgd", 1e-3, 0.0), epochs=2, batch_size=16)
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class Calm(Toy):
+    """The toy without noise and dropout: two stages, BatchNorm, a loss of the weights alone."""
+
+    stages = (Stage("warm", epochs=1, validate=False, sampler="class_balanced", batch_size=9), Stage("main"))
+
+    def __init__(self, num_generators: int, config: Any) -> None:
+        super().__init__(num_generators, config)
+        self.body[-1] = torch.nn.Identity()
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, torch.Tensor]:
+        losses = DFADModel.losses(self, batch, stage)
+        self.calls += 1
+        rank = int(os.environ.get("RANK", "0"))
+        if self.calls == self.config.bad_step and rank == int(os.environ.get("BAD_RANK", "0")):
+            end = os.environ.get("BAD_END", "nan")
+            if end == "kill":
+                os.kill(os.getpid(), 9)
+            if end == "memory":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            losses["dfd"] = losses["dfd"] * float("nan")
+        return {**losses, "size": self.body[0].weight.square().mean()}
+
+    def parameters_of(self, stage: str):
+        return self.body.parameters() if stage == "warm" else self.parameters()
+
+
+TOYS["calm"] = "helpers.team:Calm"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training: a registered model, and what differs from the usual."""
+
+    model: str
+    name: str = ""
+    options: Mapping[str, Any] | None = None
+    heads: Any = "both"
+    recipe: Recipe = SGD
+    max_steps: int | None = None
+    precision: str = "fp32"
+
+
+def gaze(manifests: Sequence[Manifest]):
+    """A provider of made-up gaze."""
+
+    def provide(name: str) -> pd.DataFrame:
+        ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests])
+        rng = np.random.default_rng(0)
+        pitch, yaw = rng.uniform(-0.3, 0.3, (2, len(ids))).astype(np.float32)
+        return pd.DataFrame({"sample_id": ids, "pitch_rad": pitch, "yaw_rad": yaw})
+
+    return provide
+
+
+def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
+    """Train in this process (and in the others of its team)."""
+    manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
+    with toys_registered():
+        return run_training(
+            work.model, toy_protocol(), manifests, out / (work.name or work.model), size="tiny", recipe=work.recipe,
+            device="cpu", options=work.options, heads=work.heads, views=gaze(manifests), precision=work.precision,
+            limits=Limits(work.max_steps, checkpoint_steps=3), **more,
+        )  # fmt: skip
+
+
+def start(root: Path, out: Path, works: Sequence[str], processes: int, **variables: str) -> list[subprocess.Popen[str]]:
+    """Processes that train the named entries of `WORKS` together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1",
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port), "TORCH_CPP_LOG_LEVEL": "ERROR", **variables,
+        }  # fmt: skip
+        command = [sys.executable, "-m", "helpers.team", str(root), str(out), json.dumps(list(works))]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=environment, **pipes))
+    return started
+
+
+WORKS = {
+    work.name or work.model: work
+    for work in (
+        Work("calm"),
+        Work("calm", "calm_attribution", heads="attribution"),
+        Work("calm", "calm_odd", recipe=replace(SGD, batch_size=10)),  # 51 faces: the last batch holds 1 + 10
+        Work("calm", "calm_adam", recipe=replace(SGD, optimiser=Optimiser("adam", 1e-3, 0.0))),
+        Work("calm", "calm_half", max_steps=5),
+        Work("calm", "calm_bad", options={"bad_step": 4}),
+        Work("calm", "calm_bf16", precision="bf16"),
+        Work("xception", recipe=replace(SGD, epochs=1)),
+        Work("clip", recipe=replace(SGD, epochs=1)),
+        Work("clip", "clip_multi", recipe=replace(SGD, epochs=1), options={"cmc_targets": "multi"}),
+        Work("gazeclip", recipe=replace(SGD, epochs=1)),
+        Work("mfclip", recipe=replace(SGD, epochs=1)),
+        Work("majority"),
+    )
+}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    root, out, names = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    assert SIDE == 32
+    for name in names:
+        try:
+            result = train(root, out, WORKS[name])
+        except DFADError as error:
+            sys.stderr.write(f"Error: {error}\n")
+            sys.exit(error.exit_code)
+        sys.stdout.write(f"{name} {result.status} {result.lead}\n")
+
+
+if __name__ == "__main__":
+    from helpers import team
+
+    team.main()
