@@ -13,6 +13,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, GroupCounts, MetricValue, ResultRecord, read_record
 from dfad_bench.core.resources import shipped
 from dfad_bench.report.build import protocol_of
+from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.table import Column, Table
 from dfad_bench.report.trivial import planned, trivial_scores, trivial_scores_of
@@ -34,7 +35,8 @@ _NOTES = (
     " that is never sure reaches 100. ±: half the 95 % interval over faces (bootstrap by source), mean over seeds.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
-    "Ranked by OSCR, then AUC; partial runs and constant models are not ranked.",
+    "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
+    " leaves open, taken as independent between models; `dfad compare` tests two of them on the same faces.",
 )
 
 
@@ -116,12 +118,20 @@ def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
         runs.setdefault(key, []).append(record)
     measured = [_measured_row(members, protocol) for members in runs.values()]
     measured.sort(key=_order)
-    place = 0
-    for row in measured:
-        if row["status"] == "complete" and not row["trivial"]:
-            place += 1
-            row["rank"] = place
+    _rank([row for row in measured if row["status"] == "complete" and not row["trivial"]])
     return [*rows, *measured]
+
+
+def _rank(rows: Sequence[dict[str, Any]]) -> None:
+    """Number the rows, in order, and say which ranks their intervals leave open."""
+    known = [row for row in rows if row["oscr"] is not None]
+    open_ranks = rank_intervals([row["oscr"] for row in known], [row["oscr_half"] for row in known])
+    for place, row in enumerate(rows, start=1):
+        row["rank"], row["ranks"] = place, str(place)
+    for row, bounds in zip(known, open_ranks, strict=True):
+        if bounds is not None:
+            row["rank_best"], row["rank_worst"] = bounds
+            row["ranks"] = str(bounds[0]) if bounds[0] == bounds[1] else f"{bounds[0]}-{bounds[1]}"
 
 
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -137,6 +147,7 @@ def _measured_row(records: list[ResultRecord], protocol: Protocol) -> dict[str, 
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
+    row["oscr_half"] = half_width([n["oscr_half"] for n in several], [n["oscr"] for n in several])
     tags: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
     tags += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
     name = (first.model.display or first.model.name) + (f" ({', '.join(tags)})" if tags else "")
@@ -194,6 +205,8 @@ def _numbers(
     bounds = found[_NUMBERS["unseen_acc"]].ci95 if _NUMBERS["unseen_acc"] in found else None
     row["unseen_low"], row["unseen_high"] = bounds or (None, None)
     row["unseen_pm"] = (bounds[1] - bounds[0]) / 2 if bounds else None
+    around = found[_NUMBERS["oscr"]].ci95 if _NUMBERS["oscr"] in found else None
+    row["oscr_half"] = (around[1] - around[0]) / 2 if around else None
     at = f"{headline:g}"
     for group in protocol.unseen:
         counts = groups.get(group.key)
@@ -205,7 +218,7 @@ def _numbers(
 def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column, ...]:
     columns = [
         Column("model", "Model", "text"),
-        Column("rank", "#", "count"),
+        Column("ranks", "#", "text"),
         Column("seeds", "Seeds", "count"),
         Column("seen_acc", "Seen ACC", "percent"),
         Column("unseen_acc", f"Unseen ACC @{protocol.attribution.headline:g}", "percent"),
@@ -221,7 +234,8 @@ def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column
     if printed:
         columns.insert(6, Column("unseen_printed", "Printed", "percent"))
     if per_group:
-        columns += [Column(key, key, "percent") for key in ("unseen_low", "unseen_high", "unseen_sd")]
+        columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
+        columns += [Column(key, key, "percent") for key in ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")]
         columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
         columns += [
             Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")

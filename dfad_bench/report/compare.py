@@ -25,7 +25,7 @@ from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
 from dfad_bench.report.build import protocol_of, read_predictions
-from dfad_bench.report.numbers import Number
+from dfad_bench.report.faces import Number
 from dfad_bench.report.score import numbers
 from dfad_bench.report.table import Column, Table
 

@@ -12,6 +12,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, plain, seal, write_record
 from dfad_bench.report.board import board, find_records
+from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.score import score
 from dfad_bench.report.table import FORMATS, Table, render
@@ -107,6 +108,41 @@ def test_ranked_by_oscr_partial_and_constant_rows_are_not() -> None:
     assert [row["oscr"] for row in ranked] == sorted((row["oscr"] for row in ranked), reverse=True)
     assert {row["model"] for row in rows[3:]} == {"Half", "C"}
     assert any("Half: partial" in note for note in board(protocol, runs).notes)
+
+
+def test_ranks_are_intervals_where_models_cannot_be_told_apart() -> None:
+    protocol = toy_protocol()
+    runs = [record(protocol, name, draw=n) for n, name in enumerate(("one", "two", "three"))]  # equally good
+    rows = [row for row in board(protocol, runs).rows if row["kind"] == "measured"]
+    assert {row["ranks"] for row in rows} == {"1-3"}
+    best = [replace(m, value=0.99, ci95=(0.98, 1.0)) if m.metric == "oscr" else m for m in runs[2].metrics]
+    rows = [
+        row
+        for row in board(protocol, [*runs[:2], record(protocol, "best", metrics=best)]).rows
+        if row["kind"] == "measured"
+    ]
+    assert [row["ranks"] for row in rows] == ["1", "2-3", "2-3"]
+    bare = [replace(m, ci95=None) for m in runs[0].metrics]
+    row = board(protocol, [record(protocol, "bare", metrics=bare)]).rows[-1]
+    assert (row["ranks"], row.get("rank_best")) == ("1", None)
+
+
+def test_seeds_that_disagree_widen_the_rank() -> None:
+    assert half_width([0.01, 0.01], [0.4, 0.6]) > 0.1
+    assert half_width([0.01, None], [0.4, 0.6]) is None
+    assert rank_intervals([0.6, 0.5], [0.01, None]) == [(1, 1), None]
+
+
+def test_a_partial_run_is_stamped_on_the_table() -> None:
+    protocol = toy_protocol()
+    half = record(protocol, "half", status="partial")
+    facts = replace(half.protocol, deviations=("missing group synthetic/synthetic-flow-a",))
+    table = board(protocol, [replace(half, protocol=facts)])
+    assert table.rows[-1]["status"] == "partial"
+    for format in ("rich", "markdown", "latex"):
+        text = render(table, format)
+        assert "partial" in text
+        assert "missing group" in text
 
 
 def test_other_faces_or_rules_are_never_ranked_together() -> None:

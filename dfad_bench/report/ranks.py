@@ -1,0 +1,49 @@
+"""Ranks as intervals: which places of a ranking the noise of the measured numbers leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import hypot, sqrt
+from statistics import stdev
+
+_Z95 = 1.959963984540054
+
+
+def half_width(halves: Sequence[float | None], values: Sequence[float | None]) -> float | None:
+    """Half a 95 % interval of the mean over seeds: that over faces, and with several seeds that between them.
+
+    Args:
+        halves: half the interval over faces of each seed.
+        values: the number itself, of each seed.
+
+    >>> half_width([0.02, 0.02], [0.5, 0.5])
+    0.02
+    """
+    known = [half for half in halves if half is not None]
+    numbers = [value for value in values if value is not None]
+    if not known or len(known) < len(halves) or len(numbers) < len(values):
+        return None
+    faces = sum(known) / len(known)  # seeds share their test faces, so more of them do not narrow it
+    return hypot(faces, _Z95 * stdev(numbers) / sqrt(len(numbers))) if len(numbers) > 1 else faces
+
+
+def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> list[tuple[int, int] | None]:
+    """Best and worst rank of each row, higher values being better; None without an interval.
+
+    Two rows are apart where their difference exceeds the root of the sum of both squared half widths, as for
+    independent measurements. Models tested on the same faces usually differ more surely than that (`dfad compare`
+    tests two of them), so these intervals are wide rather than narrow. A row without interval counts as exact.
+
+    >>> rank_intervals([0.9, 0.88, 0.5], [0.02, 0.02, 0.02])
+    [(1, 2), (1, 2), (3, 3)]
+    """
+    found: list[tuple[int, int] | None] = []
+    for value, half in zip(values, halves, strict=True):
+        if half is None:
+            found.append(None)
+            continue
+        apart = [hypot(half, other or 0.0) for other in halves]
+        better = sum(other > value + noise for other, noise in zip(values, apart, strict=True))
+        worse = sum(other < value - noise for other, noise in zip(values, apart, strict=True))
+        found.append((better + 1, len(values) - worse))
+    return found
