@@ -10,11 +10,24 @@ import click
 from dfad_bench.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dfad_bench.core.progress import Progress
     from dfad_bench.data.manifest import Manifest
     from dfad_bench.data.views import ViewProvider
+    from dfad_bench.engine.run import RunResult
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    try:
+        seeds = tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers with commas between") from error
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{text!r}: seeds are 0 or more, each once")
+    return seeds
 
 
 @click.command(
@@ -34,7 +47,15 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's; no stage is longer.")
 @options.seed
+@click.option("--seeds", metavar="N,N,...", callback=_seeds, help="Several runs, in OUT/seed-N, and their mean.")
 @options.device
+@click.option(
+    "--cache",
+    type=click.Choice(["disk", "ram", "gpu", "none"]),
+    default="disk",
+    show_default=True,
+    help="Where the crops lie: decoded on disk, in memory, on the GPU; none decodes batch by batch.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),
@@ -74,6 +95,7 @@ def command(
     seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...], estimator: str,
     gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
     quiet: bool, as_json: bool, compiled: bool, channels_last: bool | None, processes: int, wandb: str | None,
+    seeds: tuple[int, ...], cache: Any,
 ) -> None:  # fmt: skip
     """Train a model under a protocol, predict its test faces, score them, write the record.
 
@@ -94,40 +116,62 @@ def command(
         for line in loggers.lacking(logs):
             click.echo(line, err=True)
     progress = make_progress(quiet or rank > 0)
-    result = run_training(
-        model,
-        protocol,
-        opened,
-        out,
-        size=size,
-        recipe=recipe,
-        epochs=epochs,
-        seed=seed,
-        device=device,
-        precision=precision,
-        heads=heads,
-        weights=weights,
-        options=parse_settings(settings),
-        views=gaze_views(opened, estimator, gaze_weights, device, progress),
-        views_made=views_made(estimator, gaze_weights),
-        allow_partial=allow_partial,
-        limits=Limits(max_steps, max_minutes),
-        resume=resume,
-        progress=progress,
-        compiled=compiled,
-        channels_last=channels_last,
-        logs=logs,
-        wandb_project=wandb or "",
-    )
-    if not result.lead:
+    views = gaze_views(opened, estimator, gaze_weights, device, progress)
+
+    def run(seed: int, folder: Path) -> bool:
+        result = run_training(
+            model, protocol, opened, folder, size=size, recipe=recipe, epochs=epochs, seed=seed, device=device,
+            precision=precision, heads=heads, weights=weights, options=parse_settings(settings), views=views,
+            views_made=views_made(estimator, gaze_weights), allow_partial=allow_partial,
+            limits=Limits(max_steps, max_minutes), resume=resume, progress=progress, compiled=compiled,
+            channels_last=channels_last, cache=cache, logs=logs, wandb_project=wandb or "",
+        )  # fmt: skip
+        if result.lead:
+            _report(result, folder)
+        return result.lead and result.fresh
+
+    if not seeds:
+        fresh = run(seed, out)
+        if rank == 0:
+            show_record(out, fresh=fresh, as_json=as_json)
         return
+    ran = {number: run(number, out / f"seed-{number}") for number in seeds}
+    if rank == 0:
+        show_seeds(out, {out / f"seed-{number}": fresh for number, fresh in ran.items()}, as_json=as_json)
+
+
+def _report(result: RunResult, out: Path) -> None:
+    """What a reader must know beside the numbers, on stderr."""
     if not result.fresh:
         click.echo(f"{out}: finished before with the same settings; nothing to do (--no-resume starts again)", err=True)
     for warning in result.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if result.status == "partial":
         click.echo(f"Partial: {result.stopped}; the record is not ranked", err=True)
-    show_record(out, fresh=result.fresh, as_json=as_json)
+
+
+def show_seeds(out: Path, runs: Mapping[Path, bool], *, as_json: bool) -> None:
+    """Write the records that are new and `seeds.json`, and print mean and spread over the seeds.
+
+    Args:
+        out: folder of all runs.
+        runs: folder of each run -> whether it is new.
+        as_json: print JSON.
+    """
+    from dfad_bench.core.files import write_json
+    from dfad_bench.core.record import FILE, read_record
+    from dfad_bench.report.aggregate import seeds_table
+    from dfad_bench.report.build import build_record
+    from dfad_bench.report.table import render
+
+    records = [
+        build_record(run) if fresh or not (run / FILE).is_file() else read_record(run / FILE)
+        for run, fresh in runs.items()
+    ]
+    whole = seeds_table(records, every=True)
+    write_json(out / "seeds.json", {"title": whole.title, "rows": [dict(row) for row in whole.rows]})
+    click.echo(render(whole, "json") if as_json else render(seeds_table(records), "rich"), nl=False)
+    click.echo(f"Records: {out / 'seed-*' / FILE}; means: {out / 'seeds.json'}", err=True)
 
 
 def _launch(model: str, protocol: str, recipe: str, device: str, processes: int) -> int:

@@ -19,7 +19,7 @@ from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.record import PredictionFacts, Samples
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.weights import find_weights
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crops import Cache, CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
@@ -74,6 +74,7 @@ def run_training(
     progress: Progress = Silent(),  # noqa: B008  stateless
     compiled: bool = False,
     channels_last: bool | None = None,
+    cache: Cache = "disk",
     logs: Sequence[str] = (),
     wandb_project: str = "dfad",
 ) -> RunResult:
@@ -104,6 +105,7 @@ def run_training(
         progress: told about decoding, training and predicting.
         compiled: use torch.compile.
         channels_last: memory layout of images and convolutions; None: as suits the device.
+        cache: where the crops lie while training, see `data.crops`; the numbers are the same.
         logs: of `loggers.LOGGERS`, beside trace.csv.
         wandb_project: project of a Weights & Biases log.
 
@@ -146,7 +148,7 @@ def run_training(
         selection = select(protocol, mine, allow_partial=allow_partial)
         shown = progress if team.lead else Silent()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
-            job = team.lead_first(lambda: Job(config, protocol, mine, where, out, views, shown, team))
+            job = team.lead_first(lambda: Job(config, protocol, mine, where, out, views, shown, team, cache))
         if team.lead:
             write_config(out, config)
         settings = {**plain(asdict(config)), "run_id": config.sha256[:16], "project": wandb_project}
@@ -176,6 +178,7 @@ class Job:
         views: makes the views the model needs.
         progress: told about everything long.
         team: the processes that train together.
+        cache: where the crops lie.
     """
 
     def __init__(
@@ -188,8 +191,9 @@ class Job:
         views: ViewProvider | None,
         progress: Progress,
         team: Team | None = None,
+        cache: Cache = "disk",
     ) -> None:
-        self.team = team or Team()
+        self.team, self.cache = team or Team(), cache
         self.config, self.protocol, self.manifests = config, protocol, list(manifests)
         self.place, self.out, self.progress = place, out, progress
         self.kind = model_class(config.model)
@@ -222,8 +226,11 @@ class Job:
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
 
     def store(self, rows: pd.DataFrame) -> CropStore:
-        """The decoded crops of the given rows."""
-        return CropStore.open(rows, self.manifests, self.protocol.image_size, progress=self.progress)
+        """The crops of the given rows, where `cache` says."""
+        side, device = self.protocol.image_size, self.place.device
+        store = CropStore.open(rows, self.manifests, side, cache=self.cache, device=device, progress=self.progress)
+        self.warnings += [store.note] if store.note else []
+        return store
 
     def _trainer(
         self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None

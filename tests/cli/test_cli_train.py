@@ -82,3 +82,43 @@ def test_help_ends_with_an_example() -> None:
     for name in ("train", "evaluate", "leaderboard"):
         text = CliRunner().invoke(dfad, [name, "--help"]).output
         assert f"Example: dfad {name} --" in text
+
+
+def test_several_seeds_are_several_runs_and_their_mean(work: Path) -> None:
+    result = run(work, "--seeds", "3,5,4", out="seeds")
+    assert result.exit_code == 0, result.output
+    records = {seed: read_record(work / "seeds" / f"seed-{seed}" / "record.json") for seed in (3, 4, 5)}
+    rows = json.loads((work / "seeds" / "seeds.json").read_text())["rows"]
+    for row in rows:
+        assert set(row["values"]) == {"3", "4", "5"}
+    row = next(r for r in rows if (r["metric"], r["subset"], r["averaging"]) == ("seen_accuracy", "seen", "macro"))
+    values = [
+        next(
+            m.value
+            for m in records[seed].metrics
+            if (m.metric, m.subset, m.averaging) == ("seen_accuracy", "seen", "macro")
+        )
+        for seed in (3, 4, 5)
+    ]
+    assert list(row["values"].values()) == values
+    assert row["mean"] == pytest.approx(sum(values) / 3)
+    assert row["sd"] == pytest.approx((sum((v - row["mean"]) ** 2 for v in values) / 2) ** 0.5)
+    assert "Toy, protocol toy: 3 seeds" in result.stdout
+    again = run(work, "--seeds", "3,4,5", "--json", out="seeds")
+    assert again.stderr.count("finished before with the same settings") == 3
+    assert len(json.loads(again.stdout)["rows"]) == len(rows)
+    single = run(work, "--seed", "4", out="alone")
+    assert single.exit_code == 0
+    assert read_record(work / "alone" / "record.json").metrics == records[4].metrics
+    for text in ("1,x", "1,1", "-1,2", ""):
+        assert run(work, "--seeds", text, out="wrong").exit_code == 2
+
+
+def test_the_weights_do_not_depend_on_the_cache(work: Path) -> None:
+    hashes = set()
+    for cache in ("disk", "ram", "gpu", "none"):
+        result = run(work, "--cache", cache, out=f"cache-{cache}")
+        assert result.exit_code == 0, result.output
+        assert ("--cache gpu: no GPU in use" in result.stderr) == (cache == "gpu")
+        hashes.add(read_record(work / f"cache-{cache}" / "record.json").model.checkpoint_sha256)
+    assert len(hashes) == 1

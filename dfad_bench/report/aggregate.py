@@ -1,0 +1,100 @@
+"""Several seeds of one run to one table: mean and spread of every number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.record import MetricValue, ResultRecord
+from dfad_bench.report.table import Column, Table
+
+_FEW = 3  # seeds below which a spread says little
+_MAIN = ("seen", "unseen", "seen-vs-unseen")  # subsets of the short table
+
+
+def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Table:
+    """Mean, standard deviation (n - 1) and range over seeds, a row a number: of all seen and all unseen faces.
+
+    Rows carry `seeds`, how many of them have the number, and `values` by seed; a number that a seed lacks is averaged
+    over the others, and the row says over how many.
+
+    Args:
+        records: of runs that differ in nothing but the seed.
+        every: rows for single groups and near and far ones, too.
+
+    Raises:
+        ConfigError: they differ in more, or a seed is there twice.
+    """
+    _check(records)
+    found: dict[tuple[Any, ...], dict[int, MetricValue]] = {}
+    for record in sorted(records, key=lambda record: record.run.seed):
+        for metric in record.metrics:
+            if not every and metric.subset not in _MAIN:
+                continue
+            params = json.dumps(metric.params, sort_keys=True)
+            key = (metric.task, metric.metric, metric.subset, metric.averaging, params)
+            found.setdefault(key, {})[record.run.seed] = metric
+    first, seeds = records[0], sorted(record.run.seed for record in records)
+    notes = [f"Seeds: {', '.join(map(str, seeds))}. SD: between seeds, n - 1; it is no interval over faces."]
+    if len(seeds) < _FEW:
+        notes.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: too few to tell models apart; take {_FEW} or more.")
+    if partial := [str(record.run.seed) for record in records if record.status != "complete"]:
+        notes.append(f"Partial runs: seeds {', '.join(partial)}.")
+    return Table(
+        f"{first.model.display or first.model.name}, protocol {first.protocol.name}: {len(seeds)} seeds",
+        (
+            Column("task", "Task", "text"),
+            Column("metric", "Metric", "text"),
+            Column("subset", "Faces", "text"),
+            Column("averaging", "Mean", "text"),
+            Column("params", "At", "text"),
+            Column("mean", "Mean", "number", 4),
+            Column("sd", "SD", "number", 4),
+            Column("least", "Least", "number", 4),
+            Column("most", "Most", "number", 4),
+            Column("seeds", "Seeds", "count"),
+        ),
+        [_row(key, of_seed) for key, of_seed in found.items()],
+        notes=tuple(notes),
+    )
+
+
+def _row(key: tuple[Any, ...], of_seed: Mapping[int, MetricValue]) -> dict[str, Any]:
+    task, metric, subset, averaging, params = key
+    values = {seed: value.value for seed, value in of_seed.items()}
+    known = [value for value in values.values() if value is not None]
+    return {
+        "task": task,
+        "metric": metric,
+        "subset": subset,
+        "averaging": averaging,
+        "params": ", ".join(f"{name} {value}" for name, value in json.loads(params).items() if name != "reals"),
+        "mean": fmean(known) if known else None,
+        "sd": stdev(known) if len(known) > 1 else None,
+        "least": min(known, default=None),
+        "most": max(known, default=None),
+        "seeds": len(known),
+        "values": {str(seed): value for seed, value in values.items()},
+    }
+
+
+def _check(records: Sequence[ResultRecord]) -> None:
+    if not records:
+        raise ConfigError("no records to average")
+    seeds = [record.run.seed for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {sorted(seeds)}: one is there twice")
+    alike = {
+        "model": {record.model.name for record in records},
+        "protocol": {record.protocol.sha256 for record in records},
+        "manifests": {record.manifest.content_sha256 for record in records},
+        "settings": {
+            json.dumps({k: v for k, v in record.run.config.items() if k != "seed"}, sort_keys=True)
+            for record in records
+        },
+    }
+    if other := [name for name, kinds in alike.items() if len(kinds) > 1]:
+        raise ConfigError(f"these runs differ in more than the seed ({', '.join(other)}); they have no common mean")
