@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.toy import RECIPE, SIDE, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, SEEN, SIDE, UNSEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
 
 from dfad_bench.core.errors import ConfigError, DFADError, ProtocolError, UnknownNameError
 from dfad_bench.core.files import read_json, sha256_file
@@ -21,8 +21,8 @@ from dfad_bench.core.protocol import CorruptionPlan
 from dfad_bench.data.corruptions.spec import corrupt, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
 from dfad_bench.data.crops import CropStore
-from dfad_bench.data.images import decode_crop
-from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.images import decode_crop, encode_png
+from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import select
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.evaluate import run_evaluation
@@ -293,3 +293,17 @@ def _alive(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
+
+
+def test_crops_of_several_sizes_need_one_to_be_corrupted_at(copy: Path, tmp_path: Path) -> None:
+    inside = toy_rows("synthetic", (*SEEN, *UNSEEN))
+    outside = toy_rows("synthetic-outdoor", ("real",))
+    for row in outside:
+        row["image"] = {"bytes": encode_png(decode_crop(row["image"]["bytes"]).repeat(2, 0).repeat(2, 1)), "path": None}
+        row["width"] = row["height"] = 2 * SIDE
+    mixed = [write_manifest(tmp_path / "synthetic", "synthetic", inside)]
+    mixed.append(write_manifest(tmp_path / "synthetic-outdoor", "synthetic-outdoor", outside))
+    with pytest.raises(ConfigError, match=r"several sizes \(32x32, 64x64\).*--corrupt-at"):
+        evaluate(copy, mixed)
+    result = evaluate(copy, mixed, names=("jpeg",), severities=(1,), corrupt_at=64)
+    assert read_json(result.out / "settings.json")["corrupt_at"] == 64
