@@ -10,7 +10,7 @@ from helpers.toy import SEEN, toy_manifests, toy_protocol, toy_row, toy_rows
 from dfad_bench.core.errors import ManifestError, ProtocolError
 from dfad_bench.core.protocol import Group
 from dfad_bench.data.manifest import Manifest, write_manifest
-from dfad_bench.data.select import Selection, manifests_hash, rows_hash, select
+from dfad_bench.data.select import Selection, manifests_hash, rows_hash, select, videos
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +151,15 @@ def test_evaluation_draws_the_same_test_rows_without_training(manifests: list[Ma
     assert alone.train.empty
     assert alone.validation.empty
     pd.testing.assert_frame_equal(alone.tested, select(toy_protocol(), manifests).tested)
+
+
+def test_frames_name_their_video_and_still_images_none() -> None:
+    origins = ["Celeb-real/id0_0001.mp4", "Celeb-real/id0_0001.MP4", "c23/001_002/0004.png", "img/a.png", "7.png"]
+    rows = pd.DataFrame({"dataset": "d", "origin": origins, "frame": [0, 9, 4, None, 7]})
+    assert videos(rows).where(lambda v: v.notna(), "-").tolist() == [
+        "d/Celeb-real/id0_0001.mp4",
+        "d/Celeb-real/id0_0001.MP4",
+        "d/c23/001_002",
+        "-",
+        "d/",
+    ]
