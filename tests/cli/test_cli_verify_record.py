@@ -13,8 +13,10 @@ from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.record import read_record, write_record
+from dfad_bench.engine.robustness import run_robustness
 from dfad_bench.engine.run import run_training
 from dfad_bench.report.build import build_record
+from dfad_bench.report.robustness import build_robustness
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with toys_registered():
         run_training("toy", toy_protocol(), manifests, folder / "run", recipe=replace(RECIPE, epochs=1), device="cpu")
         build_record(folder / "run", resamples=50)
+        found = run_robustness(folder / "run", manifests, names=["contrast"], severities=[3], device="cpu", workers=1)
+        build_robustness(found.out, resamples=20)
         yield folder / "run"
 
 
@@ -68,6 +72,18 @@ def test_a_changed_number_or_file_ends_with_4_and_its_name(run: Path) -> None:
     finally:
         weights.write_bytes(before)
     assert verify("--run", run).exit_code == 0
+
+
+def test_a_robustness_record_is_computed_again_too(run: Path) -> None:
+    path = next(run.rglob("robustness.json"))
+    assert json.loads(verify("--record", path, "--json").stdout)["differences"] == []
+    record = read_record(path)
+    place = next(i for i, m in enumerate(record.metrics) if m.params["severity"] == 3 and m.value is not None)
+    write_record(path, resealed(record, {("metrics", str(place), "value"): 0.123}))
+    result = verify("--record", path)
+    assert result.exit_code == 4
+    assert "corruption contrast, severity 3" in result.stderr
+    write_record(path, record)
 
 
 def test_wrong_use_is_explained(run: Path, tmp_path: Path) -> None:
