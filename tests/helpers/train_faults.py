@@ -85,10 +85,10 @@ def damaged_checkpoints(folder: Path, name: str, number: int, seed: int) -> dict
     return counts
 
 
-def train(root: Path, out: Path, delay_s: float) -> None:
+def train(root: Path, out: Path, delay_s: float, epochs: int = 3) -> None:
     """Train the toy model to its end, with checkpoints every other step."""
     manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
-    recipe, limits = replace(RECIPE, epochs=3), Limits(checkpoint_steps=2)
+    recipe, limits = replace(RECIPE, epochs=epochs), Limits(checkpoint_steps=2)
     with toys_registered():
         run_training(
             "toy", toy_protocol(), manifests, out, recipe=recipe, device="cpu", options={"delay_s": delay_s},
@@ -195,17 +195,18 @@ class Forked:
         return self.returncode
 
     def kill(self) -> None:
-        """SIGKILL."""
-        os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
-def forked(root: Path, out: Path, delay_s: float, die_at: int = 0) -> Forked:
+def forked(root: Path, out: Path, delay_s: float, die_at: int = 0, epochs: int = 3) -> Forked:
     """`train` in a fork of this process, which must have one thread only."""
 
     def act() -> None:
         if die_at:
             die_in_write(die_at)
-        train(root, out, delay_s)
+        train(root, out, delay_s, epochs)
 
     return Forked(act)
 
