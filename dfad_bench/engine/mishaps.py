@@ -15,7 +15,14 @@ import torch
 
 from dfad_bench.core.errors import DFADError
 
-_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "can't start new thread")
+_NO_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "can't start new thread",
+    "could not create a primitive",  # oneDNN's words for it
+)
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
 
