@@ -234,13 +234,16 @@ def test_a_killed_worker_ends_with_one_line(manifests: list[Manifest]) -> None:
     rows = select(toy_protocol(), manifests).tested
     store = CropStore.open(rows, manifests, SIDE)
     with Workers(1) as workers:
-        faces = CorruptedFaces(rows, store, toy_protocol(), corruptions()["jpeg"], 3, workers=workers)
-        faces.inputs(np.arange(4))
+        before, after = (
+            CorruptedFaces(rows, store, toy_protocol(), corruptions()["jpeg"], severity, workers=workers)
+            for severity in (3, 4)
+        )
+        before.inputs(np.arange(len(before)))
         assert workers._pool is not None
         for process in list(workers._pool._processes.values()):
             os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(DFADError, match="was killed .out of memory.*fewer --workers"):
-            faces.inputs(np.arange(len(faces)))
+            after.inputs(np.arange(len(after)))
 
 
 KILLED = """
