@@ -30,7 +30,9 @@ def test_planted_duplicates_and_nothing_else(corpus: Path, tmp_path: Path):
     planted = sorted(sorted(origins) for origins in same.values() if len(origins) > 1)
     assert sorted(map(len, planted)) == [2, 7]
     found = audit(manifests, checks=["same_files"])[0]
-    called = [sorted(face.origin for face in example) for remark in found.remarks for example in remark.examples]
-    assert sorted(called) == planted
+    called = [{face.origin for face in example} for remark in found.remarks for example in remark.examples]
+    assert len(called) == len(planted)
+    for origins in planted:  # an example shows the first few faces of its set
+        assert any(example <= set(origins) and len(example) == min(6, len(origins)) for example in called)
     assert sum(row["sets"] for row in found.rows) == len(planted)
     assert sum(row["files"] for row in found.rows) == sum(map(len, planted))
