@@ -85,6 +85,7 @@ class Stepper:
         self.objective = Objective(model, stage.name, recipe.loss_weights, unused)
         self._forward: nn.Module = self.objective
         if compiled and parameters:
+            torch.compiler.reset()  # else limits on recompilation count over stages and runs
             self.objective.compile()
         if team.size > 1 and parameters:
             with warnings.catch_warnings():
