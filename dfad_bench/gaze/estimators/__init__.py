@@ -2,4 +2,5 @@
 
 ESTIMATORS = {
     "geometric": "dfad_bench.gaze.estimators.geometric:GeometricEstimator",
+    "mediapipe": "dfad_bench.gaze.estimators.mediapipe:MediapipeEstimator",
 }
