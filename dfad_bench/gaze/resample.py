@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_CELLS = 4_000_000  # of the count matrix held at once
+_CELLS = 100_000  # of the count matrix held at once: less than a megabyte stays in the cache
 
 
 def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
@@ -39,12 +39,13 @@ def bootstrap_sums(features: np.ndarray, resamples: int, generator: np.random.Ge
     """Sums (resamples, k) over rows of (n, k) features drawn with replacement."""
     n = len(features)
     sums = np.empty((resamples, features.shape[1]))
-    step = max(1, _CELLS // max(n, 1))
+    step = max(1, min(resamples, _CELLS // max(n, 1)))
+    counts = np.empty((step, n))
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        sums[start : start + rows] = counts.astype(np.float64) @ features
+        for row, drawn in enumerate(generator.integers(0, n, (rows, n))):
+            counts[row] = np.bincount(drawn, minlength=n)  # a row at a time: its counters stay in the nearest cache
+        np.matmul(counts[:rows], features, out=sums[start : start + rows])
     return sums
 
 
