@@ -32,7 +32,8 @@ ARC_RAD = np.radians(35)
 DISAGREE_PX = 6.0  # eyes this far apart halve the iris's weight
 FLAG_DISAGREE_PX = 10.0  # further apart, one of them is no iris
 SMALLEST_IOD_PX = 40.0  # eyes closer than this in the source: no iris to be seen
-_HALF = max(RADII_PX) + ARC_PX  # of the templates
+_HALF = max(RADII_PX) + ARC_PX  # of the templates' width
+_HALF_Y = max(RADII_PX)  # of their height: the arcs end at 15 sin(35 degrees) = 8.6
 
 
 class GeometricEstimator:
@@ -141,7 +142,8 @@ def find_irises(windows: np.ndarray, device: str) -> np.ndarray:
     import torch
 
     kernels, prior = (torch.from_numpy(value).to(device) for value in _templates())
-    images = torch.from_numpy(windows).to(device)[:, None]
+    unseen = _HALF - _HALF_Y  # rows that no template reaches
+    images = torch.from_numpy(windows[:, None, unseen:-unseen]).to(device)
     scores = torch.nn.functional.conv2d(images, kernels).amax(dim=1) - prior  # (M, 2 SEARCH_Y + 1, 2 SEARCH_X + 1)
     table = scores.cpu().numpy().astype(np.float64)
     flat = table.reshape(len(table), -1)
@@ -157,14 +159,14 @@ def find_irises(windows: np.ndarray, device: str) -> np.ndarray:
 
 @cache
 def _templates() -> tuple[np.ndarray, np.ndarray]:
-    """(radii, 1, k, k) kernels and the (2 SEARCH_Y + 1, 2 SEARCH_X + 1) prior in grey levels, float32."""
+    """Kernels (radii, 1, h, w), and the prior (2 SEARCH_Y + 1, 2 SEARCH_X + 1) in grey levels; float32."""
     fine = 5  # samples a pixel side
-    axis = (np.arange((2 * _HALF + 1) * fine) + 0.5) / fine - _HALF - 0.5
-    y, x = np.meshgrid(axis, axis, indexing="ij")
+    tall, wide = (2 * half + 1 for half in (_HALF_Y, _HALF))
+    y, x = (np.mgrid[: tall * fine, : wide * fine] + 0.5) / fine - np.array([tall, wide])[:, None, None] / 2
     radius, slope = np.hypot(x, y), np.arctan2(np.abs(y), np.abs(x))
 
     def shrunk(mask: np.ndarray) -> np.ndarray:
-        area = mask.reshape(2 * _HALF + 1, fine, 2 * _HALF + 1, fine).mean(axis=(1, 3))
+        area = mask.reshape(tall, fine, wide, fine).mean(axis=(1, 3))
         return area / area.sum()
 
     kernels = [
