@@ -79,6 +79,15 @@ class GazeEstimator(Protocol):
         """
 
 
+def remarks_of(estimator: GazeEstimator) -> tuple[str, ...]:
+    """What a reader of this estimator's results must know besides its card; a network's weights are checked for it.
+
+    Raises:
+        WeightsError: the weights fail the check.
+    """
+    return tuple(getattr(estimator, "remarks", ()))
+
+
 def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
     """A registered estimator with its weights, given by name or by path.
 
@@ -88,7 +97,7 @@ def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
     """
     from dfad_bench.core.registry import resolve
     from dfad_bench.core.weights import find_weights
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 
-    kind = resolve("estimator", name, ESTIMATORS)
+    kind = resolve("estimator", ALIASES.get(name, name), ESTIMATORS)
     return kind.build(find_weights(weights) if weights is not None else None)
