@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError
@@ -79,6 +80,8 @@ def without(state: State, *prefixes: str) -> dict[str, Tensor]:
 def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
     """Load `state` into `module`, every key of both used, in the module's own precision.
 
+    The module takes the file's memory where the precision is the same, so it may be built on the device "meta".
+
     Raises:
         WeightsError: keys or shapes do not fit; names a few.
     """
@@ -100,7 +103,29 @@ def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: holds numbers that are not finite in {named(broken)}; get the file again")
-    module.load_state_dict(dict(state), strict=False)  # only num_batches_tracked may be absent
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in own if key not in state}
+    values = {key: value.to(own[key].dtype) for key, value in state.items()}
+    module.load_state_dict({**counters, **values}, assign=True)  # assigned: the module may be on "meta"
+
+
+def resnet_trunk(state: State) -> nn.Module:
+    """The ResNet-18, 34 or 50 that `state` (keys `conv1.weight`, `layer1.0.conv1.weight`, ...) belongs to.
+
+    Without its classifier, and on the device "meta": `fill` gives it numbers.
+    """
+    from torchvision import models
+
+    deep = "layer3.5.conv1.weight" in state
+    kind = "resnet50" if "layer1.0.conv3.weight" in state else "resnet34" if deep else "resnet18"
+    with torch.device("meta"):
+        trunk = models.get_model(kind, weights=None)
+    trunk.fc = nn.Identity()
+    return trunk
+
+
+def under(state: State, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose keys begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def named(keys: Mapping[str, object] | list[str]) -> str:
