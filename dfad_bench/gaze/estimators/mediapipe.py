@@ -134,13 +134,13 @@ class MediapipeEstimator:
 def meant(meshes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Of (k, 478, 2) faces the one whose five points are nearest to `landmarks` (5, 2); all nan where none is near.
 
-    Near is: on average within half the distance of the landmarks' eyes. Without landmarks it is the first face.
+    Near is: on average within a quarter of the distance of the landmarks' eyes. Without landmarks it is the first face.
     """
     if not np.isfinite(landmarks).all():
         return meshes[0]
     distance = np.linalg.norm(five_points(meshes) - landmarks, axis=2).mean(axis=1)
     best = int(distance.argmin())
-    if distance[best] <= np.linalg.norm(landmarks[1] - landmarks[0]) / 2:
+    if distance[best] <= np.linalg.norm(landmarks[1] - landmarks[0]) / 4:
         return meshes[best]
     return np.full_like(meshes[0], np.nan)
 
