@@ -1,0 +1,218 @@
+"""What all figures share: sizes of a two-column paper, colours, hatches, and how a figure is written.
+
+Colours are Okabe and Ito's, told apart with every common colour blindness; a hatch says the family, so that print
+in grey still does. Places are in inches from the figure's upper left corner.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.core.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN_IN = 3.5  # width of one column of a two-column paper
+WIDE_IN = 7.16  # of both
+TEXT_PT = 6.5
+SMALL_PT = 6.0  # nothing is smaller
+DPI = 300
+SVG_DPI = 200  # of the photographs in it
+FORGERY_COLOURS = {
+    "EFS": "#0072B2",
+    "FS": "#D55E00",
+    "AM": "#009E73",
+    "FR": "#CC79A7",
+    "TF": "#E69F00",
+    "none": "#999999",
+}
+FORGERY_NAMES = {
+    "EFS": "entire face synthesis",
+    "FS": "face swap",
+    "AM": "attribute manipulation",
+    "FR": "face reenactment",
+    "TF": "talking face",
+    "none": "forgery not known",
+}
+FAMILY_HATCHES = {
+    "gan": "",
+    "diffusion": "////",
+    "flow": "....",
+    "vae": "||||",
+    "autoregressive": "----",
+    "graphics": "xxxx",
+    "none": "\\\\\\\\",
+}
+FAMILY_NAMES = {"gan": "GAN", "none": "family not known"}
+REAL_COLOUR = "#444444"
+FLOOR_COLOUR = "#777777"
+_EM = 0.56  # mean width of a character in its size, of the font that comes with matplotlib
+_PARTS = re.compile(r"[^-_./ ]+?(?:[-_./ ]+|(?<=[a-z])(?=[A-Z])|$)")
+_RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.size": TEXT_PT,
+    "axes.titlesize": TEXT_PT,
+    "axes.labelsize": TEXT_PT,
+    "axes.linewidth": 0.5,
+    "xtick.labelsize": SMALL_PT,
+    "ytick.labelsize": SMALL_PT,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "legend.fontsize": SMALL_PT,
+    "hatch.linewidth": 0.4,
+    "svg.hashsalt": "dfad_bench",
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings every figure is drawn and written under."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that many inches, without the state of pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches."""
+    wide, high = figure.get_size_inches()
+    return figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+
+
+def text_at(figure: Figure, left: float, top: float, text: str, **look: Any) -> None:
+    """Text whose upper left corner is at a place in inches."""
+    wide, high = figure.get_size_inches()
+    look = {"va": "top", "ha": "left", "fontsize": TEXT_PT, "linespacing": 1.15, **look}
+    figure.text(left / wide, 1 - top / high, text, **look)
+
+
+def image_at(figure: Figure, left: float, top: float, side: float, image: Any) -> None:
+    """An image in a square of `side` inches, framed by a hairline."""
+    axes = axes_at(figure, left, top, side, side)
+    axes.imshow(image, aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def wrapped(text: str, width: float, size: float = SMALL_PT) -> str:
+    """`text` broken into lines that fit `width` inches at `size` points."""
+    return "\n".join(textwrap.wrap(text, max(8, int(width * 72 / (size * _EM)))))
+
+
+def wrapped_name(name: str, width: float, size: float = SMALL_PT) -> str:
+    """A name broken after dashes, underscores, dots and spaces, or before a capital, where it is wider than `width`."""
+    room = max(4, int(width * 72 / (size * _EM)))
+    lines = [""]
+    for part in _PARTS.findall(name):
+        if lines[-1] and len(lines[-1]) + len(part) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
+
+
+def text_height(text: str, size: float = SMALL_PT) -> float:
+    """Inches that lines of text take."""
+    return (text.count("\n") + 1) * size * 1.3 / 72
+
+
+def forgery_handles(forgeries: Iterable[str]) -> list[Any]:
+    """Legend entries of the forgery types that are shown: a colour each."""
+    from matplotlib.patches import Patch
+
+    shown = set(forgeries)
+    return [
+        Patch(facecolor=FORGERY_COLOURS[name], label=FORGERY_NAMES[name]) for name in FORGERY_COLOURS if name in shown
+    ]
+
+
+def family_handles(families: Iterable[str]) -> list[Any]:
+    """Legend entries of the families that are shown: a hatch each."""
+    from matplotlib.patches import Patch
+
+    shown = set(families)
+    look = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.4}
+    return [
+        Patch(hatch=FAMILY_HATCHES[name] * 2, label=family_name(name), **look)
+        for name in FAMILY_HATCHES
+        if name in shown
+    ]
+
+
+def family_name(family: str) -> str:
+    """As papers print it."""
+    return FAMILY_NAMES.get(family, family)
+
+
+def legend_at(figure: Figure, top: float, handles: Sequence[Any]) -> None:
+    """Legend entries in lines of equal columns, from `top` inches down; takes `legend_height` inches."""
+    wide, high = figure.get_size_inches()
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(0.05 / wide, 1 - top / high),
+            ncols=_legend_columns(wide),
+            frameon=False,
+            borderpad=0,
+            borderaxespad=0,
+            columnspacing=1.0,
+            handlelength=1.6,
+            labelspacing=0.35,
+        )
+
+
+def legend_height(count: int, wide: float) -> float:
+    """Inches that `legend_at` takes for so many entries."""
+    return -(-count // _legend_columns(wide)) * SMALL_PT * 1.6 / 72
+
+
+def _legend_columns(wide: float) -> int:
+    return 6 if wide > COLUMN_IN else 3
+
+
+def save(figure: Figure, out: Path, stem: str, title: str) -> list[Path]:
+    """Write `<stem>.png` and `<stem>.svg`; the same figure gives the same bytes."""
+    paths = []
+    for suffix, facts in (("png", {"Software": None, "Title": title}), ("svg", {"Date": None, "Title": title})):
+        path = out / f"{stem}.{suffix}"
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=DPI if suffix == "png" else SVG_DPI, metadata=facts)
+        paths.append(path)
+    return paths
+
+
+def rows_of(count: int, most: int) -> tuple[int, int]:
+    """Rows and columns for `count` panels, at most `most` a row, the rows as even as can be.
+
+    >>> rows_of(25, 10), rows_of(3, 10), rows_of(11, 10)
+    ((3, 9), (1, 3), (2, 6))
+    """
+    rows = -(-count // most)
+    return rows, -(-count // rows)
+
+
+def said_of_data(datasets: Sequence[str]) -> str:
+    """What a title says of synthetic data: nothing where there is none."""
+    drawn = [name.startswith("synthetic") for name in datasets]
+    if not any(drawn):
+        return ""
+    return ", synthetic faces" if all(drawn) else ", some faces synthetic"
