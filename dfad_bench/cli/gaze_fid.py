@@ -93,7 +93,10 @@ def command(
     else:
         click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
     if written and not quiet:
-        click.echo(f"Written to {out}: {', '.join(path.name for path in written)}", err=True)
+        from dfad_bench.report.figures.gaze import figure_notes
+
+        for line in (f"Written to {out}: {', '.join(path.name for path in written)}", *figure_notes(study.reports)):
+            click.echo(line, err=True)
     if study.failed:
         raise DFADError("; ".join(f"estimator {name} left out: {why}" for name, why in study.failed.items()))
 

@@ -31,7 +31,7 @@ def pytorch_fid_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, co
     Raises:
         MissingDependencyError: pytorch-fid is not installed.
     """
-    calculate = _pytorch_fid()
+    calculate = pytorch_fid_function()
     shape = np.broadcast_shapes(mean_a.shape, mean_b.shape)
     means = [np.broadcast_to(mean, shape).reshape(-1, 2) for mean in (mean_a, mean_b)]
     covs = [np.broadcast_to(cov, (*shape, 2)).reshape(-1, 2, 2) for cov in (cov_a, cov_b)]
@@ -56,18 +56,27 @@ def fid_backend(name: str) -> Distance:
 
 
 @cache
-def _pytorch_fid() -> Callable[..., Any]:
-    """Its function, calling a `sqrtm` that still takes `disp`.
+def pytorch_fid_function() -> Callable[..., Any]:
+    """pytorch-fid's `calculate_frechet_distance`, calling a `sqrtm` that still takes `disp`, and silent.
 
-    pytorch-fid 0.3.0 asks for `sqrtm(..., disp=False)`, which newer SciPy warns of and SciPy 1.18 refuses. The
-    function is copied with a name space of its own, so neither SciPy nor pytorch-fid is changed for anybody else.
+    pytorch-fid 0.3.0 asks for `sqrtm(..., disp=False)`, which newer SciPy warns of and SciPy 1.18 refuses; and it
+    prints to stdout where the product of the covariances has no root (resamples of two or three faces: it then adds
+    1e-6 to both diagonals, so its value is off by as much). The function is copied with a name space of its own:
+    neither SciPy nor pytorch-fid is changed for anybody else.
+
+    Raises:
+        MissingDependencyError: pytorch-fid is not installed.
     """
     module = need("pytorch_fid.fid_score", "pytorch-fid", "--fid-backend pytorch-fid")
     original = module.calculate_frechet_distance
-    if takes_disp(module.linalg.sqrtm):
-        return original  # type: ignore[no-any-return]
-    names = {**original.__globals__, "linalg": SimpleNamespace(sqrtm=_with_disp(module.linalg.sqrtm))}
+    names = {**original.__globals__, "print": _silent}
+    if not takes_disp(module.linalg.sqrtm):
+        names["linalg"] = SimpleNamespace(sqrtm=_with_disp(module.linalg.sqrtm))
     return FunctionType(original.__code__, names, original.__name__, original.__defaults__, original.__closure__)
+
+
+def _silent(*_: object) -> None:
+    """Prints nothing: stdout belongs to tables and JSON."""
 
 
 def takes_disp(sqrtm: Callable[..., Any]) -> bool:
