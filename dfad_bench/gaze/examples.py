@@ -113,10 +113,30 @@ def load_faces(manifests: Sequence[Manifest], sample_ids: Iterable[str]) -> dict
     return faces
 
 
-def with_arrow(face: Face, gaze: Mapping[str, float]) -> np.ndarray:
-    """The crop with its gaze. `gaze`: pitch_rad, yaw_rad and flags of the face."""
+def gaze_of(frame: pd.DataFrame, sample_ids: Iterable[str]) -> dict[str, dict[str, float]]:
+    """pitch_rad, yaw_rad and flags by sample_id of the faces of `frame` that are asked for."""
+    rows = frame[frame["sample_id"].isin(set(sample_ids))].set_index("sample_id")
+    columns = [*_ANGLES, "flags"] if "flags" in rows else _ANGLES
+    values = rows[columns].fillna({"flags": 0}).to_numpy(dtype=np.float64)
+    return {str(name): dict(zip(columns, gaze, strict=True)) for name, gaze in zip(rows.index, values, strict=True)}
+
+
+def sees_patch(estimator: str) -> bool:
+    """Whether an estimator's angles are those of the normalised patch, rather than of the crop it looks at.
+
+    Estimators of raw faces say so by a class attribute `normalised = False`.
+    """
+    from dfad_bench.core.registry import resolve
+    from dfad_bench.gaze.estimators import ESTIMATORS
+
+    return estimator not in ESTIMATORS or bool(getattr(resolve("estimator", estimator, ESTIMATORS), "normalised", True))
+
+
+def with_arrow(face: Face, gaze: Mapping[str, float], *, normalised: bool = True) -> np.ndarray:
+    """The crop with its gaze, as `gaze_of` gives it. `normalised`: see `sees_patch`."""
     resized = bool(int(gaze.get("flags", 0)) & GazeFlag.RESIZED.value)
-    return draw_on_crop(face.crop, face.landmarks, [gaze[name] for name in _ANGLES], normalised=not resized)
+    angles = [gaze[name] for name in _ANGLES]
+    return draw_on_crop(face.crop, face.landmarks, angles, normalised=normalised and not resized)
 
 
 def gaze_patch(face: Face, gaze: Mapping[str, float]) -> np.ndarray:

@@ -17,8 +17,10 @@ from dfad_bench.gaze.examples import (
     Pair,
     choose_face,
     choose_pairs,
+    gaze_of,
     gaze_patch,
     load_faces,
+    sees_patch,
     with_arrow,
 )
 from dfad_bench.metrics.cosine import paired_cosine
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dfad_bench.gaze.analysis import GazeReport
 
 Key = tuple[str, str]
+_AXES = ("pitch_rad", "yaw_rad")
 _REAL_KEY = ("", "real")
 NO_PAIRS = (
     "gaze-pairs is not drawn: no generator has pairs of a forged face and its target; `dfad infer-pairs` looks for them"
@@ -75,12 +78,7 @@ def save_gaze_figures(
     paths = []
     with style.drawing():
         for estimator, report in reports.items():
-            gaze = frames[estimator].set_index("sample_id")
-            shown = {
-                key: Shown(*_pictures(faces[name], gaze.loc[name]), sure)
-                for key, (name, sure) in chosen[estimator].items()
-                if name in faces
-            }
+            shown = _shown(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
             title = f"FID of the gaze of real and forged faces, estimator {estimator}{data}"
             figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names)
             paths += style.save(figure, out, f"gaze-fid-{estimator}", title)
@@ -92,8 +90,24 @@ def save_gaze_figures(
 
 def figure_notes(reports: Mapping[str, GazeReport]) -> list[str]:
     """What a caller should say of figures that are not there, one line each."""
-    paired = any(row.pairs.n for report in reports.values() for row in report.rows)
-    return [] if paired else [NO_PAIRS]
+    paired = [
+        {(row.dataset, row.generator) for row in report.rows if row.pairs.cosine_2d is not None}
+        for report in reports.values()
+    ]
+    return [] if paired and set.intersection(*paired) else [NO_PAIRS]
+
+
+def _shown(
+    chosen: Mapping[Key, tuple[str, bool]], faces: Mapping[str, Face], frame: pd.DataFrame, normalised: bool
+) -> dict[Key, Shown]:
+    gaze = gaze_of(frame, (name for name, _ in chosen.values()))
+    return {
+        key: Shown(
+            with_arrow(faces[name], gaze[name], normalised=normalised), gaze_patch(faces[name], gaze[name]), sure
+        )
+        for key, (name, sure) in chosen.items()
+        if name in faces
+    }
 
 
 def _save_pairs(
@@ -105,10 +119,9 @@ def _save_pairs(
     data: str,
     out: Path,
 ) -> list[Path]:
-    forgeries = {(row["dataset"], row["generator"]): row for row in next(iter(rows.values()), [])}
-    indexed = {estimator: frame.set_index("sample_id") for estimator, frame in frames.items()}
+    forgeries = {(row["dataset"], row["generator"]): row for of_one in rows.values() for row in of_one}
     panels = [
-        _panel(key, names[key], str(forgeries[key]["forgery"]), pair, faces, indexed)
+        _panel(key, names[key], str(forgeries[key]["forgery"]), pair, faces, frames)
         for key, pair in pairs.items()
         if pair.forged in faces and pair.target in faces
     ]
@@ -133,15 +146,14 @@ def _panel(
 ) -> PairPanel:
     crops, cosines = {}, {}
     for estimator, frame in frames.items():
-        sides = [frame.loc[identity] for identity in (pair.target, pair.forged)]
-        crops[estimator] = (with_arrow(faces[pair.target], sides[0]), with_arrow(faces[pair.forged], sides[1]))
-        angles = np.array([[side["pitch_rad"], side["yaw_rad"]] for side in sides], dtype=np.float64)
+        gaze, normalised = gaze_of(frame, (pair.target, pair.forged)), sees_patch(estimator)
+        target, forged = (
+            with_arrow(faces[name], gaze[name], normalised=normalised) for name in (pair.target, pair.forged)
+        )
+        crops[estimator] = (target, forged)
+        angles = np.array([[gaze[name][axis] for axis in _AXES] for name in (pair.target, pair.forged)])
         cosines[estimator] = paired_cosine(angles[:1], angles[1:]).mean
     return PairPanel(key, name, forgery, crops, cosines, pair.confident)
-
-
-def _pictures(face: Face, gaze: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    return with_arrow(face, gaze), gaze_patch(face, gaze)
 
 
 def _choose(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], seed: int) -> dict[Key, tuple[str, bool]]:

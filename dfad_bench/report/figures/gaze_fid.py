@@ -191,7 +191,7 @@ def _limit(columns: Sequence[Column]) -> float:
     floors = [column.floor for column in columns if column.floor is not None]
     whiskers = [column.high for column in columns if column.value is not None]
     usual = float(np.quantile(whiskers, 0.9)) if whiskers else 0.0
-    return max(1.08 * max([*bars, *floors, 0.0]), usual) or 1.0
+    return max(1.08 * max([*bars, *floors, 0.0]), 1.03 * usual) or 1.0
 
 
 def _label(column: Column, width: float, usual: int) -> str:

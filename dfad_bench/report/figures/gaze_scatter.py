@@ -42,7 +42,7 @@ def draw_scatter_figure(
     found.sort(key=lambda row: (order.index(row["forgery"]), row["fid_rad2"]))
     wide = style.COLUMN_IN if len(found) <= 2 else style.WIDE_IN
     lines, places = style.rows_of(max(len(found), 1), 2 if wide == style.COLUMN_IN else _MOST)
-    width = min((wide - _LEFT - _RIGHT) / places - _GAP, 1.9)
+    width = min((wide - _LEFT - _RIGHT) / places - _GAP, 2.3)
     reach = _reach(found)
     height = width * reach[0] / reach[1]
     labels = [_label(row, names, width) for row in found]
@@ -115,7 +115,7 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         for side in ("real", "fake")
     ]
     pitch, yaw = np.degrees(np.max(ends, axis=0, initial=0.0)) if ends else (0.0, 0.0)
-    return _tidy(float(pitch)), _tidy(float(yaw))
+    return _tidy(float(pitch)), _tidy(max(float(yaw), 0.7 * float(pitch)))  # panels never much higher than wide
 
 
 def _tidy(end: float) -> float:

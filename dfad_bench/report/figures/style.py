@@ -53,9 +53,10 @@ FAMILY_HATCHES = {
 FAMILY_NAMES = {"gan": "GAN", "none": "family not known"}
 REAL_COLOUR = "#444444"
 FLOOR_COLOUR = "#777777"
-_EM = 0.56  # mean width of a character in its size, of the font that comes with matplotlib
+_EM = 0.57  # mean width of a character in its size, of the font that comes with matplotlib: names
+_PROSE_EM = 0.5  # of sentences, which have spaces
 _PARTS = re.compile(r"[^-_./ ]+?(?:[-_./ ]+|(?<=[a-z])(?=[A-Z])|$)")
-_RC = {
+_RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": TEXT_PT,
     "axes.titlesize": TEXT_PT,
@@ -115,7 +116,7 @@ def image_at(figure: Figure, left: float, top: float, side: float, image: Any) -
 
 def wrapped(text: str, width: float, size: float = SMALL_PT) -> str:
     """`text` broken into lines that fit `width` inches at `size` points."""
-    return "\n".join(textwrap.wrap(text, max(8, int(width * 72 / (size * _EM)))))
+    return "\n".join(textwrap.wrap(text, max(8, int(width * 72 / (size * _PROSE_EM)))))
 
 
 def wrapped_name(name: str, width: float, size: float = SMALL_PT) -> str:
@@ -149,9 +150,10 @@ def family_handles(families: Iterable[str]) -> list[Any]:
     from matplotlib.patches import Patch
 
     shown = set(families)
-    look = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.4}
     return [
-        Patch(hatch=FAMILY_HATCHES[name] * 2, label=family_name(name), **look)
+        Patch(
+            facecolor="white", edgecolor="black", linewidth=0.4, hatch=FAMILY_HATCHES[name] * 2, label=family_name(name)
+        )
         for name in FAMILY_HATCHES
         if name in shown
     ]
