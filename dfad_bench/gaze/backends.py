@@ -60,9 +60,8 @@ def pytorch_fid_function() -> Callable[..., Any]:
     """pytorch-fid's `calculate_frechet_distance`, calling a `sqrtm` that still takes `disp`, and silent.
 
     pytorch-fid 0.3.0 asks for `sqrtm(..., disp=False)`, which newer SciPy warns of and SciPy 1.18 refuses; and it
-    prints to stdout where the product of the covariances has no root (resamples of two or three faces: it then adds
-    1e-6 to both diagonals, so its value is off by as much). The function is copied with a name space of its own:
-    neither SciPy nor pytorch-fid is changed for anybody else.
+    prints to stdout where the product of the covariances has no root (it then adds 1e-6 to both diagonals). The
+    function is copied with a name space of its own: neither SciPy nor pytorch-fid is changed for anybody else.
 
     Raises:
         MissingDependencyError: pytorch-fid is not installed.

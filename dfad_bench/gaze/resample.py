@@ -76,5 +76,8 @@ def _features(vectors: np.ndarray) -> np.ndarray:
 
 def _gaussians(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     mean = sums[:, :2] / n
-    second = sums[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-    return mean, (second - n * mean[:, :, None] * mean[:, None, :]) / (n - 1)
+    variances = ((sums[:, [2, 4]] - n * mean**2) / (n - 1)).clip(min=0)
+    # a few faces drawn again and again leave rounding only: it must not become a matrix that is no covariance
+    bound = np.sqrt(variances[:, 0] * variances[:, 1])
+    covariance = ((sums[:, 3] - n * (mean[:, 0] * mean[:, 1])) / (n - 1)).clip(-bound, bound)
+    return mean, np.stack([variances[:, 0], covariance, covariance, variances[:, 1]], axis=1).reshape(-1, 2, 2)
