@@ -32,7 +32,7 @@ SOFTNESS = 20.0  # grey levels by which a place must be better to count e times 
 ARC_PX = 4  # width of the white on both sides
 ARC_RAD = np.radians(35)
 DISAGREE_PX = 6.0  # eyes this far apart halve the iris's weight
-FLAG_DISAGREE_PX = 8.0  # further apart, one of them is no iris
+FLAG_DISAGREE_PX = 6.0  # further apart, one of them is no iris: 3 % of photographs
 SMALLEST_IOD_PX = 40.0  # eyes closer than this in the source: no iris to be seen
 _HALF = max(RADII_PX) + ARC_PX  # of the templates' width
 _HALF_Y = max(RADII_PX)  # of their height: the arcs end at 15 sin(35 degrees) = 8.6
