@@ -41,9 +41,9 @@ def _datasets() -> list[str]:
 
 
 def _estimators() -> list[str]:
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators.base import estimator_names
 
-    return sorted(ESTIMATORS)
+    return estimator_names()
 
 
 def _recipes() -> list[str]:

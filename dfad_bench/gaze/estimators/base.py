@@ -95,9 +95,26 @@ def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
         UnknownNameError: no estimator of that name.
         WeightsError: weights missing, or given to an estimator that takes none.
     """
-    from dfad_bench.core.registry import resolve
     from dfad_bench.core.weights import find_weights
+
+    return estimator_class(name).build(find_weights(weights) if weights is not None else None)
+
+
+def estimator_names() -> list[str]:
+    """Every name and alias `build_estimator` knows."""
     from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 
-    kind = resolve("estimator", ALIASES.get(name, name), ESTIMATORS)
-    return kind.build(find_weights(weights) if weights is not None else None)
+    return sorted({*ESTIMATORS, *ALIASES})
+
+
+def estimator_class(name: str) -> type[GazeEstimator]:
+    """The class of an estimator, by name or alias.
+
+    Raises:
+        UnknownNameError: no estimator of that name.
+    """
+    from dfad_bench.core.registry import resolve
+    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
+
+    known = {**ESTIMATORS, **{alias: ESTIMATORS[real] for alias, real in ALIASES.items() if real in ESTIMATORS}}
+    return resolve("estimator", name, known)

@@ -52,14 +52,14 @@ class UniGazeEstimator(NetworkEstimator):
         """See `NetworkEstimator.load`; the autoencoder's classifier, where a file still has one, is left out."""
         family, state = read_family(path, "unigaze")
         state = without(state, "vit.head.")
-        vit = _transformer(state, path)
+        vit = transformer(state, path)
         with torch.device("meta"):
             network = _UniGaze(vit, state["gaze_fc.weight"].shape[1])
         fill(network, state, path, family)
         return network
 
 
-def _transformer(state: State, path: Path) -> nn.Module:
+def transformer(state: State, path: Path) -> nn.Module:
     """The vision transformer of `state`'s shapes, on the device "meta"."""
     from timm.models.vision_transformer import VisionTransformer
 
