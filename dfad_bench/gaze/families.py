@@ -72,11 +72,11 @@ class _Unit:
 
 
 def counted(rows: Sequence[GeneratorGaze]) -> list[GeneratorGaze]:
-    """The rows that enter means and tests: at least 50 faces, or as many as the largest has if none has 50.
+    """The rows that enter means and tests: at least 50 faces, or half as many as the largest has if that is fewer.
 
     The others have so high a floor that they would say more about their number of faces than about their gaze.
     """
-    enough = min(ENOUGH_FACES, max((row.fid.n for row in rows), default=0))
+    enough = min(ENOUGH_FACES, max((row.fid.n for row in rows), default=0) / 2)
     return [row for row in rows if row.fid.fid_rad2 is not None and row.fid.n >= enough]
 
 
