@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEG2_PER_RAD2 = math.degrees(1.0) ** 2
 _ORDER = list(style.FORGERY_COLOURS)
 _LEFT, _RIGHT, _TOP, _GAP = 0.42, 0.05, 0.24, 0.04
-_BARS = 0.85  # height of a row of bars
+_BARS = 0.8  # height of a row of bars
 _FEW = 5  # generators that one paper column holds
 _MOST = 10  # that a row of both columns holds
 _LARGEST_FACE = 0.9

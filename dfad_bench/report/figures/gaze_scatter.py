@@ -61,7 +61,7 @@ def draw_scatter_figure(
         axes = style.axes_at(figure, left, upper, width, height)
         _cloud(axes, row, *points[row["dataset"], row["generator"]], reach)
         axes.set_title(labels[index], pad=2, linespacing=1.1)
-        _axis_labels(axes, first=place == 0, last=index + places >= len(found))
+        _axis_labels(axes, reach, first=place == 0, last=index + places >= len(found))
     style.legend_at(figure, foot, handles)
     style.text_at(figure, 0.05, foot + legend + 0.03, note, fontsize=style.SMALL_PT)
     return figure
@@ -90,8 +90,11 @@ def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarra
     axes.set_ylim(-reach[0], reach[0])
 
 
-def _axis_labels(axes: Axes, *, first: bool, last: bool) -> None:
-    axes.locator_params(nbins=5)
+def _axis_labels(axes: Axes, reach: tuple[float, float], *, first: bool, last: bool) -> None:
+    from matplotlib.ticker import MultipleLocator
+
+    for axis, end in ((axes.yaxis, reach[0]), (axes.xaxis, reach[1])):
+        axis.set_major_locator(MultipleLocator(next((step for step in (5, 10, 20) if end <= 3 * step), 30)))
     axes.tick_params(labelleft=first, labelbottom=last)
     if first:
         axes.set_ylabel("pitch, deg", labelpad=1)
@@ -115,7 +118,8 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         for side in ("real", "fake")
     ]
     pitch, yaw = np.degrees(np.max(ends, axis=0, initial=0.0)) if ends else (0.0, 0.0)
-    return _tidy(float(pitch)), _tidy(max(float(yaw), 0.7 * float(pitch)))  # panels never much higher than wide
+    # panels neither much higher than wide nor too flat to read
+    return _tidy(max(float(pitch), 0.5 * float(yaw))), _tidy(max(float(yaw), 0.7 * float(pitch)))
 
 
 def _tidy(end: float) -> float:
