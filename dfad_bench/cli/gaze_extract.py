@@ -38,7 +38,7 @@ def command(
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.manifest import Manifest
     from dfad_bench.gaze.estimators.base import GazeFlag, build_estimator
-    from dfad_bench.gaze.table import extract, table_path
+    from dfad_bench.gaze.table import extract, stored_remarks, table_path
     from dfad_bench.report.table import Column, Table, render
 
     progress = make_progress(quiet)
@@ -53,6 +53,8 @@ def command(
             built = build_estimator(estimator, file)
             facts = {"estimator": built.name, "dataset": manifest.name, "faces": len(table), "known": known}
             rows.append({**facts, **counts, "file": str(table_path(manifest, built))})
+            for remark in stored_remarks(manifest, built):
+                click.echo(f"{built.name}, {manifest.name}: {remark}", err=True)
     columns = (
         Column("estimator", "Estimator", "text"),
         Column("dataset", "Dataset", "text"),

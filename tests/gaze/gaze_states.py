@@ -83,7 +83,7 @@ def puregaze_state(kind: str = "resnet50", **how: bool | float) -> State:
 
 
 def unigaze_state(width: int, depth: int, patch: int, *, pool: str = "token", **how: bool | float) -> State:
-    """Zeros in the layout of a masked autoencoder's fine-tuned transformer, steered; of one block attention averages."""
+    """Zeros in the layout of a masked autoencoder's fine-tuned transformer, steered; the first block averages."""
     tokens = (224 // patch) ** 2 + 1
     state: State = {
         "cls_token": torch.zeros(1, 1, width),

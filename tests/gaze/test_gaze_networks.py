@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from gaze_manifests import write_eyes
 from gaze_states import eth_xgaze_state, head, ptgaze_state, puregaze_state, resnet_keys, save, unigaze_state
 from rendered_eyes import draw_faces
 
+from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.registry import resolve
 from dfad_bench.gaze import normalize
@@ -26,7 +28,7 @@ from dfad_bench.gaze.estimators.base import (
 from dfad_bench.gaze.estimators.eth_xgaze import EthXGazeEstimator
 from dfad_bench.gaze.estimators.puregaze import PureGazeEstimator
 from dfad_bench.gaze.estimators.unigaze import transformer
-from dfad_bench.gaze.table import VALUES, extract
+from dfad_bench.gaze.table import VALUES, extract, stored_remarks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -304,3 +306,19 @@ def test_extraction_stores_a_networks_gaze(files, tmp_path: Path) -> None:
     assert np.isfinite(table["yaw_rad"]).all()
     assert int((table["flags"].to_numpy() & GazeFlag.RESIZED.value != 0).sum()) == 2
     assert list((tmp_path / "toy" / "tables").glob("gaze-eth_xgaze-*.parquet"))
+    assert stored_remarks(manifest, build_estimator("eth_xgaze", str(files["ptgaze"]))) == ()
+
+
+def test_remarks_go_into_the_record_and_to_the_reader(files, tmp_path: Path) -> None:
+    manifest, _ = write_eyes(tmp_path / "toy", count=3, seed=0)
+    arguments = ["--manifest", str(manifest.folder), "--weights", str(files["puregaze_r18"]), "--quiet"]
+    ran = CliRunner().invoke(dfad, ["gaze-extract", "--estimator", "puregaze", *arguments])
+    assert ran.exit_code == 0, ran.output
+    assert "puregaze, toy: outputs swapped: the mirror check says yaw_pitch" in ran.stderr
+    estimator = build_estimator("puregaze", str(files["puregaze_r18"]))
+    assert stored_remarks(manifest, estimator) == remarks_of(estimator)
+    wrong = ["--estimator", "eth_xgaze", "--manifest", str(manifest.folder), "--weights", str(files["ptgaze_swapped"])]
+    refused = CliRunner().invoke(dfad, ["gaze-extract", *wrong, "--quiet"])
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert "look like yaw_pitch, not pitch_yaw" in refused.stderr

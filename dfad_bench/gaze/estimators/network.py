@@ -28,6 +28,9 @@ Norm = Literal["imagenet", "unit", "signed"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB
 
 
+_VERDICTS: dict[str, mirror.Symmetry] = {}  # by fingerprint: a process looks at the same weights once
+
+
 class NetworkEstimator(ABC):
     """A gaze estimator that is a network with published weights.
 
@@ -162,7 +165,9 @@ class NetworkEstimator(ABC):
     @cached_property
     def _checked(self) -> tuple[Order, tuple[str, ...]]:
         """The order of the outputs that counts, and what to say about it."""
-        found = mirror.check(lambda crops, points: self._run(self.prepare(crops, points).images))
+        if self.fingerprint not in _VERDICTS:
+            _VERDICTS[self.fingerprint] = mirror.check(lambda c, points: self._run(self.prepare(c, points).images))
+        found = _VERDICTS[self.fingerprint]
         other: Order = "yaw_pitch" if self.order == "pitch_yaw" else "pitch_yaw"
         if found.fits(self.order):
             weak = f"the mirror check bears out {self.order} only weakly ({found})"
