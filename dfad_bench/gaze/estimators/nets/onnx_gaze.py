@@ -5,6 +5,7 @@ A downloaded ONNX file is untrusted: its inputs and outputs are checked before i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError, need
+from dfad_bench.gaze.estimators.loading import named
 from dfad_bench.gaze.estimators.nets.binned import BINS_DEG, expected_angle
 
 _LARGEST_BYTES = 1 << 30
+_EXTERNAL = 1  # TensorProto.EXTERNAL
 
 
 class OnnxGaze(nn.Module):
@@ -26,7 +29,7 @@ class OnnxGaze(nn.Module):
         side: of the square images it must take.
 
     Raises:
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: onnx or onnxruntime is not installed.
         WeightsError: not such a file.
     """
 
@@ -53,19 +56,40 @@ class OnnxGaze(nn.Module):
 
 
 def _session(path: Path) -> Any:
-    """The file in onnxruntime, with an empty folder for its external data: a file that needs any is refused."""
-    runtime = need("onnxruntime", "dfad-bench[onnx]", f"running {path.name}")
+    """The file in onnxruntime.
+
+    Weights in other files are refused here: onnxruntime 1.20 reads them from any place the file names. Newer ones
+    look in the file's folder only; they are given an empty one.
+    """
+    runtime, onnx = (need(name, "dfad-bench[onnx]", f"running {path.name}") for name in ("onnxruntime", "onnx"))
     if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
         raise WeightsError(f"{path}: no ONNX file, or one larger than {_LARGEST_BYTES >> 20} MB")
+    content = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's errors differ between its implementations
+        raise WeightsError(f"{path}: not readable as an ONNX file ({_first_line(error)})") from error
+    if elsewhere := sorted(set(_elsewhere(model))):
+        raise WeightsError(f"{path}: keeps weights in other files ({named(elsewhere)}); convert it to a single file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what is wrong is said by the error
     try:
         with TemporaryDirectory() as empty:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-            return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class
-        raise WeightsError(f"{path}: not readable as one self-contained ONNX file ({_first_line(error)})") from error
+        raise WeightsError(f"{path}: not runnable by onnxruntime ({_first_line(error)})") from error
+
+
+def _elsewhere(message: Any) -> Iterator[str]:
+    """Names of all tensors at any depth (graphs, attributes, functions) whose numbers are not in the file."""
+    for field, value in message.ListFields():
+        if field.name == "external_data" or (field.name == "data_location" and value == _EXTERNAL):
+            yield message.name
+        elif field.type == field.TYPE_MESSAGE:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _elsewhere(part)
 
 
 def _check_input(session: Any, path: Path, side: int) -> bool:
