@@ -141,8 +141,11 @@ def test_without_pairs_that_figure_is_not_written_nor_left_from_before_and_the_c
     assert figure_notes(reports) == [NO_PAIRS]
 
 
-def rows_of(count: int, tmp_path: Path) -> tuple[GazeReport, list[dict[str, Any]], dict[tuple[str, str], str]]:
+def rows_of(
+    count: int, tmp_path: Path, spread: float = 1.0
+) -> tuple[GazeReport, list[dict[str, Any]], dict[tuple[str, str], str]]:
     _, frame = make(tmp_path / "m", MANY[:count], per=5)
+    frame[["pitch_rad", "yaw_rad"]] *= spread
     report = analyse(frame, resamples=20)
     rows = report.flat()
     return report, rows, {(row["dataset"], row["generator"]): row["generator"] for row in rows[:-1]}
@@ -253,9 +256,9 @@ def test_what_has_no_distance_is_named_and_unsure_faces_are_marked(tmp_path: Pat
     assert any("*" in label.get_text() for axes in figure.axes for label in axes.get_xticklabels())
 
 
-@pytest.mark.parametrize("count", [1, 4, 25])
-def test_clouds_are_legible_and_share_their_axes(count: int, tmp_path: Path) -> None:
-    report, rows, names = rows_of(count, tmp_path)
+@pytest.mark.parametrize(("count", "spread"), [(1, 1.0), (4, 1.0), (25, 1.0), (5, 0.1), (5, 0.55), (5, 0.75), (5, 3.0)])
+def test_clouds_are_legible_and_share_their_axes(count: int, spread: float, tmp_path: Path) -> None:
+    report, rows, names = rows_of(count, tmp_path, spread)
     with style.drawing():
         figure = draw_scatter_figure(rows, report.points, title="Gaze, estimator toy", names=names)
         assert_legible(figure)

@@ -91,10 +91,10 @@ def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarra
 
 
 def _axis_labels(axes: Axes, reach: tuple[float, float], *, first: bool, last: bool) -> None:
-    from matplotlib.ticker import MultipleLocator
-
     for axis, end in ((axes.yaxis, reach[0]), (axes.xaxis, reach[1])):
-        axis.set_major_locator(MultipleLocator(next((step for step in (5, 10, 20) if end <= 3 * step), 30)))
+        step = next((step for step in (5, 10, 20) if end <= 3 * step), 30)
+        most = int(0.9 * end / step)  # none at the ends, where labels of two panels would meet
+        axis.set_ticks([step * tick for tick in range(-most, most + 1)])
     axes.tick_params(labelleft=first, labelbottom=last)
     if first:
         axes.set_ylabel("pitch, deg", labelpad=1)
@@ -119,7 +119,7 @@ def _reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     ]
     pitch, yaw = np.degrees(np.max(ends, axis=0, initial=0.0)) if ends else (0.0, 0.0)
     # panels neither much higher than wide nor too flat to read
-    return _tidy(max(float(pitch), 0.5 * float(yaw))), _tidy(max(float(yaw), 0.7 * float(pitch)))
+    return _tidy(max(float(pitch), 0.35 * float(yaw))), _tidy(max(float(yaw), 0.7 * float(pitch)))
 
 
 def _tidy(end: float) -> float:

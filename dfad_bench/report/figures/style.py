@@ -31,7 +31,7 @@ FORGERY_COLOURS = {
     "AM": "#009E73",
     "FR": "#CC79A7",
     "TF": "#E69F00",
-    "none": "#999999",
+    "none": "#D0D0D0",
 }
 FORGERY_NAMES = {
     "EFS": "entire face synthesis",
