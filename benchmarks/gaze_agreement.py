@@ -35,7 +35,7 @@ from dfad_bench.core.labels import ForgeryType
 from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused, decode_image
 from dfad_bench.data.synthetic import GAZE_NOISE_RAD, GENERATORS
-from dfad_bench.data.synthetic.faces import OUTDOOR, STUDIO, draw_face
+from dfad_bench.data.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
 from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze.analysis import analyse
 from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, GazeResult, build_estimator
@@ -43,6 +43,7 @@ from dfad_bench.gaze.resample import choose
 from dfad_bench.gaze.table import crop_landmarks
 
 REFERENCE = "geometric"  # the one that must meet `required`
+WIDEST_RAD = np.radians(25)  # yaw of the synthetic faces that are compared with the truth
 NAN_ROW = {"landmarks": None, "crop_affine": None}
 
 
@@ -142,7 +143,7 @@ class Synthetic:
     """Drawn faces, plain and mirrored, and faces of each stand-in generator."""
 
     def __init__(self, count: int, per_group: int, cropper: FaceCropper) -> None:
-        paths = planned_paths(per_group=count)
+        paths = [path for path in planned_paths(per_group=count) if abs(plan_face(0, path).truth.yaw_rad) <= WIDEST_RAD]
         images, self.truth = _draw([paths[index] for index in choose(paths, count, seed=0)])
         self.plain = crop_faces(images, cropper)
         self.mirrored = crop_faces([ImageOps.mirror(image) for image in images], cropper)
@@ -155,6 +156,7 @@ class Synthetic:
         every = np.ones(len(self.truth), dtype=bool)
         pitch, yaw = (self.truth[name].to_numpy() for name in ("pitch_rad", "yaw_rad"))
         return {
+            "faces": len(self.truth),
             "largest_yaw_deg": round(float(np.degrees(np.abs(yaw).max())), 1),
             "truth": agreement(plain, pitch, yaw, every),
             "mirrored": agreement(plain, mirrored.pitch_rad, -mirrored.yaw_rad, every),
