@@ -19,7 +19,7 @@ from dfad_bench.data.synthetic.faces import STUDIO, draw_face, plan_face
 from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze.analysis import analyse
 from dfad_bench.gaze.estimators.base import GazeResult
-from dfad_bench.gaze.estimators.geometric import GeometricEstimator
+from dfad_bench.gaze.estimators.geometric import SEARCH_X, SEARCH_Y, GeometricEstimator, find_irises
 from dfad_bench.gaze.resample import choose
 
 
@@ -143,3 +143,24 @@ def test_many_photographs_mirrored_and_compressed(corpus: Path, cropper: FaceCro
     plain, flipped, coded = changed_photographs(corpus, 200, cropper)
     assert np.median(np.abs(plain - flipped)) <= 2.5
     assert np.corrcoef(plain, coded)[0, 1] >= 0.9
+
+
+def eye_window(*places: float, contrast: float = 100.0) -> np.ndarray:
+    """A bright window of the iris search with dark discs at these places, px right of the middle."""
+    height, width = 2 * (SEARCH_Y + 15) + 1, 2 * (SEARCH_X + 15) + 1
+    y, x = np.mgrid[:height, :width] - np.array([height // 2, width // 2])[:, None, None]
+    window = np.full((height, width), 200.0, np.float32)
+    for place in places:
+        window[np.hypot(x - place, y) <= 9] = 200 - contrast
+    return window
+
+
+def test_a_clear_iris_is_found_in_its_place_and_none_in_the_middle() -> None:
+    found = find_irises(np.stack([eye_window(5), eye_window(-5), eye_window(0), eye_window()]), "cpu")
+    assert found[0] == pytest.approx(4.5, abs=1)
+    np.testing.assert_allclose(found[1:], [-found[0], 0, 0], atol=1e-5)
+
+
+def test_a_faint_iris_is_trusted_less_than_a_clear_one() -> None:
+    faint, clear = find_irises(np.stack([eye_window(6, contrast=15), eye_window(6, contrast=100)]), "cpu")
+    assert 0 < faint < clear / 2

@@ -158,7 +158,8 @@ def _templates() -> tuple[np.ndarray, np.ndarray]:
     """Kernels (radii, 1, h, w), and the prior (2 SEARCH_Y + 1, 2 SEARCH_X + 1) in grey levels; float32."""
     fine = 5  # samples a pixel side
     tall, wide = (2 * half + 1 for half in (_HALF_Y, _HALF))
-    y, x = (np.mgrid[: tall * fine, : wide * fine] + 0.5) / fine - np.array([tall, wide])[:, None, None] / 2
+    # centred on whole numbers, so that left and right are equal to the last bit
+    y, x = (2 * np.mgrid[: tall * fine, : wide * fine] + 1 - fine * np.array([tall, wide])[:, None, None]) / (2 * fine)
     radius, slope = np.hypot(x, y), np.arctan2(np.abs(y), np.abs(x))
 
     def shrunk(mask: np.ndarray) -> np.ndarray:
