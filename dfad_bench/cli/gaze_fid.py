@@ -115,7 +115,7 @@ def _facts(study: GazeStudy) -> dict[str, Any]:
         name: {
             "fingerprint": built.fingerprint,
             "limits": built.card.limits,
-            "remarks": list(getattr(built, "remarks", ())),
+            "remarks": list(study.remarks[name]),
             "notes": list(study.reports[name].notes),
             "published": published_gaze(name),
         }

@@ -11,7 +11,7 @@ from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
 from dfad_bench.gaze.estimators.base import GazeEstimator, build_estimator
-from dfad_bench.gaze.table import extract
+from dfad_bench.gaze.table import extract, stored_remarks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +24,15 @@ _SILENT = Silent()
 
 @dataclass(frozen=True)
 class GazeStudy:
-    """Reports, frames (a row a face with a crop) and estimators by name; `failed` says why others gave none."""
+    """Reports, frames (a row a face with a crop), estimators and their tables' remarks by name of the estimator.
+
+    `failed` says why others gave none.
+    """
 
     reports: dict[str, GazeReport]
     frames: dict[str, pd.DataFrame]
     estimators: dict[str, GazeEstimator]
+    remarks: dict[str, tuple[str, ...]]
     failed: dict[str, str]
 
 
@@ -53,7 +57,7 @@ def study_gaze(
         UnknownNameError: no estimator of that name.
         DFADError: the only estimator cannot be used, or none of several (one line with all reasons).
     """
-    study = GazeStudy({}, {}, {}, {})
+    study = GazeStudy({}, {}, {}, {}, {})
     for name, file in weights.items():
         try:
             built = build_estimator(name, file)
@@ -69,6 +73,8 @@ def study_gaze(
             study.failed[name] = str(error)
             continue
         study.estimators[built.name], study.reports[built.name] = built, report
+        told = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
+        study.remarks[built.name] = tuple(dict.fromkeys(told))
         study.frames[built.name] = frame[frame["status"] == OK].drop(columns="status").reset_index(drop=True)
     if not study.reports:
         raise DFADError("; ".join(f"{name}: {why}" for name, why in study.failed.items()))
