@@ -199,7 +199,7 @@ def overlap(a: Any, b: Any) -> float:
 def test_fid_figure_is_legible_and_shows_what_was_measured(count: int, tmp_path: Path) -> None:
     _, rows, names = rows_of(count, tmp_path)
     with style.drawing():
-        figure = draw_fid_figure(rows, shown_of(rows), title="FID, estimator toy", rule="by hash", names=names)
+        figure = draw_fid_figure(rows, shown_of(rows), title="FID, estimator toy", rule="by hash " * 30, names=names)
         assert_legible(figure)
     assert figure.get_figwidth() == (style.COLUMN_IN if count <= 4 else style.WIDE_IN)
     assert figure.get_figheight() < 9.5  # a page
@@ -300,7 +300,7 @@ def test_pairs_are_legible_with_the_cosine_of_each_estimator(generators: int, es
     ]
     with style.drawing():
         figure = draw_pairs_figure(
-            panels, rows, title="Pairs, estimator toy", rule="by hash", left_out=["gone (no target)"]
+            panels, rows, title="Pairs, estimator toy", rule="by hash " * 30, left_out=["gone (no target)"]
         )
         assert_legible(figure)
     said = [text.get_text() for text in figure.texts]
@@ -317,6 +317,20 @@ def test_names_are_broken_where_they_are_too_wide() -> None:
     assert style.wrapped_name("few_shot_face_translation", 0.7) == "few_shot_face_\ntranslation"
     assert style.wrapped_name("FewShotFaceTranslation", 0.6) == "FewShotFace\nTranslation"
     assert style.wrapped_name("StyleGAN2", 0.6) == "StyleGAN2"
+
+
+@pytest.mark.parametrize("text", ["MMMM WWWW " * 40, "il, ij. " * 80, "geometric \N{MINUS SIGN}0.02 (no target) " * 20])
+def test_lines_fill_the_width_and_fit_it(text: str) -> None:
+    lines = style.wrapped(text, 3.0, 7.0).split("\n")
+    with style.drawing():
+        figure = style.new_figure(4, 1)
+        drawn = [figure.text(0, 0, line, fontsize=7.0) for line in lines]
+        renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        widths = [line.get_window_extent(renderer).width / figure.dpi for line in drawn]
+    assert len(lines) > 1
+    assert max(widths) < 3.1
+    assert min(widths[:-1]) > 2.2
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_the_longest_names_of_the_taxonomy_fit(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ in grey still does. Places are in inches from the figure's upper left corner.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,11 +52,10 @@ FAMILY_HATCHES = {
 FAMILY_NAMES = {"gan": "GAN", "none": "family not known"}
 REAL_COLOUR = "#444444"
 FLOOR_COLOUR = "#777777"
-_EM = 0.57  # mean width of a character in its size, of the font that comes with matplotlib: names
-_PROSE_EM = 0.5  # of sentences, which have spaces
+_FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
 _PARTS = re.compile(r"[^-_./ ]+?(?:[-_./ ]+|(?<=[a-z])(?=[A-Z])|$)")
 _RC: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.family": _FONT,
     "font.size": TEXT_PT,
     "axes.titlesize": TEXT_PT,
     "axes.labelsize": TEXT_PT,
@@ -116,15 +114,27 @@ def image_at(figure: Figure, left: float, top: float, side: float, image: Any) -
 
 def wrapped(text: str, width: float, size: float = SMALL_PT) -> str:
     """`text` broken into lines that fit `width` inches at `size` points."""
-    return "\n".join(textwrap.wrap(text, max(8, int(width * 72 / (size * _PROSE_EM)))))
+    return _filled(re.findall(r"\S+\s*", text), width, size)
 
 
 def wrapped_name(name: str, width: float, size: float = SMALL_PT) -> str:
     """A name broken after dashes, underscores, dots and spaces, or before a capital, where it is wider than `width`."""
-    room = max(4, int(width * 72 / (size * _EM)))
+    return _filled(_PARTS.findall(name), width, size)
+
+
+def text_width(text: str, size: float) -> float:
+    """Inches of one line at `size` points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=_FONT, size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+
+
+def _filled(parts: Sequence[str], width: float, size: float) -> str:
     lines = [""]
-    for part in _PARTS.findall(name):
-        if lines[-1] and len(lines[-1]) + len(part) > room:
+    for part in parts:
+        if lines[-1] and text_width((lines[-1] + part).rstrip(), size) > width:
             lines.append("")
         lines[-1] += part
     return "\n".join(line.strip() for line in lines)
