@@ -15,11 +15,13 @@ from rendered_eyes import DISTANCE_MM, EYEBALL_DEPTH_MM, EYEBALL_MM, SIDE, head_
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, IntegrityError, MissingDependencyError, WeightsError
+from dfad_bench.core.registry import resolve
 from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused, decode_image
 from dfad_bench.data.synthetic.faces import draw_face
 from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze import normalize
+from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 from dfad_bench.gaze.estimators import mediapipe as module
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.estimators.mediapipe import EYE_CORNERS, IRISES, LIDS, NOSE_AND_MOUTH, POINTS, MediapipeEstimator
@@ -256,3 +258,13 @@ def test_real_model_through_the_command(real: MediapipeEstimator, tiny_manifest:
     assert result.exit_code == 0, result.output
     table = pd.read_parquet(next((tiny_manifest / "tables").glob("gaze-mediapipe-*.parquet")))
     assert table["yaw_rad"].notna().mean() > 0.8
+
+
+def test_the_guide_names_every_estimator_with_its_weights() -> None:
+    guide = (ROOT / "docs" / "gaze.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in guide.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(ESTIMATORS)
+    for name in ESTIMATORS:
+        weights = resolve("estimator", name, ESTIMATORS).card.weights
+        assert f"`{weights[0]}`" in rows[name] if weights else "none" in rows[name]
+    assert all(f"also `{alias}`" in rows[name] for alias, name in ALIASES.items())
