@@ -262,7 +262,9 @@ def test_real_model_through_the_command(real: MediapipeEstimator, tiny_manifest:
 
 def test_the_guide_names_every_estimator_with_its_weights() -> None:
     guide = (ROOT / "docs" / "gaze.md").read_text(encoding="utf-8")
-    rows = {line.split("`")[1]: line for line in guide.splitlines() if line.startswith("| `")}
+    rows = {
+        line.split("`")[1]: line for line in guide.splitlines() if line.startswith("| `") and "--estimator" not in line
+    }
     assert set(rows) == set(ESTIMATORS)
     for name in ESTIMATORS:
         weights = resolve("estimator", name, ESTIMATORS).card.weights
