@@ -55,7 +55,7 @@ def save_gaze_figures(
 
     `gaze-fid-<estimator>` (GazeCLIP Fig. 1) and `gaze-scatter-<estimator>` for each estimator, and `gaze-pairs`
     (Fig. 7) with all of them. Where no generator has pairs, an older `gaze-pairs` is removed and none is returned;
-    `figure_notes` says why.
+    `figure_notes` says why. An estimator that gave no generator a distance has no figure of its own.
 
     Args:
         reports: by estimator.
@@ -78,6 +78,8 @@ def save_gaze_figures(
     paths = []
     with style.drawing():
         for estimator, report in reports.items():
+            if not _measured(report):
+                continue
             shown = _shown(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
             title = f"FID of the gaze of real and forged faces, estimator {estimator}{data}"
             figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names)
@@ -94,7 +96,12 @@ def figure_notes(reports: Mapping[str, GazeReport]) -> list[str]:
         {(row.dataset, row.generator) for row in report.rows if row.pairs.cosine_2d is not None}
         for report in reports.values()
     ]
-    return [] if paired and set.intersection(*paired) else [NO_PAIRS]
+    lost = [f"no FID figure of {name}: no generator has a distance" for name, r in reports.items() if not _measured(r)]
+    return lost + ([] if paired and set.intersection(*paired) else [NO_PAIRS])
+
+
+def _measured(report: GazeReport) -> bool:
+    return any(row.fid.fid_rad2 is not None for row in report.rows)
 
 
 def _shown(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEG2_PER_RAD2 = math.degrees(1.0) ** 2
 _ORDER = list(style.FORGERY_COLOURS)
-_LEFT, _RIGHT, _TOP, _GAP = 0.42, 0.05, 0.24, 0.04
+_LEFT, _RIGHT, _GAP = 0.42, 0.05, 0.04
 _BARS = 0.8  # height of a row of bars
 _FEW = 5  # generators that one paper column holds
 _MOST = 10  # that a row of both columns holds
@@ -80,25 +80,18 @@ def draw_fid_figure(
     labels = [_label(column, pitch - _GAP, max(c.n for c in columns)) for column in columns]
     below = 0.04 + max(style.text_height(label) for label in labels)
     band = 2 * pitch + _BARS + below + 0.06
-    note = style.wrapped(_note(rule, columns, without), wide - 0.1)
-    bars = [column for column in columns if column.value is not None]
     legends = [
-        style.forgery_handles(column.forgery for column in bars),
-        style.family_handles(column.family for column in bars),
+        style.forgery_handles(column.forgery for column in columns if column.value is not None),
+        style.family_handles(column.family for column in columns if column.value is not None),
     ]
-    heading = style.wrapped(title, wide - 0.1, 7.5)
-    top = _TOP + 0.12 * heading.count("\n")
-    foot = top + lines * band
-    heights = [style.legend_height(len(handles), wide) for handles in legends]
-    figure = style.new_figure(wide, foot + sum(heights) + style.text_height(note) + 0.12)
-    style.text_at(figure, 0.05, 0.05, heading, fontsize=7.5)
+    note = style.wrapped(_note(rule, columns, without), wide - 0.1)
+    heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
+    top = style.heading_height(heading)
+    figure = style.figure_between(heading, top + lines * band, legends, note, wide)
     limit = _limit(columns)
     for line in range(lines):
         span = slice(line * places, (line + 1) * places)
         _row(figure, columns[span], labels[span], top + line * band, pitch, limit)
-    style.legend_at(figure, foot, legends[0])
-    style.legend_at(figure, foot + heights[0], legends[1])
-    style.text_at(figure, 0.05, foot + sum(heights) + 0.04, note, fontsize=style.SMALL_PT)
     return figure
 
 

@@ -63,13 +63,10 @@ def draw_pairs_figure(
     above = max(style.text_height(label, style.TEXT_PT) for label in labels) + 0.06
     height = above + len(estimators) * (block / 2 + _TEXT) + 0.08
     note = style.wrapped(_note(rule, rows, panels, left_out), wide - 0.1)
-    heading = style.wrapped(title, wide - 0.1, 7.5)
-    top = 0.22 + 0.12 * heading.count("\n")
-    foot = top + lines * height
+    heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
+    top = style.heading_height(heading)
     handles = style.forgery_handles(panel.forgery for panel in panels)
-    legend = style.legend_height(len(handles), wide)
-    figure = style.new_figure(wide, foot + legend + style.text_height(note) + 0.1)
-    style.text_at(figure, 0.05, 0.05, heading, fontsize=7.5)
+    figure = style.figure_between(heading, top + lines * height, [handles], note, wide)
     for index, (panel, label) in enumerate(zip(panels, labels, strict=True)):
         line, place = divmod(index, places)
         left, upper = _LEFT + place * (block + _GAP), top + line * height
@@ -77,8 +74,6 @@ def draw_pairs_figure(
         for number, estimator in enumerate(estimators if place == 0 and len(estimators) > 1 else []):
             middle = upper + above + number * (block / 2 + _TEXT) + block / 4
             style.text_at(figure, 0.06, middle, estimator, rotation=90, va="center")
-    style.legend_at(figure, foot, handles)
-    style.text_at(figure, 0.05, foot + legend + 0.03, note, fontsize=style.SMALL_PT)
     return figure
 
 

@@ -48,13 +48,11 @@ def draw_scatter_figure(
     labels = [_label(row, names, width) for row in found]
     above = max((style.text_height(label, style.TEXT_PT) for label in labels), default=0) + 0.06
     note = style.wrapped(_READING, wide - 0.1)
-    heading = style.wrapped(title, wide - 0.1, 7.5)
-    top = 0.22 + 0.12 * heading.count("\n")
-    foot = top + lines * (above + height + 0.06) + _FOOT
+    heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
+    top = style.heading_height(heading)
     handles = style.forgery_handles(str(row["forgery"]) for row in found)
-    legend = style.legend_height(len(handles), wide)
-    figure = style.new_figure(wide, foot + legend + style.text_height(note) + 0.1)
-    style.text_at(figure, 0.05, 0.05, heading, fontsize=7.5)
+    foot = top + lines * (above + height + 0.06) + _FOOT
+    figure = style.figure_between(heading, foot, [handles], note, wide)
     for index, row in enumerate(found):
         line, place = divmod(index, places)
         left, upper = _LEFT + place * (width + _GAP), top + line * (above + height + 0.06) + above
@@ -62,8 +60,6 @@ def draw_scatter_figure(
         _cloud(axes, row, *points[row["dataset"], row["generator"]], reach)
         axes.set_title(labels[index], pad=2, linespacing=1.1)
         _axis_labels(axes, reach, first=place == 0, last=index + places >= len(found))
-    style.legend_at(figure, foot, handles)
-    style.text_at(figure, 0.05, foot + legend + 0.03, note, fontsize=style.SMALL_PT)
     return figure
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COLUMN_IN = 3.5  # width of one column of a two-column paper
 WIDE_IN = 7.16  # of both
+MARGIN_IN = 0.05
+TITLE_PT = 7.5
 TEXT_PT = 6.5
 SMALL_PT = 6.0  # nothing is smaller
 DPI = 300
@@ -174,14 +176,30 @@ def family_name(family: str) -> str:
     return FAMILY_NAMES.get(family, family)
 
 
-def legend_at(figure: Figure, top: float, handles: Sequence[Any]) -> None:
-    """Legend entries in lines of equal columns, from `top` inches down; takes `legend_height` inches."""
+def heading_height(heading: str) -> float:
+    """Inches down to what follows the lines of a heading."""
+    return 0.22 + 0.12 * heading.count("\n")
+
+
+def figure_between(heading: str, foot: float, legends: Sequence[Sequence[Any]], note: str, wide: float) -> Figure:
+    """A new figure with its heading, and its legends and note from `foot` inches down, where it ends."""
+    heights = [_legend_height(len(handles), wide) for handles in legends]
+    figure = new_figure(wide, foot + sum(heights) + text_height(note) + 0.1)
+    text_at(figure, MARGIN_IN, MARGIN_IN, heading, fontsize=TITLE_PT)
+    for handles, height in zip(legends, heights, strict=True):
+        _legend_at(figure, foot, handles)
+        foot += height
+    text_at(figure, MARGIN_IN, foot + 0.03, note, fontsize=SMALL_PT)
+    return figure
+
+
+def _legend_at(figure: Figure, top: float, handles: Sequence[Any]) -> None:
     wide, high = figure.get_size_inches()
     if handles:
         figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(0.05 / wide, 1 - top / high),
+            bbox_to_anchor=(MARGIN_IN / wide, 1 - top / high),
             ncols=_legend_columns(wide),
             frameon=False,
             borderpad=0,
@@ -192,8 +210,7 @@ def legend_at(figure: Figure, top: float, handles: Sequence[Any]) -> None:
         )
 
 
-def legend_height(count: int, wide: float) -> float:
-    """Inches that `legend_at` takes for so many entries."""
+def _legend_height(count: int, wide: float) -> float:
     return -(-count // _legend_columns(wide)) * SMALL_PT * 1.6 / 72
 
 
