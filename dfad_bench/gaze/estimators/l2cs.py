@@ -24,6 +24,7 @@ class L2CSEstimator(NetworkEstimator):
     """
 
     name = "l2cs"
+    normalised: ClassVar[bool] = False  # its angles are those of the crop's camera
     card = GazeCard(
         display="L2CS-Net",
         paper="Abdelrahman et al., L2CS-Net: Fine-Grained Gaze Estimation in Unconstrained Environments, 2022",

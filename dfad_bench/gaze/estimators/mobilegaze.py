@@ -26,6 +26,7 @@ class MobileGazeEstimator(NetworkEstimator):
     """
 
     name = "mobilegaze"
+    normalised: ClassVar[bool] = False  # its angles are those of the crop's camera
     card = GazeCard(
         display="MobileGaze",
         paper="yakhyo/gaze-estimation, after L2CS-Net (Abdelrahman et al., 2022); MobileOne: Vasu et al., CVPR 2023",
