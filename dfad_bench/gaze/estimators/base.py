@@ -15,7 +15,7 @@ class GazeFlag(IntFlag):
 
     NONE = 0
     NO_POSE = 1  # no landmarks, or no head pose fits them
-    HEAD_ONLY = 2  # the face is too small to see irises: head pose alone
+    HEAD_ONLY = 2  # irises cannot be seen, the face being too small or cut off: head pose alone
     EYES_DISAGREE = 4  # the two eyes look in clearly different directions
     RESIZED = 8  # not normalised, the whole crop was resized
 

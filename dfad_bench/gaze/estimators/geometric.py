@@ -84,17 +84,23 @@ class GeometricEstimator:
         offset, disagreement = iris_offsets(crops, points, pose, view, device)
         iod = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
         iod = iod * (1.0 if source_scale is None else np.asarray(source_scale, dtype=np.float64))
-        small = pose.ok & ~(iod >= SMALLEST_IOD_PX)
-        weight = np.where(small, 0.0, 1 / (1 + (disagreement / DISAGREE_PX) ** 2))
+        unseen = ~(iod >= SMALLEST_IOD_PX) | _outside(points[:, :2], crops.shape[2], crops.shape[1])
+        unseen &= pose.ok
+        weight = np.where(unseen, 0.0, 1 / (1 + (disagreement / DISAGREE_PX) ** 2))
         head = view.forward
-        gx = HEAD_SHARE_X * head[:, 0] + IRIS_SHARE_X * weight * np.where(small, 0.0, offset)
+        gx = HEAD_SHARE_X * head[:, 0] + IRIS_SHARE_X * weight * np.where(unseen, 0.0, offset)
         gy = HEAD_SHARE_Y * head[:, 1] + BIAS_Y
         pitch, yaw = angles(gx, gy)
         head_rad = to_pitch_yaw(head)
         flags = np.where(pose.ok, GazeFlag.NONE, GazeFlag.NO_POSE).astype(np.int16)
-        flags |= np.where(small, GazeFlag.HEAD_ONLY, 0).astype(np.int16)
-        flags |= np.where(~small & (disagreement > FLAG_DISAGREE_PX), GazeFlag.EYES_DISAGREE, 0).astype(np.int16)
+        flags |= np.where(unseen, GazeFlag.HEAD_ONLY, 0).astype(np.int16)
+        flags |= np.where(~unseen & (disagreement > FLAG_DISAGREE_PX), GazeFlag.EYES_DISAGREE, 0).astype(np.int16)
         return GazeResult(pitch, yaw, np.where(pose.ok, weight, 0.0), flags, head_rad[:, 0], head_rad[:, 1])
+
+
+def _outside(eyes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which faces (N,) have an eye (N, 2, 2) that the crop does not show."""
+    return ((eyes < 0) | (eyes > [width, height])).any(axis=(1, 2))
 
 
 def angles(gx: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
