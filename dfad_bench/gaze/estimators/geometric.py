@@ -100,7 +100,7 @@ class GeometricEstimator:
 
 def _outside(eyes: np.ndarray, width: int, height: int) -> np.ndarray:
     """Which faces (N,) have an eye (N, 2, 2) that the crop does not show."""
-    return ((eyes < 0) | (eyes > [width, height])).any(axis=(1, 2))
+    return np.asarray(((eyes < 0) | (eyes > [width, height])).any(axis=(1, 2)))
 
 
 def angles(gx: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
