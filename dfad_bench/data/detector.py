@@ -23,6 +23,7 @@ _THRESHOLDS = (0.6, 0.7, 0.7)  # probability of a face that passes P-Net, R-Net,
 PYRAMID = 0.709  # from one scale to the next: half the area
 _CELL, _STRIDE = 12, 2  # of P-Net, pixels
 _SIDES = {"rnet": 24, "onet": 48}
+_MOST_PIXELS = 8_000_000  # their sums, times 255, fit into 32 bits
 _CHUNK = 512  # patches a network sees at once
 
 
@@ -75,7 +76,7 @@ class FaceDetector:
         if min(pictures.shape[1:3]) < max(SMALLEST, min_face):
             return [Faces(np.zeros((0, 4)), np.zeros(0)) for _ in pictures]
         with torch.inference_mode():
-            table = _Sums(torch.tensor(pictures, device=self.device))
+            table = _Sums(pictures, self.device)
             found = self._propose(table, max(min_face, SMALLEST))
             found = self._refine(table, found)
             found = self._decide(table, found)
@@ -161,24 +162,21 @@ class FaceDetector:
 class _Sums:
     """Summed-area tables of pictures: the mean of any rectangle from four numbers."""
 
-    def __init__(self, pictures: Any) -> None:
-        import torch
-        from torch.nn import functional
-
+    def __init__(self, pictures: np.ndarray, device: Any) -> None:
         self.count, self.height, self.width, _ = pictures.shape
-        # 32 bits hold 255 times 8.4 million pixels; larger pictures need 64
-        kind = torch.int32 if self.height * self.width < 8_000_000 else torch.int64
-        sums = pictures.cumsum(1, dtype=kind).cumsum(2, dtype=kind)
-        padded = functional.pad(sums, (0, 0, 1, 0, 1, 0))  # (n, H + 1, W + 1, 3)
-        self._flat = padded.reshape(-1, 3)
+        if self.height * self.width > _MOST_PIXELS:
+            raise ValueError(f"a picture has more than {_MOST_PIXELS} pixels")
+        self._sums = _integral(pictures, device)  # (n, H + 1, W + 1, 3)
 
     def whole(self, height: int, width: int) -> Any:
-        """Each picture reduced to (n, height, width, 3)."""
+        """Each picture reduced to (n, height, width, 3) mean values."""
         import torch
 
-        device = self._flat.device
-        window = torch.tensor([[0, 0, self.width, self.height]], device=device).expand(self.count, 4)
-        return self.patches(torch.arange(self.count, device=device), window, height, width)
+        edges = torch.tensor([[0, 0, self.width, self.height]], device=self._sums.device)
+        x0, x1 = (v[0] for v in _bins(edges[:, 0], edges[:, 2], width))
+        y0, y1 = (v[0] for v in _bins(edges[:, 1], edges[:, 3], height))
+        rows = self._sums[:, y1] - self._sums[:, y0]
+        return (rows[:, :, x1] - rows[:, :, x0]).float() / ((y1 - y0)[:, None] * (x1 - x0))[..., None]
 
     def inside(self, found: _Candidates) -> tuple[_Candidates, Any]:
         """Candidates that reach into the picture, and the whole pixels (n, 4) x0, y0, x1, y1 they cover there."""
@@ -197,9 +195,24 @@ class _Sums:
         area = ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[..., None]
         top = (picture[:, None] * (self.height + 1) + y0)[:, :, None] * (self.width + 1)
         bottom = (picture[:, None] * (self.height + 1) + y1)[:, :, None] * (self.width + 1)
-        x0, x1, flat = x0[:, None, :], x1[:, None, :], self._flat
+        x0, x1, flat = x0[:, None, :], x1[:, None, :], self._sums.view(-1, 3)
         total = flat[bottom + x1] - flat[top + x1] - flat[bottom + x0] + flat[top + x0]
         return total.float() / area
+
+
+def _integral(pictures: np.ndarray, device: Any) -> Any:
+    """Sums (n, H + 1, W + 1, 3) of all pixels above and left of each corner."""
+    import torch
+    from torch.nn import functional
+
+    if torch.device(device).type == "cpu":
+        import cv2  # thirty times as quick as two cumulative sums
+
+        tables = [torch.from_numpy(cv2.integral(picture, sdepth=cv2.CV_32S)) for picture in pictures]
+        return tables[0][None] if len(tables) == 1 else torch.stack(tables)
+    whole = torch.tensor(pictures, device=device)
+    sums = whole.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+    return functional.pad(sums, (0, 0, 1, 0, 1, 0)).contiguous()
 
 
 def _bins(low: Any, high: Any, count: int) -> tuple[Any, Any]:

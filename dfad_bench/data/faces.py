@@ -29,6 +29,7 @@ _SAME_FACE = 0.3  # intersection over union of boxes from which on two frames sh
 _NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
 _MinFace = Callable[["Image.Image", "Image.Image"], float]
 _BATCH = 64  # pictures at once on an accelerator
+_LONGEST_VIEW = 2800  # of a square one the detector's sums still fit into 32 bits
 _Cut = tuple[tuple[float, ...] | None, tuple[float, ...], np.ndarray]  # crop_box, affine, pixels
 _FLAT = 2.0  # grey levels of spread below which a ready-made crop shows nothing
 
@@ -63,6 +64,8 @@ class CropProfile:
             raise ValueError("needs 1 <= margin <= 4, 16 <= size <= 4096, 0 < min_probability < 1")
         if self.smallest_side < SMALLEST or self.retry_min_face < SMALLEST or self.min_face_share <= 0:
             raise ValueError(f"smallest_side and retry_min_face must be at least {SMALLEST}, min_face_share above 0")
+        if max(self.detect_side, self.retry_side) > _LONGEST_VIEW:
+            raise ValueError(f"detect_side and retry_side must be at most {_LONGEST_VIEW}")
         if len(self.template) not in (0, 10) or self.template_side < 1 or self.most_oblong < 1:
             raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
 

@@ -23,7 +23,6 @@ EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
 _ORIENTATION = 0x0112
-_Z_RLE = 3  # zlib's number of the strategy
 _OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -105,16 +104,16 @@ def decode_image(
 def encode_png(array: np.ndarray) -> bytes:
     """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time.
 
-    Run lengths only (`Z_RLE`): of a filtered photograph little else can be saved, and it takes a fifth of the time
-    for 3 % more bytes.
+    Run lengths only: of a filtered photograph little else can be saved, and it takes a fifth of the time for 3 %
+    more bytes. One filter (Paeth) for all rows: trying five takes half as long again for 1 % fewer.
     """
-    from PIL import Image
+    import cv2
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", compress_level=6, compress_type=_Z_RLE)
-    return stream.getvalue()
+    how = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    _, data = cv2.imencode(".png", array[:, :, ::-1], how)
+    return bytes(data)
 
 
 def decode_crop(png: bytes) -> np.ndarray:

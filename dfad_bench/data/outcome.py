@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dfad_bench.core.errors import RefusedInputsError
 from dfad_bench.data.manifest import OK, Manifest
@@ -24,7 +25,7 @@ class BuildReport:
     counts: dict[str, dict[str, int]]
     rows: int
     refused: int
-    reasons: list[dict[str, str]]  # the first refusals: origin, status, reason
+    reasons: list[dict[str, Any]]  # the first refusals: origin, status, reason, rows
     ignored: dict[str, int]
     ignored_examples: dict[str, list[str]]
     notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -197,22 +198,23 @@ def counts_of(parts: Sequence[Path]) -> dict[str, dict[str, int]]:
     return {name: dict(sorted(row.items())) for name, row in sorted(counts.items())}
 
 
-def first_refusals(parts: Sequence[Path], most: int) -> list[dict[str, str]]:
-    """The first refused rows by origin, as origin, status and reason; part by part, whatever their number.
+def first_refusals(parts: Sequence[Path], most: int) -> list[dict[str, Any]]:
+    """The first refusals by origin, as origin, status, reason and how many `rows` (frames) share them.
 
     Raises:
         DFADError: a part cannot be read.
     """
     columns = ["origin", "status", "reason"]
-    found: list[dict[str, str]] = []
+    found: Counter[tuple[str, str, str]] = Counter()
     for part in parts:
         try:
             table = pq.read_table(part, columns=columns)
         except (OSError, ValueError) as error:
             raise DFADError(f"{part}: cannot be read; run the same build again") from error
         rows = table.filter(pc.not_equal(table["status"], OK)).to_pylist()
-        found = heapq.nsmallest(most, [*found, *rows], key=lambda row: str(row["origin"]))
-    return found
+        found.update(tuple(str(row[column]) for column in columns) for row in rows)  # type: ignore[misc]
+        found = Counter(dict(heapq.nsmallest(most, found.items())))  # memory stays flat, whatever their number
+    return [{**dict(zip(columns, key, strict=True)), "rows": count} for key, count in found.items()]
 
 
 def _short(value: object) -> str:

@@ -61,7 +61,7 @@ def _rich(table: Table, width: int | None) -> str:
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=escape(table.title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    drawn = RichTable(box=box.SIMPLE_HEAD)
     for column in table.columns:
         drawn.add_column(escape(column.title), justify="left" if column.kind == "text" else "right")
     for index, row in enumerate(table.rows):
@@ -71,6 +71,7 @@ def _rich(table: Table, width: int | None) -> str:
         drawn.add_row(*(escape(cell(column, row.get(column.key))) for column in table.columns))
     stream = io.StringIO()
     console = Console(file=stream, width=width or 160, color_system=None)
+    console.print(escape(table.title))  # above, not in it, where it would be broken to the table's width
     console.print(drawn)
     for note in table.notes:
         console.print(f"  {escape(note)}")

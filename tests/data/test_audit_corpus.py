@@ -1,26 +1,38 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from collections import defaultdict
 from pathlib import Path
 
 from dfad_bench.data.audit import audit
 from dfad_bench.data.build import build_manifest
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.shard import Sampling
 
 
 def test_planted_duplicates_and_nothing_else(corpus: Path, tmp_path: Path):
-    """Files with the same bytes, found by hashing the folder, are what the audit calls exact duplicates."""
-    build_manifest("corpus-broken", corpus, tmp_path / "m", crop="raw-256", workers=0)
-    manifest = Manifest.open(tmp_path / "m")
-    same: dict[str, set[str]] = defaultdict(set)
-    for origin in manifest.frame(["origin"], status=None)["origin"]:
-        if (corpus / origin).is_file():
-            same[hashlib.sha256((corpus / origin).read_bytes()).hexdigest()].add(origin)
+    """Files with the same bytes, found by hashing the folder, are what the audit calls exact duplicates.
+
+    All there is, images and clips, whole and broken, in one audit; frames of one clip are no duplicates.
+    """
+    with tarfile.open(corpus / "broken" / "hostile-names.tar") as archive:
+        archive.extractall(tmp_path / "hostile" / "names", filter="data")
+    whole = ("corpus", "corpus-broken", "corpus-videos", "corpus-broken-videos")
+    roots = {**dict.fromkeys(whole, corpus), "images": tmp_path / "hostile"}
+    manifests, same = [], defaultdict(set)
+    for dataset, root in roots.items():
+        build_manifest(dataset, root, tmp_path / dataset, crop="raw-256", workers=0, sampling=Sampling(frames=2))
+        manifests.append(Manifest.open(tmp_path / dataset))
+        for origin in manifests[-1].frame(["origin"], status=None)["origin"]:
+            if (root / origin).is_file():
+                same[hashlib.sha256((root / origin).read_bytes()).hexdigest()].add(origin)
     planted = sorted(sorted(origins) for origins in same.values() if len(origins) > 1)
-    assert planted
-    found = audit([manifest], checks=["same_files"])[0]
-    called = [sorted(face.origin for face in example) for remark in found.remarks for example in remark.examples]
-    assert sorted(called) == planted
+    assert sorted(map(len, planted)) == [2, 7]
+    found = audit(manifests, checks=["same_files"])[0]
+    called = [{face.origin for face in example} for remark in found.remarks for example in remark.examples]
+    assert len(called) == len(planted)
+    for origins in planted:  # an example shows the first few faces of its set
+        assert any(example <= set(origins) and len(example) == min(6, len(origins)) for example in called)
     assert sum(row["sets"] for row in found.rows) == len(planted)
     assert sum(row["files"] for row in found.rows) == sum(map(len, planted))

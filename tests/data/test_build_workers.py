@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.misbehaving import behave, fail
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.data.distribute import processes, serial
@@ -29,29 +30,6 @@ def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[Sha
         )
         for number, shard in enumerate(names)
     ]
-
-
-def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
-    """What an image is called is what it does to its worker."""
-    done = []
-    for index, sample in enumerate(task.samples):
-        watch(index)
-        if index in task.verdicts:
-            done.append(task.verdicts[index][0])
-            continue
-        marker = task.part.parent / f"{sample.origin}.died"
-        if sample.origin.startswith("kill") or (sample.origin.startswith("once") and not marker.exists()):
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if sample.origin.startswith("hang"):
-            time.sleep(600)
-        done.append("ok")
-    watch(-1)
-    return {"part": task.name, "done": done}
-
-
-def fail(task: ShardTask, watch: Any) -> dict[str, Any]:
-    raise DFADError("the disk is full")
 
 
 def die(task: ShardTask, watch: Any) -> dict[str, Any]:

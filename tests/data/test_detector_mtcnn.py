@@ -7,7 +7,7 @@ import pytest
 from helpers.trees import picture
 from PIL import Image
 
-from dfad_bench.data.detector import FaceDetector, _Candidates, _Sums, _suppress, _suppress_nested
+from dfad_bench.data.detector import FaceDetector, _Candidates, _integral, _Sums, _suppress, _suppress_nested
 from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.synthetic.faces import draw_face
 
@@ -77,7 +77,7 @@ def test_patches_are_area_interpolation(height: int, width: int):
     from torch.nn.functional import interpolate
 
     pixels = picture(0, 90, 61)
-    table = _Sums(torch.from_numpy(pixels[None].copy()))
+    table = _Sums(pixels[None], "cpu")
     windows = torch.tensor([[0, 0, 90, 61], [3, 5, 4, 6], [10, 20, 47, 31], [80, 0, 90, 61]])
     found = table.patches(torch.zeros(4, dtype=torch.long), windows, height, width)
     for (x0, y0, x1, y1), patch in zip(windows.tolist(), found, strict=True):
@@ -100,3 +100,15 @@ def test_pictures_too_small_for_a_face_have_none(detector: FaceDetector):
         assert all(len(f.boxes) == 0 for f in detector.detect(np.zeros(shape, np.uint8), 60))
     with pytest.raises(ValueError, match=r"expected uint8 \(n, H, W, 3\)"):
         detector.detect(np.zeros((50, 50, 3), np.uint8), 20)
+
+
+def test_sums_of_both_devices_are_cumulative_sums():
+    pixels = np.stack([picture(n, 33, 21) for n in range(2)])
+    expected = np.pad(pixels.astype(np.int64).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0), (0, 0)))
+    np.testing.assert_array_equal(_integral(pixels, "cpu").numpy(), expected)
+    np.testing.assert_array_equal(_integral(pixels, "meta").shape, expected.shape)  # the other path, without a GPU
+    blocks = pixels[:, :20, :32].reshape(2, 10, 2, 16, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(_Sums(pixels[:, :20, :32].copy(), "cpu").whole(10, 16), blocks, rtol=1e-6)
+    assert _Sums(pixels, "cpu").whole(7, 9).shape == (2, 7, 9, 3)
+    with pytest.raises(ValueError, match="more than 8000000 pixels"):
+        _Sums(np.zeros((1, 1, 8_000_001, 3), np.uint8), "cpu")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from dfad_bench.data.build import build_manifest
 from dfad_bench.data.likeness import SIDE, Shot, likeness
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pairs import infer_pairs, read_pairs, with_pairs, write_pairs
+from dfad_bench.data.sources.spec import load_dataset_spec
+from dfad_bench.data.sources.table import list_images as list_table
 
 
 def build(dataset: str, root: Path, out: Path, crop: str = "raw-256") -> Manifest:
@@ -262,3 +265,17 @@ def test_a_real_swap_finds_its_target(corpus: Path, tmp_path: Path):
     assert len(found) >= 5
     assert all("/519/" in target for target, _ in found.values())
     assert pairs["pair_confidence"].min() > 0.9
+
+
+def test_the_targets_of_real_forgeries(corpus: Path, tmp_path: Path):
+    """Frames of one clip pair by their number, edited portraits with the portrait; what has no real face has none."""
+    only = load_dataset_spec("corpus")
+    listing = list_table(only, corpus)
+    pairs = {s.origin: s.target_origin for s in listing.samples if s.target_origin}
+    count = Counter(origin.split("/")[1] for origin in pairs)
+    assert count == {"Deepfakes": 20, "FaceSwap": 20, "DiffAE": 39, "GHOST": 5, "HyperLips": 3}
+    assert pairs["ffpp/FaceSwap/634-660_f0002.jpg"] == "ffpp/real_FF++/634_f0002.jpg"
+    assert pairs["ghost/GHOST/mark_f040.jpg"] == "ghost/real_GHOST-target/dance_f040.jpg"
+    groups = {s.origin: s.source_key for s in listing.samples}
+    same = [groups[fake] == groups[real] for fake, real in pairs.items() if "ghost" not in fake]
+    assert all(same)  # the corpus's own grouping; GHOST's is by the face that was put in

@@ -1,4 +1,4 @@
-"""Shards over a local Ray cluster. The functions at module level run in its workers."""
+"""Shards over a local Ray cluster. Its workers import this file and helpers.misbehaving."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.util
 import os
 import signal
 import sys
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from helpers.faults import build_here, digests, environment, flat_tree
+from helpers.misbehaving import behave, fail
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, MissingDependencyError
@@ -24,29 +24,6 @@ from dfad_bench.data.shard import ShardTask, run_shard
 from dfad_bench.data.sources.base import RawSample
 
 installed = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
-
-
-def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
-    """What an image is called is what it does to its worker."""
-    done = []
-    for index, sample in enumerate(task.samples):
-        watch(index)
-        marker = task.part.parent / f"{sample.origin}.died"
-        if index in task.verdicts:
-            done.append(task.verdicts[index][0])
-            continue
-        if sample.origin.startswith("kill") or (sample.origin.startswith("once") and not marker.exists()):
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if sample.origin.startswith("hang"):
-            time.sleep(600)
-        done.append("ok")
-    watch(-1)
-    return {"part": task.name, "done": done}
-
-
-def fail(task: ShardTask, watch: Any) -> dict[str, Any]:
-    raise DFADError("the disk is full")
 
 
 def killed_once(task: ShardTask, watch: Any) -> dict[str, Any]:

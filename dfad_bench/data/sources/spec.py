@@ -97,6 +97,19 @@ class NumberSplit:
 
 
 @dataclass(frozen=True)
+class Pairing:
+    """Forged files whose path fits `path` have their real target at `target`: the first of these that is listed."""
+
+    path: str
+    target: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in self.target:
+            if unknown := set(Template(text).fields) - set(Template(self.path).fields):
+                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+
+
+@dataclass(frozen=True)
 class TableSpec:
     """A CSV beside the files: columns are named in braces, `where` keeps rows whose column holds a value."""
 
@@ -106,6 +119,7 @@ class TableSpec:
     split: str | None = None
     source_key: str | None = None
     where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: tuple[Pairing, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import safe_relative
+from dfad_bench.core.labels import ForgeryType
+from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources.base import Listing, RawSample, walk
 from dfad_bench.data.sources.spec import DatasetSpec, TableSpec
 from dfad_bench.data.sources.template import Template
@@ -40,8 +43,29 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             listing.ignore(f"unknown generator {name!r}", origin)
             continue
         listing.samples.append(_sample(spec, spec.table, root, origin, generator, row))
+    listing.samples = _with_targets(listing.samples, spec.table)
     _count_unlisted(spec, root, lines, listing)
     return listing
+
+
+def _with_targets(samples: list[RawSample], table: TableSpec) -> list[RawSample]:
+    known = {sample.origin.casefold(): sample for sample in samples}
+    rules = [(Template(rule.path), [Template(text) for text in rule.target]) for rule in table.pairs]
+    return [_with_target(sample, rules, known) for sample in samples]
+
+
+def _with_target(
+    sample: RawSample, rules: list[tuple[Template, list[Template]]], known: dict[str, RawSample]
+) -> RawSample:
+    if taxonomy()[sample.generator].forgery in (ForgeryType.EFS, ForgeryType.NONE):
+        return sample  # real, or made from nothing, whatever its name looks like
+    for template, targets in rules:
+        fields = template.match(sample.origin)
+        for target in targets if fields is not None else ():
+            real = known.get((target.fill(fields or {}) or "").casefold())
+            if real is not None and real.origin != sample.origin:
+                return replace(sample, target_origin=real.origin, pair_confidence=1.0)
+    return sample
 
 
 def _sample(

@@ -1,0 +1,34 @@
+"""What a worker may do wrong, as functions that worker processes import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from dfad_bench.core.errors import DFADError
+from dfad_bench.data.shard import ShardTask
+
+
+def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
+    """What an image is called is what it does to its worker."""
+    done = []
+    for index, sample in enumerate(task.samples):
+        watch(index)
+        if index in task.verdicts:
+            done.append(task.verdicts[index][0])
+            continue
+        marker = task.part.parent / f"{sample.origin}.died"
+        if sample.origin.startswith("kill") or (sample.origin.startswith("once") and not marker.exists()):
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sample.origin.startswith("hang"):
+            time.sleep(600)
+        done.append("ok")
+    watch(-1)
+    return {"part": task.name, "done": done}
+
+
+def fail(task: ShardTask, watch: Any) -> dict[str, Any]:
+    raise DFADError("the disk is full")
