@@ -11,7 +11,16 @@ from gaze_states import save
 from torch import nn
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.gaze.estimators.loading import FAMILIES, family_of, fill, read_family, resnet_trunk, under, without
+from dfad_bench.gaze.estimators.loading import (
+    FAMILIES,
+    family_of,
+    fill,
+    read_family,
+    resnet_features,
+    resnet_trunk,
+    under,
+    without,
+)
 
 MARKS = {
     "eth_xgaze": {"gaze_network.conv1.weight": (64, 3, 7, 7), "gaze_fc.0.weight": (2, 2048), "gaze_fc.0.bias": (2,)},
@@ -160,3 +169,4 @@ def test_resnet_is_read_off_the_keys(kind: str) -> None:
     found = resnet_trunk(under({f"a.{key}": value for key, value in state.items()}, "a.")).state_dict()
     expected = without(state, "fc.")
     assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in expected.items()}
+    assert resnet_features(state) == state["fc.weight"].shape[1]

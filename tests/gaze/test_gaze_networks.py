@@ -146,9 +146,28 @@ def test_unigaze_pools_as_its_last_norm_says(files) -> None:
 
 
 def test_an_unknown_transformer_is_one_line() -> None:
-    state = {"vit.patch_embed.proj.weight": torch.zeros(384, 3, 16, 16)}
-    with pytest.raises(WeightsError, match=r"384 wide, known: \[768, 1024, 1280\]"):
-        transformer(state, Path("w.pt"))
+    for shape, match in (
+        ((384, 3, 16, 16), "16 px, 384 wide"),
+        ((768, 3, 0, 0), "0 px, 768 wide"),
+        ((), "0 px, 0 wide"),
+    ):
+        with pytest.raises(WeightsError, match=rf"patches of {match}; known: 14 or 16 px, \[768, 1024, 1280\] wide"):
+            transformer({"vit.patch_embed.proj.weight": torch.zeros(shape)}, Path("w.pt"))
+
+
+@pytest.mark.parametrize("key", ["gaze_fc.0.weight", "gaze_network.layer3.5.conv3.weight"])
+def test_a_file_with_one_layer_of_another_shape_is_one_line(tmp_path: Path, key: str) -> None:
+    state = {**eth_xgaze_state(), key: torch.zeros(2, 512)}
+    with pytest.raises(WeightsError, match=rf"does not fit ETH-XGaze ResNet-50; other shape: {key} \(2, 512\) for"):
+        build_estimator("eth_xgaze", str(save(state, tmp_path / "w.pt")))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives(files, faces) -> None:
+    here, there = (build_estimator("eth_xgaze", str(files["eth_xgaze"])).estimate(*faces, d) for d in ("cpu", "cuda"))
+    np.testing.assert_allclose(there.pitch_rad, here.pitch_rad, atol=1e-5)
+    np.testing.assert_allclose(there.yaw_rad, here.yaw_rad, atol=1e-5)
 
 
 def test_puregaze_sees_bgr_from_0_to_1(files) -> None:
@@ -203,7 +222,7 @@ def test_untrained_weights_are_refused(tmp_path: Path, faces, kind: str) -> None
         elif value.ndim > 1 and kind == "random":
             value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
     estimator = build_estimator("eth_xgaze", str(save(state, tmp_path / "untrained.pth")))
-    with pytest.raises(WeightsError, match="do not behave as pitch and yaw in the mirror"):
+    with pytest.raises(WeightsError, match=r'do not behave as pitch and yaw in the mirror.*order="pitch_yaw"'):
         estimator.estimate(*faces)
 
 

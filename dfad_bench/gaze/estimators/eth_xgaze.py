@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_trunk, under, without
+from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_features, resnet_trunk, under, without
 from dfad_bench.gaze.estimators.network import NetworkEstimator
 
 
@@ -48,11 +48,11 @@ class EthXGazeEstimator(NetworkEstimator):
         family, state = read_family(path, "eth_xgaze", "eth_xgaze_resnet")
         if family == "eth_xgaze":
             state = without(state, "gaze_network.fc.")
-            features = state["gaze_fc.0.weight"].shape[1]
+            trunk = under(state, "gaze_network.")
             with torch.device("meta"):
-                network: nn.Module = _Official(resnet_trunk(under(state, "gaze_network.")), features)
+                network: nn.Module = _Official(resnet_trunk(trunk), resnet_features(trunk))
         else:
             network = resnet_trunk(state)
-            network.fc = nn.Linear(state["fc.weight"].shape[1], 2, device="meta")
+            network.fc = nn.Linear(resnet_features(state), 2, device="meta")
         fill(network, state, path, family)
         return network

@@ -123,6 +123,11 @@ def resnet_trunk(state: State) -> nn.Module:
     return trunk
 
 
+def resnet_features(state: State) -> int:
+    """How many features `resnet_trunk(state)` gives."""
+    return 2048 if "layer1.0.conv3.weight" in state else 512
+
+
 def under(state: State, prefix: str) -> dict[str, Tensor]:
     """The tensors whose keys begin with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -177,10 +177,11 @@ class NetworkEstimator(ABC):
             return self.order, (f"outputs taken as {self.order} as asked for, against the mirror check ({found})",)
         if swapped and self.order_varies:
             return other, (f"outputs swapped: the mirror check says {other}, not {self.order} ({found})",)
+        named = other if swapped else self.order
         what = f"look like {other}, not {self.order}" if swapped else "do not behave as pitch and yaw in the mirror"
         raise WeightsError(
             f"{self.weights}: outputs of {self.card.display} {what} ({found}); the file is damaged or another"
-            f' network\'s, or name the order yourself: {type(self).__name__}(path, order="{other}") in Python'
+            f' network\'s, or name the order yourself: {type(self).__name__}(path, order="{named}") in Python'
         )
 
     def _run(self, images: np.ndarray) -> np.ndarray:

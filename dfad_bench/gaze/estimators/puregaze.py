@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_trunk, under, without
+from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_features, resnet_trunk, under, without
 from dfad_bench.gaze.estimators.network import NetworkEstimator
 
 
@@ -49,8 +49,8 @@ class PureGazeEstimator(NetworkEstimator):
         """See `NetworkEstimator.load`."""
         family, state = read_family(path, "puregaze")
         state = without(state, "deconv.")
-        features = state["gazeEs.fc.weight"].shape[1]
+        trunk = under(state, "feature.")
         with torch.device("meta"):
-            network = _PureGaze(resnet_trunk(under(state, "feature.")), features)
+            network = _PureGaze(resnet_trunk(trunk), resnet_features(trunk))
         fill(network, state, path, family)
         return network

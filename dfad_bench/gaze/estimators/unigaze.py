@@ -52,9 +52,8 @@ class UniGazeEstimator(NetworkEstimator):
         """See `NetworkEstimator.load`; the autoencoder's classifier, where a file still has one, is left out."""
         family, state = read_family(path, "unigaze")
         state = without(state, "vit.head.")
-        vit = transformer(state, path)
         with torch.device("meta"):
-            network = _UniGaze(vit, state["gaze_fc.weight"].shape[1])
+            network = _UniGaze(transformer(state, path), state["vit.patch_embed.proj.weight"].shape[0])
         fill(network, state, path, family)
         return network
 
@@ -65,9 +64,10 @@ def transformer(state: State, path: Path) -> nn.Module:
 
     patches = state.get("vit.patch_embed.proj.weight")
     width, patch = (patches.shape[0], patches.shape[-1]) if patches is not None and patches.ndim == 4 else (0, 0)
-    if width not in HEADS:
+    if width not in HEADS or patch not in (14, 16):
         raise WeightsError(
-            f"{path}: does not fit UniGaze; vit.patch_embed.proj.weight is {width} wide, known: {sorted(HEADS)}"
+            f"{path}: does not fit UniGaze; patches of {patch} px, {width} wide; known: 14 or 16 px,"
+            f" {sorted(HEADS)} wide"
         )
     depth = len({key.split(".")[2] for key in state if key.startswith("vit.blocks.")})
     # A masked autoencoder's fine-tuned transformer ends with `fc_norm` over the mean of the patches, or with `norm`
