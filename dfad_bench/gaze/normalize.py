@@ -193,7 +193,8 @@ def face_boxes(crops: np.ndarray, landmarks: np.ndarray, side: int) -> Patches:
     width, height, below = (share * length for share in BOX_SHARES)
     middle = (eyes + mouth) / 2
     matrix = np.zeros((len(crops), 3, 3))
-    matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 2, 2] = side / width, side / height, 1
+    with np.errstate(divide="ignore"):  # points all in one place have no pose either
+        matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 2, 2] = side / width, side / height, 1
     matrix[:, 0, 2] = side / 2 - middle[:, 0] * matrix[:, 0, 0]
     matrix[:, 1, 2] = side / 2 - (middle[:, 1] + below) * matrix[:, 1, 1]
     return Patches(_warped(crops, matrix, pose.ok, side, side), to_pitch_yaw(-pose.rotation[:, :, 2]), pose.ok)
