@@ -105,7 +105,7 @@ estimator = click.option(
     type=ESTIMATOR,
     default="geometric",
     show_default=True,
-    help="See `dfad list estimators`.",
+    help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... tells a network's order, channels, range.",
 )
 gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")
 estimators = click.option(

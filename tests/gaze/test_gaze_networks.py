@@ -26,6 +26,7 @@ from dfad_bench.gaze.estimators.base import (
     remarks_of,
 )
 from dfad_bench.gaze.estimators.eth_xgaze import EthXGazeEstimator
+from dfad_bench.gaze.estimators.network import settings_of
 from dfad_bench.gaze.estimators.puregaze import PureGazeEstimator
 from dfad_bench.gaze.estimators.unigaze import transformer
 from dfad_bench.gaze.table import VALUES, extract, stored_remarks
@@ -222,7 +223,7 @@ def test_untrained_weights_are_refused(tmp_path: Path, faces, kind: str) -> None
         elif value.ndim > 1 and kind == "random":
             value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
     estimator = build_estimator("eth_xgaze", str(save(state, tmp_path / "untrained.pth")))
-    with pytest.raises(WeightsError, match=r'do not behave as pitch and yaw in the mirror.*order="pitch_yaw"'):
+    with pytest.raises(WeightsError, match=r'do not behave as pitch and yaw in the mirror.*--estimator eth_xgaze:pitch_yaw'):
         estimator.estimate(*faces)
 
 
@@ -341,3 +342,17 @@ def test_remarks_go_into_the_record_and_to_the_reader(files, tmp_path: Path) -> 
     assert refused.exit_code == 1
     assert refused.stderr.count("\n") == 1
     assert "look like yaw_pitch, not pitch_yaw" in refused.stderr
+
+
+def test_settings_follow_the_name(files) -> None:
+    assert settings_of("unit,pitch_yaw") == {"norm": "unit", "order": "pitch_yaw"}
+    for words in ("", "bgr,rgb", "order=bgr"):
+        with pytest.raises(ConfigError, match="known are pitch_yaw, yaw_pitch, rgb, bgr, imagenet, unit, signed"):
+            settings_of(words)
+    with pytest.raises(ConfigError, match="geometric has no settings; leave ':bgr' out"):
+        build_estimator("geometric:bgr")
+    with pytest.raises(UnknownNameError, match="Did you mean eth_xgaze"):
+        build_estimator("eth_xgase:bgr")
+    built = build_estimator("eth_xgaze:yaw_pitch,bgr", str(files["ptgaze"]))
+    asked = EthXGazeEstimator(files["ptgaze"], order="yaw_pitch", channel="bgr")
+    assert built.fingerprint == asked.fingerprint

@@ -9,6 +9,8 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from dfad_bench.core.errors import ConfigError
+
 
 class GazeFlag(IntFlag):
     """Why a gaze is worth less; the sum is stored in the column `flags`."""
@@ -91,13 +93,24 @@ def remarks_of(estimator: GazeEstimator) -> tuple[str, ...]:
 def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
     """A registered estimator with its weights, given by name or by path.
 
+    Settings of networks follow the name: `eth_xgaze:yaw_pitch,bgr` (see `network.WORDS`).
+
     Raises:
         UnknownNameError: no estimator of that name.
         WeightsError: weights missing, or given to an estimator that takes none.
+        ConfigError: a setting the estimator does not have.
     """
     from dfad_bench.core.weights import find_weights
 
-    return estimator_class(name).build(find_weights(weights) if weights is not None else None)
+    kind, (_, _, words) = estimator_class(name), name.partition(":")
+    file = find_weights(weights) if weights is not None else None
+    if not words:
+        return kind.build(file)
+    from dfad_bench.gaze.estimators.network import NetworkEstimator, settings_of
+
+    if not issubclass(kind, NetworkEstimator):
+        raise ConfigError(f"estimator {name!r}: {kind.name} has no settings; leave {':' + words!r} out")
+    return kind.build(file, **settings_of(words))
 
 
 def estimator_names() -> list[str]:
@@ -108,7 +121,7 @@ def estimator_names() -> list[str]:
 
 
 def estimator_class(name: str) -> type[GazeEstimator]:
-    """The class of an estimator, by name or alias.
+    """The class of an estimator, by name or alias, whatever settings follow it.
 
     Raises:
         UnknownNameError: no estimator of that name.
@@ -117,4 +130,4 @@ def estimator_class(name: str) -> type[GazeEstimator]:
     from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 
     known = {**ESTIMATORS, **{alias: ESTIMATORS[real] for alias, real in ALIASES.items() if real in ESTIMATORS}}
-    return resolve("estimator", name, known)
+    return resolve("estimator", name.partition(":")[0], known)

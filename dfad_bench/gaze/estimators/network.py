@@ -28,7 +28,25 @@ Norm = Literal["imagenet", "unit", "signed"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB
 
 
+WORDS = {word: key for key, kind in (("order", Order), ("channel", Channel), ("norm", Norm)) for word in get_args(kind)}
 _VERDICTS: dict[str, mirror.Symmetry] = {}  # by fingerprint: a process looks at the same weights once
+
+
+def settings_of(words: str) -> dict[str, str]:
+    """Settings from words with commas between.
+
+    >>> settings_of("yaw_pitch,bgr")
+    {'order': 'yaw_pitch', 'channel': 'bgr'}
+
+    Raises:
+        ConfigError: a word means nothing, or two mean the same setting.
+    """
+    found: dict[str, str] = {}
+    for word in words.split(","):
+        if word not in WORDS or WORDS[word] in found:
+            raise ConfigError(f"estimator setting {word!r}: known are {', '.join(WORDS)}, one of a kind")
+        found[WORDS[word]] = word
+    return found
 
 
 class NetworkEstimator(ABC):
@@ -76,14 +94,18 @@ class NetworkEstimator(ABC):
         self.network = self.load(self.weights).eval().requires_grad_(False)
 
     @classmethod
-    def build(cls, weights: Path | None) -> Self:
+    def build(cls, weights: Path | None, **settings: Any) -> Self:
         """A new estimator; without `weights` the first file of the card's names that is under `$DFAD_WEIGHTS`.
+
+        Args:
+            weights: the file.
+            settings: order, channel, norm; see the constructor.
 
         Raises:
             WeightsError: none is there (says where to get it), or it does not fit.
             IntegrityError: another file than the published one.
         """
-        return cls(weights or cls._find())
+        return cls(weights or cls._find(), **settings)
 
     @classmethod
     def _find(cls) -> Path:
@@ -181,7 +203,7 @@ class NetworkEstimator(ABC):
         what = f"look like {other}, not {self.order}" if swapped else "do not behave as pitch and yaw in the mirror"
         raise WeightsError(
             f"{self.weights}: outputs of {self.card.display} {what} ({found}); the file is damaged or another"
-            f' network\'s, or name the order yourself: {type(self).__name__}(path, order="{named}") in Python'
+            f" network's, or name the order yourself: --estimator {self.name}:{named}"
         )
 
     def _run(self, images: np.ndarray) -> np.ndarray:
