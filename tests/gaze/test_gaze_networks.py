@@ -223,7 +223,9 @@ def test_untrained_weights_are_refused(tmp_path: Path, faces, kind: str) -> None
         elif value.ndim > 1 and kind == "random":
             value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
     estimator = build_estimator("eth_xgaze", str(save(state, tmp_path / "untrained.pth")))
-    with pytest.raises(WeightsError, match=r'do not behave as pitch and yaw in the mirror.*--estimator eth_xgaze:pitch_yaw'):
+    with pytest.raises(
+        WeightsError, match=r"do not behave as pitch and yaw in the mirror.*--estimator eth_xgaze:pitch_yaw"
+    ):
         estimator.estimate(*faces)
 
 

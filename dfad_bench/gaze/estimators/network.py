@@ -28,7 +28,8 @@ Norm = Literal["imagenet", "unit", "signed"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB
 
 
-WORDS = {word: key for key, kind in (("order", Order), ("channel", Channel), ("norm", Norm)) for word in get_args(kind)}
+_SETTINGS = {"order": Order, "channel": Channel, "norm": Norm}
+WORDS = {word: key for key, kind in _SETTINGS.items() for word in get_args(kind)}  # no two settings share a word
 _VERDICTS: dict[str, mirror.Symmetry] = {}  # by fingerprint: a process looks at the same weights once
 
 
