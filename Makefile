@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WHEEL_VENV ?= build/wheel-venv
+MEDIAPIPE_VENV ?= .venv-mediapipe
+MEDIAPIPE := mediapipe==1.2.2
 
-.PHONY: quickstart test test-all lint types wheel-test clean
+.PHONY: quickstart test test-all test-mediapipe mediapipe-env lint types wheel-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
@@ -14,6 +16,12 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not gpu and not weights"
+
+mediapipe-env: $(MEDIAPIPE_VENV)/.installed  ## MediaPipe brings a second OpenCV, hence an environment of its own
+
+test-mediapipe: $(MEDIAPIPE_VENV)/.installed  ## the mediapipe estimator with its real model, found under $$DFAD_WEIGHTS
+	@test -f "$$DFAD_WEIGHTS/face_landmarker.task" || { echo "put face_landmarker.task in a folder and set DFAD_WEIGHTS to it (docs/gaze.md)"; exit 1; }
+	OMP_NUM_THREADS=1 $(MEDIAPIPE_VENV)/bin/python -m pytest -q -rs -m "not slow and not gpu" tests/gaze/test_gaze_mediapipe.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -49,3 +57,9 @@ $(VENV)/.installed-test: pyproject.toml $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e ".[test,dev]"
 	touch $(VENV)/.installed $(VENV)/.installed-test $@
+
+$(MEDIAPIPE_VENV)/.installed: pyproject.toml Makefile
+	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -e ".[test]"
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet "$(MEDIAPIPE)"
+	touch $@

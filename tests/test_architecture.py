@@ -33,6 +33,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch", "yaml"},
     ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
+    # draws from crops, which only the gaze package turns into pictures
+    "dfad_bench.report.figures.gaze": (
+        {"dfad_bench.core", "dfad_bench.metrics", "dfad_bench.report", "dfad_bench.data", "dfad_bench.gaze"},
+        {"numpy", "pandas"},
+    ),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),
     "baselines": ({"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"}, {"torch"}),
     "gazeclip": (

@@ -89,19 +89,20 @@ def _dataset(name: str) -> Row:
 
 
 def _estimators() -> list[str]:
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators.base import estimator_names
 
-    return sorted(ESTIMATORS)
+    return estimator_names()
 
 
 def _estimator(name: str) -> Row:
     from dataclasses import asdict
 
-    from dfad_bench.core.registry import resolve
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators import ALIASES
+    from dfad_bench.gaze.estimators.base import estimator_class
 
-    card = asdict(resolve("estimator", name, ESTIMATORS).card)
-    return {**card, "weights": ", ".join(card["weights"]) or "none needed"}
+    card = asdict(estimator_class(name).card)
+    alias = f" (the same as {ALIASES[name]})" if name in ALIASES else ""
+    return {**card, "display": card["display"] + alias, "weights": ", ".join(card["weights"]) or "none needed"}
 
 
 def _metrics() -> list[str]:

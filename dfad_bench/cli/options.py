@@ -41,9 +41,9 @@ def _datasets() -> list[str]:
 
 
 def _estimators() -> list[str]:
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators.base import estimator_names
 
-    return sorted(ESTIMATORS)
+    return estimator_names()
 
 
 def _recipes() -> list[str]:
@@ -105,6 +105,38 @@ estimator = click.option(
     type=ESTIMATOR,
     default="geometric",
     show_default=True,
-    help="See `dfad list estimators`.",
+    help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... tells a network's order, channels, range.",
 )
 gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")
+estimators = click.option(
+    "--estimator",
+    "estimators",
+    type=ESTIMATOR,
+    multiple=True,
+    default=("geometric",),
+    show_default=True,
+    help="See `dfad list estimators`; repeat to see several side by side.",
+)
+
+
+def weights_of_each(values: tuple[str, ...], estimators: tuple[str, ...]) -> dict[str, str | None]:
+    """Each estimator with its weight file, from `FILE` (one estimator) and `NAME=FILE`."""
+    found: dict[str, str | None] = dict.fromkeys(estimators)
+    for value in values:
+        name, equals, file = value.partition("=")
+        if not (equals and name in found):
+            if len(found) > 1:
+                raise click.UsageError(f"--weights {value!r}: say whose, as in --weights {estimators[0]}={value}.")
+            name, file = estimators[0], value
+        if found[name] is not None:
+            raise click.UsageError(f"--weights {value!r}: {name} has weights already.")
+        found[name] = file
+    return found
+
+
+each_weights = click.option(
+    "--weights",
+    multiple=True,
+    metavar="FILE|NAME=FILE",
+    help="Weight file of the estimator (a name or a path); NAME=FILE where there are several.",
+)

@@ -6,24 +6,29 @@ All distances are of Gaussians fitted to (pitch, yaw) in radians; square radians
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
+from dfad_bench.data.manifest import OK
+from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
 from dfad_bench.gaze.estimators.base import GazeFlag
-from dfad_bench.gaze.fid import FidStudy, Floors, study_fid
-from dfad_bench.gaze.pairs import PairStudy, study_pairs
+from dfad_bench.gaze.families import ENOUGH_FACES, ClaimTest, GroupGaze, check_claim, group_generators
+from dfad_bench.gaze.fid import FidStudy, study_fid
+from dfad_bench.gaze.notes import notes
+from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, PairStudy, study_pairs
 from dfad_bench.gaze.resample import choose
+from dfad_bench.gaze.scopes import Scope, Settings, angles_of, scopes_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEG2_PER_RAD2 = float(np.degrees(1.0) ** 2)
-ENOUGH_FACES = 50  # fewer do not decide how many faces the others are compared on
 CONTROL = "random pairs"
 _LOW_CONFIDENCE = 0.5
 COLUMNS = (
@@ -42,7 +47,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class GeneratorGaze:
-    """All that is known of one generator of one dataset, or of the control."""
+    """All that is known of one generator of one dataset."""
 
     dataset: str
     generator: str
@@ -51,10 +56,13 @@ class GeneratorGaze:
     reals: str  # whose real faces it is compared with: a dataset, or "all"
     found: int  # forged faces with a gaze
     dropped: int  # forged faces without
-    low_confidence: float  # share of the compared forged faces with a confidence below one half
+    low_confidence: float | None  # share of the compared forged faces with a confidence below one half
     head_only: float | None  # share whose gaze is the head's alone; None where flags are not given
     fid: FidStudy
     pairs: PairStudy
+    refused: int = 0  # forged faces without a crop, so never looked at
+    fid_verdict: str = ""  # why there is no distance, "" where there is one
+    faces_sha256: str = ""  # of the ids that were compared: real ones, an empty line, forged ones, each sorted
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,8 @@ class GazeReport:
     control: PairStudy
     notes: tuple[str, ...]
     points: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # (dataset, generator): real, forged
+    groups: tuple[GroupGaze, ...] = ()
+    claims: tuple[ClaimTest, ...] = ()
 
     def flat(self) -> list[dict[str, Any]]:
         """A flat dict a row, plain numbers: for tables, CSV and JSON."""
@@ -77,55 +87,58 @@ class GazeReport:
         yield {"dataset": "", "generator": CONTROL, "forgery": "control", **self.control.flat()}
 
 
-def analyse(frame: pd.DataFrame, *, samples: int = 10_000, seed: int = 0, resamples: int = 1000) -> GazeReport:
+def analyse(
+    frame: pd.DataFrame,
+    *,
+    samples: int = 10_000,
+    seed: int = 0,
+    resamples: int = 1000,
+    equal_n: bool = True,
+    backend: str = CLOSED_FORM,
+) -> GazeReport:
     """Compare the gaze of each generator's faces with real faces.
 
     Every generator is compared on the same number of faces a side: the smallest of `samples`, of the real faces
     and of the generators that have at least `ENOUGH_FACES`; faces are chosen by a seeded hash of their id.
-    A generator meets the real faces of its own dataset where there are any, else all.
+    A generator meets the real faces of its own dataset where there are any, else all. One without a gaze, or with a
+    single face, is a row that says so.
 
     Args:
-        frame: a row a face with `COLUMNS` (a `flags` column is used where given); rows that are neither real nor
-            forged (detection_label -1) are left out.
+        frame: a row a face with `COLUMNS` (`flags`, and `status` with refused faces, are used where given); rows
+            that are neither real nor forged (detection_label -1) are left out.
         samples: at most so many faces a side, and so many pairs.
         seed: of every choice and every resample.
         resamples: of the bootstrap intervals.
+        equal_n: the same number for all; else as many as each generator has, so that floors differ.
+        backend: a name of `backends.FID_BACKENDS`.
 
     Raises:
         ManifestError: a column is missing, or there are no real or no forged faces with a gaze.
+        UnknownNameError: no such backend.
     """
+    settings = Settings(samples, seed, resamples, backend)
     frame, usable = _usable(frame)
     reals = frame[usable & (frame["detection_label"] == REAL)]
     fakes = frame[usable & (frame["detection_label"] == FAKE)]
     for what, faces in (("real", reals), ("forged", fakes)):
         if faces.empty:
             raise ManifestError(f"no {what} face with a gaze in these manifests; add one that has some (--manifest)")
-    scopes = _scopes(reals, fakes)
-    groups: list[tuple[tuple[str, str], pd.DataFrame]] = [
-        ((str(key[0]), str(key[1])), of_group)  # type: ignore[index]
-        for key, of_group in fakes.groupby(["dataset", "generator"], observed=True)
-    ]
-    n = _equal_n([len(scopes[key[0]][1]) for key, _ in groups], [len(of_group) for _, of_group in groups], samples)
-    floors = Floors(seed)
-    lost = frame[~usable].groupby(["dataset", "generator"], observed=True).size()
-    limits: dict[str, Any] = {"samples": samples, "seed": seed, "resamples": resamples}
+    scopes = scopes_of(reals, frame.loc[frame["detection_label"] == FAKE, "dataset"].unique(), settings)
+    groups = _groups(frame)
+    counts = {key: int(_has_gaze(rows).sum()) for key, rows in groups.items()}
+    n = _equal_n([len(scopes[key[0]].rows) for key in groups], list(counts.values()), samples)
     rows: list[GeneratorGaze] = []
     points: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
-    for (dataset, generator), of_group in groups:
-        name, real_rows = scopes[dataset]
-        side = min(n, len(of_group))
-        fake = _pick(of_group, side, seed)
-        real_angles, fake_angles = _angles(_pick(real_rows, side, seed)), _angles(fake)
-        random = np.random.default_rng([seed, 1, *f"{dataset}/{generator}".encode()])
-        fid = study_fid(real_angles, fake_angles, floors(name, _angles(real_rows), side), resamples, random)
-        dropped = int(lost.get((dataset, generator), 0))
-        rows.append(_row(of_group, fake, name, dropped, fid, study_pairs(of_group, reals, **limits)))
-        points[dataset, generator] = (real_angles, fake_angles)
+    for key, every in groups.items():
+        scope = scopes[key[0]]
+        side = min(n if equal_n else min(samples, len(scope.rows)), counts[key])
+        row, points[key] = _study(every, side, scope, reals, settings)
+        rows.append(row)
     order = [kind.value for kind in ForgeryType]
     rows.sort(key=lambda row: (row.dataset, order.index(row.forgery), row.generator))
-    control = study_pairs(fakes, reals, shuffled=True, **limits)
-    notes = [*_notes_on_choice(rows, n, samples, seed), *_notes_on_losses(frame, usable, rows)]
-    return GazeReport(tuple(rows), control, tuple(notes), points)
+    control = study_pairs(fakes, reals, shuffled=True, **settings.of_pairs)
+    told = tuple(notes(rows, frame, usable, n=n if equal_n else None, samples=samples, seed=seed))
+    return GazeReport(tuple(rows), control, told, points, group_generators(rows), check_claim(rows, seed=seed))
 
 
 def _usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
@@ -134,36 +147,74 @@ def _usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     if frame["sample_id"].duplicated().any():
         raise ManifestError("a face is in two of the manifests; name each dataset once")
     frame = frame.sort_values("sample_id", kind="stable")
-    return frame, np.isfinite(frame[["pitch_rad", "yaw_rad"]].to_numpy(dtype=float)).all(axis=1)
+    return frame, _has_gaze(frame)
 
 
-def _row(
-    group: pd.DataFrame, compared: pd.DataFrame, reals: str, dropped: int, fid: FidStudy, pairs: PairStudy
-) -> GeneratorGaze:
-    first = group.iloc[0]
-    return GeneratorGaze(
+def _has_gaze(rows: pd.DataFrame) -> np.ndarray:
+    return np.isfinite(angles_of(rows)).all(axis=1)
+
+
+def _groups(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """All forged faces, with or without a gaze, by dataset and generator."""
+    forged = frame[frame["detection_label"] == FAKE]
+    found = forged.groupby(["dataset", "generator"], observed=True)
+    return {(str(key[0]), str(key[1])): rows for key, rows in found}  # type: ignore[index]
+
+
+def _study(
+    every: pd.DataFrame, side: int, scope: Scope, reals: pd.DataFrame, settings: Settings
+) -> tuple[GeneratorGaze, tuple[np.ndarray, np.ndarray]]:
+    """One generator's row from all of its faces, and the compared gaze (real, forged)."""
+    seed = settings.seed
+    seen = every[_has_gaze(every)]
+    real, fake = _pick(scope.rows, side, seed), _pick(seen, side, seed)
+    angles = (angles_of(real), angles_of(fake))
+    first = every.iloc[0]
+    name = f"{first['dataset']}/{first['generator']}"
+    enough = side >= 2
+    fid = study_fid(
+        *angles,
+        scope.side.floor(side) if enough else None,
+        settings.resamples,
+        np.random.default_rng([seed, 1, *name.encode()]),
+        real_draws=scope.side.draws(angles[0]) if enough else None,
+        distance=fid_backend(settings.backend),
+    )
+    refused = int((every["status"] != OK).sum()) if "status" in every else 0
+    flags = fake["flags"].to_numpy(dtype=float).astype(int) if "flags" in fake else None
+    row = GeneratorGaze(
         dataset=str(first["dataset"]),
         generator=str(first["generator"]),
         forgery=str(first["forgery"]),
         family=str(first["family"]),
-        reals=reals,
-        found=len(group),
-        dropped=dropped,
-        low_confidence=float((compared["confidence"] < _LOW_CONFIDENCE).mean()),
-        head_only=float((compared["flags"] & GazeFlag.HEAD_ONLY.value != 0).mean()) if "flags" in compared else None,
+        reals=scope.name,
+        found=len(seen),
+        dropped=len(every) - len(seen) - refused,
+        low_confidence=float((fake["confidence"] < _LOW_CONFIDENCE).mean()) if side else None,
+        head_only=float((flags & GazeFlag.HEAD_ONLY.value != 0).mean()) if flags is not None and side else None,
         fid=fid,
-        pairs=pairs,
+        pairs=study_pairs(seen, reals, **settings.of_pairs) if len(seen) else PairStudy(0, verdict=_without(first)),
+        refused=refused,
+        faces_sha256=_ids_hash(real, fake),
     )
+    return replace(row, fid_verdict=_verdict(row)), angles
 
 
-def _scopes(reals: pd.DataFrame, fakes: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
-    """By dataset of the forged faces: the real faces to compare with, and their name."""
-    found = {}
-    for dataset in fakes["dataset"].unique():
-        own = reals[reals["dataset"] == dataset]
-        enough = len(own) >= min(ENOUGH_FACES, len(reals))
-        found[dataset] = (str(dataset), own) if enough else ("all", reals)
-    return found
+def _verdict(row: GeneratorGaze) -> str:
+    if row.fid.fid_rad2 is not None:
+        return ""
+    if row.found:
+        return f"only {row.fid.n} real face" if row.fid.n < row.found else "only 1 face"
+    return "all faces refused" if row.refused and not row.dropped else "no face with a gaze"
+
+
+def _without(face: pd.Series) -> str:
+    return NO_TARGET if face["forgery"] == ForgeryType.EFS.value else NO_PAIRS
+
+
+def _ids_hash(*sides: pd.DataFrame) -> str:
+    text = "\n\n".join("\n".join(sorted(side["sample_id"])) for side in sides)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _equal_n(reals: list[int], fakes: list[int], samples: int) -> int:
@@ -173,32 +224,3 @@ def _equal_n(reals: list[int], fakes: list[int], samples: int) -> int:
 
 def _pick(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     return rows.iloc[choose(rows["sample_id"].tolist(), count, seed)]
-
-
-def _angles(rows: pd.DataFrame) -> np.ndarray:
-    return rows[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
-
-
-def _notes_on_choice(rows: list[GeneratorGaze], n: int, samples: int, seed: int) -> Iterator[str]:
-    yield f"Distances on {n:,} real and {n:,} forged faces a generator (at most {samples:,}, by hash, seed {seed})."
-    if few := [f"{row.dataset}/{row.generator} ({row.fid.n})" for row in rows if row.fid.n < n]:
-        yield f"Fewer faces, so a higher floor of their own: {', '.join(few)}."
-    if n < ENOUGH_FACES:
-        yield f"Fewer than {ENOUGH_FACES} faces a side: read distances only against their floor."
-    if own := sorted({row.dataset for row in rows if row.reals != "all"}):
-        yield f"Compared with the real faces of the same dataset: {', '.join(own)}."
-    if pooled := sorted({row.dataset for row in rows if row.reals == "all"}):
-        yield f"Compared with all real faces, having none or too few of their own: {', '.join(pooled)}."
-    yield (
-        "Floor: mean distance of two disjoint draws of real faces of the same size. The interval (95 %, bootstrap,"
-        " faces taken as independent) is of the distance less its sampling bias."
-    )
-
-
-def _notes_on_losses(frame: pd.DataFrame, usable: np.ndarray, rows: list[GeneratorGaze]) -> Iterator[str]:
-    if dropped := int((~usable & (frame["detection_label"] >= 0)).sum()):
-        yield f"{dropped:,} faces without a gaze (no head pose) are left out."
-    if unlabelled := int((frame["detection_label"] < 0).sum()):
-        yield f"{unlabelled:,} faces that nobody vouches for are left out."
-    if missing := sum(row.pairs.missing for row in rows):
-        yield f"{missing:,} pairs are left out: their real target is not in these manifests or has no gaze."

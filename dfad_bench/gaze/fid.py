@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dfad_bench.gaze.backends import Distance
 from dfad_bench.gaze.resample import bootstrap_gaussians, split_gaussians
 from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, gaussian_frechet_2d, mean_part
 
 FLOOR_SPLITS = 200
+Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (..., 2, 2)
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,34 @@ class FidStudy:
 
 
 def study_fid(
-    real: np.ndarray, fake: np.ndarray, floor: tuple[float, float] | None, resamples: int, random: np.random.Generator
+    real: np.ndarray,
+    fake: np.ndarray,
+    floor: tuple[float, float] | None,
+    resamples: int,
+    random: np.random.Generator,
+    *,
+    real_draws: Gaussians | None = None,
+    distance: Distance = gaussian_frechet_2d,
 ) -> FidStudy:
-    """Distance of (n, 2) real from (n, 2) forged angles in radians; `floor` as `Floors` gives it."""
+    """Distance of real from forged gaze.
+
+    Args:
+        real: (n, 2) angles in radians.
+        fake: (n, 2).
+        floor: as `RealSide.floor` gives it.
+        resamples: of the bootstrap.
+        random: of the bootstrap.
+        real_draws: resampled Gaussians of `real`, where they are shared by several generators.
+        distance: a backend.
+    """
     n = len(fake)
     if n < 2:
         return FidStudy(n)
     (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real), gaussian(fake)
-    fid = float(gaussian_frechet_2d(mean_real, cov_real, mean_fake, cov_fake))
-    drawn = gaussian_frechet_2d(
-        *bootstrap_gaussians(real, resamples, random), *bootstrap_gaussians(fake, resamples, random)
-    )
+    fid = float(distance(mean_real, cov_real, mean_fake, cov_fake))
+    if real_draws is None:
+        real_draws = bootstrap_gaussians(real, resamples, random)
+    drawn = distance(*real_draws, *bootstrap_gaussians(fake, resamples, random))
     # A resample adds its own sampling bias to the one the estimate has: once off the estimate, twice off the interval.
     bias = float(drawn.mean()) - fid
     low, high = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0)
@@ -68,28 +87,54 @@ def study_fid(
     )
 
 
-class Floors:
-    """Real against real at the same number of faces, computed once a scope and number.
+class RealSide:
+    """The real faces of one scope: their floors and resamples, computed once for each number of faces.
 
-    With fewer than twice as many real faces the two draws are halves, and their distance is scaled by half / n,
-    because it falls as one over the number of faces.
+    Args:
+        scope: its name; part of the seed.
+        angles: (m, 2) all of its faces, radians.
+        seed: of every draw.
+        resamples: of the bootstrap.
+        distance: a backend.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._known: dict[tuple[str, int], tuple[float, float] | None] = {}
+    def __init__(
+        self,
+        scope: str,
+        angles: np.ndarray,
+        *,
+        seed: int,
+        resamples: int = 1000,
+        distance: Distance = gaussian_frechet_2d,
+    ) -> None:
+        self._scope, self._angles, self._distance = scope.encode(), angles, distance
+        self._seed, self._resamples = seed, resamples
+        self._floors: dict[int, tuple[float, float] | None] = {}
+        self._draws: dict[int, Gaussians] = {}
 
-    def __call__(self, scope: str, reals: np.ndarray, n: int) -> tuple[float, float] | None:
-        """Mean and 95 % quantile of the floor, square radians; None with fewer than four real faces."""
-        if (scope, n) not in self._known:
-            self._known[scope, n] = self._floor(scope, reals, n)
-        return self._known[scope, n]
+    def floor(self, n: int) -> tuple[float, float] | None:
+        """Mean and 95 % quantile, square radians, of real against real at n faces; None with fewer than four.
 
-    def _floor(self, scope: str, reals: np.ndarray, n: int) -> tuple[float, float] | None:
-        size = min(n, len(reals) // 2)
+        With fewer than twice as many real faces the two draws are halves, and their distance is scaled by half / n,
+        because it falls as one over the number of faces.
+        """
+        if n not in self._floors:
+            self._floors[n] = self._floor(n)
+        return self._floors[n]
+
+    def draws(self, chosen: np.ndarray) -> Gaussians:
+        """Resampled Gaussians of the `chosen` (n, 2) faces: the same for every generator that meets them."""
+        n = len(chosen)
+        if n not in self._draws:
+            random = np.random.default_rng([self._seed, 5, n, *self._scope])
+            self._draws[n] = bootstrap_gaussians(chosen, self._resamples, random)
+        return self._draws[n]
+
+    def _floor(self, n: int) -> tuple[float, float] | None:
+        size = min(n, len(self._angles) // 2)
         if size < 2:
             return None
-        random = np.random.default_rng([self._seed, 2, n, *scope.encode()])
-        first, second = split_gaussians(reals, size, FLOOR_SPLITS, random)
-        drawn = gaussian_frechet_2d(*first, *second) * (size / n)
+        random = np.random.default_rng([self._seed, 2, n, *self._scope])
+        first, second = split_gaussians(self._angles, size, FLOOR_SPLITS, random)
+        drawn = self._distance(*first, *second) * (size / n)
         return float(drawn.mean()), float(np.quantile(drawn, 0.95))

@@ -6,7 +6,8 @@ noise, and it knows no size. The cosine of the 3-D directions and the angle betw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class PairStudy:
     cosine_3d: Mean | None = None
     angle_rad: Mean | None = None
     median_angle_rad: float | None = None
+    pairs_sha256: str = ""  # of the lines "forged id, space, real id", sorted
 
     def flat(self) -> dict[str, Any]:
         """Plain numbers by name."""
@@ -53,6 +55,7 @@ class PairStudy:
             "pairs_missing": self.missing,
             "pairs_zero_norm": self.zero_norm,
             "median_angle_rad": self.median_angle_rad,
+            "pairs_sha256": self.pairs_sha256,
         }
         for name in ("cosine_2d", "cosine_3d", "angle_rad"):
             mean = getattr(self, name)
@@ -81,17 +84,20 @@ def study_pairs(
         return PairStudy(0, verdict=NO_TARGET if whole and not shuffled else NO_PAIRS)
     here = named[named["target_id"].isin(reals["sample_id"])]
     here = here.iloc[choose(here["sample_id"].tolist(), samples, seed)]
-    targets = here["target_id"].to_numpy()
+    targets, names = here["target_id"].to_numpy(), here["sample_id"].to_numpy()
     forged = here[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
     if shuffled:
         order = np.random.default_rng([seed, 3]).permutation(len(here))
         others = targets[np.roll(order, 1)][np.argsort(order)] if len(here) else targets
-        forged, targets = forged[others != targets], others[others != targets]
+        kept = others != targets
+        forged, targets, names = forged[kept], others[kept], names[kept]
     missing = 0 if shuffled else len(named) - int(named["target_id"].isin(reals["sample_id"]).sum())
     if not len(targets):
         return PairStudy(0, verdict=NO_PAIRS, missing=missing)
     real = reals.set_index("sample_id").loc[targets, ["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
-    return _measure(real, forged, missing, resamples, np.random.default_rng([seed, 4, len(forged)]))
+    study = _measure(real, forged, missing, resamples, np.random.default_rng([seed, 4, len(forged)]))
+    lines = sorted(f"{name} {target}" for name, target in zip(names, targets, strict=True))
+    return replace(study, pairs_sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
 def _measure(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_CELLS = 4_000_000  # of the count matrix held at once
+_CELLS = 100_000  # of the count matrix held at once: less than a megabyte stays in the cache
 
 
 def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
@@ -39,12 +39,13 @@ def bootstrap_sums(features: np.ndarray, resamples: int, generator: np.random.Ge
     """Sums (resamples, k) over rows of (n, k) features drawn with replacement."""
     n = len(features)
     sums = np.empty((resamples, features.shape[1]))
-    step = max(1, _CELLS // max(n, 1))
+    step = max(1, min(resamples, _CELLS // max(n, 1)))
+    counts = np.empty((step, n))
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        sums[start : start + rows] = counts.astype(np.float64) @ features
+        for row, drawn in enumerate(generator.integers(0, n, (rows, n))):
+            counts[row] = np.bincount(drawn, minlength=n)  # a row at a time: its counters stay in the nearest cache
+        np.matmul(counts[:rows], features, out=sums[start : start + rows])
     return sums
 
 
@@ -75,5 +76,8 @@ def _features(vectors: np.ndarray) -> np.ndarray:
 
 def _gaussians(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     mean = sums[:, :2] / n
-    second = sums[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-    return mean, (second - n * mean[:, :, None] * mean[:, None, :]) / (n - 1)
+    variances = ((sums[:, [2, 4]] - n * mean**2) / (n - 1)).clip(min=0)
+    # a few faces drawn again and again leave rounding only: it must not become a matrix that is no covariance
+    bound = np.sqrt(variances[:, 0] * variances[:, 1])
+    covariance = ((sums[:, 3] - n * (mean[:, 0] * mean[:, 1])) / (n - 1)).clip(-bound, bound)
+    return mean, np.stack([variances[:, 0], covariance, covariance, variances[:, 1]], axis=1).reshape(-1, 2, 2)

@@ -20,7 +20,7 @@ from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.images import decode_crop
-from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, build_estimator
+from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, build_estimator, remarks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +105,12 @@ def read(manifest: Manifest, estimator: GazeEstimator) -> pd.DataFrame | None:
     except IntegrityError as error:
         raise IntegrityError(f"{error}; delete it and {record_path.name}, the gaze is estimated again") from error
     return pd.read_parquet(path)
+
+
+def stored_remarks(manifest: Manifest, estimator: GazeEstimator) -> tuple[str, ...]:
+    """What the record of a stored table says about it besides the card; nothing where there is no table."""
+    path = table_path(manifest, estimator).with_suffix(".json")
+    return tuple(read_json(path).get("remarks", ())) if path.is_file() else ()
 
 
 def _make(manifest: Manifest, estimator: GazeEstimator, path: Path, device: str, progress: Progress) -> pd.DataFrame:
@@ -197,6 +203,7 @@ def _record(manifest: Manifest, estimator: GazeEstimator, table: pd.DataFrame, s
         "rows": len(table),
         "flags": counts,
         "sha256": sha256,
+        "remarks": list(remarks_of(estimator)),
         "card": {"display": estimator.card.display, "limits": estimator.card.limits, "licence": estimator.card.licence},
     }
 

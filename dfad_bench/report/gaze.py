@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dfad_bench.report.gaze_compare import FORGERIES, family_name
 from dfad_bench.report.table import Column, Table
 
 _DEG2 = math.degrees(1.0) ** 2
 _IN_DEG2 = ("fid", "unbiased", "low", "high", "floor", "floor_high", "mean_part", "covariance_part")
 UNIT_NOTE = (
-    "mrad²: square radians times 1000; deg²: square degrees, as all columns to its right. floor 95 %: what 95 of 100"
-    " such draws stay below. means, spreads: the two parts of the distance. unsure: confidence below one half."
+    "FID: squared Frechet distance of Gaussians over (pitch, yaw), in square radians and square degrees; all columns to"
+    " its right in square degrees. floor 95 %: what 95 of 100 such draws stay below. means, spreads: the two parts of"
+    " the distance. unsure: confidence below one half."
 )
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
-    " pairs each forged face with another one's target."
+    " pairs each forged face with another one's target. no target: entirely synthesised faces have none."
 )
 
 
@@ -24,9 +26,10 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
     """One row a generator: FID with interval, floor and parts (rows of `GazeReport.flat`, radians)."""
     found = [row for row in rows if row["forgery"] != "control"]
     columns = (
-        *_names(found),
-        Column("n", "n", "count"),
-        Column("fid_mrad2", "mrad²", digits=3),
+        *_NAMES,
+        Column("reals_text", "n real", "text"),
+        Column("n", "n fake", "count"),
+        Column("fid_rad2", "FID, rad²", digits=6),
         Column("fid_deg2", "deg²"),
         Column("interval_deg2", "95 %", "text"),
         Column("floor_deg2", "floor"),
@@ -35,13 +38,14 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
         Column("covariance_part_deg2", "spreads"),
         Column("low_confidence", "unsure %", "percent", 0),
     )
-    return Table(f"Gaze FID, estimator {estimator}", columns, [_shown(row) for row in found], (*notes, UNIT_NOTE))
+    shown = [_shown(row) for row in found]
+    return Table(f"Gaze FID, estimator {estimator}", columns, shown, (*notes, UNIT_NOTE), _sections(found))
 
 
 def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     """One row a generator and the control: paired cosine and angle (rows of `GazeReport.flat`)."""
     columns = (
-        *_names(rows),
+        *_NAMES,
         Column("pairs_text", "Pairs", "text"),
         Column("cosine_2d", "cosine 2-D"),
         Column("cosine_2d_text", "95 %", "text"),
@@ -49,22 +53,32 @@ def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
         Column("cosine_3d_text", "95 %", "text"),
         Column("angle_deg", "angle, deg"),
         Column("angle_text", "95 %", "text"),
+        Column("median_angle_deg", "median"),
     )
     title = f"Gaze of forged faces against their targets, estimator {estimator}"
-    return Table(title, columns, [_shown(row) for row in rows], (PAIR_NOTE,))
+    return Table(title, columns, [_shown(row) for row in rows], (PAIR_NOTE,), _sections(rows))
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The columns that say who a row is; the dataset only where there are several."""
+_NAMES = (Column("generator", "Generator", "text"), Column("family_name", "Family", "text"))
+
+
+def _sections(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Headings above the first row of each forgery type; of each dataset too, where there are several."""
     several = len({row["dataset"] for row in rows if row["dataset"]}) > 1
-    dataset = (Column("dataset", "Dataset", "text"),) if several else ()
-    return (*dataset, Column("generator", "Generator", "text"), Column("kind", "Kind", "text"))
+    sections, last = {}, None
+    for index, row in enumerate(rows):
+        kind = (row["dataset"] if several else "", row["forgery"])
+        if kind != last:
+            name = "control" if row["forgery"] == "control" else FORGERIES[row["forgery"]]
+            sections[index] = f"{kind[0]}: {name}" if kind[0] else name
+        last = kind
+    return sections
 
 
-def flat_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
+def flat_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     """Every plain number of every row, for CSV."""
-    keys = [key for key, value in rows[0].items() if not isinstance(value, tuple | list)]
-    return Table(f"Gaze, estimator {estimator}", tuple(Column(key, key) for key in keys), list(rows))
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, tuple | list))
+    return Table(title, tuple(Column(key, key) for key in keys), list(rows))
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,12 +89,12 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("angle_rad", "angle_rad_low", "angle_rad_high", "median_angle_rad"):
         value = row.get(name)
         shown[name.replace("_rad", "_deg")] = None if value is None else math.degrees(value)
-    shown["fid_mrad2"] = None if row.get("fid_rad2") is None else row["fid_rad2"] * 1000
-    shown["interval_deg2"] = _interval(shown["low_deg2"], shown["high_deg2"], 2)
+    shown["interval_deg2"] = row.get("fid_verdict") or _interval(shown["low_deg2"], shown["high_deg2"], 2)
+    shown["reals_text"] = f"{row.get('n', 0):,}" + (" (all)" if row.get("reals") == "all" else "")
     shown["cosine_2d_text"] = _interval(row.get("cosine_2d_low"), row.get("cosine_2d_high"), 2)
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
     shown["angle_text"] = _interval(shown["angle_deg_low"], shown["angle_deg_high"], 2)
-    shown["kind"] = " ".join(str(row[key]) for key in ("forgery", "family") if row.get(key))
+    shown["family_name"] = family_name(str(row.get("family", "")))
     shown["pairs_text"] = row.get("pair_verdict") or f"{row.get('pairs', 0):,}"
     return shown
 

@@ -39,6 +39,7 @@ def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> Non
     arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--estimator", "geometric", "--out", str(out)]
     result = run(*arguments, "--quiet")
     assert "Gaze FID, estimator geometric" in result.stdout
+    assert "Is diffusion nearer to real than GAN?" in result.stdout
     assert "no target" in result.stdout
     assert "random pairs" in result.stdout
     facts = json.loads((out / "gaze.json").read_text(encoding="utf-8"))
@@ -50,9 +51,9 @@ def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> Non
     assert [line["generator"] for line in lines] == ["toy-face", "toy-swap", "random pairs"]
     assert float(lines[1]["fid_rad2"]) == swap["fid_rad2"]
     assert (out / "gaze.md").read_text(encoding="utf-8").startswith("## Gaze FID, estimator geometric")
-    with Image.open(out / "gaze.png") as image:
+    with Image.open(out / "gaze-fid-geometric.png") as image:
         assert min(image.size) > 400
-    assert "estimator geometric</dc:title>" in (out / "gaze.svg").read_text(encoding="utf-8")
+    assert {path.suffix for path in out.glob("gaze-*")} == {".png", ".svg"}
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     run(*arguments, "--quiet")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -70,6 +71,7 @@ def test_fid_json_is_the_file(manifest, tmp_path) -> None:
     [
         (["--estimator", "geometrik"], "Did you mean geometric"),
         (["--weights", "nowhere.pt"], "no such weight file"),
+        (["--weights", "geometric=nowhere.pt"], "no such weight file"),
     ],
 )
 def test_mistakes_are_one_line(manifest, words: list[str], message: str) -> None:

@@ -9,7 +9,7 @@ from gaze_frames import REAL_SD, gaze_frame
 
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.gaze.analysis import GazeReport, analyse
-from dfad_bench.gaze.fid import Floors, study_fid
+from dfad_bench.gaze.fid import RealSide, study_fid
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, study_pairs
 from dfad_bench.gaze.vectors import angular_error_rad, to_unit
 from dfad_bench.metrics.frechet import frechet_distance, gaussian
@@ -64,12 +64,12 @@ def test_floor_is_what_theory_says_and_scales_when_reals_are_few() -> None:
     rng = np.random.default_rng(0)
     expected = 3.5 * (REAL_SD**2).sum() / 200
     many, few = rng.standard_normal((2000, 2)) * REAL_SD, rng.standard_normal((200, 2)) * REAL_SD
-    mean_many, high_many = Floors(0)("many", many, 200)
-    mean_few, _ = Floors(0)("few", few, 200)
+    mean_many, high_many = RealSide("many", many, seed=0).floor(200)
+    mean_few, _ = RealSide("few", few, seed=0).floor(200)
     assert mean_many == pytest.approx(expected, rel=0.3)
     assert mean_few == pytest.approx(expected, rel=0.4)
     assert high_many > mean_many
-    assert Floors(0)("none", few[:3], 50) is None
+    assert RealSide("none", few[:3], seed=0).floor(50) is None
 
 
 def test_interval_covers_the_true_distance() -> None:

@@ -112,3 +112,17 @@ def test_angles_of_a_vector_that_is_too_long_stay_finite() -> None:
     pitch, yaw = angles(np.array([0.9, 0.0]), np.array([0.9, -0.5]))
     assert np.isfinite([*pitch, *yaw]).all()
     assert pitch[1] == pytest.approx(np.arcsin(0.5))
+
+
+def test_an_eye_that_the_crop_does_not_show_leaves_the_head(faces, result) -> None:
+    """Cut off above the eyes: the head's pose is that of the points, the irises count for nothing."""
+    crops, points = faces[0][:6], faces[1][:6]
+    cut = int(points[:, :2, 1].max()) + 2
+    rows = np.roll(crops, -cut, axis=1)  # the same size, so that the camera stays
+    moved = points - [0, cut]
+    found = GeometricEstimator().estimate(rows, moved)
+    assert (found.flags & GazeFlag.HEAD_ONLY != 0).all()
+    assert (found.confidence == 0).all()
+    heads = found.head_yaw_rad
+    assert np.corrcoef(heads, result.head_yaw_rad[:6])[0, 1] > 0.99
+    assert np.abs(found.yaw_rad).max() <= np.abs(heads).max()

@@ -93,3 +93,41 @@ def test_distance_of_the_rendered_faces_is_recovered() -> None:
     _, points = draw_face((0.0, 0.0), (0.0, 0.0))
     pose = normalize.solve_pose(points[None], SIDE, SIDE)
     assert pose.translation[0, 2] == pytest.approx(DISTANCE_MM - 20, rel=0.01)
+
+
+def test_strip_between_the_eyes_has_the_asked_shape_and_scale() -> None:
+    crop, points = draw_face((0.0, 0.0), (0.0, 0.0))
+    middle = normalize.FACE_MODEL_MM[:2].mean(axis=0)
+    strip = {"side": 256, "height": 64, "focal_px": 1300.0, "distance_mm": 600.0, "centre_mm": middle}
+    assert normalize.normalize(crop[None], points[None], **strip).images.shape == (1, 64, 256, 3)
+    view = normalize.virtual_camera(normalize.solve_pose(points[None], SIDE, SIDE), **strip)
+    left, right = normalize.project(view.homography, points[None])[0, :2]
+    np.testing.assert_allclose((left + right) / 2, [128, 32], atol=0.5)
+    assert np.linalg.norm(right - left) == pytest.approx(64 * 1300 / 600, rel=0.01)
+
+
+def test_face_boxes_hold_the_face_and_follow_the_mirror() -> None:
+    crop, points = draw_face((0.05, 0.2), (0.05, 0.1), shift=(5.0, 3.0))
+    boxes = normalize.face_boxes(crop[None], points[None], 200)
+    assert boxes.images.shape == (1, 200, 200, 3)
+    flipped = normalize.face_boxes(*mirror(crop[None], points[None]), 200)
+    assert np.abs(boxes.images[0].astype(int) - flipped.images[0][:, ::-1]).max() <= 3
+    np.testing.assert_allclose(flipped.head_rad, boxes.head_rad * [1, -1], atol=1e-6)
+    # a square drawn into the crop is found in the box where the box's corner and scale say
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    length = max(np.linalg.norm(points[1] - points[0]), np.linalg.norm(mouth - eyes))
+    corner = (eyes + mouth) / 2 + length * np.array([-2.05 / 2, -2.7 / 2 - 0.18])
+    marked = np.zeros_like(crop)
+    x, y = points[0].astype(int)
+    marked[y - 2 : y + 3, x - 2 : x + 3] = 255
+    found = normalize.face_boxes(marked[None], points[None], 200).images[0, :, :, 0]
+    seen = np.argwhere(found > 127).mean(axis=0)[::-1] + 0.5
+    expected = (np.array([x, y]) + 0.5 - corner) / (length * np.array([2.05, 2.7])) * 200
+    np.testing.assert_allclose(seen, expected, atol=0.6)
+
+
+def test_face_without_landmarks_has_no_box_but_is_marked() -> None:
+    crop = np.full((2, 64, 64, 3), 9, np.uint8)
+    boxes = normalize.face_boxes(crop, np.stack([np.full((5, 2), np.nan), np.full((5, 2), 3.0)]), 48)
+    assert (boxes.images == 9).all()
+    assert not boxes.ok.any()

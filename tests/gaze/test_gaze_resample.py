@@ -49,3 +49,13 @@ def test_interval_of_a_mean_is_the_normal_one_for_many_values() -> None:
     half = 1.96 * values.std() / np.sqrt(2000)
     assert low == pytest.approx(values.mean() - half, abs=0.006)
     assert high == pytest.approx(values.mean() + half, abs=0.006)
+
+
+def test_resamples_of_few_faces_are_covariances() -> None:
+    """Three faces, often all drawn alike: symmetric, no negative variance, no correlation beyond one."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, covs = bootstrap_gaussians(rng.standard_normal((3, 2)) * 0.1 + 1.0, 200, rng)
+        np.testing.assert_array_equal(covs, covs.transpose(0, 2, 1))
+        assert covs[:, [0, 1], [0, 1]].min() >= 0
+        assert (covs[:, 0, 1] ** 2 <= covs[:, 0, 0] * covs[:, 1, 1] * (1 + 1e-12)).all()

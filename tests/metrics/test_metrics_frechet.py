@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import types
 import warnings
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfad_bench.gaze.backends import pytorch_fid_function
 from dfad_bench.metrics.frechet import covariance_part_2d, frechet_distance, gaussian, gaussian_frechet_2d, mean_part
 
 
@@ -18,23 +18,14 @@ def random_gaussian(rng: np.random.Generator, d: int, scale: float = 1.0) -> tup
 
 @pytest.fixture(scope="module")
 def oracle():
-    """pytorch-fid's distance; where SciPy no longer knows `disp`, its `sqrtm` is wrapped for that module only."""
-    fid_score = pytest.importorskip("pytorch_fid.fid_score")
-    import inspect
-
-    linalg = fid_score.linalg
-    if "disp" not in inspect.signature(linalg.sqrtm).parameters:
-
-        def sqrtm(matrix, disp=True):
-            root = linalg.sqrtm(matrix)
-            return root if disp else (root, None)
-
-        fid_score.linalg = types.SimpleNamespace(sqrtm=sqrtm)
+    """pytorch-fid's distance, whatever SciPy's `sqrtm` takes."""
+    pytest.importorskip("pytorch_fid.fid_score")
+    function = pytorch_fid_function()
 
     def distance(*arguments: np.ndarray) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return float(fid_score.calculate_frechet_distance(*arguments))
+            return float(function(*arguments))
 
     return distance
 

@@ -1,153 +1,196 @@
-"""The gaze figure: FID a generator with interval and floor, and the clouds of (yaw, pitch) behind it."""
+"""The figures of the gaze study: FID by generator (Fig. 1), pairs (Fig. 7), and the clouds behind the distances."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfad_bench.core.files import atomic_path
+from dfad_bench.core.labels import FAKE, REAL
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.gaze.examples import (
+    PAIR_RULE,
+    RULE,
+    Face,
+    Pair,
+    choose_face,
+    choose_pairs,
+    gaze_of,
+    gaze_patch,
+    load_faces,
+    sees_patch,
+    with_arrow,
+)
+from dfad_bench.metrics.cosine import paired_cosine
+from dfad_bench.report.figures import style
+from dfad_bench.report.figures.gaze_fid import Shown, draw_fid_figure
+from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
+from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import pandas as pd
 
-_DEG2 = math.degrees(1.0) ** 2
-_COLUMNS = 5
-_CLOUDS = "Clouds: real faces grey, forged faces violet; outlines at one and two standard deviations"
-_SHOWN_POINTS = 400
-_REAL, _FAKE, _FLOOR = "#444444", "#a03fa8", "#777777"
-_FAMILY = {
-    "gan": "#c8502f",
-    "diffusion": "#2b6ca3",
-    "flow": "#3f8f5f",
-    "vae": "#8c6bb1",
-    "autoregressive": "#b8892b",
-    "graphics": "#7a7a7a",
-    "none": "#a0a0a0",
-}
-Points = Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.gaze.analysis import GazeReport
+
+Key = tuple[str, str]
+_AXES = ("pitch_rad", "yaw_rad")
+_REAL_KEY = ("", "real")
+NO_PAIRS = (
+    "gaze-pairs is not drawn: no generator has pairs of a forged face and its target; `dfad infer-pairs` looks for them"
+)
 
 
-def save_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimator: str, out: Path) -> list[Path]:
-    """Write `gaze.png` and `gaze.svg` into `out`; the same numbers give the same bytes.
+def save_gaze_figures(
+    reports: Mapping[str, GazeReport],
+    frames: Mapping[str, pd.DataFrame],
+    manifests: Sequence[Manifest],
+    out: Path,
+    *,
+    seed: int,
+) -> list[Path]:
+    """Write all gaze figures into `out`, each as PNG and SVG; the same input gives the same bytes.
+
+    `gaze-fid-<estimator>` (GazeCLIP Fig. 1) and `gaze-scatter-<estimator>` for each estimator, and `gaze-pairs`
+    (Fig. 7) with all of them. Where no generator has pairs, an older `gaze-pairs` is removed and none is returned;
+    `figure_notes` says why. An estimator that gave no generator a distance has no figure of its own.
 
     Args:
-        rows: of `GazeReport.flat`.
-        points: of `GazeReport`; (pitch, yaw) in radians.
-        estimator: named in the title, because distances of different ones are not comparable.
+        reports: by estimator.
+        frames: by estimator, all rows with their gaze: the columns of `gaze.analysis.COLUMNS`, and flags.
+        manifests: where the crops are.
         out: folder.
+        seed: of the choice of faces.
+
+    Returns:
+        The files written.
     """
-    import matplotlib as mpl
-
+    rows = {estimator: report.flat() for estimator, report in reports.items()}
+    names = _names(rows)
+    data = style.said_of_data(sorted({dataset for dataset, _ in names}))
+    chosen = {estimator: _choose(frame, rows[estimator], seed) for estimator, frame in frames.items()}
+    pairs = choose_pairs(list(frames.values()), seed) if frames else {}
+    pairs = {key: pair for key, pair in pairs.items() if key in names}
+    wanted = {face for of_estimator in chosen.values() for face, _ in of_estimator.values()}
+    faces = load_faces(manifests, wanted | {name for pair in pairs.values() for name in (pair.forged, pair.target)})
     paths = []
-    with mpl.rc_context({"svg.hashsalt": "dfad_bench", "font.size": 8, "axes.titlesize": 8}):
-        figure = draw_gaze_figure(rows, points, estimator)
-        title = _title(estimator)
-        for suffix, facts in (("png", {"Software": None, "Title": title}), ("svg", {"Date": None, "Title": title})):
-            with atomic_path(out / f"gaze.{suffix}") as temporary:
-                figure.savefig(temporary, dpi=150, metadata=facts)
-            paths.append(out / f"gaze.{suffix}")
-    return paths
+    with style.drawing():
+        for estimator, report in reports.items():
+            if not _measured(report):
+                continue
+            shown = _shown(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
+            title = f"FID of the gaze of real and forged faces, estimator {estimator}{data}"
+            figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names)
+            paths += style.save(figure, out, f"gaze-fid-{estimator}", title)
+            title = f"Gaze of real and forged faces, estimator {estimator}{data}"
+            figure = draw_scatter_figure(rows[estimator], report.points, title=title, names=names)
+            paths += style.save(figure, out, f"gaze-scatter-{estimator}", title)
+        return paths + _save_pairs(pairs, rows, frames, faces, names, data, out)
 
 
-def draw_gaze_figure(rows: Sequence[Mapping[str, Any]], points: Points, estimator: str) -> Figure:
-    """Bars sorted by FID above one cloud a generator, in the same order."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    found = sorted((row for row in rows if row.get("fid_rad2") is not None), key=lambda row: row["fid_rad2"])
-    reach = _reach(found)
-    lines = math.ceil(len(found) / _COLUMNS)
-    heights = [2.3 + 0.02 * len(found), *([0.6 + 1.7 * min(reach[0] / reach[1], 1.5)] * lines)]
-    figure = Figure(figsize=(10.5, sum(heights) + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1 + lines, _COLUMNS, height_ratios=heights)
-    figure.suptitle(f"{_title(estimator)}\n{_CLOUDS}", fontsize=10)
-    _bars(figure.add_subplot(grid[0, :]), found)
-    for index, row in enumerate(found):
-        axes = figure.add_subplot(grid[1 + index // _COLUMNS, index % _COLUMNS])
-        _cloud(axes, row, *points[row["dataset"], row["generator"]], reach=reach)
-        if index % _COLUMNS:
-            axes.set_yticklabels([])
-        else:
-            axes.set_ylabel("pitch, deg")
-        if index + _COLUMNS >= len(found):
-            axes.set_xlabel("yaw, deg")
-        else:
-            axes.set_xticklabels([])
-    return figure
-
-
-def _title(estimator: str) -> str:
-    return f"Gaze of real and forged faces, estimator {estimator}"
-
-
-def _bars(axes: Axes, rows: list[Mapping[str, Any]]) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    place = np.arange(len(rows))
-    value, low, high = (
-        np.array([row[f"{key}_rad2"] for row in rows], float) * _DEG2 for key in ("unbiased", "low", "high")
-    )
-    families = [str(row["family"]) for row in rows]
-    axes.bar(place, value, color=[_FAMILY.get(name, _FAMILY["none"]) for name in families], width=0.65, alpha=0.85)
-    reach = np.maximum([value - low, high - value], 0)
-    axes.errorbar(place, value, yerr=reach, fmt="none", ecolor="black", elinewidth=1, capsize=3)
-    raw = [row["fid_rad2"] * _DEG2 for row in rows]
-    axes.scatter(place, raw, marker="_", s=90, color="black", zorder=3)
-    floors = [np.nan if row["floor_rad2"] is None else row["floor_rad2"] * _DEG2 for row in rows]
-    axes.scatter(place, floors, marker="_", s=220, color=_FLOOR, linewidths=1.4, zorder=4)
-    several = len({row["dataset"] for row in rows}) > 1
-    names = [f"{row['dataset']}/{row['generator']}" if several else row["generator"] for row in rows]
-    axes.set_xticks(place, names, rotation=30 if len(rows) < 16 else 75, ha="right")
-    axes.set_ylabel("FID, deg²")
-    axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.spines[["top", "right"]].set_visible(False)
-    handles: list[Any] = [Patch(color=_FAMILY.get(n, _FAMILY["none"]), label=n) for n in dict.fromkeys(families)]
-    handles.append(Line2D([], [], color="black", label="less sampling bias, 95 %; dash: as computed"))
-    handles.append(Line2D([], [], color=_FLOOR, label="floor: real against real"))
-    axes.legend(handles=handles, loc="upper left", frameon=False)
-
-
-def _cloud(
-    axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarray, *, reach: tuple[float, float]
-) -> None:
-    for angles, colour, side in ((real, _REAL, "real"), (fake, _FAKE, "fake")):
-        shown = np.degrees(angles[:_SHOWN_POINTS])
-        # yaw > 0 looks toward the image's left: the axis is turned so that left is left
-        axes.scatter(shown[:, 1], shown[:, 0], s=4, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-        _ellipses(axes, row[f"mean_{side}_rad"], row[f"cov_{side}_rad2"], colour)
-    axes.set_xlim(reach[1], -reach[1])
-    axes.set_ylim(-reach[0], reach[0])
-    axes.set_aspect("equal")
-    axes.tick_params(labelsize=6)
-    axes.set_title(f"{row['generator']}\nFID {row['fid_rad2'] * _DEG2:.2f} deg²")
-
-
-def _ellipses(axes: Axes, mean_rad: Sequence[float], cov_rad2: Sequence[Sequence[float]], colour: str) -> None:
-    """Outlines at one and two standard deviations of a Gaussian over (pitch, yaw)."""
-    values, vectors = np.linalg.eigh(np.array(cov_rad2, dtype=float))
-    turn = np.linspace(0, 2 * np.pi, 90)
-    circle = vectors @ (np.sqrt(values.clip(min=0))[:, None] * [np.cos(turn), np.sin(turn)])
-    for sigma, style in ((1, "-"), (2, "--")):
-        pitch, yaw = np.degrees(np.array(mean_rad)[:, None] + sigma * circle)
-        axes.plot(yaw, pitch, style, color=colour, linewidth=1)
-
-
-def _reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Half the height and width of every cloud's panel, degrees: each outline at two standard deviations fits."""
-    ends = [
-        [
-            abs(mean) + 2.2 * math.sqrt(row[f"cov_{side}_rad2"][axis][axis])
-            for axis, mean in enumerate(row[f"mean_{side}_rad"])
-        ]
-        for row in rows
-        for side in ("real", "fake")
+def figure_notes(reports: Mapping[str, GazeReport]) -> list[str]:
+    """What a caller should say of figures that are not there, one line each."""
+    paired = [
+        {(row.dataset, row.generator) for row in report.rows if row.pairs.cosine_2d is not None}
+        for report in reports.values()
     ]
-    pitch, yaw = np.degrees(np.max(ends, axis=0, initial=0.0)) if ends else (0.0, 0.0)
-    return tuple(float(max(math.ceil(end / 5) * 5, 5)) for end in (pitch, yaw))  # type: ignore[return-value]
+    lost = [f"no FID figure of {name}: no generator has a distance" for name, r in reports.items() if not _measured(r)]
+    return lost + ([] if paired and set.intersection(*paired) else [NO_PAIRS])
+
+
+def _measured(report: GazeReport) -> bool:
+    return any(row.fid.fid_rad2 is not None for row in report.rows)
+
+
+def _shown(
+    chosen: Mapping[Key, tuple[str, bool]], faces: Mapping[str, Face], frame: pd.DataFrame, normalised: bool
+) -> dict[Key, Shown]:
+    gaze = gaze_of(frame, (name for name, _ in chosen.values()))
+    return {
+        key: Shown(
+            with_arrow(faces[name], gaze[name], normalised=normalised), gaze_patch(faces[name], gaze[name]), sure
+        )
+        for key, (name, sure) in chosen.items()
+        if name in faces
+    }
+
+
+def _save_pairs(
+    pairs: Mapping[Key, Pair],
+    rows: Mapping[str, list[dict[str, Any]]],
+    frames: Mapping[str, pd.DataFrame],
+    faces: Mapping[str, Face],
+    names: Mapping[Key, str],
+    data: str,
+    out: Path,
+) -> list[Path]:
+    forgeries = {(row["dataset"], row["generator"]): row for of_one in rows.values() for row in of_one}
+    panels = [
+        _panel(key, names[key], str(forgeries[key]["forgery"]), pair, faces, frames)
+        for key, pair in pairs.items()
+        if pair.forged in faces and pair.target in faces
+    ]
+    if not panels:
+        for suffix in ("png", "svg"):
+            (out / f"gaze-pairs.{suffix}").unlink(missing_ok=True)  # of an earlier run, no longer true
+        return []
+    drawn = {panel.key for panel in panels}
+    left_out = [
+        f"{names[key]} ({row.get('pair_verdict') or 'no pairs'})"
+        for key, row in forgeries.items()
+        if key in names.keys() - drawn
+    ]
+    which = "estimator" if len(rows) == 1 else "estimators"
+    title = f"Gaze of forged faces and their targets, {which} {', '.join(rows)}{data}"
+    figure = draw_pairs_figure(panels, rows, title=title, rule=PAIR_RULE, left_out=left_out)
+    return style.save(figure, out, "gaze-pairs", title)
+
+
+def _panel(
+    key: Key, name: str, forgery: str, pair: Pair, faces: Mapping[str, Face], frames: Mapping[str, pd.DataFrame]
+) -> PairPanel:
+    crops, cosines = {}, {}
+    for estimator, frame in frames.items():
+        gaze, normalised = gaze_of(frame, (pair.target, pair.forged)), sees_patch(estimator)
+        target, forged = (
+            with_arrow(faces[name], gaze[name], normalised=normalised) for name in (pair.target, pair.forged)
+        )
+        crops[estimator] = (target, forged)
+        angles = np.array([[gaze[name][axis] for axis in _AXES] for name in (pair.target, pair.forged)])
+        cosines[estimator] = paired_cosine(angles[:1], angles[1:]).mean
+    return PairPanel(key, name, forgery, crops, cosines, pair.confident)
+
+
+def _choose(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], seed: int) -> dict[Key, tuple[str, bool]]:
+    """A typical face of every generator that has a row, and of the real faces: its id, and whether it is confident."""
+    chosen = {}
+    known = {(row["dataset"], row["generator"]) for row in rows}
+    fakes = frame[frame["detection_label"] == FAKE]
+    groups = {
+        (str(key[0]), str(key[1])): of_group  # type: ignore[index]
+        for key, of_group in fakes.groupby(["dataset", "generator"], observed=True)
+    }
+    groups = {key: of_group for key, of_group in groups.items() if key in known}
+    for key, of_group in {_REAL_KEY: frame[frame["detection_label"] == REAL], **groups}.items():
+        if (face := choose_face(of_group, seed)) is not None:
+            chosen[key] = face
+    return chosen
+
+
+def _names(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[Key, str]:
+    """Printed names, with the dataset where there are several."""
+    keys = {
+        (str(row["dataset"]), str(row["generator"])): None
+        for of_estimator in rows.values()
+        for row in of_estimator
+        if row["forgery"] != "control"
+    }
+    several = len({dataset for dataset, _ in keys}) > 1
+    return {(dataset, name): _display(name) + (f" ({dataset})" if several else "") for dataset, name in keys}
+
+
+def _display(generator: str) -> str:
+    known = taxonomy()
+    return known[generator].display if generator in known else generator

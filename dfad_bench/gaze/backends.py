@@ -1,0 +1,92 @@
+"""Ways to compute the Frechet distance of 2-D Gaussians: the closed form, and pytorch-fid's function as a check."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dfad_bench.core.errors import UnknownNameError, need
+from dfad_bench.metrics.frechet import gaussian_frechet_2d
+
+CLOSED_FORM = "closed-form"
+PYTORCH_FID = "pytorch-fid"
+Distance = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def pytorch_fid_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> np.ndarray:
+    """`gaussian_frechet_2d` by pytorch-fid's `calculate_frechet_distance`, one call a pair of Gaussians.
+
+    Args:
+        mean_a: (..., 2).
+        cov_a: (..., 2, 2).
+        mean_b: as `mean_a`, broadcast against it.
+        cov_b: as `cov_a`.
+
+    Raises:
+        MissingDependencyError: pytorch-fid is not installed.
+    """
+    calculate = pytorch_fid_function()
+    shape = np.broadcast_shapes(mean_a.shape, mean_b.shape)
+    means = [np.broadcast_to(mean, shape).reshape(-1, 2) for mean in (mean_a, mean_b)]
+    covs = [np.broadcast_to(cov, (*shape, 2)).reshape(-1, 2, 2) for cov in (cov_a, cov_b)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # singular covariances warn, and give the right value
+        found = [calculate(*pair) for pair in zip(means[0], covs[0], means[1], covs[1], strict=True)]
+    return np.array(found, dtype=np.float64).clip(min=0).reshape(shape[:-1])  # rounding can leave -1e-17
+
+
+FID_BACKENDS: dict[str, Distance] = {CLOSED_FORM: gaussian_frechet_2d, PYTORCH_FID: pytorch_fid_2d}
+
+
+def fid_backend(name: str) -> Distance:
+    """The distance function of that name.
+
+    Raises:
+        UnknownNameError: no such backend.
+    """
+    if name not in FID_BACKENDS:
+        raise UnknownNameError("FID backend", name, FID_BACKENDS)
+    return FID_BACKENDS[name]
+
+
+@cache
+def pytorch_fid_function() -> Callable[..., Any]:
+    """pytorch-fid's `calculate_frechet_distance`, calling a `sqrtm` that still takes `disp`, and silent.
+
+    pytorch-fid 0.3.0 asks for `sqrtm(..., disp=False)`, which newer SciPy warns of and SciPy 1.18 refuses; and it
+    prints to stdout where the product of the covariances has no root (it then adds 1e-6 to both diagonals). The
+    function is copied with a name space of its own: neither SciPy nor pytorch-fid is changed for anybody else.
+
+    Raises:
+        MissingDependencyError: pytorch-fid is not installed.
+    """
+    module = need("pytorch_fid.fid_score", "pytorch-fid", "--fid-backend pytorch-fid")
+    original = module.calculate_frechet_distance
+    names = {**original.__globals__, "print": _silent}
+    if not takes_disp(module.linalg.sqrtm):
+        names["linalg"] = SimpleNamespace(sqrtm=_with_disp(module.linalg.sqrtm))
+    return FunctionType(original.__code__, names, original.__name__, original.__defaults__, original.__closure__)
+
+
+def _silent(*_: object) -> None:
+    """Prints nothing: stdout belongs to tables and JSON."""
+
+
+def takes_disp(sqrtm: Callable[..., Any]) -> bool:
+    """Whether a `sqrtm` has the argument `disp` without calling it outdated (its default is then no longer True)."""
+    parameter = inspect.signature(sqrtm).parameters.get("disp")
+    return parameter is not None and parameter.default is True
+
+
+def _with_disp(sqrtm: Callable[..., Any]) -> Callable[..., Any]:
+    def with_disp(matrix: np.ndarray, disp: bool = True) -> Any:
+        root = sqrtm(matrix)
+        return root if disp else (root, None)
+
+    return with_disp

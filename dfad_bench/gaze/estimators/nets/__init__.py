@@ -1,0 +1,1 @@
+"""Architectures of the gaze networks that torchvision and timm do not carry."""

@@ -1,0 +1,85 @@
+"""What a reader of a gaze study must know: how many faces were compared, with whom, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfad_bench.data.manifest import OK
+from dfad_bench.gaze.families import ENOUGH_FACES, counted
+from dfad_bench.gaze.pairs import NO_TARGET
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfad_bench.gaze.analysis import GeneratorGaze
+
+
+def notes(
+    rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.ndarray, *, n: int | None, samples: int, seed: int
+) -> Iterator[str]:
+    """Sentences under the tables.
+
+    Args:
+        rows: of the study.
+        frame: every face of it.
+        usable: which of these have a gaze.
+        n: faces a side if the same for all, else None.
+        samples: the limit on them.
+        seed: of the choice.
+    """
+    yield from _on_choice(rows, n, samples, seed)
+    yield from _on_losses(rows, frame, usable)
+    yield from _on_pairs(rows)
+
+
+def _on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int, seed: int) -> Iterator[str]:
+    limit = f"(at most {samples:,}, by hash, seed {seed})"
+    if n is None:
+        yield f"Distances on as many faces a side as each generator has {limit}: compare each with its own floor."
+    else:
+        yield f"Distances on {n:,} real and {n:,} forged faces a generator {limit}."
+        if few := [f"{_name(row)} ({row.fid.n})" for row in rows if 2 <= row.fid.n < n]:
+            yield f"Fewer faces, so a higher floor of their own: {', '.join(few)}."
+        if n < ENOUGH_FACES:
+            yield f"Fewer than {ENOUGH_FACES} faces a side: read distances only against their floor."
+    if own := sorted({row.dataset for row in rows if row.reals != "all"}):
+        yield f"Compared with the real faces of the same dataset: {', '.join(own)}."
+    if pooled := sorted({row.dataset for row in rows if row.reals == "all"}):
+        yield f"Compared with all real faces, having none or too few of their own: {', '.join(pooled)}."
+    yield (
+        "Floor: mean distance of two disjoint draws of real faces of the same size. The interval (95 %, bootstrap,"
+        " faces taken as independent) is of the distance less its sampling bias."
+    )
+    within = {(row.dataset, row.generator) for row in counted(rows)}
+    few = [_name(row) for row in rows if row.fid.fid_rad2 is not None and (row.dataset, row.generator) not in within]
+    if few:
+        yield f"Too few faces to enter group means and tests: {', '.join(few)}."
+
+
+def _on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.ndarray) -> Iterator[str]:
+    for row in rows:
+        if row.fid_verdict:
+            lost = f" ({row.refused:,} refused, {row.dropped:,} without a gaze)" if row.refused or row.dropped else ""
+            yield f"{_name(row)}: {row.fid_verdict}{lost}; a distance needs two faces a side."
+    known = frame["detection_label"] >= 0
+    seen = (frame["status"] == OK).to_numpy() if "status" in frame else np.ones(len(frame), dtype=bool)
+    if refused := int((~seen & known).sum()):
+        yield f"{refused:,} faces were refused when the manifests were built."
+    if dropped := int((~usable & seen & known).sum()):
+        yield f"{dropped:,} faces without a gaze (no head pose) are left out."
+    if unlabelled := int((~known & seen).sum()):
+        yield f"{unlabelled:,} faces that nobody vouches for are left out."
+
+
+def _on_pairs(rows: Sequence[GeneratorGaze]) -> Iterator[str]:
+    if missing := sum(row.pairs.missing for row in rows):
+        yield f"{missing:,} pairs are left out: their real target is not in these manifests or has no gaze."
+    if not any(row.pairs.n for row in rows) and any(row.pairs.verdict != NO_TARGET for row in rows):
+        yield "No forged face has its target at hand, so no cosines: add the manifest of the targets, or infer pairs."
+
+
+def _name(row: GeneratorGaze) -> str:
+    return f"{row.dataset}/{row.generator}"

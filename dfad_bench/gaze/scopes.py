@@ -1,0 +1,60 @@
+"""Whose real faces a generator is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dfad_bench.gaze.backends import fid_backend
+from dfad_bench.gaze.families import ENOUGH_FACES
+from dfad_bench.gaze.fid import RealSide
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a study is made: see `analysis.analyse`."""
+
+    samples: int
+    seed: int
+    resamples: int
+    backend: str
+
+    @property
+    def of_pairs(self) -> dict[str, Any]:
+        """What `study_pairs` takes."""
+        return {"samples": self.samples, "seed": self.seed, "resamples": self.resamples}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The real faces some generators are compared with, and their name: a dataset, or "all"."""
+
+    name: str
+    rows: pd.DataFrame
+    side: RealSide = field(repr=False)
+
+
+def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> dict[str, Scope]:
+    """By dataset of the forged faces: the real faces to compare with."""
+
+    def scope(name: str, rows: pd.DataFrame) -> Scope:
+        distance = fid_backend(settings.backend)
+        facts: dict[str, Any] = {"seed": settings.seed, "resamples": settings.resamples, "distance": distance}
+        return Scope(name, rows, RealSide(name, angles_of(rows), **facts))
+
+    every, found = scope("all", reals), {}
+    for dataset in datasets:
+        own = reals[reals["dataset"] == dataset]
+        enough = len(own) >= min(ENOUGH_FACES, len(reals))
+        found[dataset] = scope(str(dataset), own) if enough else every
+    return found
+
+
+def angles_of(rows: pd.DataFrame) -> np.ndarray:
+    """(n, 2) pitch and yaw in radians."""
+    return rows[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)

@@ -1,0 +1,98 @@
+"""A gaze study from manifests: every face's gaze by every estimator asked for, and a report of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.core.errors import DFADError, UnknownNameError
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.data.manifest import OK
+from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
+from dfad_bench.gaze.estimators.base import GazeEstimator, build_estimator
+from dfad_bench.gaze.table import extract, stored_remarks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfad_bench.data.manifest import Manifest
+
+_OF_MANIFEST = ("sample_id", "dataset", "generator", "forgery", "family", "detection_label", "target_id", "status")
+_SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class GazeStudy:
+    """Reports, frames (a row a face with a crop), estimators and their tables' remarks by name of the estimator.
+
+    `failed` says why others gave none.
+    """
+
+    reports: dict[str, GazeReport]
+    frames: dict[str, pd.DataFrame]
+    estimators: dict[str, GazeEstimator]
+    remarks: dict[str, tuple[str, ...]]
+    failed: dict[str, str]
+
+
+def study_gaze(
+    manifests: Sequence[Manifest],
+    weights: Mapping[str, str | None],
+    *,
+    device: str = "cpu",
+    progress: Progress = _SILENT,
+    **settings: Any,
+) -> GazeStudy:
+    """Report on every estimator that can be used; gaze that is not stored yet is estimated and stored.
+
+    Args:
+        manifests: one a dataset.
+        weights: estimators asked for, each with its weight file or None.
+        device: torch device, or "auto".
+        progress: told about every batch.
+        settings: of `analysis.analyse`.
+
+    Raises:
+        UnknownNameError: no estimator of that name.
+        DFADError: the only estimator cannot be used, or none of several (one line with all reasons).
+    """
+    study = GazeStudy({}, {}, {}, {}, {})
+    for name, file in weights.items():
+        try:
+            built = build_estimator(name, file)
+            if built.name in study.reports:
+                continue  # asked for twice, once by an alias
+            frame = gaze_frame(manifests, name, file, device=device, progress=progress)
+            report = analyse(frame, **settings)
+        except UnknownNameError:
+            raise
+        except DFADError as error:
+            if len(weights) == 1:
+                raise
+            study.failed[name] = str(error)
+            continue
+        study.estimators[built.name], study.reports[built.name] = built, report
+        told = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
+        study.remarks[built.name] = tuple(dict.fromkeys(told))
+        study.frames[built.name] = frame[frame["status"] == OK].drop(columns="status").reset_index(drop=True)
+    if not study.reports:
+        raise DFADError("; ".join(f"{name}: {why}" for name, why in study.failed.items()))
+    return study
+
+
+def gaze_frame(
+    manifests: Sequence[Manifest], estimator: str, weights: str | None, *, device: str, progress: Progress = _SILENT
+) -> pd.DataFrame:
+    """A row a face of all manifests, refused ones too (`status`), with the columns of `analysis.COLUMNS` and flags."""
+    import pandas as pd
+
+    from dfad_bench.data.pairs import with_pairs
+
+    frames = []
+    for manifest in manifests:
+        gaze = extract(manifest, estimator, weights=weights, device=device, progress=progress)
+        rows = with_pairs(manifest, manifest.frame(_OF_MANIFEST, status=None))
+        frames.append(rows.merge(gaze, on="sample_id", how="left", validate="one_to_one"))
+    joined = pd.concat(frames, ignore_index=True)
+    return joined[[*COLUMNS, "flags", "status"]]
