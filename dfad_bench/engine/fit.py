@@ -147,7 +147,7 @@ class Trainer:
             status, stopped = "partial", str(limit)
         finally:
             self.progress.finish()
-            self.stepper = None
+            self._end_steps()
             if self.logs is not None:
                 self.logs.close()
         selection, loss = self._choose_weights(status)
@@ -186,6 +186,7 @@ class Trainer:
         self.optimiser = make_optimiser(parameters, self.recipe.optimiser, stage.lr) if parameters else None
         if self.optimiser is not None and optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
+        self._end_steps()
         self.stepper = Stepper(
             self.model, stage, parameters, self.optimiser, self.recipe,
             place=self.place, team=self.team, scaler=self.scaler, unused=self._unused, compiled=self.compiled,
@@ -206,6 +207,11 @@ class Trainer:
             self.optimiser = None
             self._save()
         return stopped
+
+    def _end_steps(self) -> None:
+        if self.stepper is not None:
+            self.stepper.close()
+        self.stepper = None
 
     def _run_epoch(self, stage: Stage, epoch: int) -> None:
         assert self.stepper is not None
@@ -242,6 +248,7 @@ class Trainer:
         """One step; every loss and `gradient_norm`, and the learning rate."""
         assert self.stepper is not None
         position, alone = self.position, not share.split or self.team.lead
+        self.stepper.prepare(batch, share)
         names = ("step", position.stage, position.step, *(() if alone else ("rank", self.team.rank)))
         seed_all(derived(self.seed, *names))
         rate = 0.0

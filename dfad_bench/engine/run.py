@@ -25,7 +25,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, select, used
 from dfad_bench.data.views import ViewProvider, view
-from dfad_bench.engine import checkpoint, facts
+from dfad_bench.engine import checkpoint, compiling, facts
 from dfad_bench.engine.config import FACTS, PREDICTIONS, ROWS, RunConfig, finished, locked, plain, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
@@ -251,7 +251,7 @@ class Job:
             progress=self.progress,
             team=self.team,
             logs=logs,
-            compiled=config.compiled and can_compile(self.place, self.warnings),
+            compiled=config.compiled and compiling.works(self.place, self.warnings),
         )
 
     def build(self, weights: Path | None = None) -> DFADModel:
@@ -343,19 +343,6 @@ def write_rows(path: Path, selection: Selection) -> None:
 def needs(kind: type[DFADModel]) -> tuple[str, ...]:
     """The views a model asks for, at test time or in training."""
     return tuple(dict.fromkeys((*kind.needs, *kind.needs_training)))
-
-
-def can_compile(place: Place, warnings: list[str]) -> bool:
-    """Whether torch.compile works on this machine; if not, `warnings` gets a line and training goes on without."""
-    import torch
-
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.ones(4, device=place.device))
-    except Exception as error:  # a missing compiler shows as one of many kinds
-        text = (str(error).splitlines() or [""])[0][:120]
-        warnings.append(f"--compile does not work here ({type(error).__name__}: {text}); trained without it")
-        return False
-    return True
 
 
 def _init(path: Path | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dfad_bench.core.contract import Batch, DFADModel, Stage
 from dfad_bench.core.parallel import split_batch
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.engine.compiling import compile_called, restore
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team
 from dfad_bench.engine.mishaps import one_line
@@ -84,9 +85,8 @@ class Stepper:
         self.place, self.team, self.scaler = place, team, scaler
         self.objective = Objective(model, stage.name, recipe.loss_weights, unused)
         self._forward: nn.Module = self.objective
-        if compiled and parameters:
-            torch.compiler.reset()  # else limits on recompilation count over stages and runs
-            self.objective.compile()
+        self._to_compile = compiled and bool(parameters)
+        self._compiled: list[nn.Module] = []
         if team.size > 1 and parameters:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
@@ -98,6 +98,19 @@ class Stepper:
     def share(self, index) -> Share:
         """This process's part of a batch; all of it where nothing is learnt by gradient."""
         return self.team.share(index, whole=not self.parameters)
+
+    def prepare(self, batch: Batch, share: Share) -> None:
+        """Compile what this batch calls, the first time; to be called before a step is seeded."""
+        if not self._to_compile:
+            return
+        self._to_compile = False
+        batch = replace(batch, inputs=self.place.lay_out(batch.inputs))
+        with torch.no_grad(), split_batch(share.split), self.place.autocast():
+            self._compiled = compile_called(self.objective, lambda: self.objective(batch))
+
+    def close(self) -> None:
+        """Have the model as it was written again."""
+        restore(self._compiled)
 
     def run(self, batch: Batch, share: Share, rate: float, flags: list[bool]) -> tuple[dict[str, float], list[bool]]:
         """One step.
