@@ -160,10 +160,13 @@ def _one_voice(team: Team) -> Iterator[None]:
     """Let the first process that fails say why, and the others end without a word."""
     try:
         yield
-    except DFADError as error:
-        if team.speaks(error):
+    except (DFADError, RuntimeError) as error:
+        mendable = error if isinstance(error, DFADError) else team.lost(error)
+        if not isinstance(mendable, DFADError):
             raise
-        raise SystemExit(error.exit_code) from error
+        if team.speaks(mendable):
+            raise mendable from error
+        raise SystemExit(mendable.exit_code) from error
 
 
 class Job:
