@@ -85,7 +85,7 @@ def find(
             f"{run}: learnt the generators {', '.join(_classes(trained))} of protocol {trained.name};"
             f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
         )
-    mine, where = used(wanted, manifests), place(device, config.precision)
+    mine, where = used(wanted, manifests), place(device, config.precision, config.channels_last)
     key = content_hash([wanted.sha256, manifests_hash(mine)])[:8]
     return Found(run, config, known, wanted, mine, where, run / FOLDER / f"{wanted.name}-{key}")
 

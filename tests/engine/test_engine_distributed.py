@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +18,13 @@ import torch
 from helpers.team import WORKS, start, train
 from helpers.toy import toy_manifests, toy_protocol, toys_registered
 
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.registry import model_class
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.distributed import SyncedBatchNorm, Team, synchronise
+from dfad_bench.engine.launch import launch
 from dfad_bench.engine.seeding import derived, seed_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,3 +166,37 @@ def test_batchnorm_alone_is_torchs_own() -> None:
     assert plain.state_dict().keys() == before.keys()
     assert torch.equal(plain(images), wanted)
     assert list(plain.parameters())[2] is plain[1].weight
+
+
+def test_launched_processes_share_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launch(["--version"], 2) == 0
+    assert launch(["train"], 2) == 2  # a usage error
+    with pytest.raises(ConfigError, match="--processes 3: 2 GPUs here"):
+        launch(["--version"], 3, cuda_devices=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["interrupt", "kill"])
+def test_the_command_with_processes_ends_with_one_line(
+    tiny_manifests: tuple[Path, Path], tmp_path: Path, how: str
+) -> None:
+    command = [
+        sys.executable, "-m", "dfad_bench", "train", "--model", "xception", "--size", "tiny", "--protocol", "synthetic",
+        "--manifest", str(tiny_manifests[0]), "--manifest", str(tiny_manifests[1]), "--device", "cpu", "--epochs",
+        "400", "--allow-partial", "--quiet", "--out", str(tmp_path / "run"), "--processes", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while not list((tmp_path / "run" / "checkpoint").glob("step-*/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if how == "interrupt":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=90)
+    wanted = r"interrupted after step \d+ of 400" if how == "interrupt" else r"training process 2 of 2 was killed"
+    assert process.returncode == (130 if how == "interrupt" else 1), errors
+    assert len([line for line in errors.splitlines() if line]) == 1, errors
+    assert re.search(wanted, errors)
+    assert "the same command goes on from" in errors
