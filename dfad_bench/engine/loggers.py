@@ -89,7 +89,7 @@ def lacking(names: Sequence[str]) -> list[str]:
         if name not in LOGGERS:
             raise ConfigError(f"no log named {name!r}; known: {', '.join(LOGGERS)}")
         if find_spec(LOGGERS[name][1]) is None:
-            lines.append(f"no {name} log: pip install 'dfad-bench[{name}]' (trace.csv has the same numbers)")
+            lines.append(f"no {name} log: pip install {LOGGERS[name][1]} (trace.csv has the same numbers)")
     return lines
 
 
