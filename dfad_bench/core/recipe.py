@@ -11,6 +11,12 @@ from dfad_bench.core.resources import find_yaml, shipped_names
 from dfad_bench.core.strict import read_dataclass
 
 
+def require(true: bool, otherwise: str) -> None:
+    """Refuse values that no training could use; the reader of the file names it."""
+    if not true:
+        raise ValueError(otherwise)
+
+
 @dataclass(frozen=True)
 class Optimiser:
     """`weight_decay` is coupled (L2) for adam and sgd, decoupled for adamw."""
@@ -19,6 +25,11 @@ class Optimiser:
     lr: float = 1e-4
     weight_decay: float = 1e-3
     momentum: float = 0.9  # sgd only
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, f"lr must be above 0, got {self.lr:g}")
+        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay:g}")
+        require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum:g}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,11 @@ class Schedule:
     gamma: float = 0.1
     unit: Literal["epoch", "step"] = "epoch"
     warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, f"every must be 1 or more, got {self.every}")
+        require(self.gamma > 0, f"gamma must be above 0, got {self.gamma:g}")
+        require(self.warmup_steps >= 0, f"warmup_steps must be 0 or more, got {self.warmup_steps}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,14 @@ class Recipe:
     loss_weights: dict[str, float] = field(default_factory=dict)
     paper: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"batch_size must be 1 or more, got {self.batch_size}")
+        require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        require(self.patience is None or self.patience >= 1, f"patience must be 1 or more or null, got {self.patience}")
+        require(self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, got {self.clip_norm}")
+        for name, weight in self.loss_weights.items():
+            require(weight >= 0, f"loss_weights: {name} must be 0 or more, got {weight:g}")
 
     @cached_property
     def sha256(self) -> str:

@@ -57,6 +57,29 @@ def test_scientific_notation_in_a_file(tmp_path: Path) -> None:
     assert load_recipe(str(path)).optimiser.lr == 3e-4
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("batch_size: 0", "batch_size must be 1 or more, got 0"),
+        ("epochs: 0", "epochs must be 1 or more, got 0"),
+        ("patience: 0", "patience must be 1 or more or null, got 0"),  # would stop before the first step
+        ("clip_norm: 0.0", "clip_norm must be above 0"),
+        ("loss_weights: {dfa: -1}", "loss_weights: dfa must be 0 or more, got -1"),
+        ("optimiser: {lr: 0}", "optimiser: lr must be above 0"),
+        ("optimiser: {weight_decay: -1}", "optimiser: weight_decay must be 0 or more"),
+        ("optimiser: {name: sgd, momentum: 1}", r"optimiser: momentum must lie in \[0, 1\), got 1"),
+        ("schedule: {every: 0}", "schedule: every must be 1 or more, got 0"),
+        ("schedule: {gamma: 0}", "schedule: gamma must be above 0"),
+        ("schedule: {warmup_steps: -1}", "schedule: warmup_steps must be 0 or more, got -1"),
+    ],
+)
+def test_values_no_training_could_use_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"name: own\n{line}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"own.yaml: {message}"):
+        load_recipe(str(path))
+
+
 def test_unknown_recipe() -> None:
     assert {"default", "quick"} <= set(recipe_names())
     with pytest.raises(UnknownNameError, match="no recipe named 'defalt'. Did you mean default"):
