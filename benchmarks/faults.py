@@ -8,16 +8,10 @@ Example: python benchmarks/faults.py --out benchmarks/results/faults.json
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,6 +30,7 @@ from helpers.faults import (
     start_build,
     verdicts,
 )
+from helpers.suites import HARDWARE, Row, Suites, arguments, run_suites, shown
 
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import write_json
@@ -51,7 +46,6 @@ COLUMNS = (
     Column("wrong", "read wrongly", "count"),
     Column("seconds", "seconds", "text"),
 )
-Row = dict[str, Any]
 
 
 def images(folder: Path, size: float) -> Row:
@@ -168,7 +162,7 @@ def at_once(folder: Path, size: float) -> Row:
     return {key: sum(row[key] for row in rows) for key in rows[0]}
 
 
-SUITES: dict[str, tuple[str, Callable[[Path, float], Row | None]]] = {
+SUITES: Suites = {
     "images": ("bad images", images),
     "videos": ("bad videos", videos),
     "parts": ("damaged Parquet parts", parts),
@@ -181,33 +175,16 @@ SUITES: dict[str, tuple[str, Callable[[Path, float], Row | None]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="also write the results as JSON here")
-    parser.add_argument("--size", type=float, default=1.0, help="share of the full numbers (default 1)")
-    parser.add_argument("--only", choices=SUITES, action="append", help="one suite; may be given again")
-    arguments = parser.parse_args()
-    rows: dict[str, Row] = {}
-    for name in arguments.only or SUITES:
-        what, suite = SUITES[name]
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            row = suite(Path(folder), arguments.size)
-        if row is None:
-            sys.stderr.write(f"{what}: not possible here, left out\n")
-            continue
-        rows[name] = {"what": what, "wrong": 0, **row, "seconds": round(time.perf_counter() - began, 1)}
-        sys.stderr.write(f"{what}: {rows[name]}\n")
+    asked = arguments(__doc__, SUITES)
+    rows = run_suites(SUITES, asked)
     kills = sum(rows[name]["tried"] for name in ("builds", "workers") if name in rows)
     inputs = sum(rows[name]["tried"] for name in ("images", "videos", "parts", "flips") if name in rows)
     crashes, lost = (sum(row[key] for row in rows.values()) for key in ("crashes", "lost"))
     verdict = f"{inputs:,} bad inputs tried, {crashes} crashes, {kills} kills survived, {lost} rows lost"
-    sys.stdout.write(
-        render(Table("Faults", COLUMNS, [{**r, "seconds": f"{r['seconds']:g}"} for r in rows.values()]), "rich")
-    )
+    sys.stdout.write(render(Table("Faults", COLUMNS, shown(rows)), "rich"))
     sys.stdout.write(f"\n{verdict}\n")
-    if arguments.out:
-        hardware = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-        write_json(arguments.out, {"verdict": verdict, "suites": rows, "size": arguments.size, "hardware": hardware})
+    if asked.out:
+        write_json(asked.out, {"verdict": verdict, "suites": rows, "size": asked.size, "hardware": HARDWARE})
     sys.exit(int(any(row["crashes"] or row["lost"] or row["wrong"] for row in rows.values())))
 
 

@@ -10,20 +10,14 @@ Example: python benchmarks/train_faults.py --out benchmarks/results/train_faults
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from helpers.suites import HARDWARE, Row, Suites, arguments, run_suites, shown
 from helpers.toy import toy_manifests
 from helpers.train_faults import Forked, damaged_checkpoints, differing, forked, kill_training, starved, train
 
@@ -40,7 +34,6 @@ COLUMNS = (
     Column("seconds", "seconds", "text"),
 )
 DELAY_S, EPOCHS = 0.05, 20
-Row = dict[str, Any]
 
 
 def damaged(folder: Path, size: float) -> Row:
@@ -81,7 +74,7 @@ def memory(folder: Path, size: float) -> Row:
     return {"tried": len(cases), "crashes": long, "wrong": 0, "aborts": aborts, "note": note}
 
 
-SUITES: dict[str, tuple[str, Callable[[Path, float], Row]]] = {
+SUITES: Suites = {
     "damaged": ("damaged checkpoint files", damaged),
     "killed": ("runs killed", killed),
     "memory": ("runs with too little memory", memory),
@@ -89,24 +82,12 @@ SUITES: dict[str, tuple[str, Callable[[Path, float], Row]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="also write the results as JSON here")
-    parser.add_argument("--size", type=float, default=1.0, help="share of the full numbers (default 1)")
-    parser.add_argument("--only", choices=SUITES, action="append", help="one suite; may be given again")
-    arguments = parser.parse_args()
+    asked = arguments(__doc__, SUITES)
     torch.set_num_threads(1)  # runs are forks of this process
-    rows: dict[str, Row] = {}
-    for name in arguments.only or SUITES:
-        what, suite = SUITES[name]
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            row = suite(Path(folder), arguments.size)
-        rows[name] = {"what": what, **row, "seconds": round(time.perf_counter() - began, 1)}
-    shown = [{**row, "seconds": f"{row['seconds']:g}"} for row in rows.values()]
-    sys.stdout.write(render(Table("Faults of training", COLUMNS, shown), "rich"))
-    if arguments.out:
-        hardware = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-        write_json(arguments.out, {"suites": rows, "size": arguments.size, "hardware": hardware})
+    rows = run_suites(SUITES, asked)
+    sys.stdout.write(render(Table("Faults of training", COLUMNS, shown(rows)), "rich"))
+    if asked.out:
+        write_json(asked.out, {"suites": rows, "size": asked.size, "hardware": HARDWARE})
     sys.exit(int(any(row["crashes"] or row["wrong"] for row in rows.values())))
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from dfad_bench.core.children import follow_parent
 from dfad_bench.core.errors import DFADError
 from dfad_bench.data.shard import ShardTask, Watch
 
@@ -201,16 +200,8 @@ def _begin(items: Any, stop: Any) -> None:
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _state.update(items=items, stop=stop)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+    follow_parent()
 
 
 def _work(run: Run, task: ShardTask, slot: int) -> dict[str, Any]:

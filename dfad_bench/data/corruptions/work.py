@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from dfad_bench.core.children import follow_parent
 from dfad_bench.core.files import atomic_write
 from dfad_bench.data.corruptions.spec import Corruption, corrupt
 from dfad_bench.data.images import encode_png
@@ -54,15 +50,7 @@ def begin() -> None:
     import cv2
 
     cv2.setNumThreads(1)  # there is a process a core already
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+    follow_parent()
 
 
 def _sized(image: np.ndarray, side: int) -> np.ndarray:
