@@ -1,8 +1,9 @@
 """How sure is a number? Intervals at 95 %.
 
 Shares of one group get Wilson's interval, everything else the percentile bootstrap over clusters: faces of one
-`source_key` stand or fall together. Clusters are drawn within each group, so that group sizes stay as the protocol
-has them. A bootstrap gives its draws, too: those of two models on the same faces and seed are paired.
+`source_key` stand or fall together, in whatever groups they are. Clusters are drawn within each group, so that group
+sizes stay as the protocol has them; groups that share sources (forgeries of the same targets) are drawn from together.
+A bootstrap gives its draws, too: those of two models on the same faces and seed are paired.
 """
 
 from __future__ import annotations
@@ -77,11 +78,15 @@ def bounds(draws: np.ndarray) -> tuple[float, float] | None:
 class ClusterBootstrap:
     """Resamples clusters within strata, with replacement; every statistic sees the same draws for one seed.
 
+    A cluster in several strata is drawn for all of them at once: were it drawn anew in each, the strata would seem
+    independent, and intervals too narrow. Strata that share clusters, directly or through others, are one pool to
+    draw from.
+
     Methods named `..._draws` return one value a resample, NaN where it misses a class.
 
     Args:
         strata: (n,) group of each row.
-        clusters: (n,) cluster of each row, e.g. its `source_key`; the same name in two strata is two clusters.
+        clusters: (n,) cluster of each row, e.g. its `source_key`.
         resamples: number of bootstrap samples.
         seed: seed of the draws.
     """
@@ -93,10 +98,10 @@ class ClusterBootstrap:
         self.resamples, self.seed, self.rows = resamples, seed, len(strata)
         self.strata, self.stratum = np.unique(strata, return_inverse=True)
         _, names = np.unique(clusters, return_inverse=True)
-        pair = self.stratum.astype(np.int64) * (names.max(initial=0) + 1) + names
-        distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by stratum
-        owners = distinct // (names.max(initial=0) + 1)
-        self._sizes = np.bincount(owners, minlength=len(self.strata))  # clusters in each stratum
+        pool = _pools(self.stratum, names)
+        pair = pool.astype(np.int64) * (names.max(initial=0) + 1) + names
+        distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by pool
+        self._sizes = np.bincount(distinct // (names.max(initial=0) + 1))  # clusters in each pool
         self._kept: list[np.ndarray] = []
 
     def macro_share(self, hits: np.ndarray) -> tuple[float, float] | None:
@@ -113,22 +118,16 @@ class ClusterBootstrap:
 
     def macro_share_draws(self, hits: np.ndarray) -> np.ndarray:
         """Mean over strata of the share of `hits` (n,)."""
-        right, total = self._sums(np.asarray(hits, dtype=float)), self._sums(np.ones(self.rows))
-        starts = np.cumsum(self._sizes) - self._sizes
-        values = []
-        for weights in self._weights():
-            a = np.add.reduceat(weights * right, starts, axis=1)
-            b = np.add.reduceat(weights * total, starts, axis=1)
-            values.append((a / b).mean(axis=1))
-        return np.concatenate(values)
+        own = self.stratum[:, None] == np.arange(len(self.strata))  # (n, strata)
+        return self.ratios_draws(own * np.asarray(hits, dtype=float)[:, None], own)
 
     def ratios_draws(self, hits: np.ndarray, among: np.ndarray) -> np.ndarray:
         """Mean over columns of `hits` (n, k) summed over `among` (n, k) summed.
 
         One column of ones is plain accuracy; a column for fakes and one for reals is balanced accuracy.
         """
-        right = np.stack([self._sums(column) for column in np.asarray(hits, dtype=float).T], axis=1)
-        total = np.stack([self._sums(column) for column in np.asarray(among, dtype=float).T], axis=1)
+        right = np.stack([self._sums(column) for column in np.asarray(hits).T], axis=1)
+        total = np.stack([self._sums(column) for column in np.asarray(among).T], axis=1)
         values = []
         for weights in self._weights():
             with np.errstate(invalid="ignore", divide="ignore"):  # a resample may miss a class
@@ -199,6 +198,19 @@ class ClusterBootstrap:
                 fresh.append(weights.astype(np.uint16))
             yield weights.astype(float)
         self._kept = fresh
+
+
+def _pools(stratum: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """The pool (n,) of each row: strata that share a cluster are one, numbered in the order of their first stratum."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    strata, clusters = int(stratum.max(initial=-1)) + 1, int(names.max(initial=-1)) + 1
+    links = coo_matrix((np.ones(len(names), bool), (stratum, strata + names)), shape=(strata + clusters,) * 2)
+    _, labels = connected_components(links, directed=False)
+    _, first, pool = np.unique(labels[:strata], return_index=True, return_inverse=True)
+    pools: np.ndarray = np.argsort(np.argsort(first))[pool][stratum]
+    return pools
 
 
 def _ranking(up: np.ndarray, good: np.ndarray, down: np.ndarray, only: Collection[str]) -> dict[str, np.ndarray]:

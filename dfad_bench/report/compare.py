@@ -2,7 +2,7 @@
 
 - Shares of right faces (accuracies): McNemar's test on sources, exact where few differ.
 - Areas under a ROC curve: DeLong's test, with the covariance of faces that share a source.
-- All else (balanced accuracy, OSCR, average precision, macro AUC, ...): paired bootstrap over sources within groups.
+- All else (balanced accuracy, OSCR, average precision, macro AUC, ...): paired bootstrap over sources.
 
 Every difference has its interval from that bootstrap. p-values are Holm's over the whole table, so that looking at
 more numbers does not find more. McNemar counts faces of all groups alike, the shown macro difference groups alike; with

@@ -84,7 +84,7 @@ class Faces:
         return np.isin(self.group, list(keys))
 
     def bootstrap(self, rows: np.ndarray) -> ClusterBootstrap:
-        """The bootstrap of some rows (n,) bool, by source within groups; the same object for the same rows."""
+        """The bootstrap of some rows (n,) bool, by source (`ClusterBootstrap`); the same object for the same rows."""
         key = np.packbits(rows).tobytes()
         if key not in self._bootstraps:
             self._bootstraps[key] = ClusterBootstrap(

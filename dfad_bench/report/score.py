@@ -67,7 +67,7 @@ def score(
             be absent.
         protocol: groups, thresholds, what counts in averages.
         heads: "attribution" or "detection" where only that expert was trained; the other's numbers are null.
-        resamples: bootstrap samples of the intervals (clusters are sources, within groups); 0 for none.
+        resamples: bootstrap samples of the intervals (clusters are sources); 0 for none.
         seed: seed of the bootstrap.
         only: names of the metrics wanted, where not all are; saves the time of the others' intervals.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from dfad_bench.metrics import detection, openset
-from dfad_bench.metrics.interval import ClusterBootstrap, bounds, clustered_wilson, wilson
+from dfad_bench.metrics.interval import ClusterBootstrap, _pools, bounds, clustered_wilson, wilson
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
@@ -76,9 +76,21 @@ def test_strata_keep_their_number_of_clusters() -> None:
         assert (weights[:, 6:].sum(axis=1) == 2).all()
 
 
-def test_same_cluster_name_in_two_strata_is_two_clusters() -> None:
-    boot = ClusterBootstrap(np.array(["a", "b"]), np.array(["x", "x"]), resamples=5)
-    assert len(set(boot.cluster)) == 2
+def test_a_cluster_in_two_strata_is_drawn_for_both_at_once() -> None:
+    strata, clusters = np.repeat(["a", "b", "c"], [4, 4, 3]), np.array([*"uvwx", *"uvwx", *"xyz"])
+    boot = ClusterBootstrap(strata, clusters, resamples=50)
+    assert (boot.cluster[:4] == boot.cluster[4:8]).all()
+    assert boot.cluster[8] == boot.cluster[3]
+    apart = ClusterBootstrap(strata, np.arange(11), resamples=50)  # nothing shared: each stratum keeps its size
+    for weights in apart._weights():
+        assert (weights[:, :4].sum(axis=1) == 4).all()
+        assert (weights[:, 8:].sum(axis=1) == 3).all()
+
+
+def test_pools_are_numbered_by_their_first_stratum() -> None:
+    strata, names = np.array([0, 0, 1, 2, 3]), np.array([9, 7, 1, 9, 4])
+    np.testing.assert_array_equal(_pools(strata, names), [0, 0, 1, 0, 2])
+    assert _pools(np.empty(0, int), np.empty(0, int)).shape == (0,)
 
 
 def test_interval_of_independent_faces_matches_wilson_and_clusters_widen_it() -> None:
@@ -220,3 +232,17 @@ def test_intervals_cover_what_they_should_and_forgetting_sources_does_not() -> N
     coverage = {name: count / rounds for name, count in held.items()}
     assert all(0.90 <= coverage[name] <= 0.985 for name in ("auc", "macro", "wilson")), coverage
     assert coverage["naive"] < 0.88, coverage
+
+
+def test_intervals_cover_where_groups_are_forged_from_the_same_sources() -> None:
+    """Nine groups of the same 60 targets, some targets harder in all: they are 60 independent faces, not 540."""
+    rng, rounds = np.random.default_rng(8), 200
+    strata, sources = np.repeat(np.arange(9), 60), np.tile(np.arange(60), 9)
+    truth, held = NormalDist().cdf(0.5 / np.sqrt(1 + 0.7**2)), {"shared": 0, "as if apart": 0}
+    for number in range(rounds):
+        scores = rng.normal(size=60)[sources] + 0.7 * rng.normal(size=540)
+        for name, clusters in (("shared", sources), ("as if apart", sources + 60 * strata)):
+            low, high = ClusterBootstrap(strata, clusters, resamples=200, seed=number).macro_share(scores < 0.5)
+            held[name] += low <= truth <= high
+    assert 0.89 <= held["shared"] / rounds <= 0.985, held
+    assert held["as if apart"] / rounds < 0.75, held
