@@ -17,15 +17,40 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
 
+# options that mean nothing without another one, by that one
+_ONLY_WITH = {
+    "corruptions": (
+        "severities", "corruptions_file", "corrupt_at", "gaze_on", "keep_images", "workers", "out", "format_",
+        "by_group", "seed",
+    ),
+    "manifests": ("protocol", "device", "estimator", "gaze_weights", "allow_partial"),
+}  # fmt: skip
+
+
 def _split(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
+    if value is None:
+        return ()
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter("nothing is named", context, parameter)
+    return names
+
+
+def _refuse_idle(context: click.Context) -> None:
+    """Refuse options that would change nothing."""
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for needed, names in _ONLY_WITH.items():
+        for name in names:
+            given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            if given and not context.params[needed]:
+                raise click.UsageError(f"{options[name]} needs {options[needed]}")
 
 
 def _levels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
     texts = _split(context, parameter, value)
-    if not texts or not all(text.isdecimal() for text in texts):
+    if not all(text.isdecimal() for text in texts):
         raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1,3,5", context, parameter)
     return tuple(int(text) for text in texts)
 
@@ -88,6 +113,7 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str |
     tables and curves of one or several runs. A killed evaluation goes on with the cells that are not finished. The
     results lie under `evaluations/` in the run folder.
     """
+    _refuse_idle(click.get_current_context())
     if asked["corruptions"]:
         if not manifests or asked["rescore"]:
             raise click.UsageError("--corruptions needs --manifest, and no --rescore")
@@ -96,8 +122,8 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str |
     if len(runs) > 1:
         raise click.UsageError("several --run need --corruptions")
     if asked["rescore"] or not manifests:
-        if protocol or (asked["rescore"] and manifests):
-            raise click.UsageError("--protocol needs --manifest, and --rescore takes neither")
+        if manifests:
+            raise click.UsageError("--rescore takes no --manifest: it uses the stored predictions")
         _again(runs[0], asked["as_json"])
         return
     _other_faces(runs[0], manifests, protocol, asked)
@@ -153,7 +179,8 @@ def _corrupted(
     folders = [_run_one(run, manifests, protocol, asked) for run in runs]
     for folder in folders:
         build_robustness(folder)
-    evaluations = [(_label(run, runs), *read_robustness(folder)) for run, folder in zip(runs, folders, strict=True)]
+    labels = options.run_labels(runs)
+    evaluations = [(label, *read_robustness(folder)) for label, folder in zip(labels, folders, strict=True)]
     table, grid = robustness_table(evaluations), robustness_grid(evaluations)
     out = out or folders[0]
     figures = save_robustness_figures(evaluations, out)
@@ -226,12 +253,6 @@ def _live(manifests: list[Manifest], estimator: str, weights: str | None, device
         return built[0](name, samples, crops)
 
     return provide
-
-
-def _label(run: Path, runs: tuple[Path, ...]) -> str:
-    """The run's folder name, or its whole path where two are named alike."""
-    names = [other.resolve().name for other in runs]
-    return run.resolve().name if names.count(run.resolve().name) == 1 else str(run)
 
 
 def _write(path: Path, text: str) -> None:

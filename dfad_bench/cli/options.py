@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,12 @@ RECIPE = NameType("recipe", _recipes)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
+def run_labels(runs: Sequence[Path]) -> list[str]:
+    """What runs are called side by side: their folders' names, or the whole path where two are named alike."""
+    names = [run.resolve().name for run in runs]
+    return [name if names.count(name) == 1 else str(run) for name, run in zip(names, runs, strict=True)]
+
+
 def manifest(*, required: bool = True) -> Callable[[Any], Any]:
     """`--manifest DIR`, repeatable: one manifest per dataset."""
     return click.option(
@@ -96,7 +102,15 @@ only = click.option(
     callback=_fields,
     help="Files whose path holds this value of a field of the dataset's paths, as in compression=c40.",
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Every random choice follows from it.")
+from_deepfakebench = click.option(
+    "--from-deepfakebench",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="A JSON of DeepfakeBench that lists the frames; its paths begin in --root.",
+)
+seed = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice follows from it."
+)
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bars.")

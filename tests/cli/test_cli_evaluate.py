@@ -158,3 +158,24 @@ def test_wrong_corruptions_are_one_line(work: Path, arguments: list[str], code: 
 def test_corruptions_need_faces(work: Path) -> None:
     assert "needs --manifest" in evaluate(work, "--corruptions", "all").output
     assert "several --run need --corruptions" in evaluate(work, "--run", work / "run", "--rescore").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--severities", "1"], "--severities needs --corruptions"),
+        (["--seed", "0"], "--seed needs --corruptions"),
+        (["--by-group"], "--by-group needs --corruptions"),
+        (["--format", "csv"], "--format needs --corruptions"),
+        (["--out", "somewhere"], "--out needs --corruptions"),
+        (["--device", "cpu"], "--device needs --manifest"),
+        (["--allow-partial"], "--allow-partial needs --manifest"),
+        (["--protocol", "synthetic"], "--protocol needs --manifest"),
+        (["--rescore", "--manifest", "somewhere"], "--rescore takes no --manifest"),
+        (["--corruptions", ","], "nothing is named"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(work: Path, arguments: list[str], says: str) -> None:
+    result = evaluate(work, *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr

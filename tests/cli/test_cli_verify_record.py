@@ -110,3 +110,21 @@ def test_scores_shows_every_table_and_draws_the_sweep(run: Path, tmp_path: Path)
         assert (tmp_path / name).stat().st_size > 2000
     assert CliRunner().invoke(dfad, ["scores", "--run", str(tmp_path)]).exit_code == 1
     assert CliRunner().invoke(dfad, ["scores", "--run", str(run), "--figure", "x.gif"]).exit_code == 2
+
+
+def test_scores_of_several_runs_are_told_apart(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = [tmp_path / side / "run" for side in "ab"]
+    for copy in copies:
+        copy.mkdir(parents=True)
+        (copy / "record.json").write_bytes((run / "record.json").read_bytes())
+    both = ["scores", "--run", str(copies[0]), "--run", str(copies[1])]
+    drawn: list[str] = []
+    monkeypatch.setattr("dfad_bench.report.figures.sweep.draw_sweep", lambda path, sweeps: drawn.extend(sweeps))
+    result = CliRunner().invoke(dfad, [*both, "--figure", str(tmp_path / "sweep.png")])
+    assert result.exit_code == 0, result.output
+    assert drawn == [str(copy) for copy in copies]
+    for format_ in (["--json"], ["--format", "csv"]):
+        refused = CliRunner().invoke(dfad, [*both, *format_])
+        assert refused.exit_code == 2
+        assert "holds one run" in refused.stderr
+    assert "given twice" in CliRunner().invoke(dfad, [*both[:3], "--run", both[2]]).stderr
