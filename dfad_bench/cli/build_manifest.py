@@ -64,7 +64,7 @@ def _cores() -> int:
     show_default=True,
     help="Where faces are found: cpu, cuda or cuda:N. The last digits differ, so a manifest keeps to one.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=None, help="Images of each generator and split.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Images or videos of each generator and split.")
 @click.option("--crop", default=None, help="Crop profile by name or YAML path (default: the dataset's).")
 @click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
 @click.option(
@@ -75,12 +75,7 @@ def _cores() -> int:
 )
 @click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead: every so many-th frame.")
 @options.only
-@click.option(
-    "--from-deepfakebench",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="A JSON of DeepfakeBench that lists the frames; its paths begin in --root.",
-)
+@options.from_deepfakebench
 @click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images a part.")
 @click.option(
     "--max-refused",

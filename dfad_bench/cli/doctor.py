@@ -19,16 +19,28 @@ _FOLDERS = 12
 
 
 @click.command("doctor", epilog="Example: dfad doctor --dataset synthetic --root faces")
-@click.option("--dataset", type=options.DATASET, default=None, help="Dataset name, or your own YAML file.")
+@click.option(
+    "--dataset",
+    type=options.DATASET,
+    default=None,
+    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
+)
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False), default=None, help="The folder with the dataset."
 )
 @options.only
+@options.from_deepfakebench
 @click.option("--strict", is_flag=True, help="Exit with 1 where something is missing or wrong (weights are optional).")
 @options.as_json
 @click.pass_context
 def command(
-    context: click.Context, dataset: str | None, root: Path | None, only: dict[str, str], strict: bool, as_json: bool
+    context: click.Context,
+    dataset: str | None,
+    root: Path | None,
+    only: dict[str, str],
+    from_deepfakebench: Path | None,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Look before you work: this installation, or a source folder.
 
@@ -38,12 +50,16 @@ def command(
     unknown, and where the rest is obtained. Counts are of images, or of videos and sequences
     where the release is counted so. Exit code 0, whatever was found; see --strict.
     """
+    if from_deepfakebench is not None:
+        dataset = dataset or "deepfakebench"
     if (dataset is None) != (root is None):
-        raise click.UsageError("--dataset and --root go together")
+        raise click.UsageError("--dataset (or --from-deepfakebench) and --root go together")
+    if only and dataset is None:
+        raise click.UsageError("--only needs --dataset and --root")
     if dataset is None or root is None:
         sound = _examine_machine(as_json)
     else:
-        sound = _examine_folder(dataset, root, only, as_json)
+        sound = _examine_folder(dataset, root, only, from_deepfakebench, as_json)
     if strict and not sound:
         context.exit(1)
 
@@ -63,13 +79,13 @@ def _examine_machine(as_json: bool) -> bool:
     return sound
 
 
-def _examine_folder(dataset: str, root: Path, only: dict[str, str], as_json: bool) -> bool:
+def _examine_folder(dataset: str, root: Path, only: dict[str, str], index: Path | None, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from dfad_bench.data.release import survey
     from dfad_bench.report.table import render
 
-    found = survey(dataset, root, only=only)
+    found = survey(dataset, root, only=only, from_deepfakebench=index)
     if as_json:
         _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
     else:

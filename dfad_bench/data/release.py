@@ -13,13 +13,16 @@ from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources import SOURCES
-from dfad_bench.data.sources.base import Listing, RawSample
+from dfad_bench.data.sources.base import PACKED_VIDEO, Listing, RawSample
 from dfad_bench.data.sources.spec import ALL, DatasetSpec, load_dataset_spec
 from dfad_bench.data.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
-_KNOWN = ("hidden", "not part of this dataset", "also unpacked", "copy of another image", "not asked for")
+_KNOWN = (
+    PACKED_VIDEO, "hidden", "not part of this dataset", "also unpacked", "copy of another image", "not asked for",
+    "listed twice", "kept in the first of test, val, train",
+)  # fmt: skip
 _NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
@@ -84,20 +87,22 @@ class Survey:
         return not (lacking or self.absent or self.missing_files or self.targets)
 
 
-def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}) -> Survey:
+def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepfakebench: Path | None = None) -> Survey:
     """List a source folder and compare it with what its dataset file says of the release.
 
     Args:
         dataset: name of a shipped dataset file, or the path of one's own.
         root: the folder with the dataset as released.
         only: field of the dataset's paths to the value that is looked at, as in `build_manifest`.
+        from_deepfakebench: a JSON of DeepfakeBench that lists the frames, as in `build_manifest`.
 
     Raises:
-        ConfigError: no such folder or field, or a damaged list of the release.
+        ConfigError: no such folder or field, or a damaged list of the release or of DeepfakeBench.
         UnknownNameError: no such dataset.
     """
     spec, root = load_dataset_spec(dataset), Path(root)
     spec = spec.with_only(only) if only else spec
+    spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
@@ -119,8 +124,20 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}) -> Survey:
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=tuple(listing.notes),
+        notes=(*listing.notes, *_hints(spec, root, listing)),
     )
+
+
+def _hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
+    """What would make more of the folder readable."""
+    if packed := listing.ignored.get(PACKED_VIDEO):
+        yield f"{packed:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+    if listing.samples or spec.index is not None:
+        return
+    for place in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        below: Listing = resolve("layout", spec.layout, SOURCES)(spec, place)
+        if below.samples:
+            yield f"{len(below.samples):,} files of this dataset lie below {place}: use that as --root"
 
 
 def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
@@ -130,7 +147,8 @@ def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
         found.setdefault(generator, Counter())[split or ""] += 1
     named = [e.generator for e in spec.entries if e.generator]
     named = [name for name in named if name != _UNLABELLED]  # a list of the release will tell who made them
-    for generator in dict.fromkeys([*named, *spec.generators.values(), *spec.expected, *sorted(found)]):
+    whole = [*named, *spec.generators.values(), *spec.expected] if spec.index is None else []  # a list may name a few
+    for generator in dict.fromkeys([*whole, *sorted(found)]):
         yield _cover(spec, generator, found.get(generator, Counter()))
     for why, number in sorted(listing.ignored.items()):
         if why.startswith("unknown generator "):
@@ -203,10 +221,11 @@ def _absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[s
         if why.endswith(_NOT_THERE):
             name = why.removesuffix(_NOT_THERE).removeprefix("named ").removeprefix("in ")
             counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
-    if spec.table is not None:  # its rows are samples, whether their files are there or not
+    index = spec.table.file if spec.table is not None else Path(spec.index).name if spec.index is not None else None
+    if index is not None:  # what it lists is a sample, whether the file is there or not
         gone = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
         if gone:
-            counts[spec.table.file], examples[spec.table.file] = len(gone), gone[:_EXAMPLES]
+            counts[index], examples[index] = len(gone), gone[:_EXAMPLES]
     return counts, examples
 
 

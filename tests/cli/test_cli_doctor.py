@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from helpers.dataset_trees import deepfakebench_json
 from helpers.synthetic import synthetic_tree
 from helpers.trees import save
 
@@ -72,3 +73,11 @@ def test_a_wrong_root_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(dfad, ["doctor", "--dataset", "ffhq", "--root", str(tmp_path / "nowhere")])
     assert result.exit_code == 1
     assert result.stderr.strip().endswith("no such folder")
+
+
+def test_a_list_of_deepfakebench(tmp_path: Path) -> None:
+    index = deepfakebench_json(tmp_path / "list.json")
+    result = run("--from-deepfakebench", str(index), "--root", str(tmp_path))
+    assert result.exit_code == 0
+    assert "not there: 7 files that list.json lists" in result.stdout
+    assert run("--from-deepfakebench", str(index)).exit_code == 2

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from helpers import dataset_trees, video_trees
-from helpers.dataset_trees import dataset_tree, draw
+from helpers.dataset_trees import dataset_tree, deepfakebench_json, draw, pack
 
-from dfad_bench.data.release import MISSING, Survey, survey
+from dfad_bench.data.release import MISSING, NOT_IN_RELEASE, Survey, survey
 
 IMAGES = sorted(dataset_trees.TREES)
 
@@ -109,3 +109,38 @@ def test_parts_of_dfdc_that_are_not_there(tmp_path: Path) -> None:
     assert set(verdicts(result)) == {"real", "dfdc"}
     assert found(result) == {"real": 2, "dfdc": 4}
     assert set(result.missing_files) == {f"dfdc_train_part_{part}" for part in range(50) if part not in (0, 49)}
+
+
+def test_videos_in_archives_are_to_be_unpacked(tmp_path: Path) -> None:
+    video_trees.celeb_df_tree(tmp_path / "x")
+    pack(tmp_path / "x", tmp_path / "Celeb-DF-v2.zip", "Celeb-DF-v2/")
+    result = survey("celeb_df", tmp_path)
+    assert any(note.startswith("6 videos lie in archives: unpack them") for note in result.notes)
+    assert sum(result.unknown.values()) == 1  # the test list
+    assert not found(result)
+
+
+def test_videos_in_an_archive_that_fits_are_no_images(tmp_path: Path) -> None:
+    video_trees.faceforensics_tree(tmp_path)
+    level = tmp_path / "manipulated_sequences" / "Deepfakes" / "c23"
+    pack(level, level.with_suffix(".tar"), "c23/")
+    result = survey("faceforensics", tmp_path)
+    assert "deepfakes_ae" not in found(result)
+    assert any(note.startswith("6 videos lie in archives") for note in result.notes)
+
+
+def test_a_root_that_is_one_too_high(tmp_path: Path) -> None:
+    video_trees.celeb_df_tree(tmp_path / "Celeb-DF-v2")
+    (hint,) = (note for note in survey("celeb_df", tmp_path).notes if "--root" in note)
+    assert hint == f"6 files of this dataset lie below {tmp_path / 'Celeb-DF-v2'}: use that as --root"
+
+
+def test_a_list_of_deepfakebench_is_held_against_the_disk(tmp_path: Path) -> None:
+    index = deepfakebench_json(tmp_path / "list.json")
+    draw(tmp_path / "FaceForensics++/original_sequences/youtube/c23/frames/000/000.png")
+    result = survey("deepfakebench", tmp_path, from_deepfakebench=index)
+    assert found(result) == {"celeb_df": 1, "deepfakes_ae": 2, "real": 3, "simswap": 1, "nobody_Fake": 1}
+    assert verdicts(result)["nobody_Fake"] == NOT_IN_RELEASE
+    assert result.absent == {"list.json": 6}
+    assert result.unknown == {"DF40/nobody": 1}
+    assert not result.complete

@@ -13,6 +13,7 @@ from dfad_bench.data.manifest import sample_id
 
 _EXAMPLES = 5
 _FOLDERS = 200
+PACKED_VIDEO = "video in an archive: unpack it, videos are read from plain files only"  # why a file is left out
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 

@@ -11,7 +11,7 @@ from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.media import medium_of
 from dfad_bench.data.media.archive import is_archive
 from dfad_bench.data.sources.archives import everything, places
-from dfad_bench.data.sources.base import FoundFile, Listing, RawSample
+from dfad_bench.data.sources.base import PACKED_VIDEO, FoundFile, Listing, RawSample
 from dfad_bench.data.sources.numbers import Numbers
 from dfad_bench.data.sources.spec import DatasetSpec, Entry
 from dfad_bench.data.sources.template import Template
@@ -72,14 +72,16 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
         if numbers and numbers.take(file):
             listing.ignore("not part of this dataset", file.origin)
         elif found := fit(spec, file, entries):
-            if isinstance(found, Fitted):
+            if isinstance(found, Fitted) and file.member is not None and found.entry.videos:
+                listing.ignore(PACKED_VIDEO, file.origin)
+            elif isinstance(found, Fitted):
                 fitted.append(found)
             else:
                 known = any(skipped(place) for place in file.places)
                 listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
         else:
             known = any(skipped(place) for place in file.places)
-            listing.ignore("not part of this dataset" if known else _kind(file.origin), file.origin)
+            listing.ignore("not part of this dataset" if known else _kind(file), file.origin)
     return numbers.split(fitted, listing) if numbers else fitted
 
 
@@ -185,8 +187,8 @@ def _with_targets(fitted: list[Fitted]) -> list[RawSample]:
 
 
 def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known: dict[str, str]) -> RawSample:
-    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:
-        return sample  # made from nothing, whatever its name looks like
+    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:  # made from nothing, whatever its name looks like
+        return replace(sample, source_key=None) if entry.target_dataset else sample
     for text in entry.target:
         path = Template(text.removesuffix(_STEM)).fill(fields)
         if path is None:
@@ -199,8 +201,8 @@ def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known:
     return sample
 
 
-def _kind(origin: str) -> str:
-    name = origin.lower()
+def _kind(file: FoundFile) -> str:
+    name = file.origin.lower()
     if name.endswith(_VIDEOS):
-        return "video"
+        return "video" if file.member is None else PACKED_VIDEO
     return "archive" if name.endswith(_ARCHIVES) or is_archive(name) else "fits no path of the layout"

@@ -231,7 +231,15 @@ class DatasetSpec:
             raise ConfigError(f"{file}: no such file")
         digest = sha256_file(file)
         return replace(
-            self, layout="deepfakebench", entries=(), table=None, split_by=None, index=str(file), index_sha256=digest
+            self,
+            layout="deepfakebench",
+            entries=(),
+            table=None,
+            split_by=None,
+            expected={},  # of the release, not of what a list takes from it
+            expected_files={},
+            index=str(file),
+            index_sha256=digest,
         )
 
     def layout_lines(self) -> str:
