@@ -65,6 +65,13 @@ TREES: dict[str, list[Face]] = {
         Face("test/FS/FSLSD/00012_00099.png", "fslsd", "test", **_hq(12)),
         Face("test/AM/Diffae/7.jpg", "diffae", "test", **_hq(7)),
         Face("Testing/AM/lattrans/7_Smiling.jpg", "lattrans", "test", **_hq(7)),
+        # no folder of a type, no folder of a split
+        Face("train/CollDiff/12_99.png", "colldiff", "train"),
+        Face("train/FaceSwapper/12_99.png", "faceswapper", "train", **_hq(12)),
+        Face("train/FaceSwapper/13.png", "faceswapper", "train", **_hq(13)),
+        Face("train/Diffae/14_Smiling.png", "diffae", "train", **_hq(14)),
+        Face("DDPM/12_99.png", "ddpm"),
+        Face("FSLSD/15_99.png", "fslsd", None, **_hq(15)),
     ],
     "df40": [
         Face("DF40_train/SimSwap/frames/001_002/000.png", "simswap", "train", "df40:ff:001_002"),
