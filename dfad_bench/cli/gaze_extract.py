@@ -63,4 +63,4 @@ def command(
         *(Column(str(flag.name).lower(), str(flag.name).replace("_", " ").lower(), "count") for flag in flags),
         Column("file", "Table", "text"),
     )
-    click.echo(render(Table("Gaze vectors", columns, rows), "json" if as_json else "rich"), nl=False)
+    click.echo(render(Table("Gaze vectors", columns, rows, names=2), "json" if as_json else "rich"), nl=False)

@@ -120,7 +120,8 @@ def side_by_side_table(
     columns += [Column(f"fid_{index}", f"FID deg², {name}", "text") for index, name in enumerate(rows)]
     columns += [Column(f"cosine_{index}", f"cosine 2-D, {name}", "text") for index, name in enumerate(rows)]
     notes = (*(_agreement_note(facts) for facts in agreement), *_SIDE_NOTES)
-    return Table("Estimators side by side", tuple(columns), list(found.values()), notes)
+    rows_named = 2 if several else 1
+    return Table("Estimators side by side", tuple(columns), list(found.values()), notes, names=rows_named)
 
 
 def _agreement_note(facts: Mapping[str, Any]) -> str:

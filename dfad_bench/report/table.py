@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["text", "count", "percent", "number"]
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
+_WIDTH = 160  # where no terminal says another
+_FOLDED = 24  # texts longer than this may be broken into lines this wide
+_LONGEST_WORD = 40  # longer ones, such as paths, are broken too
+_BETWEEN = 3  # characters between two columns
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,17 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
     notes: tuple[str, ...] = ()
     sections: Mapping[int, str] = field(default_factory=dict)  # row index -> heading drawn above it
+    names: int = 1  # leading columns that say which row it is; repeated where a terminal is too narrow for all columns
 
 
 def render(table: Table, format: str, *, width: int | None = None) -> str:
-    """The table as text in one of `FORMATS`. JSON and CSV carry raw values, the others rounded ones."""
+    """The table as text in one of `FORMATS`. JSON and CSV carry raw values, the others rounded ones.
+
+    Args:
+        table: what to render.
+        format: one of `FORMATS`.
+        width: of "rich", in characters; None: the terminal's. A wider table is drawn in parts, one below the other.
+    """
     renderers = {"rich": _rich, "markdown": _markdown, "csv": _csv, "json": _json, "latex": _latex}
     return renderers[format](table, width) if format == "rich" else renderers[format](table)  # type: ignore[operator]
 
@@ -56,26 +68,80 @@ def cell(column: Column, value: Any) -> str:
 
 
 def _rich(table: Table, width: int | None) -> str:
-    from rich import box
     from rich.console import Console
+    from rich.markup import escape
+
+    width = width or shutil.get_terminal_size((_WIDTH, 24)).columns
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system=None)
+    console.print(escape(table.title))  # above, not in it, where it would be broken to the table's width
+    for columns in _parts(table, width):
+        console.print(_drawn(table, columns, width))
+    for note in table.notes:
+        console.print(f"  {escape(note)}")
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _drawn(table: Table, columns: Sequence[Column], width: int) -> Any:
+    """Some of the table's columns, for a console."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable
 
     drawn = RichTable(box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        drawn.add_column(escape(column.title), justify="left" if column.kind == "text" else "right")
+    for column, wide in zip(columns, _widths(table, columns, width), strict=True):
+        left = column.kind == "text"
+        drawn.add_column(escape(column.title), justify="left" if left else "right", width=wide, overflow="fold")
     for index, row in enumerate(table.rows):
         if index in table.sections:
             drawn.add_section()
             drawn.add_row(f"[italic]{escape(table.sections[index])}[/italic]")
-        drawn.add_row(*(escape(cell(column, row.get(column.key))) for column in table.columns))
-    stream = io.StringIO()
-    console = Console(file=stream, width=width or 160, color_system=None)
-    console.print(escape(table.title))  # above, not in it, where it would be broken to the table's width
-    console.print(drawn)
-    for note in table.notes:
-        console.print(f"  {escape(note)}")
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+        drawn.add_row(*(escape(cell(column, row.get(column.key))) for column in columns))
+    return drawn
+
+
+def _parts(table: Table, width: int) -> Iterator[tuple[Column, ...]]:
+    """The columns in order, in groups that fit into `width`, each behind the names of the rows."""
+    names, rest = table.columns[: table.names], table.columns[table.names :]
+    free = width - 1 - sum(_extent(table, column)[0] + _BETWEEN for column in names)
+    part: list[Column] = []
+    left = free
+    for column in rest:
+        needed = _extent(table, column)[0] + _BETWEEN
+        if part and needed > left:
+            yield (*names, *part)
+            part, left = [], free
+        part.append(column)
+        left -= needed
+    yield (*names, *part)
+
+
+def _widths(table: Table, columns: Sequence[Column], width: int) -> list[int]:
+    """Characters each of `columns` gets: as many as its longest line, or where that is too much in all, fewer."""
+    extents = [_extent(table, column) for column in columns]
+    widths = [least for least, _ in extents]
+    spare = width - 1 - sum(wide + _BETWEEN for wide in widths)
+    for done, index in enumerate(sorted(range(len(columns)), key=lambda index: extents[index][1] - widths[index])):
+        more = max(min(extents[index][1] - widths[index], spare // (len(columns) - done)), 0)
+        widths[index] += more
+        spare -= more
+    return widths
+
+
+def _extent(table: Table, column: Column) -> tuple[int, int]:
+    """Fewest characters in which a column is readable, and how many its longest line has.
+
+    Numbers and short texts stay on one line; titles, headings and longer texts are broken between words.
+    """
+    from rich.cells import cell_len
+
+    texts = [cell(column, row.get(column.key)) for row in table.rows]
+    headings = list(table.sections.values()) if column is table.columns[0] else []
+    long = [text for text in texts if cell_len(text) > _FOLDED]
+    words = [word for text in (column.title, *headings, *long) for word in text.split()]
+    whole = [cell_len(text) for text in texts if cell_len(text) <= _FOLDED]
+    least = [*whole, *(min(cell_len(word), _LONGEST_WORD) for word in words), _FOLDED if long else 0]
+    return max(least), max(map(cell_len, [column.title, *headings, *texts]))
 
 
 def _markdown(table: Table) -> str:
