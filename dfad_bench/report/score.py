@@ -125,6 +125,12 @@ def _checked(frame: pd.DataFrame, protocol: Protocol) -> np.ndarray:
         raise IntegrityError(f"predictions of groups protocol {protocol.name} does not have: {unknown}")
     if frame["sample_id"].duplicated().any() or frame.empty:
         raise IntegrityError("predictions are empty or name a face twice")
+    for column, labels in (
+        ("attribution_label", {group.key: group.label for group in protocol.groups}),
+        ("detection_label", {group.key: group.taxon.detection_label for group in protocol.groups}),
+    ):
+        if odd := sorted(set(frame.loc[frame[column] != frame["group"].map(labels), "group"])):
+            raise IntegrityError(f"predictions have another {column} than protocol {protocol.name}: {', '.join(odd)}")
     probs = frame[columns].to_numpy(dtype=float)
     sums_to_one = np.abs(probs.sum(axis=1) - 1) < 1e-3
     if not sums_to_one.all() or not frame["p_fake"].between(0, 1).all() or (probs < 0).any():

@@ -75,7 +75,7 @@ class _Check:
     def run(self) -> Verification:
         protocol = from_mapping(Protocol, self.record.protocol.config, f"{self.path}: protocol")
         frame = self._predictions()
-        found = [*self._hashes(protocol), *self._counts(frame), *self._facts(), *self._parts(protocol)]
+        found = [*self._hashes(protocol), *self._counts(frame), *self._facts(), *self._parts(protocol, frame)]
         found += self._scores(frame, protocol)
         return Verification(self.path, self.compared, tuple(found), tuple(self.notes))
 
@@ -158,13 +158,15 @@ class _Check:
         theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
         yield from self._same("", ours, theirs)
 
-    def _parts(self, protocol: Protocol) -> Iterator[Difference]:
-        """The rows of training, validation and test, where the run says which they were."""
+    def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
+        """The rows of training, validation and test, where the run says which they were; those of test are predicted."""
         if not (self.folder / _SELECTION).is_file() or self.rows_hash is None:
+            self.notes.append(f"no {_SELECTION} beside the record: which faces were selected was not checked")
             return
         rows = pd.read_parquet(self.folder / _SELECTION)
         labels = {group.key: group.label for group in protocol.groups}
         kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
+        yield from self._same_faces(rows[rows["part"] == "test"], frame)
         rows = rows.assign(attribution_label=rows["group"].map(labels), detection_label=rows["group"].map(kinds))
         for name, split in self.record.manifest.splits.items():
             mine = rows[rows["part"] == name]
@@ -173,6 +175,15 @@ class _Check:
             yield from self._same(f"{at}.rows", split.rows, len(mine))
             yield from self._same(f"{at}.generators", dict(split.generators), found)
             yield from self._same(f"{at}.content_sha256", split.content_sha256, self.rows_hash(mine))
+
+    def _same_faces(self, tested: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Difference]:
+        """The predicted faces are those selected for test, of the same groups and sources."""
+        columns = ["sample_id", "group", "source_key"]
+        if not set(columns) <= set(tested):
+            return
+        stated, found = (set(rows[columns].astype(str).itertuples(index=False, name=None)) for rows in (tested, frame))
+        yield from self._same("predictions: faces not selected for test", 0, len(found - stated))
+        yield from self._same("predictions: faces selected for test and not predicted so", 0, len(stated - found))
 
     def _scores(self, frame: pd.DataFrame, protocol: Protocol) -> Iterator[Difference]:
         """Metrics with their intervals and counts, counts of groups, the sweep."""

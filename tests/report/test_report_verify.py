@@ -144,7 +144,35 @@ def test_checkpoint_and_selection_are_checked_where_they_are(run: Path, tmp_path
     assert {"manifest.splits.test.rows", "manifest.splits.test.content_sha256"} <= {d.name for d in found.differences}
 
 
+def test_predictions_of_other_faces_than_were_selected_are_found(run: Path) -> None:
+    frame = pd.read_parquet(run / "predictions.parquet")
+    selected = frame[["sample_id", "group", "source_key"]].assign(part="test")
+    selected.to_parquet(run / "selection.parquet")
+
+    def wrong() -> dict[str, int]:
+        found = verify_record(run, rows_hash=lambda rows: "0" * 64, config_hash=content_hash).differences
+        return {d.name: d.found for d in found if d.name.startswith("predictions: faces")}
+
+    assert wrong() == {}
+    selected.loc[0, "sample_id"] = "another face"
+    selected.loc[1, "source_key"] = "another source"
+    selected.to_parquet(run / "selection.parquet")
+    assert wrong() == {
+        "predictions: faces not selected for test": 2,
+        "predictions: faces selected for test and not predicted so": 2,
+    }
+
+
+def test_labels_that_are_not_the_protocols_are_refused(run: Path) -> None:
+    frame = pd.read_parquet(run / "predictions.parquet")
+    flipped = frame.assign(detection_label=1 - frame["detection_label"])
+    forge(run, predictions__sha256=write_predictions(run / "predictions.parquet", flipped))
+    with pytest.raises(IntegrityError, match="another detection_label than protocol"):
+        checked(run)
+
+
 def test_what_cannot_be_checked_is_said(run: Path) -> None:
+    assert any("which faces were selected was not checked" in note for note in checked(run).notes)
     (run / "run.json").unlink()
     assert any("facts of the run" in note for note in checked(run).notes)
     (run / "predictions.parquet").write_bytes(b"PAR1 nothing")
