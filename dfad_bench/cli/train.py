@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dfad_bench.cli import options
 
@@ -106,14 +107,23 @@ def command(
     from dfad_bench.data.manifest import Manifest
     from dfad_bench.engine import distributed, loggers
     from dfad_bench.engine.fit import Limits
+    from dfad_bench.engine.launch import end_with_launcher
     from dfad_bench.engine.run import run_training
 
+    if seeds and _given("seed"):
+        raise click.UsageError("--seed and --seeds: give one of them.")
     opened, (rank, world, _) = [Manifest.open(folder) for folder in manifests], distributed.processes()
     if processes > 1 and world == 1:
-        raise SystemExit(_launch(model, protocol, recipe, device, processes))
+        raise SystemExit(_launch(model, protocol, recipe, device, precision, processes))
+    if world > 1 and processes not in (1, world):
+        raise click.UsageError(f"--processes {processes}: torchrun has started {world}; leave it out.")
+    if world > 1:
+        end_with_launcher()
     logs = ("tensorboard", *(["wandb"] if wandb else []))
     if rank == 0:
         for line in loggers.lacking(logs):
+            click.echo(line, err=True)
+        for line in _unused(model):
             click.echo(line, err=True)
     progress = make_progress(quiet or rank > 0)
     views = gaze_views(opened, estimator, gaze_weights, device, progress)
@@ -138,6 +148,22 @@ def command(
     ran = {number: run(number, out / f"seed-{number}") for number in seeds}
     if rank == 0:
         show_seeds(out, {out / f"seed-{number}": fresh for number, fresh in ran.items()}, as_json=as_json)
+
+
+def _given(name: str) -> bool:
+    """Whether an option is on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _unused(model: str) -> list[str]:
+    """A line for each given option that this model makes no use of."""
+    from dfad_bench.core.registry import model_class
+    from dfad_bench.engine.run import needs
+
+    if needs(model_class(model)):
+        return []
+    given = [name for name in ("estimator", "gaze_weights") if _given(name)]
+    return [f"--{name.replace('_', '-')} is not used: {model} reads no gaze" for name in given]
 
 
 def _report(result: RunResult, out: Path) -> None:
@@ -174,7 +200,7 @@ def show_seeds(out: Path, runs: Mapping[Path, bool], *, as_json: bool) -> None:
     click.echo(f"Records: {out / 'seed-*' / FILE}; means: {out / 'seeds.json'}", err=True)
 
 
-def _launch(model: str, protocol: str, recipe: str, device: str, processes: int) -> int:
+def _launch(model: str, protocol: str, recipe: str, device: str, precision: str, processes: int) -> int:
     """This command again, as several processes, once the names in it have been found right."""
     import sys
 
@@ -186,7 +212,8 @@ def _launch(model: str, protocol: str, recipe: str, device: str, processes: int)
 
     for check, name in ((model_class, model), (load_protocol, protocol), (load_recipe, recipe)):
         check(name)
-    return launch(sys.argv[1:], processes, cuda_devices=gpus() if place(device).device.type == "cuda" else None)
+    on_gpus = place(device, precision).device.type == "cuda"
+    return launch(sys.argv[1:], processes, cuda_devices=gpus() if on_gpus else None)
 
 
 def show_record(out: Path, *, fresh: bool, as_json: bool) -> None:

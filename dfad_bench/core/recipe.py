@@ -68,7 +68,9 @@ class Recipe:
         require(self.batch_size >= 1, f"batch_size must be 1 or more, got {self.batch_size}")
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
         require(self.patience is None or self.patience >= 1, f"patience must be 1 or more or null, got {self.patience}")
-        require(self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, got {self.clip_norm}")
+        require(
+            self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, got {self.clip_norm}"
+        )
         for name, weight in self.loss_weights.items():
             require(weight >= 0, f"loss_weights: {name} must be 0 or more, got {weight:g}")
 

@@ -80,7 +80,8 @@ def load_state_dict(path: Path) -> dict[str, Any]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"{path}: not readable as weights ({type(error).__name__}: {error})".splitlines()[0]
+            f"{path}: not readable as weights ({type(error).__name__}); a safetensors file, or a torch file that holds"
+            " tensors and nothing that could run"
         ) from error
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):

@@ -28,7 +28,7 @@ from dfad_bench.core.parallel import is_split, summed
 T = TypeVar("T")
 STEP_TIMEOUT = timedelta(minutes=30)  # the longest a process waits for the others within training
 LEAD_TIMEOUT = timedelta(days=2)  # the longest it waits for the first one to prepare faces and views
-SUPERVISED = "DFAD_SUPERVISED"  # set where `launch` started the processes and says itself which one died
+SUPERVISED = "DFAD_SUPERVISED"  # set by `launch`, which says itself which process died: a pipe that ends with it
 _LOST = ("closed by peer", "reset by peer", "broken pipe", "timed out", "connection refused", "socket error")
 
 

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.engine.distributed import SUPERVISED
@@ -20,7 +22,7 @@ GRACE_S = 20.0  # what the others get to end by themselves once one has failed
 def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None = None) -> int:
     """Run `python -m dfad_bench` with these arguments as a team of processes; returns its exit code.
 
-    Ctrl-C reaches the processes by themselves, and a SIGTERM is passed on; both end with a checkpoint.
+    Ctrl-C and SIGTERM are passed on, and end with a checkpoint; so do the processes once this one is gone.
 
     Args:
         arguments: of the command line.
@@ -35,12 +37,18 @@ def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None
         raise ConfigError(f"--processes {processes}: {cuda_devices} GPUs here, one a process; ask for fewer")
     command = [sys.executable, "-m", "dfad_bench", *arguments]
     port = _port()
-    started = [subprocess.Popen(command, env=_environment(rank, processes, port)) for rank in range(processes)]
+    end, held = os.pipe()  # `held` closes with this process, however it ends
+    more: dict[str, Any] = {} if os.name == "nt" else {"pass_fds": (end,), "process_group": 0}  # signals: one way only
+    started: list[subprocess.Popen[bytes]] = []
     with _passed_on(started):
         try:
+            surroundings = (_environment(rank, processes, port, end) for rank in range(processes))
+            started.extend(subprocess.Popen(command, env=each, **more) for each in surroundings)
             _wait(started)
         finally:
             _end(started)
+            os.close(end)
+            os.close(held)
     codes = [process.returncode for process in started]
     for rank, code in enumerate(codes):
         if code < 0 and -code != signal.SIGTERM:
@@ -75,14 +83,14 @@ def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
 
 @contextlib.contextmanager
 def _passed_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """SIGTERM goes to the processes; SIGINT reached them with this one, if it came from a terminal."""
+    """Ctrl-C and SIGTERM go to the processes, which end by themselves."""
 
     def forward(signum: int, frame: object) -> None:
         for process in started:
             if process.poll() is None:
                 process.send_signal(signum)
 
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, forward), signal.SIGINT: signal.signal(signal.SIGINT, _not)}
+    before = {kind: signal.signal(kind, forward) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -90,11 +98,23 @@ def _passed_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def _not(signum: int, frame: object) -> None:
-    pass
+def end_with_launcher() -> None:
+    """Have this process of `launch` end as on SIGTERM when the launching one is gone, even if that was killed."""
+    text = os.environ.get(SUPERVISED, "")
+    if os.name == "nt" or not text.isdigit():
+        return
+
+    def follow() -> None:
+        try:
+            os.read(int(text), 1)  # nothing is ever written: returns at the end of the other side
+        except OSError:  # no such pipe: the variable is left over from another process
+            return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, name="end-with-launcher", daemon=True).start()
 
 
-def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
+def _environment(rank: int, processes: int, port: int, end: int) -> dict[str, str]:
     threads = max(1, (os.cpu_count() or 1) // processes)
     return {
         "OMP_NUM_THREADS": str(threads),
@@ -106,7 +126,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        SUPERVISED: "1",
+        SUPERVISED: str(end),
     }
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -23,6 +24,7 @@ _NO_MEMORY = (
     "can't start new thread",
     "could not create a primitive",  # oneDNN's words for it
 )
+_SAME_S = 1.0
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
 
@@ -64,10 +66,14 @@ def _memory(error: Exception) -> str | None:
 
 
 class Interrupts:
-    """Within the block, the first Ctrl-C (or SIGTERM) is only noted in `asked`; the second one ends at once."""
+    """Within the block, the first Ctrl-C (or SIGTERM) is only noted in `asked`; a later one ends at once.
+
+    Those within a second of the first are the same one: a terminal, torchrun and a scheduler each pass it on.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self._asked_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -81,6 +87,7 @@ class Interrupts:
             signal.signal(kind, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked and time.monotonic() - self._asked_at > _SAME_S:
             raise KeyboardInterrupt
-        self.asked = True
+        if not self.asked:
+            self.asked, self._asked_at = True, time.monotonic()

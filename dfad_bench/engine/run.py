@@ -115,33 +115,29 @@ def run_training(
     """
     protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    kind, mine, where, out = (
-        model_class(model_name),
-        used(protocol, manifests),
-        place(device, precision, channels_last),
-        Path(out),
-    )
-    path = find_weights(weights) if weights else None
-    config = RunConfig(
-        model=model_name,
-        protocol=protocol.name,
-        protocol_sha256=protocol.sha256,
-        manifests={manifest.name: manifest.sha256 for manifest in mine},
-        size=size,
-        recipe=recipe if epochs is None else replace(recipe, epochs=epochs),
-        epochs=epochs,
-        seed=seed,
-        device=where.device.type,
-        precision=precision,
-        heads=heads,
-        init=_init(path),
-        options=dict(options or {}),
-        views=dict(views_made or {}) if needs(kind) else {},
-        allow_partial=allow_partial,
-        compiled=compiled,
-        channels_last=channels_last,
-    )
+    where, out = place(device, precision, channels_last), Path(out)
     with joined(where.device) as team, _one_voice(team), locked(out) if team.lead else nullcontext():
+        kind, mine = model_class(model_name), used(protocol, manifests)
+        path = find_weights(weights) if weights else None
+        config = RunConfig(
+            model=model_name,
+            protocol=protocol.name,
+            protocol_sha256=protocol.sha256,
+            manifests={manifest.name: manifest.sha256 for manifest in mine},
+            size=size,
+            recipe=recipe if epochs is None else replace(recipe, epochs=epochs),
+            epochs=epochs,
+            seed=seed,
+            device=where.device.type,
+            precision=precision,
+            heads=heads,
+            init=_init(path),
+            options=dict(options or {}),
+            views=dict(views_made or {}) if needs(kind) else {},
+            allow_partial=allow_partial,
+            compiled=compiled,
+            channels_last=channels_last,
+        )
         known = team.from_lead(lambda: finished(out, config))
         if known and resume:
             return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]), team.lead)
