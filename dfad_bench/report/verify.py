@@ -159,7 +159,7 @@ class _Check:
         yield from self._same("", ours, theirs)
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
-        """The rows of training, validation and test, where the run says which they were; those of test are predicted."""
+        """The rows of training, validation and test, where the run says which they were."""
         if not (self.folder / _SELECTION).is_file() or self.rows_hash is None:
             self.notes.append(f"no {_SELECTION} beside the record: which faces were selected was not checked")
             return
