@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.contract import Inputs
+from dfad_bench.core.device import find_device
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.engine.distributed import processes
 
@@ -72,18 +73,7 @@ def place(device: str = "auto", precision: str = "fp32", channels_last: bool | N
     """
     if precision not in ("fp32", "bf16", "fp16"):
         raise ConfigError(f"precision must be fp32, bf16 or fp16, got {precision!r}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"no device named {device!r}; known: auto, cpu, cuda, cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device {device!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if chosen.type == "cuda" and chosen.index is None and (local := processes()[2]):
-        chosen = torch.device("cuda", local)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device!r} is not here ({torch.cuda.device_count()} GPUs found); use --device cpu")
+    chosen = find_device(device, local_rank=processes()[2])
     if precision == "fp16" and chosen.type == "cpu":
         raise ConfigError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
     layout = "auto" if channels_last is None else "channels_last" if channels_last else "contiguous"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dfad_bench.core.device import find_device
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
@@ -59,6 +60,7 @@ def extract(
     Raises:
         UnknownNameError: no such estimator.
         WeightsError: its weights are missing or do not fit.
+        ConfigError: gaze has to be estimated, and there is no such device.
         IntegrityError: the stored table is damaged.
     """
     built = build_estimator(estimator, weights)
@@ -70,7 +72,7 @@ def extract(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
             found = read(manifest, built)  # another process may have made it while this one waited
-            return _make(manifest, built, path, _device(device), progress) if found is None else found
+            return _make(manifest, built, path, str(find_device(device)), progress) if found is None else found
     except PermissionError as error:
         raise DFADError(f"{path.parent}: not writable; gaze is stored beside the manifest") from error
 
@@ -244,14 +246,6 @@ def _empty() -> pd.DataFrame:
 
     kinds = {"sample_id": "str", "flags": "int16"}
     return pd.DataFrame({column: pd.Series(dtype=kinds.get(column, "float64")) for column in COLUMNS})
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _locked(path: Path):  # type: ignore[no-untyped-def]

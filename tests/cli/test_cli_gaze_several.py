@@ -192,6 +192,17 @@ def test_extract_takes_several_estimators(manifest) -> None:
     assert len({row["file"] for row in rows}) == 2
 
 
+def test_extract_goes_on_where_one_estimator_cannot_be_used(manifest) -> None:
+    words = ("gaze-extract", "--manifest", manifest.folder, "--estimator", "weightless", "--estimator", "toy", "--json")
+    result = run(*words, "--quiet", code=1)
+    assert [row["estimator"] for row in json.loads(result.stdout)["rows"]] == ["toy"]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert errors == ["Error: estimator weightless left out: weights 'weightless' not found; get them from nowhere"]
+    alone = run(*words[:5], "--quiet", code=1)
+    assert alone.stdout == ""
+    assert "left out" not in alone.stderr
+
+
 def test_whose_weights_a_file_is() -> None:
     assert weights_of_each((), ("a", "b")) == {"a": None, "b": None}
     assert weights_of_each(("f.pt",), ("a",)) == {"a": "f.pt"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from gaze_manifests import write_eyes
 
-from dfad_bench.core.errors import IntegrityError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json
 from dfad_bench.data.align import box_affine
 from dfad_bench.data.manifest import Manifest
@@ -143,3 +143,14 @@ def test_landmarks_map_into_the_crop() -> None:
 def test_unknown_estimator(eyes) -> None:
     with pytest.raises(UnknownNameError, match="no estimator named"):
         extract(eyes[0], "gepmetric")
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("tpu:x", "no device named 'tpu:x'"), ("mps", "device 'mps' is not supported"), ("cuda:77", "is not here")],
+)
+def test_a_device_that_is_not_there_is_one_line(eyes, device: str, message: str) -> None:
+    manifest, _ = eyes
+    with pytest.raises(ConfigError, match=message):
+        extract(manifest, "geometric", device=device)
+    assert read(manifest, build_estimator("geometric")) is None

@@ -1,0 +1,37 @@
+"""The torch device of a name, or one line that says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfad_bench.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
+    """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
+
+    Args:
+        name: of the device.
+        local_rank: of the process on its machine; "auto" and "cuda" are its GPU.
+
+    Raises:
+        ConfigError: no such device, or it is not in this machine.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"no device named {name!r}; known: auto, cpu, cuda, cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and chosen.index is None and local_rank:
+        chosen = torch.device("cuda", local_rank)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name!r} is not here ({torch.cuda.device_count()} GPUs found); use --device cpu")
+    return chosen
