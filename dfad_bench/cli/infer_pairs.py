@@ -51,6 +51,7 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     from dfad_bench.data.manifest import Manifest
     from dfad_bench.data.pairs import infer_pairs, write_pairs
     from dfad_bench.data.sources.spec import load_dataset_spec
+    from dfad_bench.data.unpaired import unpaired
     from dfad_bench.report.table import render
 
     manifest = Manifest.open(folder)
@@ -59,10 +60,12 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     pairs = infer_pairs(manifest, reals, spec=spec, progress=make_progress(quiet))
     write_pairs(manifest, pairs, reals)
     rows = _rows(manifest, pairs)
+    without = unpaired(manifest, pairs, reals, spec=spec)
     if as_json:
-        click.echo(json.dumps({"manifest": manifest.name, "pairs": len(pairs), "rows": rows}, indent=2))
+        value = {"manifest": manifest.name, "pairs": len(pairs), "rows": rows, "unpaired": without.to_dict("records")}
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
         return
-    click.echo(render(_table(manifest.name, rows), "rich"), nl=False)
+    click.echo(render(_table(manifest.name, rows, without), "rich"), nl=False)
 
 
 def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -80,10 +83,25 @@ def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+def _table(name: str, rows: list[dict[str, Any]], without: pd.DataFrame) -> Table:
+    from dfad_bench.data.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND
     from dfad_bench.report.table import Column, Table
 
-    counts = [Column(key, key, "count") for key in ("faces", "pairs", "name", "key", "compared")]
+    reasons = {(row.generator, row.reason): row.faces for row in without.itertuples()}
+    shown = [reason for reason in (NOT_AT_HAND, NO_RULE, FROM_NOTHING) if (without["reason"] == reason).any()]
+    full = [{**row, **{reason: reasons.get((row["generator"], reason), 0) for reason in shown}} for row in rows]
+    counts = [Column(key, key, "count") for key in ("faces", "pairs", "name", "key", "compared", *shown)]
     columns = (Column("generator", "generator", "text"), *counts, Column("confidence", "mean confidence"))
-    notes = ("name: the file name tells; key: the same, found by source key; compared: the better of two candidates",)
-    return Table(f"{name}: pairs of forged and real faces", columns, rows, notes)
+    notes = ["name: the file name tells; key: the same, found by source key; compared: the better of two candidates"]
+    if NOT_AT_HAND in shown:
+        notes.append(f"{NOT_AT_HAND}: give the manifest with the real faces by --real; {_missing(without)}")
+    if NO_RULE in shown:
+        notes.append(f"{NO_RULE}: neither file names nor the dataset file tell a target; see `candidates` there")
+    return Table(f"{name}: pairs of forged and real faces", columns, full, tuple(notes))
+
+
+def _missing(without: pd.DataFrame) -> str:
+    from dfad_bench.cli.check_manifest import shorten
+
+    names = sorted({name for row in without["wanted"] for name in row})
+    return f"missing: {shorten(names)}" if names else "the faces (or frames) that their names tell are missing"

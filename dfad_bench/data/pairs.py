@@ -93,13 +93,14 @@ def infer_pairs(
         ManifestError: no real faces.
     """
     forged = manifest.frame(_COLUMNS)
-    forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(_whole)]
+    forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(from_nothing)]
     real = pd.concat([other.frame(_COLUMNS) for other in reals], ignore_index=True)
     real = real[real["detection_label"] == REAL].drop_duplicates("sample_id")
     if real.empty:
-        raise ManifestError("no real faces in " + ", ".join(str(other.folder) for other in reals))
+        where = ", ".join(str(other.folder) for other in reals)
+        raise ManifestError(f"no real faces in {where}; give the manifests that hold them (--real)")
     rows = {row["sample_id"]: row for row in [*_by_id(forged, real), *_by_key(forged, real)]}
-    videos = _videos(forged, real, spec if spec is not None else _shipped(manifest.name))
+    videos = _videos(forged, real, spec if spec is not None else shipped_spec(manifest.name))
     shots = _shots(_wanted(videos), [manifest, *reals], progress)
     for video in videos:
         rows.update({row["sample_id"]: row for row in _compared(video, shots)})
@@ -159,7 +160,8 @@ def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _whole(generator: str) -> bool:
+def from_nothing(generator: str) -> bool:
+    """Whether faces of a generator have no target: whole faces made up."""
     return taxonomy()[generator].forgery == ForgeryType.EFS
 
 
@@ -196,11 +198,11 @@ def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) 
     grouped: dict[tuple[str, tuple[str, ...]], dict[int | None, str]] = {}
     columns = (forged[column] for column in ("sample_id", "generator", "origin", "frame"))
     for name, generator, origin, frame in zip(*columns, strict=True):
-        names = _candidates(spec, entries, generator, origin)
+        names = candidates_of(spec, entries, generator, origin)
         if len(names) > 1:
             video = origin if pd.isna(frame) else _folder(origin)
             grouped.setdefault((video, names), {})[_frame(frame)] = name
-    known = _named(real, {name for _, names in grouped for name in names})
+    known = named(real, {name for _, names in grouped for name in names})
     videos = []
     for (_, names), frames in sorted(grouped.items()):
         here = {name: list(known[name].values()) for name in names if name in known}
@@ -209,9 +211,10 @@ def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) 
     return videos
 
 
-def _candidates(
+def candidates_of(
     spec: DatasetSpec, entries: Sequence[tuple[Entry, Template]], generator: str, origin: str
 ) -> tuple[str, ...]:
+    """Names (lower case) of the real videos or images one of which is the target, by the path of a forged one."""
     for place in places_of(origin):
         for entry, template in entries:
             fields = template.match(place)
@@ -221,7 +224,7 @@ def _candidates(
     return ()
 
 
-def _named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
+def named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
     """Real faces by the name of their video or image, then by where it lies, then by frame."""
     known: dict[str, dict[str, dict[int | None, str]]] = {}
     columns = (real[column] for column in ("sample_id", "origin", "frame", "source_key"))
@@ -304,7 +307,8 @@ def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, An
             yield {**_pair(forged, target, sure, COMPARED), "source_id": other, "margin": margin}
 
 
-def _shipped(name: str) -> DatasetSpec | None:
+def shipped_spec(name: str) -> DatasetSpec | None:
+    """The dataset file of a manifest of that name, or None."""
     from dfad_bench.core.resources import shipped_names
 
     return load_dataset_spec(name) if name in shipped_names("manifests", "datasets") else None

@@ -22,6 +22,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pairs import infer_pairs, read_pairs, with_pairs, write_pairs
 from dfad_bench.data.sources.spec import load_dataset_spec
 from dfad_bench.data.sources.table import list_images as list_table
+from dfad_bench.data.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND, unpaired
 
 
 def build(dataset: str, root: Path, out: Path, crop: str = "raw-256") -> Manifest:
@@ -195,8 +196,30 @@ def test_no_real_faces_is_said(swaps: list[tuple[Path, Path]], tmp_path: Path):
     df40(tmp_path / "root", swaps[:1])
     (tmp_path / "root/original_sequences").rename(tmp_path / "elsewhere")
     manifest = build("df40", tmp_path / "root", tmp_path / "m")
-    with pytest.raises(ManifestError, match="no real faces in"):
+    with pytest.raises(ManifestError, match=r"no real faces in .*--real"):
         infer_pairs(manifest, [manifest])
+
+
+def test_faces_without_a_pair_are_counted_with_the_reason(swaps: list[tuple[Path, Path]], tmp_path: Path):
+    root = tmp_path / "root"
+    df40(root, swaps[:2])
+    videos = sorted((root / "original_sequences/youtube/c23/frames").iterdir())
+    gone = videos[-1]
+    gone.rename(tmp_path / "elsewhere")
+    some = next(path for path in root.rglob("*.png") if "SimSwap" in path.parts)
+    for place in ("DF40/e4e/ff/frames/free/000.png", "DF40/DDIM/fake/0.png"):
+        (root / place).parent.mkdir(parents=True)
+        (root / place).write_bytes(some.read_bytes())
+    manifest = build("df40", root, tmp_path / "m")
+    pairs = infer_pairs(manifest, [manifest])
+    told = {row.generator: row for row in unpaired(manifest, pairs, [manifest]).itertuples()}
+    assert {name: row.reason for name, row in told.items()} == {
+        "simswap": NOT_AT_HAND, "e4e": NO_RULE, "ddim": FROM_NOTHING}  # fmt: skip
+    assert told["simswap"].wanted == [gone.name]
+    forged = manifest.frame(["detection_label"])["detection_label"].sum()
+    assert sum(row.faces for row in told.values()) == forged - len(pairs)
+    result = CliRunner().invoke(dfad, ["infer-pairs", "--manifest", str(tmp_path / "m"), "--quiet"])
+    assert f"missing: '{gone.name}'" in result.stdout
 
 
 def test_the_command_stores_and_counts(swaps: list[tuple[Path, Path]], tmp_path: Path):
