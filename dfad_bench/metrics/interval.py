@@ -66,6 +66,36 @@ def clustered_wilson(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, flo
     return wilson(share * n / effect, n / effect)
 
 
+def stratified_wilson(
+    hits: np.ndarray, strata: np.ndarray, clusters: np.ndarray, *, macro: bool
+) -> tuple[float, float] | None:
+    """The mean over strata of the bounds of `clustered_wilson`, as if all strata erred the same way: wide.
+
+    For shares whose bootstrap has no spread because each stratum is all hits or all misses; None without rows.
+
+    Args:
+        hits: (n,) bool.
+        strata: (n,) group of each row.
+        clusters: (n,) cluster of each row.
+        macro: strata count alike, instead of by their rows.
+
+    >>> both = stratified_wilson(np.ones(2), np.array([0, 1]), np.array([0, 1]), macro=True)
+    >>> both == wilson(1, 1)
+    True
+    """
+    found, rows = [], []
+    for stratum in np.unique(strata):
+        mine = strata == stratum
+        between = clustered_wilson(hits[mine], clusters[mine])
+        assert between is not None  # the stratum has a row
+        found.append(between)
+        rows.append(mine.sum())
+    if not found:
+        return None
+    low, high = np.average(found, axis=0, weights=None if macro else rows)
+    return float(low), float(high)
+
+
 def bounds(draws: np.ndarray) -> tuple[float, float] | None:
     """The middle 95 % of bootstrap draws; draws that are not numbers are left out, None where no other is there."""
     known = draws[~np.isnan(draws)]

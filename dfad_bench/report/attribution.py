@@ -12,7 +12,7 @@ from dfad_bench.core.labels import FAKE, Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Sweep
 from dfad_bench.metrics import openset
-from dfad_bench.metrics.interval import clustered_wilson
+from dfad_bench.metrics.interval import clustered_wilson, stratified_wilson
 from dfad_bench.metrics.retrieval import prototype_retrieval
 from dfad_bench.report.faces import Faces, Number, number
 
@@ -100,7 +100,10 @@ def _macro(faces: Faces, metric: str, subset: str, keys: list[str], hits: np.nda
     def draws() -> np.ndarray:
         return faces.bootstrap(rows).macro_share_draws(hits[rows])
 
-    more = {"draws": draws, "hits": hits[rows], "sources": faces.source[rows]}
+    def still() -> tuple[float, float] | None:
+        return stratified_wilson(hits[rows], faces.group[rows], faces.source[rows], macro=True)
+
+    more = {"draws": draws, "hits": hits[rows], "sources": faces.source[rows], "still": still}
     return number("attribution", metric, subset, value, None, facts, **more)
 
 

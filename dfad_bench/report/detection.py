@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.metrics import detection
-from dfad_bench.metrics.interval import ECE_BINS
+from dfad_bench.metrics.interval import ECE_BINS, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
 from dfad_bench.report.faces import Faces, Number, number, one_class
 
@@ -48,9 +47,17 @@ class _Set:
         ranks = faces.ranking(rows, fake, p, only=("auc", "ap", "eer"))
         sources = faces.source[rows]
 
-        def shares(*columns: tuple[np.ndarray, np.ndarray]) -> Callable[[], np.ndarray]:
+        def shares(*columns: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
             hits, among = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
-            return lambda: faces.bootstrap(rows).ratios_draws(hits, among)
+
+            def still() -> tuple[float, float]:
+                each = [
+                    stratified_wilson(hit[of], faces.group[rows][of], sources[of], macro=False) or (np.nan, np.nan)
+                    for hit, of in columns
+                ]
+                return tuple(np.mean(each, axis=0).tolist())
+
+            return {"draws": lambda: faces.bootstrap(rows).ratios_draws(hits, among), "still": still}
 
         found, passed = (called & fake, fake), (~called & real, real)
         right = called == fake
@@ -60,10 +67,10 @@ class _Set:
 
         alone = None if len(p) else "no faces"
         return [
-            self._number("accuracy", alone, draws=shares((right, fake | real)), hits=right, sources=sources),
-            self._number("balanced_accuracy", two, draws=shares(found, passed)),
-            self._number("tpr", None if fake.any() else "no forged faces", draws=shares(found)),
-            self._number("tnr", None if real.any() else "no real faces", draws=shares(passed)),
+            self._number("accuracy", alone, **shares((right, fake | real)), hits=right, sources=sources),
+            self._number("balanced_accuracy", two, **shares(found, passed)),
+            self._number("tpr", None if fake.any() else "no forged faces", **shares(found)),
+            self._number("tnr", None if real.any() else "no real faces", **shares(passed)),
             self._number("auc", two, draws=ranks("auc"), ranked=(fake.astype(int), p), sources=sources),
             self._number("ap", two, draws=ranks("ap")),
             self._number("eer", two, draws=ranks("eer")),

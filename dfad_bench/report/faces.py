@@ -15,6 +15,8 @@ from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 
+_NO_WIDTH = 1e-12
+
 
 @dataclass(frozen=True)
 class Number:
@@ -23,7 +25,8 @@ class Number:
     `draws`: its values in the resamples of the bootstrap; `closed`: an interval from a formula, with its method.
     `hits` (n,): right or not, where the value is a share of rows; `ranked`: (labels, scores), where it is an area
     under the ROC curve; `sources` (n,): the source of those rows. `biased`: resampling shifts the value, so its draws
-    serve a difference of two models, and no interval.
+    serve a difference of two models, and no interval. `still`: Wilson's interval for when every draw is the same, as
+    where all faces are right; an interval without width would claim to know the value for certain.
     """
 
     value: MetricValue
@@ -33,6 +36,7 @@ class Number:
     ranked: tuple[np.ndarray, np.ndarray] | None = None
     sources: np.ndarray | None = None
     biased: bool = False
+    still: Callable[[], tuple[float, float] | None] | None = None
 
     def settled(self, resamples: int, seed: int) -> MetricValue:
         """The value with its interval; without one for `resamples` 0, unless a formula gives it."""
@@ -41,6 +45,9 @@ class Number:
         if self.closed is not None and self.closed[0] is not None:
             return replace(self.value, ci95=self.closed[0], ci_method=self.closed[1])
         between = bounds(self.draws()) if self.draws is not None and resamples and not self.biased else None
+        if between is not None and between[1] - between[0] < _NO_WIDTH:
+            between = self.still() if self.still is not None else None
+            return self.value if between is None else replace(self.value, ci95=between, ci_method="wilson")
         if between is None:
             return self.value
         facts: dict[str, Any] = {"ci_method": "bootstrap_stratified", "ci_resamples": resamples, "ci_seed": seed}

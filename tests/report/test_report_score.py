@@ -11,6 +11,7 @@ from sklearn import metrics as oracle
 
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.protocol import AttributionRule, Group, load_protocol
+from dfad_bench.metrics.interval import wilson
 from dfad_bench.report.score import Score, score
 from dfad_bench.report.trivial import ALWAYS_FAKE, MAJORITY, planned, trivial_scores
 
@@ -157,3 +158,27 @@ def test_predictions_that_cannot_be_scored_are_refused(change, message: str) -> 
     protocol = toy_protocol()
     with pytest.raises(IntegrityError, match=message):
         score(change(predictions(protocol)), protocol)
+
+
+def test_no_interval_claims_certainty() -> None:
+    """All right, or constant in each group: no resample differs, and yet ten faces do not prove 100 %."""
+    protocol = toy_protocol()
+    frame = predictions(protocol, 10)
+    frame = frame.assign(source_key=frame["sample_id"])
+    columns = [f"p_{k}" for k in range(protocol.num_generators)]
+    even = frame.assign(**dict.fromkeys(columns, 1 / len(columns)), p_fake=frame["detection_label"].astype(float))
+    scored = score(even, protocol, resamples=50)
+    wide = 0
+    for value in scored.metrics:
+        if value.ci95 is not None:
+            assert value.value is not None
+            low, high = value.ci95
+            assert high - low > 1e-6, value
+            assert low - 1e-9 <= value.value <= high + 1e-9, value
+            wide += 1
+    assert wide > 10
+    found = {(v.metric, v.subset, v.averaging): v for v in scored.metrics}
+    assert found["unseen_accuracy", "unseen", "macro"].ci95 == pytest.approx(wilson(10, 10))
+    assert found["unseen_accuracy", "unseen", "macro"].ci_method == "wilson"
+    assert found["balanced_accuracy", "unseen", "micro"].ci95 == pytest.approx(wilson(10, 10))
+    assert found["auc", "unseen", "micro"].ci95 is None  # perfect: nothing shows by how little
