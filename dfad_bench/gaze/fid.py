@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfad_bench.gaze.backends import Distance
-from dfad_bench.gaze.resample import bootstrap_gaussians, split_gaussians
+from dfad_bench.gaze.resample import FEWEST, bootstrap_gaussians, split_gaussians
 from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, gaussian_frechet_2d, mean_part
 
 FLOOR_SPLITS = 200
@@ -19,8 +19,9 @@ class FidStudy:
     """One generator's distance; everything in square radians, None where two faces a side are not there.
 
     `unbiased` is the distance less its sampling bias (estimated by bootstrap), `low` and `high` the 95 % interval
-    of that; `floor` is what two disjoint draws of real faces of the same size give on average, `floor_high` what
-    95 % of such draws stay below.
+    of that, None with fewer than `resample.FEWEST` faces (three would cover the truth three times in four); `floor`
+    is what two disjoint draws of real faces of the same size give on average, `floor_high` what 95 % of such draws
+    stay below.
     """
 
     n: int  # faces a side
@@ -69,13 +70,13 @@ def study_fid(
     drawn = distance(*real_draws, *bootstrap_gaussians(fake, resamples, random))
     # A resample adds its own sampling bias to the one the estimate has: once off the estimate, twice off the interval.
     bias = float(drawn.mean()) - fid
-    low, high = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0)
+    ends = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0).tolist() if n >= FEWEST else (None, None)
     return FidStudy(
         n=n,
         fid_rad2=fid,
         unbiased_rad2=max(fid - bias, 0.0),
-        low_rad2=float(low),
-        high_rad2=float(high),
+        low_rad2=ends[0],
+        high_rad2=ends[1],
         floor_rad2=floor[0] if floor else None,
         floor_high_rad2=floor[1] if floor else None,
         mean_part_rad2=float(mean_part(mean_real, mean_fake)),

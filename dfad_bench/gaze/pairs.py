@@ -26,11 +26,11 @@ NO_PAIRS = "no pairs"  # it should have one, but none is known or at hand
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean and its 95 % bootstrap interval."""
+    """A mean and its 95 % bootstrap interval, None with fewer than `resample.FEWEST` values."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _measure(
     def mean(values: np.ndarray) -> Mean | None:
         if not len(values):
             return None
-        low, high = bootstrap_mean(values, resamples, random)
+        low, high = bootstrap_mean(values, resamples, random) or (None, None)
         return Mean(float(values.mean()), low, high)
 
     flat = paired_cosine(real, forged)

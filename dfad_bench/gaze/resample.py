@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+FEWEST = 5  # values that have an interval: the range of four covers their mean 7 times in 8 at best
 _CELLS = 100_000  # of the count matrix held at once: less than a megabyte stays in the cache
 
 
@@ -62,10 +63,21 @@ def split_gaussians(
     return _gaussians(np.array(halves[0]), size), _gaussians(np.array(halves[1]), size)
 
 
-def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the mean of (n,) values."""
-    means = bootstrap_sums(values[:, None], resamples, generator)[:, 0] / len(values)
-    low, high = np.quantile(means, [0.025, 0.975])
+def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float] | None:
+    """95 % interval of the mean of (n,) values; None for fewer than `FEWEST`.
+
+    The expanded percentile interval of Hesterberg (What Teachers Should Know About the Bootstrap, The American
+    Statistician 2015, section 5.3): plain percentiles are too narrow by sqrt((n - 1) / n) and by the normal for the
+    t distribution, which leaves 83 % of coverage at n = 5.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    n = len(values)
+    if n < FEWEST:
+        return None
+    tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
+    means = bootstrap_sums(values[:, None], resamples, generator)[:, 0] / n
+    low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
 

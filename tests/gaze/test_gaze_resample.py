@@ -51,6 +51,22 @@ def test_interval_of_a_mean_is_the_normal_one_for_many_values() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.006)
 
 
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_interval_of_the_mean_of_few_values_covers_it(n: int) -> None:
+    """Plain percentiles cover 83, 89 and 93 of 100; the largest standard error here is 1.5."""
+    rng = np.random.default_rng(n)
+    true = 2 * np.sqrt(2 / np.pi)
+    found = [bootstrap_mean(np.abs(rng.standard_normal((n, 2))).sum(axis=1), 400, rng) for _ in range(400)]
+    covered = np.mean([low <= true <= high for low, high in found])
+    assert {5: 0.87, 8: 0.91, 20: 0.92}[n] <= covered <= 0.99
+
+
+def test_too_few_values_have_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    assert bootstrap_mean(np.arange(4.0), 100, rng) is None
+    assert bootstrap_mean(np.arange(5.0), 100, rng) is not None
+
+
 def test_resamples_of_few_faces_are_covariances() -> None:
     """Three faces, often all drawn alike: symmetric, no negative variance, no correlation beyond one."""
     for seed in range(20):

@@ -21,7 +21,7 @@ from dfad_bench.report.figures import style
 from dfad_bench.report.figures.gaze import NO_PAIRS, figure_notes, save_gaze_figures
 from dfad_bench.report.figures.gaze_fid import DEG2_PER_RAD2, Shown, draw_fid_figure
 from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
-from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure, ellipse_rad
+from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure, drawn_of, ellipse_rad
 
 SIDE = 64
 LANDMARKS = [22.0, 26.0, 42.0, 26.0, 32.0, 38.0, 24.0, 47.0, 40.0, 47.0]
@@ -319,6 +319,27 @@ def test_pairs_are_legible_with_the_cosine_of_each_estimator(generators: int, es
     assert sum(bool(axes.images) for axes in figure.axes) == 2 * generators * estimators
     assert "Left out: gone (no target)." in " ".join(" ".join(said).split())
     assert estimators == 1 or set(names) <= set(said)
+
+
+def test_few_pairs_are_counted_where_they_have_no_interval(tmp_path: Path) -> None:
+    _, frame = make(tmp_path / "m", ["swap"], per=3, forgery="FS")
+    rows = {"toy": analyse(frame, resamples=20).flat()}
+    picture = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    panel = PairPanel(("toy", "swap"), "swap", "FS", {"toy": (picture, picture)}, {"toy": 0.5}, True)
+    with style.drawing():
+        figure = draw_pairs_figure([panel], rows, title="Pairs", rule="by hash", left_out=[])
+        assert_legible(figure)
+    said = [text.get_text() for text in figure.texts]
+    assert any(text.startswith("mean ") and "(n = 3)\nthis pair 0.50" in text for text in said)
+
+
+def test_of_many_faces_the_points_drawn_are_from_the_whole_list() -> None:
+    """Ids are in the order of folders and persons: the first few hundred are no fair sample."""
+    assert drawn_of(np.arange(10.0)).tolist() == list(range(10))
+    drawn = drawn_of(np.arange(10_000.0))
+    assert len(drawn) == len(set(drawn.tolist())) == 400
+    assert (drawn[0], drawn[-1]) == (0, 9999)
+    assert np.diff(drawn).max() <= 26
 
 
 def test_names_are_broken_where_they_are_too_wide() -> None:

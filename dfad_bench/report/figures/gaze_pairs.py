@@ -20,7 +20,7 @@ _WIDEST = 1.7  # of a pair
 _TEXT = 0.25  # two lines below the faces of one estimator
 _READING = (
     "Left: real target, right: forged face; arrows: gaze. Below: mean 2-D cosine of (pitch, yaw) over all pairs "
-    "compared, its 95 % interval, and the cosine of the pair shown."
+    "compared, its 95 % interval (n instead for fewer than five pairs), and the cosine of the pair shown."
 )
 
 
@@ -107,7 +107,9 @@ def _mean(row: Mapping[str, Any]) -> str:
     value = row.get("cosine_2d")
     if value is None:
         return "mean –"
-    return f"mean {_number(value)} ({_number(row['cosine_2d_low'])} to {_number(row['cosine_2d_high'])})"
+    low, high = row["cosine_2d_low"], row["cosine_2d_high"]
+    ends = f"n = {row['pairs']}" if low is None else f"{_number(low)} to {_number(high)}"
+    return f"mean {_number(value)} ({ends})"
 
 
 def _number(value: float | None) -> str:

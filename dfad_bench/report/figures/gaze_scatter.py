@@ -22,7 +22,7 @@ _SHOWN_POINTS = 400
 _WIDEST_DEG = 60.0
 _READING = (
     "Grey: real faces, coloured: forged ones; outlines at one (solid) and two (dashed) standard deviations. The yaw "
-    "axis is turned: left looks to the image's left."
+    "axis is turned: left looks to the image's left. At most 400 points a side are drawn, evenly from all."
 )
 
 
@@ -71,12 +71,18 @@ def ellipse_rad(mean_rad: Sequence[float], cov_rad2: Sequence[Sequence[float]], 
     return np.asarray(mean_rad)[:, None] + sigma * vectors @ (np.sqrt(values.clip(min=0))[:, None] * circle)
 
 
+def drawn_of(angles: np.ndarray) -> np.ndarray:
+    """At most `_SHOWN_POINTS` rows, evenly from all of them."""
+    count = min(len(angles), _SHOWN_POINTS)
+    return angles[np.linspace(0, len(angles) - 1, count).round().astype(int)] if count else angles
+
+
 def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarray, reach: tuple[float, float]) -> None:
     for angles, colour, side in (
         (real, style.REAL_COLOUR, "real"),
         (fake, style.FORGERY_COLOURS[row["forgery"]], "fake"),
     ):
-        shown = np.degrees(angles[:_SHOWN_POINTS])
+        shown = np.degrees(drawn_of(angles))
         axes.scatter(shown[:, 1], shown[:, 0], s=2.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         for sigma, line in ((1, "-"), (2, "--")):
             pitch, yaw = np.degrees(ellipse_rad(row[f"mean_{side}_rad"], row[f"cov_{side}_rad2"], sigma))
