@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from dfad_bench.engine.checkpoint import MODEL, Position
 from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.run import run_training
 
+TESTS = Path(__file__).resolve().parents[1]
 SAME = (f"checkpoint/{MODEL}", "trace.csv", "predictions.parquet", "selection.parquet", "config.yaml")
 
 
@@ -234,3 +238,31 @@ def starved(root: Path, out: Path, megabytes: int, width: int, words: Path) -> i
             os._exit(70)
 
     return Forked(act).wait(timeout=120)
+
+
+def starved_apart(root: Path, folder: Path, cases: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:
+    """`starved` for each (megabytes, width), as exit code and words, in forks of one fresh interpreter.
+
+    What a test process has mapped, freed or started before decides where a limit strikes; a fresh one has not.
+    """
+    command = [sys.executable, "-m", "helpers.train_faults", str(root), str(folder), json.dumps(list(cases))]
+    paths = {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env={**os.environ, **paths}, capture_output=True, text=True, timeout=300, check=True)
+    return [(code, words) for code, words in json.loads(done.stdout)]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    root, folder, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    train(root, folder / "warm", 0.0, 1)  # whatever is imported late is there before the limit
+    ended = []
+    for number, (megabytes, width) in enumerate(cases):
+        words = folder / f"words{number}"
+        words.write_text("")
+        code = starved(root, folder / f"run{number}", megabytes, width, words)
+        ended.append((code, words.read_text(encoding="utf-8")))
+    sys.stdout.write(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    main()
