@@ -5,6 +5,7 @@ selection.parquet    which face was in which part
 trace.csv            a row a step, a column a loss
 checkpoint/          the finished model; steps to go on from while it is unfinished
 predictions.parquet  test faces, every class probability
+not_finite.json      only where training ended so: step, terms and faces of a loss that was no number
 run.json             facts for the record (`report.build` adds the scores and writes record.json)
 """
 
@@ -21,7 +22,7 @@ from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.strict import from_mapping, read_yaml
-from dfad_bench.engine.fit import Heads
+from dfad_bench.engine.fit import REFUSED, Heads
 
 CONFIG, FACTS, PREDICTIONS, ROWS = "config.yaml", "run.json", "predictions.parquet", "selection.parquet"
 
@@ -60,7 +61,8 @@ def write_config(out: Path, config: RunConfig) -> None:
     import yaml
 
     write_text(out / CONFIG, yaml.safe_dump(plain(asdict(config)), sort_keys=True, allow_unicode=True))
-    (out / FACTS).unlink(missing_ok=True)
+    for name in (FACTS, REFUSED):
+        (out / name).unlink(missing_ok=True)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -84,6 +86,8 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
         if any(path for path in out.iterdir() if not path.name.startswith(".")):
             raise IntegrityError(f"{out}: holds other files and no run; use another --out")
         return None
+    if not (out / FACTS).is_file() and not any((out / "checkpoint").glob("*")):
+        return None  # ended before anything was learnt, perhaps because of a setting: nothing to protect
     found = from_mapping(RunConfig, read_yaml(out / CONFIG), str(out / CONFIG))
     if found.sha256 != config.sha256:
         mine, theirs = plain(asdict(config)), plain(asdict(found))

@@ -17,6 +17,7 @@ import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Stage, expert_losses
 from dfad_bench.core.errors import DFADError
+from dfad_bench.core.files import write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
@@ -31,6 +32,7 @@ from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.step import NotFiniteError, Stepper
 from dfad_bench.engine.trace import Trace
 
+REFUSED = "not_finite.json"  # in the run folder: the step, terms and faces of a loss that was no number
 Heads = Literal["both", "attribution", "detection"]
 _UNUSED = {"both": frozenset(), "attribution": frozenset({"dfd"}), "detection": frozenset({"dfa"})}
 
@@ -119,6 +121,7 @@ class Trainer:
         self._speed: float | None = None
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
         self._began = self._saved = time.monotonic()
+        self._again = "the same command"
 
     def run(self, *, resume: bool = True) -> FitResult:
         """Train to the end or a limit; afterwards the model holds the chosen weights, on disk as well.
@@ -130,6 +133,7 @@ class Trainer:
             IntegrityError: the checkpoint belongs to other settings.
             InterruptedRunError: Ctrl-C; a checkpoint has been written.
         """
+        self._again = "the same command" if resume else "the same command without --no-resume"
         self._began = self._saved = time.monotonic()
         self.place.move(self.model)
         if self.team.size > 1:
@@ -226,7 +230,7 @@ class Trainer:
             try:
                 values, rate = self._step(stage, batch, share, len(batches))
             except NotFiniteError as error:
-                raise self._refusal(error, index) from error
+                raise self._refusal(error, stage, index) from error
             step = self.position.step + 1
             self.trace.add(step=step, stage=stage.name, epoch=epoch, lr=rate, **values)
             self.position = replace(
@@ -261,11 +265,16 @@ class Trainer:
         self._must_stop = "interrupted" if asked else "late" if late else None
         return values, rate
 
-    def _refusal(self, error: NotFiniteError, index: np.ndarray) -> DFADError:
-        faces = ", ".join(self.train.sample_ids[index][:8])
+    def _refusal(self, error: NotFiniteError, stage: Stage, index: np.ndarray) -> DFADError:
+        faces, step = [str(name) for name in self.train.sample_ids[index]], self.position.step + 1
+        path, terms = self.folder.parent / REFUSED, {name: repr(value) for name, value in error.values.items()}
+        if self.team.lead:
+            write_json(path, {"step": step, "stage": stage.name, "terms": terms, "sample_ids": faces})
+        more = f" and {len(faces) - 4} more, all in {path}" if len(faces) > 4 else ""
+        ways = "lower the learning rate or clip gradients (recipe: lr, clip_norm)"
+        ways += ", or use --precision fp32" if self.place.precision != "fp32" else ""
         return DFADError(
-            f"step {self.position.step + 1}: a loss or gradient is not finite ({error}); faces {faces} ...;"
-            " lower the learning rate, clip gradients (recipe: clip_norm), or use --precision fp32"
+            f"step {step}: a loss or gradient is not finite ({error}); faces {', '.join(faces[:4])}{more}; {ways}"
         )
 
     def _end_epoch(self, stage: Stage) -> None:
@@ -365,7 +374,7 @@ class Trainer:
         step, total = self.position.step, self._total_steps()
         return InterruptedRunError(
             f"{self.folder.parent}: interrupted after step {step} of {total}, which is saved;"
-            " the same command goes on from there"
+            f" {self._again} goes on from there"
         )
 
     def _checkpoint_due(self) -> bool:

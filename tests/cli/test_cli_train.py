@@ -78,6 +78,31 @@ def test_mistakes_are_one_line(work: Path) -> None:
         assert "Traceback" not in result.output
 
 
+def test_a_mistake_leaves_a_folder_that_can_be_used(work: Path) -> None:
+    assert run(work, "--set", "wid=1", out="mended").exit_code == 1
+    assert run(work, "--set", "bad_step=1", out="mended").exit_code == 1  # nothing was learnt before it
+    assert run(work, out="mended").exit_code == 0
+    assert run(work, "--set", "width=4", out="mended").exit_code == 4
+
+
+def test_options_that_do_nothing_are_named_or_refused(work: Path) -> None:
+    result = run(work, "--estimator", "l2cs", "--gaze-weights", "x.pth", "--max-steps", "1", out="nothing")
+    assert result.exit_code == 0
+    assert "--estimator is not used: toy reads no gaze" in result.stderr
+    assert "--gaze-weights is not used: toy reads no gaze" in result.stderr
+    assert "is not used" not in run(work, "--max-steps", "1", out="nothing").stderr
+    result = run(work, "--seed", "1", "--seeds", "2", out="both")
+    assert (result.exit_code, "give one of them" in result.output) == (2, True)
+    assert run(work, "--seed", "-1", out="both").exit_code == 2
+
+
+def test_several_processes_are_of_one_launcher(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "x"}.items():
+        monkeypatch.setenv(name, value)
+    result = run(work, "--processes", "3", out="both")
+    assert (result.exit_code, "torchrun has started 2; leave it out" in result.output) == (2, True)
+
+
 def test_help_ends_with_an_example() -> None:
     for name in ("train", "evaluate", "leaderboard"):
         text = CliRunner().invoke(dfad, [name, "--help"]).output

@@ -11,6 +11,7 @@ from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_manifests, toy_protoco
 
 from dfad_bench.core.contract import Stage
 from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
 from dfad_bench.data.crops import CropStore
 from dfad_bench.data.dataset import FaceDataset
@@ -127,6 +128,10 @@ def test_a_loss_that_is_not_a_number_names_step_faces_and_terms(parts, tmp_path:
     with pytest.raises(DFADError, match=r"step 4: .*dfd nan.*faces [0-9a-f]{16}"):
         trainer.run()
     assert len(trace(tmp_path)) == 3  # as of the last checkpoint
+    told = read_json(tmp_path / "not_finite.json")
+    assert (told["step"], told["stage"], told["terms"]["dfd"]) == (4, "main", "nan")
+    assert len(told["sample_ids"]) == trainer.recipe.batch_size
+    assert set(told["sample_ids"]) <= set(trainer.train.sample_ids)
 
 
 def test_an_exploding_gradient_is_refused_before_it_reaches_the_weights(parts, tmp_path: Path) -> None:
