@@ -12,7 +12,7 @@ from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, GroupCounts, MetricValue, ResultRecord, read_record
 from dfad_bench.core.resources import shipped
-from dfad_bench.report.build import protocol_of
+from dfad_bench.report.build import protocol_of, trained_elsewhere
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.table import Column, Table
@@ -29,6 +29,7 @@ _NUMBERS = {
     "detection_auc": ("detection", "auc", "unseen", "micro"),
     "seen_auc": ("detection", "auc", "seen", "micro"),
 }
+_TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sha256", "manifests", "allow_partial")
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: surest class below the threshold, mean over groups; a model"
@@ -64,9 +65,10 @@ def board(
 ) -> Table:
     """The leaderboard of a protocol.
 
-    Records are shown in one section for each (protocol hash, manifest hash): rows of different sections were measured
-    on different faces or by different rules. Each section starts with the trivial rows on its very faces. Runs
-    that differ in the seed only are one row.
+    Records are shown in one section for each (protocol hash, manifest hash, training elsewhere): rows of different
+    sections were measured or trained on different faces or by different rules. Each section starts with the trivial
+    rows on its very faces. Runs that differ in the seed only are one row; rows of one model are told apart by the
+    settings in which they differ.
 
     Args:
         protocol: named in the title; its groups give the trivial rows where nothing was measured yet.
@@ -76,20 +78,21 @@ def board(
         problems: more notes.
     """
     mine = [record for record in records if record.protocol.name == protocol.name]
-    sections: dict[tuple[str, str], list[ResultRecord]] = {}
+    sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
     for record in _once(mine):
-        sections.setdefault((record.protocol.sha256, record.manifest.content_sha256), []).append(record)
+        key = (record.protocol.sha256, record.manifest.content_sha256, trained_elsewhere(record) or "")
+        sections.setdefault(key, []).append(record)
     rows: list[Mapping[str, Any]] = []
     headings: dict[int, str] = {}
     notes = [_SYNTHETIC] if protocol.synthetic else []
-    for (_, faces), members in sections.items():
-        headings[len(rows)] = f"Measured on faces {faces[:8]}"
+    for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
+        headings[len(rows)] = f"Measured on faces {faces[:8]}{', ' * bool(elsewhere)}{elsewhere}"
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         notes.append(f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}.")
         rows += _section(members)
     if len(sections) > 1:
-        notes.append(f"{len(sections)} sections were measured on different faces or rules: do not compare across them.")
+        notes.append(f"{len(sections)} sections differ in faces, rules or training: do not compare across them.")
     if not sections:
         headings[0] = "Nothing measured yet"
         rows += _trivial_rows(trivial_scores(protocol, planned(protocol)), protocol)
@@ -109,14 +112,15 @@ def board(
 
 def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
-    largest = max(records, key=lambda record: sum(group.n for group in record.groups.values()))
+    largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), "train" in r.manifest.splits))
     rows = _trivial_rows(trivial_scores_of(largest, protocol), protocol)
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
         settings = {key: value for key, value in record.run.config.items() if key != "seed"}
         key = content_hash([record.model.name, settings, record.status, record.model.registry_sha256])
         runs.setdefault(key, []).append(record)
-    measured = [_measured_row(members, protocol) for members in runs.values()]
+    tags = _apart([members[0] for members in runs.values()])
+    measured = [_measured_row(members, protocol, tags[place]) for place, members in enumerate(runs.values())]
     measured.sort(key=_order)
     _rank([row for row in measured if row["status"] == "complete" and not row["trivial"]])
     return [*rows, *measured]
@@ -141,16 +145,35 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (not ranked, *numbers, row["model"])
 
 
-def _measured_row(records: list[ResultRecord], protocol: Protocol) -> dict[str, Any]:
+def _apart(records: Sequence[ResultRecord]) -> list[list[str]]:
+    """What tells each record from others of the same model: the settings in which they differ."""
+    found: list[list[str]] = []
+    for record in records:
+        alike = [other.run.config for other in records if other.model.name == record.model.name]
+        known = dict.fromkeys(key for config in alike for key in config if key not in _TAGGED)
+        odd = [key for key in known if len({content_hash(config.get(key)) for config in alike}) > 1]
+        found.append([f"{key}={_brief(record.run.config.get(key))}" for key in odd])
+    return found
+
+
+def _brief(value: Any) -> str:
+    """A setting in a word or two: a recipe by its name and hash."""
+    if isinstance(value, Mapping):
+        return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
+    return "default" if value is None else str(value)
+
+
+def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence[str] = ()) -> dict[str, Any]:
+    """`tags` are put behind the model's name, after what is always said of it."""
     first = records[0]
     several = [_numbers(record.metrics, record.groups, protocol) for record in records]
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
     row["oscr_half"] = half_width([n["oscr_half"] for n in several], [n["oscr"] for n in several])
-    tags: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
-    tags += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
-    name = (first.model.display or first.model.name) + (f" ({', '.join(tags)})" if tags else "")
+    said: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
+    said += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
+    name = (first.model.display or first.model.name) + (f" ({', '.join([*said, *tags])})" if said or tags else "")
     return {
         **row,
         "model": name,
@@ -247,7 +270,9 @@ def _once(records: Sequence[ResultRecord]) -> list[ResultRecord]:
     """One record for each run on the same faces and rules: evaluated twice or copied, it counts once."""
     kept: dict[tuple[str, ...], ResultRecord] = {}
     for record in records:
-        kept.setdefault((record.run.config_sha256, record.protocol.sha256, record.manifest.content_sha256), record)
+        key = (record.run.config_sha256, record.protocol.sha256, record.manifest.content_sha256)
+        if key not in kept or ("train" in record.manifest.splits and "train" not in kept[key].manifest.splits):
+            kept[key] = record  # that of the run itself: it knows what was trained on
     return list(kept.values())
 
 

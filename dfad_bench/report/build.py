@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.files import check_hash, read_json, safe_relative
+from dfad_bench.core.files import check_hash, content_hash, read_json, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
 from dfad_bench.core.strict import from_mapping
@@ -71,6 +71,20 @@ def rescore(run: Path) -> ResultRecord:
     record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
     write_record(run / FILE, record)
     return record
+
+
+def trained_elsewhere(record: ResultRecord) -> str | None:
+    """Under which protocol, on which faces a record's model was trained, where that is not what it was tested under.
+
+    None for a run under its own protocol, and where the record does not say.
+    """
+    config = record.run.config
+    if "protocol_sha256" not in config or "manifests" not in config:
+        return None
+    faces = content_hash(sorted(map(list, config["manifests"].items())))
+    if (config["protocol_sha256"], faces) == (record.protocol.sha256, record.manifest.content_sha256):
+        return None
+    return f"trained under {config.get('protocol')} ({config['protocol_sha256'][:8]}) on faces {faces[:8]}"
 
 
 def draws_of(record: ResultRecord) -> tuple[int, int]:

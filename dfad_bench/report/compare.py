@@ -24,7 +24,7 @@ from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
-from dfad_bench.report.build import protocol_of, read_predictions
+from dfad_bench.report.build import protocol_of, read_predictions, trained_elsewhere
 from dfad_bench.report.faces import Number
 from dfad_bench.report.score import numbers
 from dfad_bench.report.table import Column, Table
@@ -237,6 +237,8 @@ def _notes(
     for name, record in (("A", a), ("B", b)):
         if record.status != "complete":
             yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."
+        if (elsewhere := trained_elsewhere(record)) is not None:
+            yield f"{name} was {elsewhere}."
         if record.protocol.deviations:
             yield f"{name} departs from the protocol: {'; '.join(record.protocol.deviations[:3])}."
     yield "One run each: the spread over seeds is not part of these tests."

@@ -8,7 +8,7 @@ from typing import Any
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.report.build import protocol_of
+from dfad_bench.report.build import protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
@@ -126,4 +126,5 @@ def _title(record: ResultRecord, what: str) -> str:
 def _stamps(record: ResultRecord) -> tuple[str, ...]:
     """What a reader must know before trusting the numbers."""
     stamps = [] if record.status == "complete" else [f"{record.status}: {record.run.stopped or 'unfinished'}"]
+    stamps += [elsewhere] if (elsewhere := trained_elsewhere(record)) else []
     return (*stamps, *record.protocol.deviations)

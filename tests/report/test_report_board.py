@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from helpers.toy import toy_predictions, toy_protocol
 
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, plain, seal, write_record
 from dfad_bench.report.board import board, find_records
+from dfad_bench.report.build import trained_elsewhere
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.score import score
@@ -211,3 +213,54 @@ def test_records_are_found_at_any_depth_and_bad_ones_named(tmp_path: Path) -> No
     assert len(problems) == 1
     assert "c/record.json" in problems[0]
     assert problems[0] in board(protocol, found, problems=problems).notes
+
+
+def trained(protocol: Protocol, under: Protocol, faces: str = "a", **settings: object) -> dict[str, object]:
+    """`run` facts of a model trained under a protocol."""
+    manifests = {"synthetic": faces * 64}
+    config = {"protocol": under.name, "protocol_sha256": under.sha256, "manifests": manifests, "seed": 0, **settings}
+    return {
+        "run_id": "r", "seed": 0, "config_sha256": content_hash(config), "precision": "fp32", "world_size": 1,
+        "steps": 1, "resumed": 0, "config": config,
+    }  # fmt: skip
+
+
+def test_models_trained_elsewhere_are_never_ranked_with_those_trained_here() -> None:
+    protocol = toy_protocol()
+    other = replace(protocol, name="other", train_per_group=3)
+    faces = content_hash([["synthetic", "a" * 64]])  # as `manifests_hash` has it
+    manifest = {**plain(record(protocol).manifest), "content_sha256": faces}
+    here = [
+        record(protocol, name, draw=draw, manifest=manifest, run=trained(protocol, protocol, model=name))
+        for draw, name in enumerate(("one", "two"))
+    ]
+    elsewhere = record(protocol, "three", draw=2, manifest=manifest, run=trained(protocol, other, model="three"))
+    table = board(protocol, [elsewhere, *here])
+    assert [title.partition(",")[0] for title in table.sections.values()] == [f"Measured on faces {faces[:8]}"] * 2
+    assert "trained under other" in list(table.sections.values())[1]
+    ranks = {row["model"]: row["rank"] for row in table.rows if row["kind"] == "measured"}
+    assert sorted(ranks[name] for name in ("One", "Two")) == [1, 2]
+    assert ranks["Three"] == 1
+    assert any("do not compare across" in note for note in table.notes)
+    assert trained_elsewhere(here[0]) is None
+
+
+def test_rows_of_one_model_say_in_what_they_differ() -> None:
+    protocol = toy_protocol()
+    several = [
+        record(protocol, draw=draw, run=trained(protocol, protocol, epochs=epochs, recipe={"name": "quick"}))
+        for draw, epochs in enumerate((None, 3))
+    ]
+    assert sorted(models(board(protocol, several))) == ["Toy (epochs=3)", "Toy (epochs=default)"]
+    assert models(board(protocol, several[:1])) == ["Toy"]
+
+
+def test_a_run_evaluated_again_counts_once_and_keeps_its_training() -> None:
+    protocol = toy_protocol()
+    own = record(protocol)
+    splits = {"test": {"rows": 30, "content_sha256": "0" * 64, "generators": {}}}
+    again = record(protocol, manifest={**plain(own.manifest), "splits": splits})
+    for order in ([own, again], [again, own]):
+        table = board(protocol, order)
+        assert len(models(table)) == 1
+        assert any("30 train" in note for note in table.notes)
