@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from dfad_bench.cli.main import COMMANDS, dfad
 
@@ -46,6 +47,8 @@ def test_help_of_every_command_ends_with_an_example_that_parses(name: str) -> No
     example = epilog[epilog.index("dfad ") :].split("\n\n")[0].replace("\\\n", " ")
     words = shlex.split(" ".join(example.split()))
     assert words[1] == name
+    shown = CliRunner().invoke(dfad, [name, "--help"], terminal_width=80).output
+    assert example.strip() in shown, "the example is broken into lines: nobody can copy it"
     command.make_context(name, words[2:], parent=context)
 
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--near-bits",
     type=click.IntRange(0, 15),
-    default=6,
-    show_default=True,
+    default=None,
+    show_default="6",
     help="With --audit: bits of 64 in which the perceptual hashes of near duplicates may differ.",
 )
 @click.option("--strict", is_flag=True, help="With --audit: end with exit code 4 where it finds an error.")
@@ -52,7 +52,7 @@ def command(
     manifests: tuple[Path, ...],
     protocol: str | None,
     audited: bool,
-    near_bits: int,
+    near_bits: int | None,
     strict: bool,
     contact_sheet: Path | None,
     as_json: bool,
@@ -77,8 +77,9 @@ def command(
     for given, option in ((contact_sheet is not None, "--contact-sheet"), (audited, "--audit")):
         if given and not manifests:
             raise ConfigError(f"{option} needs --manifest")
-    if strict and not audited:
-        raise ConfigError("--strict needs --audit")
+    for given, option in ((strict, "--strict"), (near_bits is not None, "--near-bits")):
+        if given and not audited:
+            raise ConfigError(f"{option} needs --audit")
     rules = load_protocol(protocol) if protocol else None
     facts = [check_manifest(folder) for folder in manifests]
     needs = protocol_needs(rules, facts) if rules else []
@@ -120,13 +121,15 @@ def shorten(names: Sequence[str], most: int = 3) -> str:
     return shown + (" ..." if len(names) > most else "")
 
 
-def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int) -> list[Findings]:
+def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int | None) -> list[Findings]:
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.audit import audit
+    from dfad_bench.data.audit.subject import NEAR_BITS
     from dfad_bench.data.manifest import Manifest
 
     manifests = [Manifest.open(folder) for folder in folders]
-    return audit(manifests, rules, near_bits=near_bits, progress=make_progress(quiet=False))
+    bits = NEAR_BITS if near_bits is None else near_bits
+    return audit(manifests, rules, near_bits=bits, progress=make_progress(quiet=False))
 
 
 def _draw(folders: Sequence[Path], found: Sequence[Findings], path: Path, audited: bool) -> list[Path]:

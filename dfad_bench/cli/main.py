@@ -48,6 +48,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"dfad_bench.cli.{COMMANDS[cmd_name][0]}").command
+        if command.epilog and not command.epilog.startswith("\b"):
+            command.epilog = f"\b\n{command.epilog}"  # click must not break the example's lines: it is to be copied
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -107,8 +107,8 @@ def build_manifest(
         raise UnknownNameError("engine", engine, ENGINES)
     spec = load_dataset_spec(dataset)
     spec = spec.with_generator(generator) if generator else spec
-    spec = spec.with_only(only) if only else spec
     spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
+    spec = spec.with_only(only) if only else spec
     profile = load_crop_profile(crop or spec.crop)
     settings = _Settings(
         spec.name,
@@ -123,6 +123,8 @@ def build_manifest(
         device.partition(":")[0],
     )
     listing = _list(spec, Path(root))
+    if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
+        listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
     chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _choose(listing.samples, limit)]
     out = Path(out)
     with locked(out, shard):

@@ -102,13 +102,21 @@ def _check_alike(manifests: Sequence[Manifest]) -> None:
         ):
             if mine != yours:
                 raise ConfigError(
-                    f"{other.folder}: {key} differs from {first.folder} ({yours!s:.40} and {mine!s:.40}); "
-                    "manifests are joined only where both were built alike"
+                    f"{other.folder}: {key} differs from {first.folder} ({_told(yours, mine)} and "
+                    f"{_told(mine, yours)}); manifests are joined only where both were built alike"
                 )
 
 
 def _identity(value: object) -> object:
     return (value.get("name"), value.get("sha256")) if isinstance(value, Mapping) else value
+
+
+def _told(value: object, other: object) -> str:
+    """A value for an error: the name, or where only the contents differ the name and a hash."""
+    if not isinstance(value, tuple):
+        return f"{value!s:.40}"
+    alike = isinstance(other, tuple) and value[0] == other[0]
+    return f"{value[0]} {str(value[1])[:12]}" if alike else str(value[0])
 
 
 def _settings(manifest: Manifest) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         UnknownNameError: no such dataset.
     """
     spec, root = load_dataset_spec(dataset), Path(root)
-    spec = spec.with_only(only) if only else spec
     spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
+    spec = spec.with_only(only) if only else spec
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)

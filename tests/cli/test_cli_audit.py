@@ -75,6 +75,7 @@ def test_under_a_protocol(tiny_manifests: tuple[Path, Path]):
     [
         (["--protocol", "synthetic", "--audit"], "--audit needs --manifest"),
         (["--protocol", "synthetic", "--strict"], "--strict needs --audit"),
+        (["--protocol", "synthetic", "--near-bits", "4"], "--near-bits needs --audit"),
     ],
 )
 def test_mistakes_of_the_audit_are_one_line(options: list[str], error: str):

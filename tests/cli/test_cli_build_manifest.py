@@ -41,6 +41,11 @@ def test_json_is_json(options: list[object], tmp_path: Path):
     assert value["notes"] == ["limited to 2 images of each generator and split"]
 
 
+def test_sampling_without_videos_is_said(options: list[object]):
+    note = "no video or animation is among these files: --frames and --stride change nothing here"
+    assert note in run(*options, "--frames", 4).stdout
+
+
 def test_too_many_refusals_end_with_3_after_everything_is_written(options: list[object], tmp_path: Path):
     (tmp_path / "root/test/flux/bad.png").write_bytes(b"no image")
     result = run(*options)

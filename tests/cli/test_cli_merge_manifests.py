@@ -47,6 +47,16 @@ def test_two_folders_become_one(options: list[object], tmp_path: Path):
     assert run("check-manifest", "--manifest", tmp_path / "m").exit_code == 0
 
 
+def test_manifests_of_two_datasets_stay_two(options: list[object], tmp_path: Path):
+    run("build-manifest", *options, "--out", tmp_path / "a")
+    other = ["--dataset", "images", "--root", options[3], "--crop", "raw-256", "--workers", 0]
+    run("build-manifest", *other, "--out", tmp_path / "b")
+    result = run("merge-manifests", "--manifest", tmp_path / "a", "--manifest", tmp_path / "b", "--out", tmp_path / "m")
+    assert result.exit_code == 1
+    assert "(images and extra)" in result.stderr or "(extra and images)" in result.stderr
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [

@@ -15,6 +15,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.registry import resolve
 from dfad_bench.data.build import BuildReport, build_manifest
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.release import survey
 from dfad_bench.data.sources import SOURCES
 from dfad_bench.data.sources.base import Listing
 from dfad_bench.data.sources.spec import load_dataset_spec
@@ -242,6 +243,27 @@ def test_a_deepfakebench_list(root: Path, index: Path, tmp_path: Path):
     assert rows["target_id"].notna().sum() == 3  # DF40 names do not tell
     twice = "listed for several splits, kept in the first of test, val, train"
     assert report.ignored == {twice: 1, "unknown generator 'nobody_Fake'": 1}
+
+
+def test_a_deepfakebench_list_at_one_compression(root: Path, index: Path, tmp_path: Path):
+    value = json.loads(index.read_text())
+    for label in value["FaceForensics++"].values():
+        for levels in label.values():
+            text = json.dumps(levels["c23"]).replace("c23", "c40")
+            levels["c40"] = json.loads(text)
+    index.write_text(json.dumps(value))
+    options = {"from_deepfakebench": index}
+    both = survey("deepfakebench", root, **options)
+    assert {row.generator: row.found for row in both.coverage}["deepfakes_ae"] == 4
+    one = survey("deepfakebench", root, only={"compression": "C40"}, **options)
+    assert {row.generator: row.found for row in one.coverage} == {
+        "celeb_df": 1, "deepfakes_ae": 2, "real": 3, "simswap": 1, "nobody_Fake": 1}  # fmt: skip
+    assert one.ignored["compression 'c23', not asked for"] == 4
+    assert one.unknown == {"DF40/nobody": 1}
+    own = survey("faceforensics", root, **options)  # whose file asks for c23
+    assert own.ignored["compression 'c40', not asked for"] == 4
+    with pytest.raises(ConfigError, match="no path has a field 'split'; there are compression, dataset, label"):
+        survey("deepfakebench", root, only={"split": "train"}, **options)
 
 
 def test_a_deepfakebench_list_under_a_dataset_of_its_own_name(root: Path, index: Path, tmp_path: Path):

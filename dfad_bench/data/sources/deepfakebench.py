@@ -51,8 +51,12 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     listing = Listing()
     chosen: dict[str, tuple[RawSample, _Listed]] = {}
     listed = sorted(_listed(Path(spec.index)), key=lambda item: _rank(item.split))
+    wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
     for item in listed:
         origin = _origin(item.frame)
+        if other := _other(item, wanted):
+            listing.ignore(f"{other} {getattr(item, other)!r}, not asked for", origin)
+            continue
         if origin in chosen:
             same = chosen[origin][1].split == item.split
             listing.ignore(
@@ -66,6 +70,12 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
         chosen[origin] = _sample(spec, root, origin, generator, item), item
     listing.samples = _with_targets(chosen)
     return listing
+
+
+def _other(item: _Listed, wanted: Mapping[str, set[str]]) -> str | None:
+    """A field of the list that holds another value than those asked for; compressions only where there are any."""
+    values = item._asdict()
+    return next((k for k, texts in wanted.items() if (v := values.get(k)) and v.casefold() not in texts), None)
 
 
 def _rank(split: str) -> int:

@@ -28,6 +28,7 @@ _COSMETIC = (
     "notes",
     "index",
 )
+LISTED_FIELDS = ("compression", "dataset", "label")  # of a DeepfakeBench JSON, for `only`
 ALL = "all"  # key of `expected` for all splits together
 
 
@@ -215,6 +216,8 @@ class DatasetSpec:
             ConfigError: no path has such a field.
         """
         known = sorted({name for entry in self.entries for name in Template(entry.path).fields})
+        if self.index is not None:
+            known = [*LISTED_FIELDS]
         if unknown := sorted(set(only) - set(known)):
             raise ConfigError(
                 f"dataset {self.name!r}: no path has a field {unknown[0]!r}; there are {', '.join(known) or 'none'}"
