@@ -22,8 +22,7 @@ from dfad_bench.gaze.families import ENOUGH_FACES, ClaimTest, GroupGaze, check_c
 from dfad_bench.gaze.fid import FidStudy, study_fid
 from dfad_bench.gaze.notes import notes
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, PairStudy, study_pairs
-from dfad_bench.gaze.resample import choose
-from dfad_bench.gaze.scopes import Scope, Settings, angles_of, scopes_of
+from dfad_bench.gaze.scopes import Scope, Settings, angles_of, choose_rows, scopes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +166,7 @@ def _study(
     """One generator's row from all of its faces, and the compared gaze (real, forged)."""
     seed = settings.seed
     seen = every[_has_gaze(every)]
-    real, fake = _pick(scope.rows, side, seed), _pick(seen, side, seed)
+    real, fake = scope.choose(side, seed), choose_rows(seen, side, seed)
     angles = (angles_of(real), angles_of(fake))
     first = every.iloc[0]
     name = f"{first['dataset']}/{first['generator']}"
@@ -220,7 +219,3 @@ def _ids_hash(*sides: pd.DataFrame) -> str:
 def _equal_n(reals: list[int], fakes: list[int], samples: int) -> int:
     large = [count for count in fakes if count >= ENOUGH_FACES]
     return min(samples, *reals, min(large) if large else max(fakes))
-
-
-def _pick(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    return rows.iloc[choose(rows["sample_id"].tolist(), count, seed)]

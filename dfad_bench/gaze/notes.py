@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfad_bench.data.manifest import OK
+from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.families import ENOUGH_FACES, counted
 from dfad_bench.gaze.pairs import NO_TARGET
 
@@ -70,8 +71,18 @@ def _on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.nd
         yield f"{refused:,} faces were refused when the manifests were built."
     if dropped := int((~usable & seen & known).sum()):
         yield f"{dropped:,} faces without a gaze (no head pose) are left out."
+    yield from _on_poorer(frame[usable & known])
     if unlabelled := int((~known & seen).sum()):
         yield f"{unlabelled:,} faces that nobody vouches for are left out."
+
+
+def _on_poorer(faces: pd.DataFrame) -> Iterator[str]:
+    """What the flags of faces with a gaze say, where they are given."""
+    flags = faces["flags"].to_numpy(dtype=float).astype(int) if "flags" in faces else np.zeros(0, dtype=int)
+    if resized := int((flags & GazeFlag.RESIZED.value != 0).sum()):
+        yield f"{resized:,} of {len(flags):,} faces have no head pose: not normalised, the whole crop was resized."
+    if head_only := int((flags & GazeFlag.HEAD_ONLY.value != 0).sum()):
+        yield f"{head_only:,} of {len(flags):,} faces have the head's direction only: eyes too small or cut off."
 
 
 def _on_pairs(rows: Sequence[GeneratorGaze]) -> Iterator[str]:

@@ -83,6 +83,7 @@ def study_pairs(
         whole = (fakes["forgery"] == ForgeryType.EFS.value).all()
         return PairStudy(0, verdict=NO_TARGET if whole and not shuffled else NO_PAIRS)
     here = named[named["target_id"].isin(reals["sample_id"])]
+    missing = 0 if shuffled else len(named) - len(here)
     here = here.iloc[choose(here["sample_id"].tolist(), samples, seed)]
     targets, names = here["target_id"].to_numpy(), here["sample_id"].to_numpy()
     forged = here[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
@@ -91,7 +92,6 @@ def study_pairs(
         others = targets[np.roll(order, 1)][np.argsort(order)] if len(here) else targets
         kept = others != targets
         forged, targets, names = forged[kept], others[kept], names[kept]
-    missing = 0 if shuffled else len(named) - int(named["target_id"].isin(reals["sample_id"]).sum())
     if not len(targets):
         return PairStudy(0, verdict=NO_PAIRS, missing=missing)
     real = reals.set_index("sample_id").loc[targets, ["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from dfad_bench.gaze.backends import fid_backend
 from dfad_bench.gaze.families import ENOUGH_FACES
 from dfad_bench.gaze.fid import RealSide
+from dfad_bench.gaze.resample import choose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,13 @@ class Scope:
     name: str
     rows: pd.DataFrame
     side: RealSide = field(repr=False)
+    _chosen: dict[tuple[int, int], pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    def choose(self, count: int, seed: int) -> pd.DataFrame:
+        """`count` of the rows by hash of their id; the same ones for every generator, so they are chosen once."""
+        if (count, seed) not in self._chosen:
+            self._chosen[count, seed] = choose_rows(self.rows, count, seed)
+        return self._chosen[count, seed]
 
 
 def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> dict[str, Scope]:
@@ -53,6 +61,11 @@ def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> 
         enough = len(own) >= min(ENOUGH_FACES, len(reals))
         found[dataset] = scope(str(dataset), own) if enough else every
     return found
+
+
+def choose_rows(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """`count` of the rows by a seeded hash of their sample_id."""
+    return rows.iloc[choose(rows["sample_id"].tolist(), count, seed)]
 
 
 def angles_of(rows: pd.DataFrame) -> np.ndarray:

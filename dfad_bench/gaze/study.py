@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dfad_bench.core.errors import DFADError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
@@ -61,8 +61,10 @@ def study_gaze(
     for name, file in weights.items():
         try:
             built = build_estimator(name, file)
-            if built.name in study.reports:
-                continue  # asked for twice, once by an alias
+            if built.name in study.estimators:
+                if built.fingerprint == study.estimators[built.name].fingerprint:
+                    continue  # asked for twice, once by an alias
+                raise ConfigError(f"{built.name} is there already with other weights or settings; run this one alone")
             frame = gaze_frame(manifests, name, file, device=device, progress=progress)
             report = analyse(frame, **settings)
         except UnknownNameError:

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.cli.options import weights_of_each
-from dfad_bench.gaze.estimators import ESTIMATORS
+from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gaze"))  # helpers shared with the gaze tests
 from gaze_manifests import write_eyes  # noqa: E402
@@ -107,6 +107,17 @@ def test_when_none_can_be_used_all_reasons_are_one_line(manifest) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert "absent:" in result.stderr
     assert "weightless:" in result.stderr
+
+
+def test_one_estimator_with_other_settings_is_not_silently_left_out(manifest, monkeypatch) -> None:
+    """Two names of one estimator are one if nothing differs; else the second is named as left out."""
+    monkeypatch.setitem(ALIASES, "same", "toy")
+    monkeypatch.setitem(ESTIMATORS, "renamed", "gaze_toys:Renamed")
+    once = fid(manifest, "--estimator", "toy", "--estimator", "same", "--json")
+    assert list(json.loads(once.stdout)["estimators"]) == ["toy"]
+    result = fid(manifest, "--estimator", "toy", "--estimator", "renamed", "--json", code=1)
+    assert list(json.loads(result.stdout)["estimators"]) == ["toy"]
+    assert "estimator renamed left out: toy is there already with other weights or settings" in result.stderr
 
 
 def test_bad_generators_are_reported_beside_the_good_ones(manifest, tmp_path) -> None:

@@ -60,3 +60,9 @@ class Absent(ToyEstimator):
     @classmethod
     def build(cls, weights: Path | None) -> Self:
         raise MissingDependencyError("absent gaze needs absent: pip install absent")
+
+
+class Renamed(ToyEstimator):
+    """The toy with other weights."""
+
+    fingerprint = "71" * 32

@@ -175,6 +175,16 @@ def test_share_of_heads_alone_needs_flags() -> None:
     assert analyse(frame.drop(columns="flags"), resamples=20).rows[0].head_only is None
 
 
+def test_faces_that_were_only_resized_or_have_the_head_alone_are_said() -> None:
+    frame = gaze_frame({"flow": 60}, reals=40)
+    assert not any("resized" in note or "head's direction" in note for note in analyse(frame, resamples=20).notes)
+    frame.loc[frame.index[:12], "flags"] = 9  # no pose, resized
+    frame.loc[frame.index[12:15], "flags"] = 2
+    notes = analyse(frame, resamples=20).notes
+    assert "12 of 100 faces have no head pose: not normalised, the whole crop was resized." in notes
+    assert "3 of 100 faces have the head's direction only: eyes too small or cut off." in notes
+
+
 def test_refuses_what_cannot_be_compared() -> None:
     frame = gaze_frame({"flow": 60})
     with pytest.raises(ManifestError, match="no real face"):
