@@ -23,6 +23,7 @@ from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
 from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
 from dfad_bench.data.media import Sampling
 from dfad_bench.data.outcome import BuildReport, make_report
+from dfad_bench.data.release import hints
 from dfad_bench.data.seal import Plan, check_settings, committed, locked
 from dfad_bench.data.shard import ShardTask, run_shard
 from dfad_bench.data.sources import SOURCES
@@ -162,7 +163,7 @@ def _list(spec: DatasetSpec, root: Path) -> Listing:
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
     if not listing.samples:
         left = "; ".join(f"{n} {why} ({listing.examples[why][0]!r} ...)" for why, n in sorted(listing.ignored.items()))
-        found = f"found {left}" if left else "the folder is empty"
+        found = "; ".join([f"found {left}" if left else "the folder is empty", *hints(spec, root, listing)])
         raise ConfigError(f"{root}: no image of {spec.name!r}; expected {spec.layout_lines()}; {found}")
     listing.samples.sort(key=lambda sample: sample.sample_id)
     for before, after in zip(listing.samples, listing.samples[1:], strict=False):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
@@ -13,7 +14,8 @@ from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.sources import SOURCES
-from dfad_bench.data.sources.base import PACKED_VIDEO, Listing, RawSample
+from dfad_bench.data.sources.base import PACKED_VIDEO, Listing, RawSample, walk
+from dfad_bench.data.sources.folders import Fitted, fit
 from dfad_bench.data.sources.spec import ALL, DatasetSpec, load_dataset_spec
 from dfad_bench.data.sources.template import Template
 
@@ -26,6 +28,7 @@ _KNOWN = (
 _NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
+_FEW = 2000  # files that are tried under another root
 _UNLABELLED = "unlabelled"
 
 
@@ -82,8 +85,8 @@ class Survey:
 
     @property
     def complete(self) -> bool:
-        """Whether everything known of the release is there."""
-        lacking = any(row.lacking for row in self.coverage)
+        """Whether everything known of the release is there; nothing at all never is."""
+        lacking = any(row.lacking for row in self.coverage) or not any(row.found for row in self.coverage)
         return not (lacking or self.absent or self.missing_files or self.targets)
 
 
@@ -124,20 +127,30 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=(*listing.notes, *_hints(spec, root, listing)),
+        notes=(*listing.notes, *_packed(listing), *hints(spec, root, listing)),
     )
 
 
-def _hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
-    """What would make more of the folder readable."""
-    if packed := listing.ignored.get(PACKED_VIDEO):
-        yield f"{packed:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+def _packed(listing: Listing) -> Iterator[str]:
+    if number := listing.ignored.get(PACKED_VIDEO):
+        yield f"{number:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+
+
+def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
+    """Which other root was meant, where nothing in the folder fits."""
     if listing.samples or spec.index is not None:
         return
-    for place in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+    for place in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()):
         below: Listing = resolve("layout", spec.layout, SOURCES)(spec, place)
         if below.samples:
             yield f"{len(below.samples):,} files of this dataset lie below {place}: use that as --root"
+            return
+    whole = root.resolve()
+    entries = [(entry, Template(entry.path)) for entry in spec.entries]
+    for file in islice(walk(root, Listing()), _FEW):
+        if isinstance(fit(spec, replace(file, places=(f"{whole.name}/{file.origin}",)), entries), Fitted):
+            yield f"with {whole.name}/ before them these files would fit: use {whole.parent} as --root"
+            return
 
 
 def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:

@@ -9,6 +9,8 @@ import pytest
 from helpers import dataset_trees, video_trees
 from helpers.dataset_trees import dataset_tree, deepfakebench_json, draw, pack
 
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.data.build import build_manifest
 from dfad_bench.data.release import MISSING, NOT_IN_RELEASE, Survey, survey
 
 IMAGES = sorted(dataset_trees.TREES)
@@ -58,7 +60,7 @@ def test_methods_of_df40_that_are_not_there(tmp_path: Path) -> None:
     dataset_tree(tmp_path, "df40")
     told = verdicts(survey("df40", tmp_path))
     assert told["simswap"] == "number not published"
-    assert told["heygen"] == told["sadtalker"] == MISSING
+    assert told["lia"] == told["sadtalker"] == MISSING
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,16 @@ def test_a_list_of_deepfakebench_is_held_against_the_disk(tmp_path: Path) -> Non
     assert result.absent == {"list.json": 6}
     assert result.unknown == {"DF40/nobody": 1}
     assert not result.complete
+
+
+@pytest.mark.parametrize("name", ["images", "image_folder", "extra", "videos"])
+def test_an_empty_folder_is_not_whole(tmp_path: Path, name: str) -> None:
+    assert not survey(name, tmp_path).complete
+
+
+def test_a_root_that_is_one_too_deep(tmp_path: Path) -> None:
+    dataset_tree(tmp_path, "df40")
+    (note,) = survey("df40", tmp_path / "DF40").notes
+    assert note == f"with DF40/ before them these files would fit: use {tmp_path} as --root"
+    with pytest.raises(ConfigError, match=f"use {tmp_path} as --root"):
+        build_manifest("df40", tmp_path / "DF40", tmp_path / "m", workers=0)

@@ -82,6 +82,8 @@ TREES: dict[str, list[Face]] = {
         Face("DF40/StyleGAN2/ff/001/003.png", "stylegan2", "test", "df40:ff:001"),
         Face("DF40/MidJourney/fake/0001.png", "midjourney", "test"),
         Face("DF40/MidJourney/real/0001.png", "real", "test"),
+        Face("DF40/heygen/fake/clip_1/0001.png", "heygen", "test", "df40:heygen:fake/clip_1"),
+        Face("DF40/heygen/real/frames/clip_1/0001.png", "real", "test", "df40:heygen:real/clip_1"),
         Face("original_sequences/youtube/c23/frames/001/000.png", "real", None, "df40:ff:001"),
         Face("Celeb-DF-v2/YouTube-real/frames/00012/003.png", "real", None, "df40:cdf:00012"),
     ],
