@@ -19,7 +19,7 @@ from dfad_bench.data.views import ViewProvider
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.config import FACTS, ROWS, RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
-from dfad_bench.engine.run import Job, RunResult
+from dfad_bench.engine.run import Job, RunResult, write_rows
 
 FOLDER = "evaluations"
 
@@ -118,6 +118,7 @@ class Opened:
     def predict(self, store: CropStore) -> RunResult:
         """Predict the test faces as they are, and write predictions and facts."""
         about, finished = self.found.facts["run"], self.finished
+        write_rows(self.found.out / ROWS, self.selection)  # so that others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
         return RunResult(self.found.out, status, about["stopped"], True, tuple(self.job.warnings))
 

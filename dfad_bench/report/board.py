@@ -86,10 +86,11 @@ def board(
     headings: dict[int, str] = {}
     notes = [_SYNTHETIC] if protocol.synthetic else []
     for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
-        headings[len(rows)] = f"Measured on faces {faces[:8]}{', ' * bool(elsewhere)}{elsewhere}"
+        headings[len(rows)] = f"Measured on faces {faces[:8]}{' (trained elsewhere)' * bool(elsewhere)}"
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
-        notes.append(f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}.")
+        note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
+        notes.append(f"{note}; {elsewhere}." if elsewhere else f"{note}.")
         rows += _section(members)
     if len(sections) > 1:
         notes.append(f"{len(sections)} sections differ in faces, rules or training: do not compare across them.")

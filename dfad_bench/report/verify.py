@@ -160,10 +160,12 @@ class _Check:
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
         """The rows of training, validation and test, where the run says which they were."""
-        if not (self.folder / _SELECTION).is_file() or self.rows_hash is None:
+        near = (self.folder, self.folder.parent)  # a robustness evaluation lies in that of the faces as they are
+        chosen = next((folder / _SELECTION for folder in near if (folder / _SELECTION).is_file()), None)
+        if chosen is None or self.rows_hash is None:
             self.notes.append(f"no {_SELECTION} beside the record: which faces were selected was not checked")
             return
-        rows = pd.read_parquet(self.folder / _SELECTION)
+        rows = pd.read_parquet(chosen)
         labels = {group.key: group.label for group in protocol.groups}
         kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
         yield from self._same_faces(rows[rows["part"] == "test"], frame)

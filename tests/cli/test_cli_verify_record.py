@@ -45,6 +45,13 @@ def test_a_real_run_agrees_in_numbers_hashes_and_rows(run: Path) -> None:
     assert values["notes"] == []  # checkpoint, settings, facts and selection lie beside it: nothing is left out
 
 
+def test_evaluations_say_which_faces_they_selected(run: Path) -> None:
+    for record in (*run.glob("evaluations/*/record.json"), *run.glob("evaluations/*/robustness-*/robustness.json")):
+        values = json.loads(verify("--record", record, "--json").stdout)
+        assert values["differences"] == [], record
+        assert not any("selection" in note for note in values["notes"]), record
+
+
 def test_a_changed_number_or_file_ends_with_4_and_its_name(run: Path) -> None:
     record = read_record(run / "record.json")
     place = next(i for i, m in enumerate(record.metrics) if (m.metric, m.subset) == ("seen_accuracy", "seen"))
