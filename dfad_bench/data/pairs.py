@@ -103,7 +103,11 @@ def infer_pairs(
     videos = _videos(forged, real, spec if spec is not None else shipped_spec(manifest.name))
     shots = _shots(_wanted(videos), [manifest, *reals], progress)
     for video in videos:
-        rows.update({row["sample_id"]: row for row in _compared(video, shots)})
+        for row in _compared(video, shots):
+            if row["target_id"] is not None:
+                rows[row["sample_id"]] = row
+            else:  # the video is decided, its frame not there: what the name says stands only if it says the same
+                _drop_contradicted(rows, row["sample_id"], video.candidates[row["name"]])
     ordered = [rows[key] for key in sorted(rows)]
     return pa.Table.from_pylist(ordered, schema=SCHEMA).to_pandas()
 
@@ -186,7 +190,7 @@ def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]
             yield _pair(name, target, 1.0 if pd.isna(sure) else float(sure), KEY)
 
 
-def _pair(forged: str, target: str, sure: float, method: str) -> dict[str, Any]:
+def _pair(forged: str, target: str | None, sure: float, method: str) -> dict[str, Any]:
     return {"sample_id": forged, "target_id": target, "pair_confidence": sure, "method": method}
 
 
@@ -284,7 +288,16 @@ def _shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progress) 
     return shots
 
 
+def _drop_contradicted(
+    rows: dict[str, dict[str, Any]], forged: str, copies: Sequence[Mapping[int | None, str]]
+) -> None:
+    told = rows.get(forged)
+    if told is not None and not any(told["target_id"] in copy.values() for copy in copies):
+        del rows[forged]
+
+
 def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, Any]]:
+    """A row a forged frame, with the `name` of the candidate chosen; `target_id` is None where it lacks that frame."""
     fits: dict[str, tuple[float, dict[int | None, str]]] = {}
     for name, copies in video.candidates.items():
         scored = []
@@ -301,10 +314,8 @@ def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, An
     margin = round(fits[best][0] - fits[second][0], _DIGITS)
     sure = round(float(1 / (1 + np.exp(-margin / _SLOPE))), _DIGITS)
     for frame, forged in video.frames.items():
-        target = fits[best][1].get(frame)
-        if target is not None:
-            other = fits[second][1].get(frame)
-            yield {**_pair(forged, target, sure, COMPARED), "source_id": other, "margin": margin}
+        pair = _pair(forged, fits[best][1].get(frame), sure, COMPARED)
+        yield {**pair, "source_id": fits[second][1].get(frame), "margin": margin, "name": best}
 
 
 def shipped_spec(name: str) -> DatasetSpec | None:

@@ -19,7 +19,7 @@ from dfad_bench.core.errors import IntegrityError, ManifestError
 from dfad_bench.data.build import build_manifest
 from dfad_bench.data.likeness import SIDE, Shot, likeness
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.pairs import infer_pairs, read_pairs, with_pairs, write_pairs
+from dfad_bench.data.pairs import COMPARED, infer_pairs, read_pairs, with_pairs, write_pairs
 from dfad_bench.data.sources.spec import load_dataset_spec
 from dfad_bench.data.sources.table import list_images as list_table
 from dfad_bench.data.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND, unpaired
@@ -157,6 +157,45 @@ def test_numbers_lead_to_celeba_hq_whatever_its_layout(faces: Path, swaps: list[
         "test/AM/Diffae/12.png": ("imgHQ00012.png", "key"),
         "test/FS/DiffFace/99_12.png": ("imgHQ00012.png", "compared"),  # the guessed order of the name was wrong
     }
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["as named", "the other way round"])
+def test_pictures_decide_whom_a_reenactment_animates(swaps: list[tuple[Path, Path]], tmp_path: Path, second: bool):
+    df40(tmp_path / "made", swaps[:1], order="ba" if second else "ab")
+    videos = tmp_path / "made/original_sequences/youtube/c23/frames"
+    places = {
+        "Celeb-real/id100_0001": videos / "100",
+        "Celeb-real/id500_0001": videos / "500",
+        "Celeb-synthesis/FaceReenact/TPSMM/id100_id500_0001": tmp_path / "made/DF40/SimSwap/ff/frames/100_500",
+    }
+    for place, folder in places.items():
+        (tmp_path / "root" / place).parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(tmp_path / "root" / place)
+    manifest = build("celeb_df_pp", tmp_path / "root", tmp_path / "m")
+    found = by_origin(manifest, infer_pairs(manifest, [manifest]))
+    target = "Celeb-real/id500_0001" if second else "Celeb-real/id100_0001"
+    assert found == {
+        f"Celeb-synthesis/FaceReenact/TPSMM/id100_id500_0001/{frame:03d}.png": (f"{target}/{frame:03d}.png", COMPARED)
+        for frame in (0, 7)
+    }
+
+
+def test_a_name_that_pictures_contradict_is_no_pair(swaps: list[tuple[Path, Path]], tmp_path: Path):
+    """The target that pictures choose lacks a frame: the face that the name calls the target does not step in."""
+    df40(tmp_path / "made", swaps[:1], order="ba")
+    videos = tmp_path / "made/original_sequences/youtube/c23/frames"
+    (videos / "500/007.png").unlink()
+    for place, folder in {
+        "Celeb-real/id100_0001": videos / "100",
+        "Celeb-real/id500_0001": videos / "500",
+        "Celeb-synthesis/FaceReenact/TPSMM/id100_id500_0001": tmp_path / "made/DF40/SimSwap/ff/frames/100_500",
+    }.items():
+        (tmp_path / "root" / place).parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(tmp_path / "root" / place)
+    manifest = build("celeb_df_pp", tmp_path / "root", tmp_path / "m")
+    found = by_origin(manifest, infer_pairs(manifest, [manifest]))
+    forged = "Celeb-synthesis/FaceReenact/TPSMM/id100_id500_0001/000.png"
+    assert found == {forged: ("Celeb-real/id500_0001/000.png", COMPARED)}
 
 
 def test_names_that_tell_need_no_comparison(tiny_manifest: Path):
