@@ -176,7 +176,7 @@ def test_launched_processes_share_an_exit_code(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["interrupt", "kill"])
+@pytest.mark.parametrize("how", ["interrupt", "interrupt the launcher", "kill", "kill the launcher"])
 def test_the_command_with_processes_ends_with_one_line(
     tiny_manifests: tuple[Path, Path], tmp_path: Path, how: str
 ) -> None:
@@ -191,12 +191,15 @@ def test_the_command_with_processes_ends_with_one_line(
         time.sleep(0.05)
     if how == "interrupt":
         os.killpg(process.pid, signal.SIGINT)
-    else:
+    elif how == "kill":
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[1]), signal.SIGKILL)
-    _, errors = process.communicate(timeout=90)
-    wanted = r"interrupted after step \d+ of 400" if how == "interrupt" else r"training process 2 of 2 was killed"
-    assert process.returncode == (130 if how == "interrupt" else 1), errors
+    else:
+        os.kill(process.pid, signal.SIGKILL if "kill" in how else signal.SIGINT)
+    _, errors = process.communicate(timeout=90)  # to the end of all that hold its stderr
+    code = {"kill": 1, "kill the launcher": -signal.SIGKILL}.get(how, 130)
+    wanted = r"training process 2 of 2 was killed" if how == "kill" else r"interrupted after step \d+ of 400"
+    assert process.returncode == code, errors
     assert len([line for line in errors.splitlines() if line]) == 1, errors
     assert re.search(wanted, errors)
     assert "the same command goes on from" in errors
