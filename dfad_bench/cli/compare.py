@@ -31,6 +31,8 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
 
     if len(runs) != 2:
         raise click.UsageError(f"--run is needed twice, got {len(runs)}")
+    if runs[0].resolve() == runs[1].resolve():
+        raise click.UsageError(f"--run names {runs[0]} twice")
     found = compare_runs(runs[0], runs[1], everything=everything, resamples=resamples, seed=seed)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, allow_nan=False))

@@ -194,7 +194,8 @@ class _Grid:
         )
         progress = _Labelled(self.job.progress, label)
         model, seed = self.opened.model, self.job.config.seed
-        frame = predict(model, dataset, tested["source_key"], place=found.place, seed=seed, progress=progress)
+        keys, videos = tested["source_key"], tested["video"]
+        frame = predict(model, dataset, keys, videos=videos, place=found.place, seed=seed, progress=progress)
         for name, count in dataset.without_view.items():
             self.warnings.append(f"{row.name} {severity}: {count} of {len(frame)} faces have no {name}: zeros used")
         path = self._path(row, severity)

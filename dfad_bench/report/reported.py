@@ -146,10 +146,14 @@ class ReportedTable:
         def find(task: str, metric: str, splits: tuple[str, ...], at: float | None = None) -> float | None:
             for column, value in values.items():
                 if (column.task, column.metric, column.threshold) == (task, metric, at) and column.split in splits:
-                    return None if value is None else value / 100
+                    return None if value is None else round(value / 100, 6)
             return None
 
-        groups = {c.group: v / 100 for c, v in values.items() if c.group and c.threshold == threshold and v is not None}
+        groups = {
+            c.group: round(v / 100, 6)
+            for c, v in values.items()
+            if c.group and c.threshold == threshold and v is not None
+        }
         printed = find("attribution", "acc", (AVERAGE, UNSEEN), threshold)
         return ReportedScore(
             model=row.model,

@@ -20,7 +20,7 @@ from dfad_bench.report.score import Score, score
 FILE, SETTINGS, CLEAN = "robustness.json", "settings.json", "none"
 RESAMPLES = 200  # a grid has dozens of cells
 TOLERANCE = 1e-9
-_SETS = ("seen", "unseen", "seen-vs-unseen")  # and each group
+_SETS = ("seen", "unseen", "seen-vs-unseen", "seen-videos", "unseen-videos")  # and each group
 _KEPT = {"seen_accuracy", "unseen_accuracy", "auroc", "accuracy", "balanced_accuracy", "auc"}
 
 

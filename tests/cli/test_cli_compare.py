@@ -38,6 +38,8 @@ def test_table_and_json(runs: Path) -> None:
 def test_wrong_use_is_explained(runs: Path) -> None:
     one = compare("--run", runs / "a")
     assert (one.exit_code, "needed twice" in one.output) == (2, True)
+    same = compare("--run", runs / "a", "--run", runs / "other" / ".." / "a")
+    assert (same.exit_code, "twice" in same.output) == (2, True)
     other = compare("--run", runs / "a", "--run", runs / "other")
     assert other.exit_code == 1
     assert "other protocols" in other.output

@@ -28,6 +28,7 @@ from dfad_bench.engine import checkpoint
 from dfad_bench.engine.evaluate import run_evaluation
 from dfad_bench.engine.robustness import RobustnessResult, planned, run_robustness
 from dfad_bench.engine.run import run_training
+from dfad_bench.report.robustness import build_robustness
 
 SHORT = replace(RECIPE, epochs=1)
 NAMES = ("gaussian_noise", "jpeg")
@@ -310,3 +311,19 @@ def test_crops_of_several_sizes_need_one_to_be_corrupted_at(copy: Path, tmp_path
         evaluate(copy, mixed)
     result = evaluate(copy, mixed, names=("jpeg",), severities=(1,), corrupt_at=64)
     assert read_json(result.out / "settings.json")["corrupt_at"] == 64
+
+
+def test_frames_of_a_video_stay_together_in_every_cell(copy: Path, tmp_path: Path) -> None:
+    with toys_registered():
+        frames = []
+        for dataset, generators in (("synthetic", (*SEEN, *UNSEEN)), ("synthetic-outdoor", ("real",))):
+            rows = toy_rows(dataset, generators)
+            rows = [{**r, "frame": i % 3, "origin": f"{r['source_key']}/{r['origin']}"} for i, r in enumerate(rows)]
+            frames.append(write_manifest(tmp_path / dataset, dataset, rows, shard_size=64))
+        result = evaluate(copy, frames, names=["contrast"], severities=[2])
+    found = pd.read_parquet(result.out / "predictions.parquet")
+    assert found["video"].notna().all()
+    scored = build_robustness(result.out, resamples=5).metrics
+    sets = [{(v.metric, v.subset) for v in scored if v.params["severity"] == level} for level in (0, 2)]
+    assert ("auc", "unseen-videos") in sets[0]
+    assert sets[0] == sets[1]
