@@ -28,7 +28,7 @@ RESAMPLES = 1000
     type=click.IntRange(min=2),
     default=10_000,
     show_default=True,
-    help="At most so many real and so many forged faces a generator.",
+    help="At most so many real and so many forged faces a generator, and so many pairs.",
 )
 @click.option(
     "--equal-n/--no-equal-n",

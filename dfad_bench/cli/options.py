@@ -129,7 +129,8 @@ estimators = click.option(
     multiple=True,
     default=("geometric",),
     show_default=True,
-    help="See `dfad list estimators`; repeat to see several side by side.",
+    help="See `dfad list estimators`; repeat to see several side by side. NAME:yaw_pitch,bgr,... tells a network's"
+    " order, channels, range.",
 )
 
 
