@@ -13,8 +13,8 @@ _DEG2 = math.degrees(1.0) ** 2
 _IN_DEG2 = ("fid", "unbiased", "low", "high", "floor", "floor_high", "mean_part", "covariance_part")
 UNIT_NOTE = (
     "FID: squared Frechet distance of Gaussians over (pitch, yaw), in square radians and square degrees; the columns"
-    " after it up to spreads in square degrees. floor 95 %: what 95 of 100 such draws stay below. means, spreads: the two"
-    " parts of the distance. unsure: confidence below one half."
+    " after it up to spreads in square degrees. floor 95 %: what 95 of 100 such draws stay below. means, spreads: the"
+    " two parts of the distance. unsure: confidence below one half."
 )
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
