@@ -154,6 +154,8 @@ def ece(labels: np.ndarray, p_fake: np.ndarray, *, bins: int = 15) -> float | No
     0.25
     """
     labels, p_fake = _checked(labels, p_fake)
+    if ((p_fake < 0) | (p_fake > 1)).any():
+        raise ValueError("p_fake must lie between 0 and 1")
     if not len(labels):
         return None
     place = np.minimum((p_fake * bins).astype(int), bins - 1)
