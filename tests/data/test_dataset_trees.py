@@ -239,7 +239,8 @@ def test_a_deepfakebench_list(root: Path, index: Path, tmp_path: Path):
     assert rows.loc[fake + "000.png", "target_id"] == rows.loc[real + "000.png", "sample_id"]
     celeb = "Celeb-DF-v2/Celeb-synthesis/frames/id0_id1_0000/004.png"
     assert rows.loc[celeb, "target_id"] == rows.loc["Celeb-DF-v2/Celeb-real/frames/id0_0000/004.png", "sample_id"]
-    assert rows.loc[fake + "000.png", "source_key"] == "FaceForensics++:000_003"
+    assert rows.loc[fake + "000.png", "source_key"] == rows.loc[real + "000.png", "source_key"] == "FaceForensics++:000"
+    assert rows.loc[celeb, "source_key"] == "Celeb-DF-v2:id0_0000"
     assert rows["target_id"].notna().sum() == 3  # DF40 names do not tell
     twice = "listed for several splits, kept in the first of test, val, train"
     assert report.ignored == {twice: 1, "unknown generator 'nobody_Fake'": 1}

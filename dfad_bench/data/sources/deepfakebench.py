@@ -105,7 +105,7 @@ def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _L
         split=spec.split_of(item.split),
         origin=origin,
         path=path,
-        source_key=f"{item.dataset}:{item.video}",
+        source_key=f"{item.dataset}:{_target(item) or item.video}",  # a forged video shares it with its target
         frame=int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 10 else None,
         size=size,
         refusal=refusal,
