@@ -33,7 +33,7 @@ _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sh
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: surest class below the threshold, mean over groups; a model"
-    " that is never sure reaches 100. ±: half the 95 % interval over faces (bootstrap by source), mean over seeds.",
+    " that is never sure reaches 100. ±: half the 95 % interval over faces (by source), mean over seeds.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
