@@ -162,6 +162,7 @@ def _survey_notes(found: Survey) -> list[str]:
         notes.append(f"unknown: ... and {len(biggest) - _FOLDERS:,} more folders")
     if found.outside:
         notes.append(f"{found.outside:,} links lead out of the folder and will be refused")
-    if not any(row.found for row in found.coverage):
+    others = any("not asked for" in why for why in found.ignored)
+    if not any(row.found for row in found.coverage) and not others:
         notes.append(f"nothing fits the layout: {found.layout}")
     return notes if found.complete else [*notes, f"get it: {found.obtain}"]

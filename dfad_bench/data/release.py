@@ -21,8 +21,9 @@ from dfad_bench.data.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
+_NOT_ASKED = "not asked for"
 _KNOWN = (
-    PACKED_VIDEO, "hidden", "not part of this dataset", "also unpacked", "copy of another image", "not asked for",
+    PACKED_VIDEO, "hidden", "not part of this dataset", "also unpacked", "copy of another image", _NOT_ASKED,
     "listed twice", "kept in the first of test, val, train",
 )  # fmt: skip
 _NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
@@ -127,11 +128,14 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=(*listing.notes, *_packed(listing), *hints(spec, root, listing)),
+        notes=(*listing.notes, *_left_out(listing), *hints(spec, root, listing)),
     )
 
 
-def _packed(listing: Listing) -> Iterator[str]:
+def _left_out(listing: Listing) -> Iterator[str]:
+    for why, number in sorted(listing.ignored.items()):
+        if why.endswith(_NOT_ASKED):
+            yield f"{number:,} files: {why} (--only)"
     if number := listing.ignored.get(PACKED_VIDEO):
         yield f"{number:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
 

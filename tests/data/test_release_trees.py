@@ -159,3 +159,10 @@ def test_a_root_that_is_one_too_deep(tmp_path: Path) -> None:
     assert note == f"with DF40/ before them these files would fit: use {tmp_path} as --root"
     with pytest.raises(ConfigError, match=f"use {tmp_path} as --root"):
         build_manifest("df40", tmp_path / "DF40", tmp_path / "m", workers=0)
+
+
+def test_another_compression_level_is_said(tmp_path: Path) -> None:
+    video_trees.faceforensics_tree(tmp_path)
+    result = survey("faceforensics", tmp_path, only={"compression": "c40"})
+    assert not found(result)
+    assert "36 files: compression 'c23', not asked for (--only)" in result.notes
