@@ -136,8 +136,8 @@ def _left_out(listing: Listing) -> Iterator[str]:
     for why, number in sorted(listing.ignored.items()):
         if why.endswith(_NOT_ASKED):
             yield f"{number:,} files: {why} (--only)"
-    if number := listing.ignored.get(PACKED_VIDEO):
-        yield f"{number:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+    if packed := listing.ignored.get(PACKED_VIDEO):
+        yield f"{packed:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
 
 
 def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
