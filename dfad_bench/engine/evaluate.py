@@ -14,7 +14,7 @@ from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.crops import CropStore
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.select import Selection, manifests_hash, select, used
+from dfad_bench.data.select import Selection, Short, manifests_hash, select, used
 from dfad_bench.data.views import ViewProvider
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.config import FACTS, ROWS, RunConfig, locked, read_config
@@ -36,8 +36,8 @@ def run_evaluation(
 ) -> RunResult:
     """Predict with the model of a finished run.
 
-    Test faces the run was trained on, or that share a source or their pixels with such a face, are left out and
-    counted in a warning. Predictions and facts go to `evaluations/<protocol>-<hash>` in the run folder.
+    Test faces the run was trained on, or that share a source or their pixels with such a face, are left out,
+    counted in a warning and stated among the record's deviations. Predictions and facts go to `evaluations/<protocol>-<hash>` in the run folder.
 
     Args:
         run: the folder of a finished run.
@@ -50,7 +50,7 @@ def run_evaluation(
 
     Raises:
         ConfigError: not a finished run.
-        ProtocolError: other seen generators, or no test faces are left.
+        ProtocolError: other seen generators, or too few test faces are left.
         IntegrityError: the model's file is not what was written.
     """
     found = find(run, manifests, protocol=protocol, device=device)
@@ -105,6 +105,7 @@ class Opened:
         self.job = Job(found.config, found.protocol, found.manifests, found.place, found.out, views, progress)
         chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
         self.selection, dropped = without_trained(chosen, found.run)
+        refuse_short(found.protocol, self.selection, allow_partial)
         if dropped:
             self.job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
         self.model = self.job.build()
@@ -145,7 +146,24 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
     if len(gone) == len(kept):
         raise ProtocolError(f"{run}: every test face shares a source or its pixels with a training face")
     test = {name: frame for name, frame in kept.items() if len(frame)}
-    return replace(selection, test=test, missing=[*selection.missing, *gone]), dropped
+    wanted = {name: len(frame) for name, frame in selection.test.items() if len(frame) > len(kept[name])}
+    wanted |= {short.group: short.wanted for short in selection.short}
+    short = [Short(name, "test", count, len(kept[name])) for name, count in wanted.items() if name in test]
+    return replace(selection, test=test, short=short, missing=[*selection.missing, *gone]), dropped
+
+
+def refuse_short(protocol: Protocol, selection: Selection, allow_partial: bool) -> None:
+    """Refuse groups that lack faces once those trained on are left out, as `select` refuses them before.
+
+    Raises:
+        ProtocolError: a group lacks faces under `on_short: error`, or all of them.
+    """
+    lacking = selection.deviations if protocol.on_short == "error" else [f"missing {key}" for key in selection.missing]
+    if lacking and not allow_partial:
+        raise ProtocolError(
+            f"protocol {protocol.name}, without faces the run was trained on: {'; '.join(lacking)}."
+            " --allow-partial goes on and says so"
+        )
 
 
 def _classes(protocol: Protocol) -> list[str]:

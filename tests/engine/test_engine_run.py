@@ -144,6 +144,13 @@ def test_evaluation_leaves_out_what_was_trained_on(manifests: list[Manifest], ru
     assert not set(frame["source_key"]) & set(learnt["source_key"])
     assert any("left out" in warning for warning in result.warnings)
     assert set(frame["source_key"]) == {f"synthetic/id{n:04d}" for n in range(7, 14)}
+    short = [f"short group synthetic/{name}: 21 of 42 test faces" for name in SEEN]
+    assert read_json(result.out / "run.json")["protocol"]["deviations"] == short
+    strict = toy_protocol(unseen=(), on_short="error", name="strict")
+    with pytest.raises(ProtocolError, match=r"without faces the run was trained on: .*21 of 42.*--allow-partial"):
+        run_evaluation(run, wider, protocol=strict, device="cpu")
+    partial = run_evaluation(run, wider, protocol=strict, device="cpu", allow_partial=True)
+    assert partial.status == "partial"
 
 
 def test_evaluation_refuses_other_classes_and_damaged_weights(
