@@ -36,8 +36,9 @@ def run_evaluation(
 ) -> RunResult:
     """Predict with the model of a finished run.
 
-    Test faces the run was trained on, or that share a source or their pixels with such a face, are left out,
-    counted in a warning and stated among the record's deviations. Predictions and facts go to `evaluations/<protocol>-<hash>` in the run folder.
+    Test faces the run was trained on, or that share a source or their pixels with such a face, are left out, counted
+    in a warning and stated among the record's deviations. Predictions, facts and the selected faces go to
+    `evaluations/<protocol>-<hash>` in the run folder.
 
     Args:
         run: the folder of a finished run.

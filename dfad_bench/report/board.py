@@ -86,7 +86,8 @@ def board(
     headings: dict[int, str] = {}
     notes = [_SYNTHETIC] if protocol.synthetic else []
     for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
-        headings[len(rows)] = f"Measured on faces {faces[:8]}{' (trained elsewhere)' * bool(elsewhere)}"
+        named = f"Faces {faces[:8]}, trained elsewhere" if elsewhere else f"Measured on faces {faces[:8]}"
+        headings[len(rows)] = named
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"

@@ -236,8 +236,8 @@ def test_models_trained_elsewhere_are_never_ranked_with_those_trained_here() -> 
     ]
     elsewhere = record(protocol, "three", draw=2, manifest=manifest, run=trained(protocol, other, model="three"))
     table = board(protocol, [elsewhere, *here])
-    heading = f"Measured on faces {faces[:8]}"
-    assert list(table.sections.values()) == [heading, f"{heading} (trained elsewhere)"]
+    named = [f"Measured on faces {faces[:8]}", f"Faces {faces[:8]}, trained elsewhere"]
+    assert list(table.sections.values()) == named
     assert any("trained under other" in note for note in table.notes)
     ranks = {row["model"]: row["rank"] for row in table.rows if row["kind"] == "measured"}
     assert sorted(ranks[name] for name in ("One", "Two")) == [1, 2]
