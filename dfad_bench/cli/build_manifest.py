@@ -143,15 +143,9 @@ def command(
 
 
 def _table(report: BuildReport) -> Table:
-    from dfad_bench.cli.check_manifest import counts_table, shorten
+    from dfad_bench.cli.check_manifest import counts_table, refusal_notes, shorten
 
-    notes = [
-        f"{item['origin']!r}: {item['status']}: {item['reason']}" + (f" ({rows} frames)" if rows > 1 else "")
-        for item in report.reasons
-        for rows in [item["rows"]]
-    ]
-    if more := report.refused - sum(item["rows"] for item in report.reasons):
-        notes.append(f"... and {more:,} more refused")
+    notes = refusal_notes(report.reasons, report.refused)
     notes += [
         f"{count:,} files left out: {why} ({shorten(report.ignored_examples.get(why, []))})"
         for why, count in report.ignored.items()

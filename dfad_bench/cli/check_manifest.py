@@ -84,7 +84,6 @@ def command(
     facts = [check_manifest(folder) for folder in manifests]
     needs = protocol_needs(rules, facts) if rules else []
     found = _audit(manifests, rules, near_bits) if audited else []
-    drawn = _draw(manifests, found, contact_sheet, audited) if contact_sheet is not None else []
     if as_json:
         value = {
             "manifests": [{**asdict(item), "folder": str(item.folder)} for item in facts],
@@ -97,9 +96,9 @@ def command(
         tables = [_facts_table(item) for item in facts] + ([_needs_table(rules, needs)] if rules else [])
         tables += audit_tables(found) if audited else []
         click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
-        for path in drawn:
-            click.echo(f"\ncontact sheet  {path}", nl=False)
-        click.echo("" if not drawn else "\n", nl=False)
+    drawn = _draw(manifests, found, contact_sheet, audited) if contact_sheet is not None else []
+    for path in [] if as_json else drawn:  # last: what was found is told even where no face is left to draw
+        click.echo(f"contact sheet  {path}")
     if strict and (wrong := [item.check for item in found if item.severity == "error"]):
         raise IntegrityError(f"the audit found errors: {', '.join(wrong)}")
 
@@ -119,6 +118,18 @@ def shorten(names: Sequence[str], most: int = 3) -> str:
     """A few file names for one line."""
     shown = ", ".join(repr(name if len(name) <= 60 else "…" + name[-58:]) for name in names[:most])
     return shown + (" ..." if len(names) > most else "")
+
+
+def refusal_notes(refusals: Sequence[Mapping[str, Any]], refused: int) -> list[str]:
+    """A line for each of the first refusals, and how many rows are left of all that were refused."""
+    notes = [
+        f"{item['origin']!r}: {item['status']}: {item['reason']}" + (f" ({rows} frames)" if rows > 1 else "")
+        for item in refusals
+        for rows in [item["rows"]]
+    ]
+    if more := refused - sum(item["rows"] for item in refusals):
+        notes.append(f"... and {more:,} more refused")
+    return notes
 
 
 def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int | None) -> list[Findings]:
@@ -155,10 +166,8 @@ def _facts_table(facts: ManifestFacts) -> Table:
         if row["generator"] == "total":
             counts = {s: sum(c.get(s, 0) for c in facts.splits.values()) for s in splits}
         rows.append({**row, **{f"split {s}": n for s, n in counts.items()}})
-    notes = [f"{item['origin']!r}: {item['status']}: {item['reason']}" for item in facts.refusals]
     refused = facts.rows - sum(row.get("ok", 0) for row in facts.counts.values())
-    if refused > len(notes):
-        notes.append(f"... and {refused - len(notes):,} more refused")
+    notes = refusal_notes(facts.refusals, refused)
     notes.append(f"every file is as committed; content sha256 {facts.sha256[:16]}…")
     return Table(f"{facts.dataset} ({facts.folder})", (*plain.columns, *shown), rows, tuple(notes))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
+from dfad_bench.data.seal import first_refusals
 from dfad_bench.data.sources.spec import load_dataset_spec
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ManifestFacts:
     rows: int
     counts: dict[str, dict[str, int]]
     splits: dict[str, dict[str, int]]
-    refusals: list[dict[str, str]]  # the first: origin, status, reason
+    refusals: list[dict[str, Any]]  # the first: origin, status, reason, rows (frames)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def check_manifest(folder: Path) -> ManifestFacts:
     manifest = Manifest.open(folder)
     for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
         _check_schema(path, part["rows"])
-    rows = manifest.frame(["generator", "split", "origin", "status", "reason"], status=None)
+    rows = manifest.frame(["generator", "split", "status"], status=None)
     counts = _nested(rows, "status")
     if counts != manifest.info["counts"] or len(rows) != manifest.info["rows"]:
         raise IntegrityError(f"{folder / FILE}: its counts are not those of the parts; run the same build again")
@@ -73,18 +74,8 @@ def check_manifest(folder: Path) -> ManifestFacts:
         rows=len(rows),
         counts=counts,
         splits=_nested(kept, "split"),
-        refusals=refusals(rows, _EXAMPLES),
+        refusals=first_refusals(manifest.parts, _EXAMPLES),
     )
-
-
-def refusals(rows: pd.DataFrame, most: int) -> list[dict[str, str]]:
-    """The first refused rows by origin, as origin, status and reason."""
-    refused = rows[rows["status"] != OK].sort_values("origin").head(most)
-    columns = ("origin", "status", "reason")
-    return [
-        dict(zip(columns, map(str, values), strict=True))
-        for values in zip(*(refused[column] for column in columns), strict=True)
-    ]
 
 
 def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from helpers import video_trees
 from helpers.trees import extra_tree
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.data.build import build_manifest
+from dfad_bench.data.media import Sampling
 
 
 def run(*arguments: object) -> Result:
@@ -77,3 +79,13 @@ def test_mistakes_are_one_line(options: list[str], code: int, error: str):
     result = run(*options)
     assert result.exit_code == code
     assert error in result.stderr
+
+
+def test_refused_frames_of_a_video_are_one_line_and_nothing_to_draw_comes_last(tmp_path: Path):
+    tree = video_trees.videos_tree(tmp_path / "root")
+    build_manifest("videos", tree.root, tmp_path / "m", workers=0, sampling=Sampling(frames=3))
+    result = run("--manifest", tmp_path / "m", "--contact-sheet", tmp_path / "x.png")
+    assert "'a.mp4': no_face: no face with probability 0.9 or more (3 frames)" in result.stdout
+    assert "more refused" not in result.stdout
+    assert result.exit_code == 1
+    assert "no faces to draw" in result.stderr
