@@ -9,6 +9,7 @@ A run that was stopped leaves `….parts/` and goes on from there.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -33,6 +34,7 @@ VALUES = ("pitch_rad", "yaw_rad", "confidence", "flags", "head_pitch_rad", "head
 COLUMNS = ("sample_id", *VALUES)
 _BATCH = 64  # crops in memory
 _PART = 1024  # faces between two commits
+_PART_SECONDS = 60.0  # or so long: a large network on a CPU needs more than an hour for 1024
 _LOCK_SECONDS = 3600
 _SILENT = Silent()
 
@@ -129,8 +131,8 @@ def _make(manifest: Manifest, estimator: GazeEstimator, path: Path, device: str,
     progress.advance(len(seen))
     try:
         batches = _batches(manifest, left, estimator, device, progress)
-        number = len(done)
-        while bundle := list(islice(batches, _PART // _BATCH)):
+        number = max((int(part.stem) + 1 for part in parts.glob("*.parquet")), default=0)
+        while bundle := list(_until_commit(batches)):
             done.append(pd.concat(bundle, ignore_index=True))
             _write(parts / f"{number:06d}.parquet", done[-1])
             number += 1
@@ -142,6 +144,14 @@ def _make(manifest: Manifest, estimator: GazeEstimator, path: Path, device: str,
     write_json(path.with_suffix(".json"), _record(manifest, estimator, table, sha256_file(path)))
     shutil.rmtree(parts)
     return table
+
+
+def _until_commit(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    begun = time.monotonic()
+    for batch in islice(batches, _PART // _BATCH):
+        yield batch
+        if time.monotonic() - begun > _PART_SECONDS:
+            return
 
 
 def _batches(

@@ -72,6 +72,27 @@ def test_stopped_run_goes_on_and_ends_with_the_same_table(tmp_path, monkeypatch:
     assert not list((cut.folder / "tables").glob("*.parts"))
 
 
+def test_slow_estimators_commit_every_minute_and_parts_are_not_written_over(eyes, monkeypatch) -> None:
+    manifest, _ = eyes
+    monkeypatch.setattr(table_module, "_BATCH", 8)
+    monkeypatch.setattr(table_module, "_PART_SECONDS", -1.0)  # a minute is over after each batch
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            extract(manifest, "geometric")
+    parts = sorted((manifest.folder / "tables").glob("*.parts/*.parquet"))
+    assert [part.stem for part in parts] == ["000000", "000001"]
+    kept = parts[1].read_bytes()
+    parts[0].write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            extract(manifest, "geometric")
+    assert [part.stem for part in sorted(parts[1].parent.glob("*.parquet"))] == ["000001", "000002"]
+    assert parts[1].read_bytes() == kept
+    assert len(extract(manifest, "geometric")) == 30
+
+
 def test_damaged_part_is_done_again(eyes, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, _ = eyes
     monkeypatch.setattr(table_module, "_BATCH", 8)
