@@ -114,6 +114,9 @@ class Protocol:
         keys = [group.key for group in self.groups]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"groups listed twice: {twice}")
+        counts = [self.train_per_group, self.test_per_group, *(n for g in self.groups for n in (g.train, g.test))]
+        if bad := [count for count in (*counts, self.image_size) if count is not None and count < 1]:
+            raise ValueError(f"counts of faces and image_size must be 1 or more, got {bad[0]}")
         for share in (self.validation_share, self.test_share):
             if not 0 <= share < 1:
                 raise ValueError(f"shares must lie in [0, 1), got {share}")

@@ -237,7 +237,7 @@ def _training(
     if train.empty:
         raise ProtocolError(
             f"protocol {protocol.name}: no training faces are left ({leaks} dropped because they share a source or"
-            " their pixels with test faces)"
+            f" their pixels with test faces, {len(validation)} set aside for validation)"
         )
     return train.reset_index(drop=True), validation.reset_index(drop=True), leaks, duplicates, short
 

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,12 +218,20 @@ class Job:
             return RunResult(self.out, fitted.status, fitted.stopped, True, lead=False)
         self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
         self.warnings += logs.notes if logs is not None else []
+        self.warnings += self._misnamed(trainer.trace.losses)
         digest = str(read_json(self.out / "checkpoint" / "model.json")["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
             status = self.predict(model, selection, store, self._run_facts(fitted, model), fitted.status, digest)
         if fitted.status == "complete":
             checkpoint.clear(self.out / "checkpoint", finished=False)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def _misnamed(self, losses: Sequence[str]) -> list[str]:
+        """A line for each weight of the recipe that looks like a misspelt loss; others may be of other models."""
+        recipe = self.config.recipe
+        near = {name: get_close_matches(name, losses, n=1) for name in recipe.loss_weights if name not in losses}
+        words = f"recipe {recipe.name}: loss_weights has {{!r}}, no loss of this model; did you mean {{}}?"
+        return [words.format(name, found[0]) for name, found in near.items() if found]
 
     def store(self, rows: pd.DataFrame) -> CropStore:
         """The crops of the given rows, where `cache` says."""

@@ -35,10 +35,14 @@ class Trace:
         """More columns for the last row."""
         self.rows[-1].update({key: repr(value) for key, value in values.items()})
 
+    @property
+    def losses(self) -> list[str]:
+        """Names of the losses met so far, over all stages."""
+        return list(dict.fromkeys(key for row in self.rows for key in row if key not in (*_FIRST, *_LAST)))
+
     def write(self) -> None:
         """Write all rows; columns are the union over stages."""
-        losses = dict.fromkeys(key for row in self.rows for key in row if key not in (*_FIRST, *_LAST))
         with atomic_write(self.path, "w") as file:
-            writer = csv.DictWriter(file, [*_FIRST, *losses, *_LAST], restval="", lineterminator="\n")
+            writer = csv.DictWriter(file, [*_FIRST, *self.losses, *_LAST], restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)

@@ -31,6 +31,10 @@ def test_groups_stand_in_label_order() -> None:
         ({"unseen": (Group("simswap", "df40"),)}, r"groups listed twice: \['df40/simswap'\]"),
         ({"test_share": 1.0}, r"shares must lie in \[0, 1\), got 1.0"),
         ({"validation_share": -0.1}, r"shares must lie in"),
+        ({"test_per_group": 0}, "1 or more, got 0"),
+        ({"train_per_group": -3}, "1 or more, got -3"),
+        ({"image_size": 0}, "1 or more, got 0"),
+        ({"unseen": (Group("real", "ffhq", test=0),)}, "1 or more, got 0"),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:

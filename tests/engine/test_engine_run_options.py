@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,6 +112,12 @@ def test_without_a_compiler_training_goes_on_with_one_line(
     assert apart(plain / "calm", tmp_path / "calm") == 0
 
 
+def test_a_misspelt_loss_weight_is_said_and_one_of_another_model_is_not(root: Path, tmp_path: Path) -> None:
+    work = replace(WORKS["calm"], max_steps=1)
+    result = train(root, tmp_path, replace(work, recipe=replace(work.recipe, loss_weights={"dfaa": 3.0, "cmc": 0.2})))
+    assert result.warnings == ("recipe toy: loss_weights has 'dfaa', no loss of this model; did you mean dfa?",)
+
+
 class Kept:
     """A logger that remembers."""
 
@@ -130,7 +137,6 @@ class Kept:
 def test_logs_get_every_step_and_go_on_after_a_resume(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
 
     monkeypatch.setitem(loggers.LOGGERS, "tensorboard", (Kept, "torch"))
     Kept.made.clear()
