@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
 
-from dfad_bench.core.contract import Batch, DFADModel, Stage
+from dfad_bench.core.contract import Batch, DFADModel, Inputs, Stage
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.recipe import Optimiser, Recipe
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.run import RunResult, run_training
 
@@ -68,6 +71,7 @@ class Work:
     recipe: Recipe = SGD
     max_steps: int | None = None
     precision: str = "fp32"
+    double: bool = False  # compute in float64, where rounding is far below whatever a mistake would do
 
 
 def gaze(manifests: Sequence[Manifest]):
@@ -82,10 +86,29 @@ def gaze(manifests: Sequence[Manifest]):
     return provide
 
 
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """Everything in float64, also what asks for float32."""
+    move, dtype = Place.move, torch.get_default_dtype()
+
+    def lay_out(place: Place, inputs: Inputs) -> Inputs:
+        return Inputs(inputs.images.double(), {name: values.double() for name, values in inputs.views.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        patch.setattr(Place, "move", lambda place, model: move(place, model.double()))
+        patch.setattr(Place, "lay_out", lay_out)
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+
+
 def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
     """Train in this process (and in the others of its team)."""
     manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
-    with toys_registered():
+    with toys_registered(), in_double() if work.double else contextlib.nullcontext():
         return run_training(
             work.model, toy_protocol(), manifests, out / (work.name or work.model), size="tiny", recipe=work.recipe,
             device="cpu", options=work.options, heads=work.heads, views=gaze(manifests), precision=work.precision,
@@ -122,6 +145,8 @@ WORKS = {
         Work("calm", "calm_bad", options={"bad_step": 4}),
         Work("calm", "calm_bf16", precision="bf16"),
         Work("xception", recipe=replace(SGD, epochs=1)),
+        Work("xception", "xception_double", recipe=replace(SGD, epochs=1), double=True),
+        Work("calm", "calm_double", recipe=replace(SGD, optimiser=Optimiser("adam", 1e-3, 0.0)), double=True),
         Work("clip", recipe=replace(SGD, epochs=1)),
         Work("clip", "clip_multi", recipe=replace(SGD, epochs=1), options={"cmc_targets": "multi"}),
         Work("gazeclip", recipe=replace(SGD, epochs=1)),
