@@ -52,10 +52,15 @@ class Selection:
     validation: pd.DataFrame
     test: dict[str, pd.DataFrame]  # by group key, in the protocol's order
     short: list[Short] = field(default_factory=list)
-    dropped_leaks: int = 0  # training rows sharing a source or the very pixels with a test row
+    leaking: tuple[str, ...] = ()  # `sample_id` of training rows sharing a source or pixels with a test row: left out
     dropped_duplicates: int = 0  # those of them with the very pixels
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest refused
+
+    @property
+    def dropped_leaks(self) -> int:
+        """How many training rows share a source or the very pixels with a test row."""
+        return len(self.leaking)
 
     @property
     def tested(self) -> pd.DataFrame:
@@ -106,7 +111,8 @@ def select(
     if missing and not (allow_partial and test):
         raise ProtocolError(_missing_text(protocol, missing, manifests))
     blank = pools[protocol.groups[0].key].iloc[:0]
-    train, validation, leaks, duplicates = blank, blank, 0, 0
+    leaks: list[str] = []
+    train, validation, duplicates = blank, blank, 0
     if training:
         seen = {group.key: halves[group.key][0] for group in protocol.groups if group.label != UNSEEN}
         train, validation, leaks, duplicates, lacking = _training(protocol, seen, test)
@@ -115,7 +121,9 @@ def select(
         some = "; ".join(map(str, short))
         raise ProtocolError(f"protocol {protocol.name}: too few faces: {some}. --allow-partial goes on and says so")
     refused = {key: int(pool.attrs["refused"]) for key, pool in pools.items() if pool.attrs["refused"]}
-    return Selection(train, validation, test, short, leaks, duplicates, [group.key for group in missing], refused)
+    return Selection(
+        train, validation, test, short, tuple(sorted(leaks)), duplicates, [group.key for group in missing], refused
+    )
 
 
 def candidates(protocol: Protocol, manifests: Sequence[Manifest]) -> pd.DataFrame:
@@ -217,16 +225,17 @@ def _halves(protocol: Protocol, group: Group, pool: pd.DataFrame) -> tuple[pd.Da
 
 def _training(
     protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]
-) -> tuple[pd.DataFrame, pd.DataFrame, int, int, list[Short]]:
-    """Train and validation rows without leaks; counts of dropped rows; short groups."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int, list[Short]]:
+    """Train and validation rows without leaks; dropped rows, and how many for their pixels; short groups."""
     keys = set().union(*(frame["source_key"] for frame in test.values())) if test else set()
     pixels = set().union(*(frame["crop_sha256"].dropna() for frame in test.values())) if test else set()
     groups = {group.key: group for group in protocol.seen}
-    chosen, short, leaks, duplicates = [], [], 0, 0
+    chosen, short, duplicates = [], [], 0
+    leaks: list[str] = []
     for key, pool in seen.items():
         same_pixels = pool["crop_sha256"].isin(pixels)
         leaking = same_pixels | pool["source_key"].isin(keys)
-        leaks, duplicates = leaks + int(leaking.sum()), duplicates + int(same_pixels.sum())
+        leaks, duplicates = leaks + pool.loc[leaking, "sample_id"].tolist(), duplicates + int(same_pixels.sum())
         wanted = _wanted(groups[key].train, protocol.train_per_group)
         chosen.append(_choose(pool[~leaking], wanted, protocol.seed))
         short += _short(groups[key], "train", wanted, len(chosen[-1]))
@@ -236,7 +245,7 @@ def _training(
     validation = validation[~validation["crop_sha256"].isin(set(train["crop_sha256"].dropna()))]
     if train.empty:
         raise ProtocolError(
-            f"protocol {protocol.name}: no training faces are left ({leaks} dropped because they share a source or"
+            f"protocol {protocol.name}: no training faces are left ({len(leaks)} dropped because they share a source or"
             f" their pixels with test faces, {len(validation)} set aside for validation)"
         )
     return train.reset_index(drop=True), validation.reset_index(drop=True), leaks, duplicates, short

@@ -218,6 +218,11 @@ class Job:
             return RunResult(self.out, fitted.status, fitted.stopped, True, lead=False)
         self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
         self.warnings += logs.notes if logs is not None else []
+        if names := selection.leaking:
+            some = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+            self.warnings.append(
+                f"{len(names)} training faces share a source or pixels with test faces: left out ({some})"
+            )
         self.warnings += self._misnamed(trainer.trace.losses)
         digest = str(read_json(self.out / "checkpoint" / "model.json")["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):

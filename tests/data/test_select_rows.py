@@ -77,6 +77,7 @@ def test_training_rows_of_a_tested_source_are_dropped_and_counted(tmp_path: Path
     rows += [toy_row("synthetic", "real", "train", 9, shot) for shot in (7, 8)]  # identity 9 is tested
     chosen = select(toy_protocol(unseen=()), build(tmp_path, rows))
     assert chosen.dropped_leaks == 2
+    assert not set(chosen.leaking) & set(chosen.rows["sample_id"])
     assert chosen.dropped_duplicates == 0
     assert not leaks(chosen)
 
