@@ -44,13 +44,13 @@ class Number:
             return self.value
         if self.closed is not None and self.closed[0] is not None:
             return replace(self.value, ci95=self.closed[0], ci_method=self.closed[1])
+        method = "bootstrap_stratified"
         between = bounds(self.draws()) if self.draws is not None and resamples and not self.biased else None
         if between is not None and between[1] - between[0] < _NO_WIDTH:
-            between = self.still() if self.still is not None else None
-            return self.value if between is None else replace(self.value, ci95=between, ci_method="wilson")
+            between, method = self.still() if self.still is not None else None, "wilson"
         if between is None:
             return self.value
-        facts: dict[str, Any] = {"ci_method": "bootstrap_stratified", "ci_resamples": resamples, "ci_seed": seed}
+        facts: dict[str, Any] = {"ci_method": method, "ci_resamples": resamples, "ci_seed": seed}
         return replace(self.value, ci95=between, **facts)
 
     def blank(self, reason: str) -> Number:

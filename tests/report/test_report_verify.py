@@ -171,6 +171,14 @@ def test_labels_that_are_not_the_protocols_are_refused(run: Path) -> None:
         checked(run)
 
 
+def test_records_without_any_spread_are_computed_again_alike(tmp_path: Path) -> None:
+    """One source a group: nothing to resample, and yet the record says how often that was tried."""
+    frame = toy_predictions(toy_protocol(), 6).assign(source_key="one")
+    write_run(tmp_path / "run", toy_protocol(), frame, resamples=20)
+    assert names(tmp_path / "run") == []
+    assert rescore(tmp_path / "run").source.trust == "recomputed"
+
+
 def test_what_cannot_be_checked_is_said(run: Path) -> None:
     assert any("which faces were selected was not checked" in note for note in checked(run).notes)
     (run / "run.json").unlink()
