@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -54,3 +55,21 @@ def test_help_of_every_command_ends_with_an_example_that_parses(name: str) -> No
 
 def test_readme_shows_commands() -> None:
     assert len([page for page, _ in shown_commands() if page == "README.md"]) >= 6
+
+
+def test_reliability_in_the_readme_is_what_was_measured() -> None:
+    """The two sentences are those of the committed results, never typed in."""
+    results = ROOT / "benchmarks" / "results"
+    if not results.is_dir():
+        pytest.skip("not a checkout: results are not shipped in the wheel")
+    builds = json.loads((results / "faults.json").read_text(encoding="utf-8"))["verdict"]
+    training = json.loads((results / "train_faults.json").read_text(encoding="utf-8"))["suites"]
+    damaged, killed = training["damaged"], training["killed"]
+    assert killed["wrong"] == 0
+    sentence = (
+        f"{damaged['tried']:,} damaged checkpoints tried, {damaged['accepted']} accepted,"
+        f" {killed['tried']} kills of a training run survived, same weights"
+    )
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"**{builds}**" in readme
+    assert f"**{sentence}**" in readme
