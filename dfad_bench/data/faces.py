@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right change places in a mirrored face
 _SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
 _NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
-_MinFace = Callable[["Image.Image", "Image.Image"], float]
+_View = Callable[["Image.Image"], tuple["Image.Image", float]]  # what is looked at, and its scale
+_MinFace = Callable[["Image.Image", float], float]  # image, scale of the view -> pixels of the view
 _BATCH = 64  # pictures at once on an accelerator
 _LONGEST_VIEW = 2800  # of a square one the detector's sums still fit into 32 bits
 _Cut = tuple[tuple[float, ...] | None, tuple[float, ...], np.ndarray]  # crop_box, affine, pixels
@@ -54,9 +55,9 @@ class CropProfile:
     most_oblong: float = 1.5  # longer over shorter side of a ready-made crop
     min_probability: float = 0.9
     smallest_side: int = 32  # of the source image
-    detect_side: int = 448  # first pass: the image shrunk to this longer side ...
+    detect_side: int = 448  # first pass: the image reduced by a whole number, still as long as this ...
     min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
-    retry_side: int = 1024  # second pass, where the first finds nothing: longer side ...
+    retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
     retry_min_face: int = 20  # ... and smallest face
 
     def __post_init__(self) -> None:
@@ -64,8 +65,8 @@ class CropProfile:
             raise ValueError("needs 1 <= margin <= 4, 16 <= size <= 4096, 0 < min_probability < 1")
         if self.smallest_side < SMALLEST or self.retry_min_face < SMALLEST or self.min_face_share <= 0:
             raise ValueError(f"smallest_side and retry_min_face must be at least {SMALLEST}, min_face_share above 0")
-        if max(self.detect_side, self.retry_side) > _LONGEST_VIEW:
-            raise ValueError(f"detect_side and retry_side must be at most {_LONGEST_VIEW}")
+        if max(2 * self.detect_side, self.retry_side) > _LONGEST_VIEW:
+            raise ValueError(f"twice detect_side and retry_side must be at most {_LONGEST_VIEW}")
         if len(self.template) not in (0, 10) or self.template_side < 1 or self.most_oblong < 1:
             raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
 
@@ -177,51 +178,63 @@ class FaceCropper:
         On an accelerator images that are equally large after shrinking go through the networks together.
         """
         profile = self.profile
-        passes: tuple[tuple[int, _MinFace], ...] = (
-            (profile.detect_side, self._large_face),
-            (profile.retry_side, lambda image, view: profile.retry_min_face),
-            (profile.detect_side, lambda image, view: self._large_face(image, view) * PYRAMID**0.5),
+        passes: tuple[tuple[_View, _MinFace], ...] = (
+            (self._halved, self._large_face),
+            (self._small, lambda image, scale: profile.retry_min_face),
+            (self._halved, lambda image, scale: self._large_face(image, scale) * PYRAMID**0.5),
         )
         found = [_NO_FACES for _ in images]
-        for longest, min_face in passes:
+        for view, min_face in passes:
             lost = [index for index, faces in enumerate(found) if not len(faces.boxes)]
-            for index, faces in zip(lost, self._look([images[i] for i in lost], longest, min_face), strict=True):
+            for index, faces in zip(lost, self._look([images[i] for i in lost], view, min_face), strict=True):
                 found[index] = faces
         return found
 
-    def _look(self, images: Sequence[Image.Image], longest: int, min_face: _MinFace) -> list[Faces]:
+    def _look(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
         detector = self._detector
         if detector is None:
             raise ValueError(f"crop profile {self.profile.name!r} finds no faces")
-        views = [_shrink(image, longest) for image in images]
+        views = [view(image) for image in images]
         alike: dict[tuple[tuple[int, int], float], list[int]] = {}
-        for index, (image, view) in enumerate(zip(images, views, strict=True)):
-            alike.setdefault((view.size, min_face(image, view)), []).append(index)
+        for index, (image, (small, scale)) in enumerate(zip(images, views, strict=True)):
+            alike.setdefault((small.size, min_face(image, scale)), []).append(index)
         found: dict[int, Faces] = {}
         for (_, smallest), indices in alike.items():
             for start in range(0, len(indices), self.batch):
                 some = indices[start : start + self.batch]
-                faces = detector.detect(np.stack([np.asarray(views[i]) for i in some]), smallest)
+                faces = detector.detect(np.stack([np.asarray(views[i][0]) for i in some]), smallest)
                 found |= zip(some, faces, strict=True)
-        return [self._sure(found[i], image, views[i]) for i, image in enumerate(images)]
+        return [self._sure(found[index], scale) for index, (_, scale) in enumerate(views)]
 
-    def _large_face(self, image: Image.Image, view: Image.Image) -> float:
-        """Smallest face of the quick pass, in pixels of `view`: about `min_face_share` of the shorter side.
+    def _halved(self, image: Image.Image) -> tuple[Image.Image, float]:
+        """The image reduced by a whole number, its longer side at least `detect_side` still, and its scale."""
+        times = max(1, max(image.size) // self.profile.detect_side)
+        return (image if times == 1 else image.reduce(times)), 1 / times
+
+    def _small(self, image: Image.Image) -> tuple[Image.Image, float]:
+        """The image with its longer side at most `retry_side`, and its scale."""
+        from PIL import Image
+
+        scale = min(1.0, self.profile.retry_side / max(image.size))
+        size = tuple(max(1, round(length * scale)) for length in image.size)
+        return image.resize(size, Image.Resampling.BILINEAR), scale  # type: ignore[arg-type]
+
+    def _large_face(self, image: Image.Image, scale: float) -> float:
+        """Smallest face of the quick pass, in pixels of its view: about `min_face_share` of the shorter side.
 
         It lies on the pyramid that a search for faces of `retry_min_face` pixels in the whole image would climb:
         MTCNN's boxes depend on the scales it looks at, and on the same ones they are nearly the same.
         """
         profile = self.profile
         steps = math.log(min(image.size) * profile.min_face_share / profile.retry_min_face) / -math.log(PYRAMID)
-        return profile.retry_min_face / PYRAMID ** max(0, round(steps)) * min(view.size) / min(image.size)
+        return profile.retry_min_face / PYRAMID ** max(0, round(steps)) * scale
 
-    def _sure(self, faces: Faces, image: Image.Image, view: Image.Image) -> Faces:
-        """Faces with enough probability, from the pixels of `view` to those of `image`."""
+    def _sure(self, faces: Faces, scale: float) -> Faces:
+        """Faces with enough probability, from the pixels of a view to those of the image."""
         boxes, scores = faces
         keep = (scores >= self.profile.min_probability) & np.isfinite(boxes).all(1)
         keep &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-        scale = [image.width / view.width, image.height / view.height] * 2
-        return Faces(boxes[keep] * scale, scores[keep])
+        return Faces(boxes[keep] / scale, scores[keep])
 
     def _landmarks(self, image: Image.Image, box: Sequence[float]) -> np.ndarray:
         """Five points (5, 2): O-Net on the face and on its mirror image, averaged, which cancels its bias in x."""
@@ -291,16 +304,6 @@ def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]
     shares = overlap(boxes, near)
     followed = int(np.argmax(shares))
     return (followed, False) if shares[followed] >= _SAME_FACE else (biggest, True)
-
-
-def _shrink(image: Image.Image, longest: int) -> Image.Image:
-    from PIL import Image
-
-    scale = longest / max(image.size)
-    if scale >= 1:
-        return image
-    size = tuple(max(1, round(length * scale)) for length in image.size)
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)  # type: ignore[arg-type]
 
 
 def _square(x: float, y: float, side: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
