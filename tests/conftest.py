@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-os.environ.pop(
-    "COLUMNS", None
-)  # test runners set it for their own workers; tables are to be as wide as without a terminal
+# test runners set it for their own workers; tables are to be as wide as without a terminal
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
