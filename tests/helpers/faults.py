@@ -189,8 +189,14 @@ def start_build(root: Path, out: Path, *options: str, workers: int = 2) -> subpr
     command = [sys.executable, "-m", "dfad_bench", "build-manifest", "--dataset", "extra", "--root", str(root)]
     command += ["--out", str(out), "--workers", str(workers), *OPTIONS, *options]
     return subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        preexec_fn=_heed_interrupts,
+    )  # fmt: skip
+
+
+def _heed_interrupts() -> None:
+    """A shell's background job is born deaf to Ctrl-C, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def environment() -> dict[str, str]:
