@@ -50,8 +50,15 @@ class _StrictLoader(yaml.SafeLoader):
         return mapping
 
 
+class _StrictDumper(yaml.SafeDumper):
+    """SafeDumper that quotes what either YAML takes for something else than text, and writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _number_rules() -> None:
-    """Replace YAML 1.1's numbers, whose base-60 form also takes quadratic time."""
+    """Replace YAML 1.1's numbers, whose base-60 form also takes quadratic time; the writer knows both kinds."""
     old = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
     _StrictLoader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in rules if tag not in old]
@@ -59,8 +66,9 @@ def _number_rules() -> None:
     }
     whole = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
     real = re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$")
-    _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:int", whole, list("-+0123456789"))
-    _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", real, list("-+.0123456789"))
+    for kind in (_StrictLoader, _StrictDumper):
+        kind.add_implicit_resolver("tag:yaml.org,2002:int", whole, list("-+0123456789"))
+        kind.add_implicit_resolver("tag:yaml.org,2002:float", real, list("-+.0123456789"))
 
 
 _number_rules()
@@ -82,6 +90,11 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{path}: not readable as plain YAML ({text})") from error
+
+
+def yaml_text(value: Any) -> str:
+    """Plain data as YAML that `read_yaml` gives back: "1e5" is quoted, being a number in YAML 1.2 only."""
+    return yaml.dump(value, Dumper=_StrictDumper, sort_keys=True, allow_unicode=True)
 
 
 def read_dataclass(cls: type[T], path: Path) -> T:

@@ -21,7 +21,7 @@ from dfad_bench.core.contract import Size
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
-from dfad_bench.core.strict import from_mapping, read_yaml
+from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.fit import REFUSED, Heads
 
 CONFIG, FACTS, PREDICTIONS, ROWS = "config.yaml", "run.json", "predictions.parquet", "selection.parquet"
@@ -58,9 +58,7 @@ class RunConfig:
 
 def write_config(out: Path, config: RunConfig) -> None:
     """Write `config.yaml`; the run of `out` is unfinished from here on."""
-    import yaml
-
-    write_text(out / CONFIG, yaml.safe_dump(plain(asdict(config)), sort_keys=True, allow_unicode=True))
+    write_text(out / CONFIG, yaml_text(plain(asdict(config))))
     for name in (FACTS, REFUSED):
         (out / name).unlink(missing_ok=True)
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.strict import from_mapping, read_dataclass, read_yaml
+from dfad_bench.core.strict import from_mapping, read_dataclass, read_yaml, yaml_text
 
 
 class Colour(Enum):
@@ -134,28 +133,27 @@ def test_missing_file(tmp_path: Path) -> None:
         read_yaml(tmp_path / "none.yaml")
 
 
-# PyYAML writes "0e0" without quotes, which is text in YAML 1.1 and a number in 1.2, as we read it
-words = st.text(max_size=8).filter(lambda text: not set(text) <= set("0123456789.+-eE_"))
 outers = st.builds(
     Outer,
     share=st.floats(0, 1e12),
-    inner=st.lists(st.builds(Inner, label=st.integers(), name=words), max_size=3).map(tuple),
-    pair=st.tuples(st.integers(), words),
+    inner=st.lists(st.builds(Inner, label=st.integers(), name=st.text(max_size=8)), max_size=3).map(tuple),
+    pair=st.tuples(st.integers(), st.text(max_size=8)),
     colour=st.sampled_from(Colour),
     mode=st.sampled_from(["a", "b"]),
     limit=st.none() | st.integers(),
     flag=st.booleans(),
-    weights=st.dictionaries(words, st.floats(-1e9, 1e9), max_size=3),
+    weights=st.dictionaries(st.text(max_size=4), st.floats(-1e9, 1e9), max_size=3),
 )
 
 
 @settings(max_examples=60)
+@example(Outer(share=0.0, pair=(0, "0e0")))
 @given(outers)
 def test_any_value_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value: Outer) -> None:
     raw = asdict(value) | {"colour": value.colour.value, "pair": list(value.pair)}
     raw["inner"] = list(raw["inner"])
     path = tmp_path_factory.mktemp("round") / "value.yaml"
-    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    path.write_text(yaml_text(raw), encoding="utf-8")
     assert read_dataclass(Outer, path) == value
 
 
