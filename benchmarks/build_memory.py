@@ -27,9 +27,9 @@ from PIL import Image
 from dfad_bench.cli.progress import make_progress
 from dfad_bench.core.files import write_json
 from dfad_bench.core.progress import Progress
-from dfad_bench.data.build import build_manifest
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.synthetic.faces import draw_face
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.synthetic.faces import draw_face
 
 ORIGINALS = 256  # files that are linked to; a file system allows some ten thousand links to each
 SIDE = 96  # pixels; small, so that the run takes minutes

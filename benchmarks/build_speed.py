@@ -34,14 +34,14 @@ import torch
 from PIL import Image
 
 from dfad_bench.core.files import write_json
-from dfad_bench.data import shard
-from dfad_bench.data.build import build_manifest
-from dfad_bench.data.detector import FaceDetector
-from dfad_bench.data.faces import FaceCropper, load_crop_profile, overlap
 from dfad_bench.data.images import decode_image, encode_png
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.media import image as still
-from dfad_bench.data.synthetic.faces import draw_face
+from dfad_bench.ingest import shard
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile, overlap
+from dfad_bench.ingest.crop.detector import FaceDetector
+from dfad_bench.ingest.media import image as still
+from dfad_bench.synthetic.faces import draw_face
 
 Box = tuple[float, ...]
 REPEATS = 12  # the two-workers set holds each image so often: long enough that start-up is a small part

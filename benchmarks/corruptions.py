@@ -29,11 +29,11 @@ from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.registry import model_class
 from dfad_bench.data.corruptions.spec import corrupt, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
-from dfad_bench.data.synthetic.faces import draw_face
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.predict import predict
+from dfad_bench.synthetic.faces import draw_face
 
 
 def faces(count: int, side: int) -> np.ndarray:

@@ -34,8 +34,8 @@ from helpers.suites import HARDWARE, Row, Suites, arguments, run_suites, shown
 
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import write_json
-from dfad_bench.data.check import check_manifest
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.ingest.check import check_manifest
 from dfad_bench.report.table import Column, Table, render
 
 COLUMNS = (

@@ -32,15 +32,15 @@ from PIL import Image, ImageOps
 from dfad_bench.core.errors import MissingDependencyError, WeightsError
 from dfad_bench.core.files import write_json
 from dfad_bench.core.labels import ForgeryType
-from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused, decode_image
-from dfad_bench.data.synthetic import GAZE_NOISE_RAD, GENERATORS
-from dfad_bench.data.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
-from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze.analysis import analyse
 from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, GazeResult, build_estimator
 from dfad_bench.gaze.resample import choose
 from dfad_bench.gaze.table import crop_landmarks
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.synthetic import GAZE_NOISE_RAD, GENERATORS
+from dfad_bench.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
+from dfad_bench.synthetic.layout import planned_paths
 
 REFERENCE = "geometric"  # the one that must meet `required`
 WIDEST_RAD = np.radians(25)  # yaw of the synthetic faces that are compared with the truth

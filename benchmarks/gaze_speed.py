@@ -34,14 +34,14 @@ from gaze_agreement import REFERENCE, Faces, crop_faces, photographs
 from PIL import Image, ImageOps
 
 from dfad_bench.core.files import write_json
-from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.data.synthetic.faces import draw_face
-from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import geometric
 from dfad_bench.gaze.estimators.base import GazeResult, build_estimator
 from dfad_bench.gaze.resample import choose
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.synthetic.faces import draw_face
+from dfad_bench.synthetic.layout import planned_paths
 
 BATCH = 64  # as an extraction
 NEEDED = 35.0  # faces a second

@@ -29,11 +29,11 @@ import numpy as np
 from PIL import Image
 
 from dfad_bench.core.files import write_json
-from dfad_bench.data.build import deal
 from dfad_bench.data.images import ImageRefused, decode_image, encode_png
 from dfad_bench.data.manifest import Manifest, rows_hash
-from dfad_bench.data.sources.folders import list_images
-from dfad_bench.data.sources.spec import load_dataset_spec
+from dfad_bench.ingest.build import deal
+from dfad_bench.ingest.sources.folders import list_images
+from dfad_bench.ingest.sources.spec import load_dataset_spec
 
 SMALL = 20  # images of the build that tells what starting up costs
 

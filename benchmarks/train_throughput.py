@@ -33,17 +33,17 @@ from dfad_bench.core.files import write_json
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.registry import model_class
-from dfad_bench.data.build import build_manifest
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import select
-from dfad_bench.data.synthetic.layout import synthesize
 from dfad_bench.engine.devices import place
 from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.fit import make_optimiser
 from dfad_bench.engine.step import Stepper
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.synthetic.layout import synthesize
 
 CACHES = ("disk", "ram", "gpu", "none")
 RESIDENT, NAIVE = "resident batch", "naive loop"

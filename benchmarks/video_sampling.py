@@ -29,10 +29,10 @@ import numpy as np
 
 from dfad_bench.core.files import sha256_file, write_json
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.data.media import VIDEO_EXTENSIONS, Sampling, medium_of, read
-from dfad_bench.data.media.frame_index import read_index
-from dfad_bench.data.media.turning import upright
-from dfad_bench.data.sources.base import RawSample
+from dfad_bench.ingest.media import VIDEO_EXTENSIONS, Sampling, medium_of, read
+from dfad_bench.ingest.media.frame_index import read_index
+from dfad_bench.ingest.media.turning import upright
+from dfad_bench.ingest.sources.base import RawSample
 
 Hashes = dict[int, str]  # frame -> hash of its pixels
 

@@ -25,7 +25,7 @@ def tiny_manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
     """Manifests of a few synthetic faces: `synthetic` and `synthetic-outdoor`."""
     from helpers.synthetic import synthetic_tree
 
-    from dfad_bench.data.build import build_manifest
+    from dfad_bench.ingest.build import build_manifest
 
     folder = tmp_path_factory.mktemp("tiny")
     faces = synthetic_tree(folder / "faces", per_group=6, seed=0) or folder / "faces"

@@ -186,7 +186,7 @@ def test_the_check_sees_an_offender(module: str, text: str) -> None:
     [
         ("dfad_bench.data.toy", "def f():\n    import cv2"),
         ("dfad_bench.core.toy", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
-        ("dfad_bench.data.sources.toy", "from dfad_bench.data import manifest\nimport pandas as pd"),
+        ("dfad_bench.ingest.sources.toy", "from dfad_bench.data import manifest\nimport pandas as pd"),
         ("dfad_bench.metrics.toy", "from . import openset"),
         ("dfad_bench.cli.toy", "def f():\n    from dfad_bench.engine import fit\n    import rich"),
     ],

@@ -11,7 +11,7 @@ from torch import nn
 from dfad_bench.core import registry
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Stage
 from dfad_bench.core.registry import model_names
-from dfad_bench.engine.contract_check import CHECKS, CheckResult, check_model
+from dfad_bench.engine.model_contract import CHECKS, CheckResult, check_model
 
 
 @cache

@@ -11,7 +11,7 @@ import click
 from dfad_bench.cli import options
 
 if TYPE_CHECKING:
-    from dfad_bench.data.build import BuildReport
+    from dfad_bench.ingest.build import BuildReport
     from dfad_bench.report.table import Table
 
 _MOST_WORKERS = 8
@@ -112,9 +112,9 @@ def command(
     labels. What cannot be used becomes a row with a reason. Run the same command again after an interruption.
     """
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.data.build import build_manifest
-    from dfad_bench.data.media import Sampling
-    from dfad_bench.data.seal import parse_shard
+    from dfad_bench.ingest.build import build_manifest
+    from dfad_bench.ingest.media import Sampling
+    from dfad_bench.ingest.plan import parse_shard
     from dfad_bench.report.table import render
 
     if frames is not None and stride is not None:

@@ -14,7 +14,7 @@ from dfad_bench.cli.audit_tables import audit_json, audit_tables
 if TYPE_CHECKING:
     from dfad_bench.core.protocol import Protocol
     from dfad_bench.data.audit.findings import Findings
-    from dfad_bench.data.check import GroupNeed, ManifestFacts
+    from dfad_bench.ingest.check import GroupNeed, ManifestFacts
     from dfad_bench.report.table import Table
 
 
@@ -69,7 +69,7 @@ def command(
 
     from dfad_bench.core.errors import ConfigError, IntegrityError
     from dfad_bench.core.protocol import load_protocol
-    from dfad_bench.data.check import check_manifest, protocol_needs
+    from dfad_bench.ingest.check import check_manifest, protocol_needs
     from dfad_bench.report.table import render
 
     if not manifests and protocol is None:
@@ -144,7 +144,7 @@ def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int | Non
 
 
 def _draw(folders: Sequence[Path], found: Sequence[Findings], path: Path, audited: bool) -> list[Path]:
-    from dfad_bench.data.contact import contact_sheet, findings_sheets
+    from dfad_bench.data.contact_sheet import contact_sheet, findings_sheets
     from dfad_bench.data.manifest import Manifest
 
     manifests = [Manifest.open(folder) for folder in folders]

@@ -17,7 +17,7 @@ def command(name: str, as_json: bool) -> None:
     fails. A model of another distribution is found through its entry point `dfad_bench.models`.
     """
     from dfad_bench.core.errors import DFADError
-    from dfad_bench.engine.contract_check import CHECKS, check_model
+    from dfad_bench.engine.model_contract import CHECKS, check_model
     from dfad_bench.report.table import Column, Table, render
 
     results = check_model(name)

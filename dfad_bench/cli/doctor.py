@@ -11,8 +11,8 @@ import click
 from dfad_bench.cli import options
 
 if TYPE_CHECKING:
-    from dfad_bench.data.doctor import Finding
-    from dfad_bench.data.release import Coverage, Survey
+    from dfad_bench.core.doctor import Finding
+    from dfad_bench.ingest.survey import Coverage, Survey
     from dfad_bench.report.table import Table
 
 _FOLDERS = 12
@@ -67,7 +67,7 @@ def command(
 def _examine_machine(as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from dfad_bench.data.doctor import diagnose
+    from dfad_bench.core.doctor import diagnose
     from dfad_bench.report.table import render
 
     findings = diagnose()
@@ -82,7 +82,7 @@ def _examine_machine(as_json: bool) -> bool:
 def _examine_folder(dataset: str, root: Path, only: dict[str, str], index: Path | None, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from dfad_bench.data.release import survey
+    from dfad_bench.ingest.survey import survey
     from dfad_bench.report.table import render
 
     found = survey(dataset, root, only=only, from_deepfakebench=index)

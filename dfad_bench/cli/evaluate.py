@@ -132,8 +132,8 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str |
 def _again(run: Path, as_json: bool) -> None:
     from dfad_bench.cli.train import show_record
     from dfad_bench.engine.config import read_config
-    from dfad_bench.report.build import rescore
-    from dfad_bench.report.robustness import find_robustness, rescore_robustness
+    from dfad_bench.report.robustness.scores import find_robustness, rescore_robustness
+    from dfad_bench.report.run_record import rescore
 
     read_config(run)
     rescore(run)
@@ -169,8 +169,8 @@ def _corrupted(
     runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]
 ) -> None:
     from dfad_bench.report.figures.robustness import save_robustness_figures
-    from dfad_bench.report.robustness import build_robustness, read_robustness
-    from dfad_bench.report.robustness_table import robustness_grid, robustness_table
+    from dfad_bench.report.robustness.scores import build_robustness, read_robustness
+    from dfad_bench.report.robustness.tables import robustness_grid, robustness_table
     from dfad_bench.report.table import render
 
     out = asked["out"]

@@ -104,7 +104,7 @@ def command(
 def _facts(study: GazeStudy) -> dict[str, Any]:
     """Everything of a study as plain values; lists over several estimators name theirs in each entry."""
     from dfad_bench.gaze.compare import rank_agreement
-    from dfad_bench.report.gaze_published import published_gaze
+    from dfad_bench.report.gaze.published import published_gaze
 
     def each(values: Any) -> list[dict[str, Any]]:
         return [
@@ -132,9 +132,9 @@ def _facts(study: GazeStudy) -> dict[str, Any]:
 
 
 def _tables(facts: dict[str, Any]) -> list[Table]:
-    from dfad_bench.report.gaze import fid_table, pair_table
-    from dfad_bench.report.gaze_compare import claim_table, group_table, side_by_side_table
-    from dfad_bench.report.gaze_published import published_table
+    from dfad_bench.report.gaze.estimators import claim_table, group_table, side_by_side_table
+    from dfad_bench.report.gaze.published import published_table
+    from dfad_bench.report.gaze.tables import fid_table, pair_table
 
     def of(key: str, name: str) -> list[dict[str, Any]]:
         return [entry for entry in facts[key] if entry["estimator"] == name]
@@ -156,7 +156,7 @@ def _write(
 ) -> list[Path]:
     from dfad_bench.core.files import write_json, write_text
     from dfad_bench.report.figures.gaze import save_gaze_figures
-    from dfad_bench.report.gaze import flat_table
+    from dfad_bench.report.gaze.tables import flat_table
     from dfad_bench.report.table import render
 
     write_json(out / "gaze.json", facts)

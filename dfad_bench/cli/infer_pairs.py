@@ -49,9 +49,9 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
 
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.manifest import Manifest
-    from dfad_bench.data.pairs import infer_pairs, write_pairs
-    from dfad_bench.data.sources.spec import load_dataset_spec
-    from dfad_bench.data.unpaired import unpaired
+    from dfad_bench.ingest.pairs import infer_pairs, write_pairs
+    from dfad_bench.ingest.sources.spec import load_dataset_spec
+    from dfad_bench.ingest.unpaired import unpaired
     from dfad_bench.report.table import render
 
     manifest = Manifest.open(folder)
@@ -84,7 +84,7 @@ def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _table(name: str, rows: list[dict[str, Any]], without: pd.DataFrame) -> Table:
-    from dfad_bench.data.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND
+    from dfad_bench.ingest.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND
     from dfad_bench.report.table import Column, Table
 
     reasons = {(row.generator, row.reason): row.faces for row in without.itertuples()}

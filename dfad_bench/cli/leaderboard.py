@@ -36,9 +36,9 @@ def command(protocol: str | None, runs: tuple[Path, ...], format_: str, out: Pat
     from dfad_bench.core.errors import ConfigError
     from dfad_bench.core.files import write_text
     from dfad_bench.core.protocol import load_protocol
-    from dfad_bench.report.board import board, find_records
-    from dfad_bench.report.build import protocol_of
+    from dfad_bench.report.leaderboard import board, find_records
     from dfad_bench.report.reported import reported_scores
+    from dfad_bench.report.run_record import protocol_of
     from dfad_bench.report.table import render
 
     if absent := [str(folder) for folder in runs if not folder.is_dir()]:

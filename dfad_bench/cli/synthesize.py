@@ -32,16 +32,16 @@ def command(out: Path, per_group: int, test_share: float, seed: int, quiet: bool
     and targets. Interrupted, the same command goes on where it stopped.
     """
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.data.synthetic import synthesize
     from dfad_bench.report.table import render
+    from dfad_bench.synthetic import synthesize
 
     truth = synthesize(out, per_group=per_group, test_share=test_share, seed=seed, progress=make_progress(quiet))
     click.echo(render(_summary(truth, out), "json" if as_json else "rich"), nl=False)
 
 
 def _summary(truth: pd.DataFrame, out: Path) -> Table:
-    from dfad_bench.data.synthetic import GENERATORS
     from dfad_bench.report.table import Column, Table
+    from dfad_bench.synthetic import GENERATORS
 
     rows: list[Mapping[str, Any]] = []
     for name, faces in truth.groupby("generator", sort=False):

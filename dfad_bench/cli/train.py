@@ -187,7 +187,7 @@ def show_seeds(out: Path, runs: Mapping[Path, bool], *, as_json: bool) -> None:
     from dfad_bench.core.files import write_json
     from dfad_bench.core.record import FILE, read_record
     from dfad_bench.report.aggregate import seeds_table
-    from dfad_bench.report.build import build_record
+    from dfad_bench.report.run_record import build_record
     from dfad_bench.report.table import render
 
     records = [
@@ -221,8 +221,8 @@ def show_record(out: Path, *, fresh: bool, as_json: bool) -> None:
     import json
 
     from dfad_bench.core.record import FILE, plain, read_record
-    from dfad_bench.report.board import board
-    from dfad_bench.report.build import build_record, protocol_of
+    from dfad_bench.report.leaderboard import board
+    from dfad_bench.report.run_record import build_record, protocol_of
     from dfad_bench.report.table import render
 
     record = build_record(out) if fresh or not (out / FILE).is_file() else read_record(out / FILE)

@@ -17,7 +17,7 @@ import torch
 from dfad_bench.core.contract import Batch, Inputs
 from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.prompts import Prompts
 from dfad_bench.data.views import view_array
 

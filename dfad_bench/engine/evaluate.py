@@ -12,7 +12,7 @@ from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.strict import from_mapping
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, Short, manifests_hash, select, used
 from dfad_bench.data.views import ViewProvider

@@ -25,8 +25,8 @@ from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import Position
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team, synchronise
+from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.mishaps import InterruptedRunError, Interrupts
 from dfad_bench.engine.schedule import learning_rate, make_optimiser
 from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.step import NotFiniteError, Stepper

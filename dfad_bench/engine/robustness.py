@@ -26,7 +26,7 @@ from dfad_bench.core.record import PredictionFacts
 from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
 from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, LiveViews, Workers
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.views import ViewProvider
 from dfad_bench.engine.config import FACTS, PREDICTIONS, locked, plain

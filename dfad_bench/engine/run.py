@@ -20,7 +20,7 @@ from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.record import PredictionFacts, Samples
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.weights import find_weights
-from dfad_bench.data.crops import Cache, CropStore
+from dfad_bench.data.crop_store import Cache, CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
@@ -31,8 +31,8 @@ from dfad_bench.engine.config import FACTS, PREDICTIONS, ROWS, RunConfig, finish
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
 from dfad_bench.engine.fit import FitResult, Heads, Limits, Trainer
+from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.mishaps import one_line
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import derived, make_deterministic, seed_all
 

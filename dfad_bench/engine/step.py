@@ -16,7 +16,7 @@ from dfad_bench.core.recipe import Recipe
 from dfad_bench.engine.compiling import compile_called, restore
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team
-from dfad_bench.engine.mishaps import one_line
+from dfad_bench.engine.interrupts import one_line
 
 
 class NotFiniteError(ArithmeticError):

@@ -89,7 +89,7 @@ def gaze_frame(
     """A row a face of all manifests, refused ones too (`status`), with the columns of `analysis.COLUMNS` and flags."""
     import pandas as pd
 
-    from dfad_bench.data.pairs import with_pairs
+    from dfad_bench.ingest.pairs import with_pairs
 
     frames = []
     for manifest in manifests:

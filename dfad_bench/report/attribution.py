@@ -14,7 +14,7 @@ from dfad_bench.core.record import Sweep
 from dfad_bench.metrics import openset
 from dfad_bench.metrics.interval import clustered_wilson, stratified_wilson
 from dfad_bench.metrics.retrieval import prototype_retrieval
-from dfad_bench.report.faces import Faces, Number, number
+from dfad_bench.report.scored_faces import Faces, Number, number
 
 SWEEP = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.99)
 _REGISTERED = 0.5  # share of a generator's sources that are registered for retrieval

@@ -24,9 +24,9 @@ from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
-from dfad_bench.report.build import protocol_of, read_predictions, trained_elsewhere
-from dfad_bench.report.faces import Number
+from dfad_bench.report.run_record import protocol_of, read_predictions, trained_elsewhere
 from dfad_bench.report.score import numbers
+from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import Column, Table
 
 RESAMPLES = 2000

@@ -10,7 +10,7 @@ from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.metrics import detection
 from dfad_bench.metrics.interval import ECE_BINS, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
-from dfad_bench.report.faces import Faces, Number, number, one_class
+from dfad_bench.report.scored_faces import Faces, Number, number, one_class
 
 _Z95 = 1.959963984540054
 

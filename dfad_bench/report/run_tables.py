@@ -8,7 +8,7 @@ from typing import Any
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.report.build import protocol_of, trained_elsewhere
+from dfad_bench.report.run_record import protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"

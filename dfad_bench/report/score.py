@@ -34,7 +34,7 @@ from dfad_bench.core.record import GroupCounts, MetricValue, Sweep
 from dfad_bench.metrics import detection
 from dfad_bench.report.attribution import attribution_numbers, sweep
 from dfad_bench.report.detection import detection_numbers
-from dfad_bench.report.faces import Faces, Number
+from dfad_bench.report.scored_faces import Faces, Number
 
 RESAMPLES = 1000
 LABELS = ("sample_id", "group", "source_key", "attribution_label", "detection_label")

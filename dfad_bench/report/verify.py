@@ -19,9 +19,9 @@ from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
 from dfad_bench.core.strict import from_mapping
-from dfad_bench.report.build import FACTS, draws_of
-from dfad_bench.report.differences import Difference, differences, score_differences
-from dfad_bench.report.robustness import SETTINGS, score_robustness
+from dfad_bench.report.record_diff import Difference, differences, score_differences
+from dfad_bench.report.robustness.scores import SETTINGS, score_robustness
+from dfad_bench.report.run_record import FACTS, draws_of
 from dfad_bench.report.score import score
 
 _SCORED = ("metrics", "groups", "sweep")  # of the record, not of the run's facts

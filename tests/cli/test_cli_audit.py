@@ -10,7 +10,7 @@ from helpers.trees import extra_tree
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.data.audit import AUDITS
-from dfad_bench.data.build import build_manifest
+from dfad_bench.ingest.build import build_manifest
 
 
 def run(*arguments: object) -> Result:

@@ -9,8 +9,8 @@ from helpers import video_trees
 from helpers.trees import extra_tree
 
 from dfad_bench.cli.main import dfad
-from dfad_bench.data.build import build_manifest
-from dfad_bench.data.media import Sampling
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.ingest.media import Sampling
 
 
 def run(*arguments: object) -> Result:

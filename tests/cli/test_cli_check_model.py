@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from dfad_bench.cli.main import dfad
-from dfad_bench.engine import contract_check
-from dfad_bench.engine.contract_check import CHECKS
+from dfad_bench.engine import model_contract
+from dfad_bench.engine.model_contract import CHECKS
 
 
 def test_table_names_every_check() -> None:
@@ -19,7 +19,7 @@ def test_table_names_every_check() -> None:
 
 
 def test_a_broken_model_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(contract_check.CHECKS, "card", lambda subject: "the card is blank")
+    monkeypatch.setitem(model_contract.CHECKS, "card", lambda subject: "the card is blank")
     result = CliRunner().invoke(dfad, ["check-model", "never_sure"])
     assert result.exit_code == 1
     assert "the card is blank" in result.stdout

@@ -10,8 +10,8 @@ from helpers.synthetic import synthetic_tree
 from helpers.trees import save
 
 from dfad_bench.cli.main import dfad
-from dfad_bench.data import doctor
-from dfad_bench.data.doctor import Finding
+from dfad_bench.core import doctor
+from dfad_bench.core.doctor import Finding
 
 
 def run(*arguments: str) -> Result:

@@ -180,7 +180,7 @@ def test_pytorch_fid_gives_the_same_json_but_for_its_name(manifest) -> None:
 
 
 def test_published_values_stand_beside_measured_ones_where_the_paper_prints_them(manifest) -> None:
-    from dfad_bench.report.gaze_published import FIGURE_7, published_table
+    from dfad_bench.report.gaze.published import FIGURE_7, published_table
 
     rows = [{"forgery": "FS", "cosine_2d": 0.5}, {"forgery": "FS", "cosine_2d": -0.1}, {"forgery": "control"}]
     table = published_table({"geometric": rows, "puregaze": rows, "eth_xgaze": [], "faze": []})

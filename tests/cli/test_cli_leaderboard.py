@@ -12,7 +12,7 @@ from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.engine.run import run_training
-from dfad_bench.report.build import build_record
+from dfad_bench.report.run_record import build_record
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from dfad_bench.cli.main import dfad
-from dfad_bench.data.synthetic import GENERATORS
+from dfad_bench.synthetic import GENERATORS
 
 
 def test_draws_a_tree_and_says_what_is_in_it(tmp_path: Path) -> None:

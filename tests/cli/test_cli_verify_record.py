@@ -15,8 +15,8 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.record import read_record, write_record
 from dfad_bench.engine.robustness import run_robustness
 from dfad_bench.engine.run import run_training
-from dfad_bench.report.build import build_record
-from dfad_bench.report.robustness import build_robustness
+from dfad_bench.report.robustness.scores import build_robustness
+from dfad_bench.report.run_record import build_record
 
 
 @pytest.fixture(scope="module")

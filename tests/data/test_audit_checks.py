@@ -14,7 +14,7 @@ from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.data.audit import AUDITS, audit
 from dfad_bench.data.audit.findings import Findings
 from dfad_bench.data.audit.subject import load
-from dfad_bench.data.contact import findings_sheets
+from dfad_bench.data.contact_sheet import findings_sheets
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import select
 

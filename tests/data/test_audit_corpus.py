@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dfad_bench.data.audit import audit
-from dfad_bench.data.build import build_manifest
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.shard import Sampling
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.ingest.shard import Sampling
 
 
 @pytest.mark.parametrize("limit", [10, pytest.param(None, marks=pytest.mark.slow)])

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfad_bench.core.errors import IntegrityError, ManifestError, ProtocolError, UnknownNameError
-from dfad_bench.data import crops
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data import crop_store
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.prompts import class_prompts
@@ -57,8 +57,8 @@ def test_store_is_made_once_resized_and_made_again_when_damaged(
 ) -> None:
     monkeypatch.setenv("DFAD_CACHE", str(tmp_path))
     calls = []
-    decode = crops._decode
-    monkeypatch.setattr(crops, "_decode", lambda *a: (calls.append(1), decode(*a)))
+    decode = crop_store._decode
+    monkeypatch.setattr(crop_store, "_decode", lambda *a: (calls.append(1), decode(*a)))
     first = np.array(CropStore.open(chosen.tested, manifests, 16).array)
     assert first.shape == (len(chosen.tested), 16, 16, 3)
     CropStore.open(chosen.tested.iloc[::-1], manifests, 16)
@@ -89,7 +89,7 @@ def test_every_cache_gives_the_same_pixels(manifests: list[Manifest], chosen: Se
 
 def test_crops_that_do_not_fit_on_the_gpu_stay_on_disk(store: CropStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (store.array.nbytes, 0))
-    found = crops._resident(store.array, ["a"] * len(store.array), "cuda:0")
+    found = crop_store._resident(store.array, ["a"] * len(store.array), "cuda:0")
     assert found.array is store.array
     assert found.note is not None
     assert "GiB free on cuda:0: they are read from disk" in found.note

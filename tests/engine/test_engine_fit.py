@@ -13,7 +13,7 @@ from dfad_bench.core.contract import Stage
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
 from dfad_bench.engine import checkpoint

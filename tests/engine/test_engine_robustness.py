@@ -20,7 +20,7 @@ from dfad_bench.core.files import read_json, sha256_file
 from dfad_bench.core.protocol import CorruptionPlan
 from dfad_bench.data.corruptions.spec import corrupt, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.images import decode_crop, encode_png
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import select
@@ -28,7 +28,7 @@ from dfad_bench.engine import checkpoint
 from dfad_bench.engine.evaluate import run_evaluation
 from dfad_bench.engine.robustness import RobustnessResult, planned, run_robustness
 from dfad_bench.engine.run import run_training
-from dfad_bench.report.robustness import build_robustness
+from dfad_bench.report.robustness.scores import build_robustness
 
 SHORT = replace(RECIPE, epochs=1)
 NAMES = ("gaussian_noise", "jpeg")

@@ -11,7 +11,7 @@ import pytest
 from helpers.faults import OPTIONS, build_here, digests, environment, flat_tree, parts, start_build
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 
 CHILD = """

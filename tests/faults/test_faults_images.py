@@ -12,7 +12,7 @@ from helpers.trees import save
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.sources import base
+from dfad_bench.ingest.sources import base
 
 
 def written(folder: Path, number: int, seed: int = 0) -> list[Path]:
@@ -62,7 +62,7 @@ def test_a_whole_build_of_bad_files_ends_with_all_of_them(tmp_path: Path):
 
 
 def test_a_file_that_vanishes_after_listing_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from dfad_bench.data import build
+    from dfad_bench.ingest import build
 
     for index in range(4):
         save(tmp_path / f"in/test/flux/{index}.png", index)

@@ -16,8 +16,8 @@ from helpers.faults import (
     wait_for_parts,
 )
 
-from dfad_bench.data.check import check_manifest
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.ingest.check import check_manifest
 
 COUNT = 120
 

@@ -17,11 +17,11 @@ from helpers.misbehaving import behave, fail
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, MissingDependencyError
-from dfad_bench.data.distribute import spread
-from dfad_bench.data.faces import load_crop_profile
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.shard import ShardTask, run_shard
-from dfad_bench.data.sources.base import RawSample
+from dfad_bench.ingest.crop.cropper import load_crop_profile
+from dfad_bench.ingest.shard import ShardTask, run_shard
+from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.workers.spread import spread
 
 installed = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -95,7 +95,7 @@ def test_what_a_shard_raises_reaches_the_caller(cluster: Any, tmp_path: Path):
 @installed
 @pytest.mark.slow
 def test_the_manifest_is_that_of_any_other_engine(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from dfad_bench.data import build
+    from dfad_bench.ingest import build
 
     root = flat_tree(tmp_path / "root", 12)
     (root / "test/flux/bad.png").write_bytes(b"no image")
@@ -172,7 +172,7 @@ class Actor:
 def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, device: str, actors: int):
     from dataclasses import replace
 
-    from dfad_bench.data.cluster import _Cluster
+    from dfad_bench.ingest.workers.ray import _Cluster
 
     ray = FakeRay()
     waiting = deque(replace(task, device=device) for task in tasks(tmp_path, [[str(k)] for k in range(20)]))
@@ -187,7 +187,7 @@ def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, devic
 def test_a_cluster_without_gpus_is_said(tmp_path: Path):
     from dataclasses import replace
 
-    from dfad_bench.data.cluster import _Cluster
+    from dfad_bench.ingest.workers.ray import _Cluster
 
     waiting = deque(replace(task, device="cuda") for task in tasks(tmp_path, [["a"]]))
     with pytest.raises(DFADError, match="Ray has no GPU; use the device cpu"):

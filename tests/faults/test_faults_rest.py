@@ -12,7 +12,7 @@ from helpers.faults import build_here, damaged_parts, digests, flat_tree
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import IntegrityError, ManifestError
-from dfad_bench.data.check import check_manifest
+from dfad_bench.ingest.check import check_manifest
 
 
 @pytest.fixture(scope="module")

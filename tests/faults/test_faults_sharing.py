@@ -10,10 +10,10 @@ from helpers.faults import build_here, digests, flat_tree, start_build
 from helpers.trees import save
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
-from dfad_bench.data.check import check_manifest
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.merge import merge_manifests, seal_shards
-from dfad_bench.data.seal import parse_shard
+from dfad_bench.ingest.check import check_manifest
+from dfad_bench.ingest.merge import merge_manifests, seal_shards
+from dfad_bench.ingest.plan import parse_shard
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_last_shard_seals_whatever_the_order(root: Path, tmp_path: Path):
 
 
 def test_a_stopped_last_shard_is_sealed_by_merge(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from dfad_bench.data.seal import Plan
+    from dfad_bench.ingest.plan import Plan
 
     build_here(root, tmp_path / "whole")
     build_here(root, tmp_path / "m", shard=(0, 2))
@@ -177,7 +177,7 @@ def test_joining_refuses_what_does_not_fit(tmp_path: Path):
 
 
 def test_a_stopped_join_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from dfad_bench.data import merge
+    from dfad_bench.ingest import merge
 
     folders = two_manifests(tmp_path)
     merge_manifests(folders, tmp_path / "whole")

@@ -16,10 +16,7 @@ from rendered_eyes import DISTANCE_MM, EYEBALL_DEPTH_MM, EYEBALL_MM, SIDE, head_
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, IntegrityError, MissingDependencyError, WeightsError
 from dfad_bench.core.registry import resolve
-from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused, decode_image
-from dfad_bench.data.synthetic.faces import draw_face
-from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 from dfad_bench.gaze.estimators import mediapipe as module
@@ -28,6 +25,9 @@ from dfad_bench.gaze.estimators.mediapipe import EYE_CORNERS, IRISES, LIDS, NOSE
 from dfad_bench.gaze.resample import choose
 from dfad_bench.gaze.table import VALUES, crop_landmarks
 from dfad_bench.gaze.vectors import to_unit
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.synthetic.faces import draw_face
+from dfad_bench.synthetic.layout import planned_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRRORED = {33: 263, 133: 362, 159: 386, 145: 374, 468: 473, 61: 291}

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from dfad_bench.core.labels import ForgeryType
-from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.images import ImageRefused, decode_image
-from dfad_bench.data.synthetic import GAZE_NOISE_RAD, GENERATORS
-from dfad_bench.data.synthetic.faces import STUDIO, draw_face, plan_face
-from dfad_bench.data.synthetic.layout import planned_paths
 from dfad_bench.gaze.analysis import analyse
 from dfad_bench.gaze.estimators.base import GazeResult
 from dfad_bench.gaze.estimators.geometric import SEARCH_X, SEARCH_Y, GeometricEstimator, find_irises
 from dfad_bench.gaze.resample import choose
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.synthetic import GAZE_NOISE_RAD, GENERATORS
+from dfad_bench.synthetic.faces import STUDIO, draw_face, plan_face
+from dfad_bench.synthetic.layout import planned_paths
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from gaze_manifests import write_eyes
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json
-from dfad_bench.data.align import box_affine
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze import table as table_module
 from dfad_bench.gaze.estimators.base import build_estimator
 from dfad_bench.gaze.estimators.geometric import GeometricEstimator
 from dfad_bench.gaze.table import COLUMNS, crop_landmarks, extract, read, table_path
+from dfad_bench.ingest.crop.affine import box_affine
 
 
 @pytest.fixture

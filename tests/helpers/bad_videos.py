@@ -9,9 +9,9 @@ import numpy as np
 from helpers.faults import MUTATIONS, mutant
 from helpers.video_trees import clip
 
-from dfad_bench.data.build import build_manifest
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.media import Sampling
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.ingest.media import Sampling
 
 
 def bad_videos(folder: Path, number: int, seed: int = 0) -> list[Path]:

@@ -22,12 +22,12 @@ from helpers.trees import picture, save
 from PIL import Image
 
 from dfad_bench.core.errors import IntegrityError, ManifestError
-from dfad_bench.data.build import BuildReport, build_manifest
-from dfad_bench.data.check import check_manifest
-from dfad_bench.data.faces import FaceCropper, load_crop_profile
 from dfad_bench.data.manifest import STATUSES, Manifest
-from dfad_bench.data.shard import process
-from dfad_bench.data.sources.base import RawSample
+from dfad_bench.ingest.build import BuildReport, build_manifest
+from dfad_bench.ingest.check import check_manifest
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.ingest.shard import process
+from dfad_bench.ingest.sources.base import RawSample
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MUTATIONS = ("flip", "cut", "zero", "double", "header")

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.data.shard import ShardTask
+from dfad_bench.ingest.shard import ShardTask
 
 
 def behave(task: ShardTask, watch: Any) -> dict[str, Any]:

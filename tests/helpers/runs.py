@@ -12,7 +12,7 @@ from dfad_bench.core.files import content_hash, write_json
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, plain, seal
 from dfad_bench.engine.predict import write_predictions
-from dfad_bench.report.build import build_record
+from dfad_bench.report.run_record import build_record
 
 
 def run_facts(protocol: Protocol, frame: pd.DataFrame, digest: str, **changes: Any) -> dict[str, Any]:

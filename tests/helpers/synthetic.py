@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfad_bench.data.synthetic import synthesize
+from dfad_bench.synthetic import synthesize
 
 
 def synthetic_tree(folder: Path, per_group: int = 6, seed: int = 0) -> Path:

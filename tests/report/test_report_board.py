@@ -12,10 +12,10 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, plain, seal, write_record
-from dfad_bench.report.board import board, find_records
-from dfad_bench.report.build import trained_elsewhere
+from dfad_bench.report.leaderboard import board, find_records
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import reported_scores
+from dfad_bench.report.run_record import trained_elsewhere
 from dfad_bench.report.score import score
 from dfad_bench.report.table import FORMATS, Table, render
 

@@ -17,7 +17,7 @@ from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, identity, plain, read_record, seal, write_record
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.engine.run import run_training
-from dfad_bench.report.build import build_record, rescore
+from dfad_bench.report.run_record import build_record, rescore
 
 
 @pytest.fixture(scope="module")

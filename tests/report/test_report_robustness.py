@@ -14,10 +14,10 @@ from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import identity, read_record
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.metrics import openset
-from dfad_bench.report.board import find_records
 from dfad_bench.report.figures.robustness import draw_robustness, save_robustness_figures
-from dfad_bench.report.robustness import FILE, read_robustness, rescore_robustness, score_robustness
-from dfad_bench.report.robustness_table import NUMBERS, curves, robustness_grid, robustness_table
+from dfad_bench.report.leaderboard import find_records
+from dfad_bench.report.robustness.scores import FILE, read_robustness, rescore_robustness, score_robustness
+from dfad_bench.report.robustness.tables import NUMBERS, curves, robustness_grid, robustness_table
 from dfad_bench.report.score import score
 from dfad_bench.report.table import FORMATS, render
 

@@ -22,7 +22,7 @@ from dfad_bench.core.errors import DFADError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.corruptions.spec import Corruption
 from dfad_bench.data.corruptions.work import begin, corrupt_block
-from dfad_bench.data.crops import CropStore
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.views import view_array
 

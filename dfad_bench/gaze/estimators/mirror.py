@@ -79,9 +79,9 @@ def flip(landmarks: np.ndarray, crops: np.ndarray) -> np.ndarray:
 @cache
 def drawn_faces() -> tuple[np.ndarray, np.ndarray]:
     """Six drawn faces (6, 320, 320, 3) uint8 looking up and down to one side, and their landmarks (6, 5, 2)."""
-    from dfad_bench.data.synthetic.geometry import EYE_MIDPOINT_MM, Pose
-    from dfad_bench.data.synthetic.identity import draw_identity, draw_scene
-    from dfad_bench.data.synthetic.portrait import render
+    from dfad_bench.synthetic.geometry import EYE_MIDPOINT_MM, Pose
+    from dfad_bench.synthetic.identity import draw_identity, draw_scene
+    from dfad_bench.synthetic.portrait import render
 
     x, y, z = EYE_MIDPOINT_MM
     points = np.array([(-x, y, z), (x, y, z), (0.0, 0.0, 0.0), *_MOUTH_MM])

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfad_bench.core.files import atomic_path
-from dfad_bench.report.build import protocol_of
-from dfad_bench.report.robustness_table import (
+from dfad_bench.report.robustness.tables import (
     NUMBERS,
     TITLES,
     Evaluation,
@@ -20,6 +19,7 @@ from dfad_bench.report.robustness_table import (
     curves,
     headline_numbers,
 )
+from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.trivial import ALWAYS_FAKE, trivial_scores_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,202 @@
+"""The crops of a run, where training can get at them quickly (`--cache`).
+
+disk   decoded once into one memory-mapped array, which every run on the same faces shares (the default)
+ram    the same, read into memory at the start
+gpu    the same, resident on the accelerator, where a batch is gathered without a copy over the bus
+none   nothing decoded is kept: the PNG bytes are held in memory, each batch is decoded by threads in the background
+
+Whichever is taken, the pixels are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError, ManifestError
+from dfad_bench.core.files import (
+    atomic_path,
+    content_hash,
+    read_json,
+    reserve,
+    sha256_file,
+    sweep_temporaries,
+    write_json,
+)
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, cores, sized
+from dfad_bench.data.manifest import Manifest
+
+if TYPE_CHECKING:
+    import torch
+
+Cache = Literal["disk", "ram", "gpu", "none"]
+_VERIFY_BYTES = 1 << 30  # larger files are checked by size only: hashing them takes longer than an epoch's start
+_ROOM = 0.6  # share of an accelerator's free memory that crops may take; the rest is for the model
+
+
+class CropStore:
+    """The crops of a run and where each face lies in them. `note` says where they are not where they were asked for."""
+
+    def __init__(self, pixels: Pixels | np.ndarray, sample_ids: Sequence[str], note: str | None = None) -> None:
+        self.pixels = ArrayPixels(pixels) if isinstance(pixels, np.ndarray) else pixels
+        self.note = note
+        self._place = pd.Series(np.arange(len(sample_ids)), index=pd.Index(sample_ids))
+
+    @property
+    def array(self) -> np.ndarray:
+        """(N, H, W, 3) uint8, for caches `disk` and `ram`."""
+        if not isinstance(self.pixels, ArrayPixels):
+            raise ValueError("only the caches disk and ram are arrays")
+        return self.pixels.array
+
+    @classmethod
+    def open(
+        cls,
+        rows: pd.DataFrame,
+        manifests: Sequence[Manifest],
+        image_size: int,
+        *,
+        folder: Path | None = None,
+        cache: Cache = "disk",
+        device: str | torch.device = "cpu",
+        progress: Progress = Silent(),  # noqa: B008  stateless
+    ) -> CropStore:
+        """The store of the given rows; decoded crops are made on first use and shared by every later run on them.
+
+        Args:
+            rows: needs `sample_id`, `dataset`, `crop_sha256`.
+            manifests: where the crops are.
+            image_size: side of the square crops; others are resized (Lanczos).
+            folder: where decoded crops lie; default `$DFAD_CACHE`, else `tables/` of the first manifest.
+            cache: see the top of this file.
+            device: where cache `gpu` keeps the crops; too many for its free memory stay on disk, see `note`.
+            progress: told about each decoded crop.
+
+        Raises:
+            ManifestError: a face is not in its manifest, or `folder` cannot be made.
+            IntegrityError: a crop does not decode.
+        """
+        from filelock import FileLock
+
+        rows = rows.drop_duplicates("sample_id").sort_values("sample_id", kind="stable")
+        ids = rows["sample_id"].tolist()
+        if not ids:
+            raise ManifestError("no faces to load")
+        if cache == "none":
+            found = dict(_encoded(rows, manifests))
+            return cls(PngPixels([found[name] for name in ids], ids, image_size), ids)
+        key = content_hash([image_size, list(map(list, rows[["sample_id", "crop_sha256"]].astype(str).to_numpy()))])
+        folder = folder or default_folder(manifests)
+        path = folder / f"crops-{image_size}-{key[:16]}.npy"
+        if not _valid(path, key):
+            _prepare(folder)
+            with FileLock(path.with_suffix(".lock")):  # other runs on these faces wait for it instead of decoding, too
+                if not _valid(path, key):
+                    _decode(path, key, rows, manifests, image_size, progress)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if cache == "ram":
+            return cls(np.array(array), ids)
+        if cache == "gpu":
+            return _resident(array, ids, device)
+        return cls(array, ids)
+
+    def places(self, sample_ids: Sequence[str]) -> np.ndarray:
+        """Row of each face in the store.
+
+        Raises:
+            KeyError: a face is not in the store (a bug).
+        """
+        return self._place.loc[list(sample_ids)].to_numpy()
+
+    def gather(self, places: np.ndarray) -> torch.Tensor:
+        """(B, H, W, 3) uint8 of the given rows; on the accelerator for cache `gpu`, else on the CPU."""
+        return self.pixels.gather(places)
+
+
+def _resident(array: np.ndarray, ids: Sequence[str], device: str | torch.device) -> CropStore:
+    import torch
+
+    place = torch.device(device)
+    if place.type == "cuda":
+        free = torch.cuda.mem_get_info(place)[0]
+        if array.nbytes > _ROOM * free:
+            sizes = f"{array.nbytes / 2**30:.1f} GiB of crops, {free / 2**30:.1f} GiB free on {place}"
+            return CropStore(array, ids, f"--cache gpu: {sizes}: they are read from disk")
+    note = None if place.type == "cuda" else "--cache gpu: no GPU in use, the crops are held in memory"
+    return CropStore(DevicePixels(array, place), ids, note)
+
+
+def default_folder(manifests: Sequence[Manifest]) -> Path:
+    """`$DFAD_CACHE`, or the side tables of the first manifest."""
+    own = os.environ.get("DFAD_CACHE")
+    return Path(own) if own else manifests[0].folder / "tables"
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ManifestError(f"{folder}: no room for decoded crops ({why}); set DFAD_CACHE to another folder") from error
+    sweep_temporaries(folder)
+
+
+def _valid(path: Path, key: str) -> bool:
+    """Whether the store at `path` is whole and of these rows."""
+    facts_path = path.with_suffix(".json")
+    if not path.is_file() or not facts_path.is_file():
+        return False
+    try:
+        facts = read_json(facts_path)
+    except ConfigError:
+        return False
+    size = path.stat().st_size
+    if not isinstance(facts, dict) or facts.get("key") != key or facts.get("bytes") != size:
+        return False
+    return size > _VERIFY_BYTES or facts.get("sha256") == sha256_file(path)
+
+
+def _encoded(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[tuple[str, bytes]]:
+    """(sample_id, PNG bytes) of every row.
+
+    Raises:
+        ManifestError: a face is in none of the manifests.
+    """
+    count = 0
+    for manifest in manifests:
+        wanted = set(rows.loc[rows["dataset"] == manifest.name, "sample_id"])
+        for sample, png in manifest.images(wanted) if wanted else ():
+            count += 1
+            yield sample, png
+    if count < len(rows):
+        raise ManifestError(f"{len(rows) - count} chosen faces are in none of the manifests")
+
+
+def _decode(
+    path: Path, key: str, rows: pd.DataFrame, manifests: Sequence[Manifest], side: int, progress: Progress
+) -> None:
+    place = {sample: index for index, sample in enumerate(rows["sample_id"])}
+    progress.start(f"Decoding crops ({len(place) * side * side * 3 / 2**20:,.0f} MiB)", len(place))
+    try:
+        with atomic_path(path) as temporary, ThreadPoolExecutor(cores()) as pool:
+            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(place), side, side, 3))
+            reserve(temporary)
+            left = _encoded(rows, manifests)
+            while some := list(islice(left, AT_ONCE)):
+                crops = pool.map(lambda item: sized(item[1], side, item[0]), some)  # Pillow lets other threads run
+                for (sample, _), crop in zip(some, crops, strict=True):
+                    array[place[sample]] = crop
+                progress.advance(len(some))
+            array.flush()
+            del array
+    finally:
+        progress.finish()
+    write_json(path.with_suffix(".json"), {"key": key, "bytes": path.stat().st_size, "sha256": sha256_file(path)})

@@ -1,0 +1,1 @@
+"""From a release on disk to a manifest: read, find the face, crop, commit, seal."""

@@ -1,0 +1,278 @@
+"""Building a manifest: list the source, deal it into shards, crop, commit part by part, seal.
+
+A build can be killed at any moment and run again: parts whose files, inputs and settings are unchanged stay, the
+rest is done, and the result is the same bit for bit, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.registry import resolve
+from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
+from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
+from dfad_bench.ingest.build_report import BuildReport, make_report
+from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
+from dfad_bench.ingest.media import Sampling
+from dfad_bench.ingest.plan import Plan, check_settings, committed, locked
+from dfad_bench.ingest.shard import ShardTask, run_shard
+from dfad_bench.ingest.sources import SOURCES
+from dfad_bench.ingest.sources.base import Listing, RawSample
+from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
+from dfad_bench.ingest.survey import hints
+from dfad_bench.ingest.workers.spread import ENGINES, Engine, spread
+
+_PIPELINE = 2  # raised when the same settings would give other pixels
+_MOST_SHARDS = 4  # an archive becomes one part of at most so many times the usual rows
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What must not change between a build and its continuation; `build.json`."""
+
+    dataset: str
+    dataset_sha256: str
+    crop: str
+    crop_sha256: str
+    generator: str | None
+    limit: int | None
+    shard_size: int
+    frames: int | None
+    stride: int | None
+    device: str  # cpu or cuda: their last digits differ, and with them a pixel here and there
+    image_limits: dict[str, Any] = field(
+        default_factory=lambda: {"formats": list(FORMATS), "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
+    )
+    pipeline: int = _PIPELINE
+    schema_version: int = VERSION
+
+
+def build_manifest(
+    dataset: str,
+    root: Path,
+    out: Path,
+    *,
+    crop: str | None = None,
+    engine: Engine = "processes",
+    workers: int = 1,
+    shard: tuple[int, int] | None = None,
+    limit: int | None = None,
+    generator: str | None = None,
+    only: Mapping[str, str] | None = None,
+    from_deepfakebench: Path | None = None,
+    shard_size: int = 256,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
+    item_seconds: float = 60,
+    device: str = "cpu",
+    progress: Progress = Silent(),  # noqa: B008  has no state
+) -> BuildReport:
+    """Crop the faces of a dataset into a manifest; goes on where an earlier run stopped, whatever its engine.
+
+    Args:
+        dataset: name of a shipped dataset file, or the path of one's own.
+        root: the folder with the dataset as released.
+        out: the manifest folder.
+        crop: crop profile; None is the dataset's own.
+        engine: how parts are spread, see `distribute.spread`.
+        workers: parts at a time; 0 works in this process, where a crash of an image library ends the build (with
+            Ray: as many as it has CPUs).
+        shard: (I, N): make only every N-th part, from the I-th on; others do the rest, on this host or another.
+            Who finds all parts there seals the manifest.
+        limit: at most this many images of each generator and split, chosen by hash of their names.
+        generator: who made the images, for datasets that do not tell (`images`).
+        only: field of the dataset's paths -> values to read, with commas between (`compression`: `c40`).
+        from_deepfakebench: a JSON of DeepfakeBench that lists the frames, instead of the dataset's layout.
+        shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
+        sampling: which frames of videos are taken.
+        item_seconds: an image that takes longer is refused.
+        device: where faces are found: `cpu`, `cuda` or `cuda:N`.
+        progress: told of every item.
+
+    Raises:
+        ConfigError: no such folder, nothing in it fits the layout, or a bad setting.
+        IntegrityError: `out` holds a build with other settings, or one shard sees other files than another.
+        RefusedInputsError: never here; see `BuildReport.check_refused`.
+    """
+    if workers < 0 or shard_size < 1 or item_seconds <= 0 or (limit is not None and limit < 1):
+        raise ConfigError("needs workers >= 0, shard_size >= 1, item_seconds > 0, limit >= 1")
+    _check_device(device, engine)
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    spec = load_dataset_spec(dataset)
+    spec = spec.with_generator(generator) if generator else spec
+    spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
+    spec = spec.with_only(only) if only else spec
+    profile = load_crop_profile(crop or spec.crop)
+    settings = _Settings(
+        spec.name,
+        spec.sha256,
+        profile.name,
+        profile.sha256,
+        generator,
+        limit,
+        shard_size,
+        sampling.frames,
+        sampling.stride,
+        device.partition(":")[0],
+    )
+    listing = _list(spec, Path(root))
+    if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
+        listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
+    chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _choose(listing.samples, limit)]
+    out = Path(out)
+    with locked(out, shard):
+        check_settings(out, asdict(settings))
+        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling, device)
+        plan = _plan(spec, profile, settings, listing, tasks)
+        mine = tasks
+        if shard is not None:
+            plan.keep(out)
+            mine = tasks[shard[0] :: shard[1]]
+        todo = [task for task in mine if not committed(task.part, task.inputs_sha256, task.config_sha256)]
+        if todo:
+            (out / FILE).unlink(missing_ok=True)  # while parts change, there is no finished manifest here
+        total = sum(len(task.samples) for task in mine)
+        engine = "serial" if engine == "processes" and workers == 0 else engine
+        _run(engine, todo, workers, progress, total=total, done=total - sum(len(t.samples) for t in todo))
+        missing = plan.missing(out) if shard is not None else []
+        manifest = None if missing else plan.seal(out)
+    return make_report(
+        out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
+    )
+
+
+def _check_device(device: str, engine: Engine) -> None:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+        raise ConfigError(f"device {device!r}: expected cpu, cuda or cuda:N")
+    if device != "cpu" and engine != "ray":  # whose workers may have what this host lacks
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device {device!r}: no CUDA device here; use cpu")
+
+
+def _list(spec: DatasetSpec, root: Path) -> Listing:
+    listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
+    if not listing.samples:
+        left = "; ".join(f"{n} {why} ({listing.examples[why][0]!r} ...)" for why, n in sorted(listing.ignored.items()))
+        found = "; ".join([f"found {left}" if left else "the folder is empty", *hints(spec, root, listing)])
+        raise ConfigError(f"{root}: no image of {spec.name!r}; expected {spec.layout_lines()}; {found}")
+    listing.samples.sort(key=lambda sample: sample.sample_id)
+    for before, after in zip(listing.samples, listing.samples[1:], strict=False):
+        if before.sample_id == after.sample_id:
+            raise ConfigError(f"{root}: {before.origin!r} and {after.origin!r} have the same name; rename one")
+    return listing
+
+
+def _choose(samples: Sequence[RawSample], limit: int | None) -> list[RawSample]:
+    if limit is None:
+        return list(samples)
+    taken: Counter[tuple[str, str | None]] = Counter()
+    chosen = []
+    for sample in samples:  # in the order of a hash
+        taken[sample.generator, sample.split] += 1
+        if taken[sample.generator, sample.split] <= limit:
+            chosen.append(sample)
+    return chosen
+
+
+def _tasks(
+    samples: Sequence[RawSample],
+    out: Path,
+    profile: CropProfile,
+    settings: _Settings,
+    item_seconds: float,
+    sampling: Sampling,
+    device: str,
+) -> list[ShardTask]:
+    config = content_hash(asdict(settings))
+    return [
+        ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling, device=device)
+        for index, part in enumerate(deal(samples, settings.shard_size))
+    ]
+
+
+def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
+    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part if it can.
+
+    One that gives more than four parts' worth of rows is divided into runs of its members, to bound a worker's memory.
+
+    The order is that of the hash of what is opened (`container`), so that it depends on names alone and the
+    members of an archive follow each other.
+    """
+    opened = {s.container: sample_id(s.dataset, s.container) for s in samples}
+    ordered = sorted(samples, key=lambda s: (opened[s.container], s.position or 0, s.origin))
+    part: list[RawSample] = []
+    weight = 0
+    for sample in ordered:
+        begins = not part or sample.container != part[-1].container
+        if part and weight + sample.weight > shard_size * (1 if begins else _MOST_SHARDS):
+            yield tuple(part)
+            part, weight = [], 0
+        part.append(sample)
+        weight += sample.weight
+    if part:
+        yield tuple(part)
+
+
+def _run(engine: Engine, todo: Sequence[ShardTask], workers: int, progress: Progress, *, total: int, done: int) -> None:
+    bar = _Bar(progress)
+    progress.start("Cropping faces", total)
+    progress.advance(done)
+    try:
+        for record in spread(engine, run_shard, todo, workers, bar.tell):
+            bar.record(record)
+    finally:
+        progress.finish()
+
+
+class _Bar:
+    """Moves by items, as workers report them; never back where a shard is tried again."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self._refused = 0
+
+    def tell(self, task: ShardTask, done: int) -> None:
+        """So many items of a shard are done."""
+        before = self._done.get(task.name, 0)
+        if done > before:
+            self._done[task.name] = done
+            self._progress.advance(done - before, refused=self._refused)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """A shard is done."""
+        for counts in record["counts"].values():
+            self._refused += sum(number for status, number in counts.items() if status != OK)
+
+
+def _plan(
+    spec: DatasetSpec, profile: CropProfile, settings: _Settings, listing: Listing, tasks: Sequence[ShardTask]
+) -> Plan:
+    parts = tuple((task.name, task.inputs_sha256) for task in tasks)
+    info = {
+        "dataset": {
+            "name": spec.name,
+            "version": spec.version,
+            "title": spec.title,
+            "licence": spec.licence,
+            "homepage": spec.homepage,
+            "citation": spec.citation,
+            "sha256": spec.sha256,
+        },
+        "crop": {**asdict(profile), "sha256": profile.sha256},
+        "settings": asdict(settings),
+        "inputs_sha256": content_hash([inputs for _, inputs in parts]),
+        "ignored": dict(sorted(listing.ignored.items())),
+        "ignored_examples": dict(sorted(listing.examples.items())),
+    }
+    return Plan(content_hash(asdict(settings)), parts, info)

@@ -1,0 +1,94 @@
+"""What a build came to: counts, the first refusals, and remarks for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfad_bench.core.errors import RefusedInputsError
+from dfad_bench.data.manifest import OK, Manifest
+from dfad_bench.ingest.plan import Plan, counts_of, first_refusals
+from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.spec import DatasetSpec
+from dfad_bench.ingest.survey import COMPLETE, coverage
+
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build came to. `counts` are images by generator and status; `ignored` are files that are no input."""
+
+    out: Path
+    dataset: str
+    counts: dict[str, dict[str, int]]
+    rows: int
+    refused: int
+    reasons: list[dict[str, Any]]  # the first refusals: origin, status, reason, rows
+    ignored: dict[str, int]
+    ignored_examples: dict[str, list[str]]
+    notes: tuple[str, ...] = ()
+    parts_built: int = 0
+    parts_kept: int = 0
+    parts_missing: int = 0  # that other shards have yet to make; 0: the manifest is finished
+    manifest_sha256: str = ""
+
+    def check_refused(self, most: float) -> None:
+        """Say so where more than the share `most` of the inputs was refused.
+
+        Raises:
+            RefusedInputsError: with the share and the first reason.
+        """
+        if self.rows and self.refused / self.rows > most:
+            first = f"; first: {self.reasons[0]['origin']!r}: {self.reasons[0]['status']}" if self.reasons else ""
+            state = f"{self.parts_missing} parts to come" if self.parts_missing else "complete"
+            raise RefusedInputsError(
+                f"{self.out}: {state}, but {self.refused} of {self.rows} images were refused "
+                f"({self.refused / self.rows:.1%}, limit {most:.1%}){first}"
+            )
+
+
+def make_report(
+    out: Path,
+    spec: DatasetSpec,
+    listing: Listing,
+    manifest: Manifest | None,
+    plan: Plan,
+    *,
+    missing: list[str],
+    built: int,
+    kept: int,
+    limit: int | None,
+) -> BuildReport:
+    """Look at what is there; with parts `missing`, at the others."""
+    absent = set(missing)
+    parts = [out / name for name, _ in plan.parts if name not in absent]
+    counts = counts_of(parts)
+    notes = [
+        f"{row.generator}: {row.verdict} ({row.found:,} {spec.expected_of} found)"
+        for row in coverage(spec, listing)
+        if row.generator in spec.expected and not row.verdict.startswith(COMPLETE)
+    ]
+    if limit is not None:
+        notes.append(f"limited to {limit:,} images of each generator and split")
+    if missing:
+        notes.append(
+            f"{len(parts)} of {len(plan.parts)} parts are there; the shard that makes the last one finishes the "
+            f"manifest, or `dfad merge-manifests --out {out}` does"
+        )
+    return BuildReport(
+        out=out,
+        dataset=spec.name,
+        counts=counts,
+        rows=sum(sum(row.values()) for row in counts.values()),
+        refused=sum(number for row in counts.values() for status, number in row.items() if status != OK),
+        reasons=first_refusals(parts, _EXAMPLES),
+        ignored=dict(sorted(listing.ignored.items())),
+        ignored_examples=listing.examples,
+        notes=(*listing.notes, *notes),
+        parts_built=built,
+        parts_kept=kept,
+        parts_missing=len(missing),
+        manifest_sha256=manifest.sha256 if manifest else "",
+    )

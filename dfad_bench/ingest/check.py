@@ -1,0 +1,151 @@
+"""Checking manifests: are the files what was committed, how many faces of what are there, what does a protocol lack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.protocol import Group, Protocol
+from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
+from dfad_bench.ingest.plan import first_refusals
+from dfad_bench.ingest.sources.spec import load_dataset_spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class ManifestFacts:
+    """What is in one manifest. `splits` are faces with status ok by generator and split ("" without one)."""
+
+    folder: Path
+    dataset: str
+    sha256: str
+    rows: int
+    counts: dict[str, dict[str, int]]
+    splits: dict[str, dict[str, int]]
+    refusals: list[dict[str, Any]]  # the first: origin, status, reason, rows (frames)
+
+
+@dataclass(frozen=True)
+class GroupNeed:
+    """One group of a protocol against what the manifests hold. `need` None is "every face there is"."""
+
+    group: str
+    role: str  # seen or unseen
+    need_train: int | None
+    need_test: int | None
+    train: int
+    test: int
+    unsplit: int
+    missing: int  # faces; at least 1 where the group is not there at all
+    obtain: str  # how to get the dataset; empty where nothing is missing
+
+
+def check_manifest(folder: Path) -> ManifestFacts:
+    """Verify every file of a manifest against its hash, and count.
+
+    Raises:
+        ManifestError: not a finished manifest.
+        IntegrityError: names the damaged file.
+    """
+    check_files(folder)
+    manifest = Manifest.open(folder)
+    for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
+        _check_schema(path, part["rows"])
+    rows = manifest.frame(["generator", "split", "status"], status=None)
+    counts = _nested(rows, "status")
+    if counts != manifest.info["counts"] or len(rows) != manifest.info["rows"]:
+        raise IntegrityError(f"{folder / FILE}: its counts are not those of the parts; run the same build again")
+    if rows_hash(manifest.parts) != manifest.sha256:
+        raise IntegrityError(f"{folder / FILE}: its content hash is not that of the parts; run the same build again")
+    kept = rows[rows["status"] == OK].fillna({"split": ""})
+    return ManifestFacts(
+        folder=Path(folder),
+        dataset=manifest.name,
+        sha256=manifest.sha256,
+        rows=len(rows),
+        counts=counts,
+        splits=_nested(kept, "split"),
+        refusals=first_refusals(manifest.parts, _EXAMPLES),
+    )
+
+
+def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:
+    """Each group of a protocol, with what the manifests hold of it; seen groups first.
+
+    A seen group needs training and test faces, an unseen one test faces only. Faces without a split (or with
+    one that the protocol ignores) may become either.
+    """
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for facts in manifests:
+        for generator, splits in facts.splits.items():
+            merged = found.setdefault((facts.dataset, generator), {})
+            for split, number in splits.items():
+                merged[split] = merged.get(split, 0) + number
+    seen = set(protocol.seen)
+    return [
+        _need(protocol, group, group in seen, found.get((group.dataset, group.generator), {}))
+        for group in protocol.groups
+    ]
+
+
+def _need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, int]) -> GroupNeed:
+    need_train = (group.train or protocol.train_per_group) if seen else 0
+    need_test = group.test or protocol.test_per_group
+    if group.split is not None:
+        splits = {"": splits.get(group.split, 0)}
+    elif protocol.split == "hash":
+        splits = {"": sum(splits.values())}
+    train, test, unsplit = (splits.get(name, 0) for name in ("train", "test", ""))
+    lacking_train = max(0, (need_train or 0) - train)
+    lacking_test = max(0, (need_test or 0) - test)
+    missing = max(0, lacking_train + lacking_test - unsplit)
+    usable = test + unsplit + (train if seen else 0)
+    if not usable:
+        missing = max(missing, 1)
+    return GroupNeed(
+        group=group.key,
+        role="seen" if seen else "unseen",
+        need_train=need_train,
+        need_test=need_test,
+        train=train,
+        test=test,
+        unsplit=unsplit,
+        missing=missing,
+        obtain=_obtain(group.dataset) if missing else "",
+    )
+
+
+def _obtain(dataset: str) -> str:
+    try:
+        spec = load_dataset_spec(dataset)
+    except DFADError:
+        return f"no dataset file named {dataset!r}"
+    return spec.obtain or spec.homepage or spec.title
+
+
+def _check_schema(path: Path, rows: int) -> None:
+    try:
+        file = pq.ParquetFile(path)
+    except Exception as error:  # Arrow raises its own errors, OSError and more on damaged footers
+        raise IntegrityError(f"{path}: not readable as Parquet; run the same build again") from error
+    if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
+        raise IntegrityError(f"{path}: its columns are not those of a manifest; build it again")
+    if file.metadata.num_rows != rows:
+        raise IntegrityError(f"{path}: {file.metadata.num_rows} rows, {FILE} says {rows}; run the same build again")
+
+
+def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    sizes = rows.groupby(["generator", column]).size().reset_index(name="number")
+    for generator, value, number in zip(sizes["generator"], sizes[column], sizes["number"], strict=True):
+        nested.setdefault(str(generator), {})[str(value)] = int(number)
+    return nested

@@ -1,0 +1,319 @@
+"""From an image to one square face: MTCNN finds the faces, one is cut out or aligned, its five points are refined.
+
+A crop profile (`manifests/crops/*.yaml`) holds every number that decides the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.crop.affine import box_affine, similarity, warp
+from dfad_bench.ingest.crop.detector import PYRAMID, SMALLEST, FaceDetector, Faces
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MIRRORED = [1, 0, 2, 4, 3]  # left and right change places in a mirrored face
+_SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
+_NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
+_View = Callable[["Image.Image"], tuple["Image.Image", float]]  # what is looked at, and its scale
+_MinFace = Callable[["Image.Image", float], float]  # image, scale of the view -> pixels of the view
+_BATCH = 64  # pictures at once on an accelerator
+_LONGEST_VIEW = 2800  # of a square one the detector's sums still fit into 32 bits
+_Cut = tuple[tuple[float, ...] | None, tuple[float, ...], np.ndarray]  # crop_box, affine, pixels
+_FLAT = 2.0  # grey levels of spread below which a ready-made crop shows nothing
+
+
+@dataclass(frozen=True)
+class CropProfile:
+    """How a face becomes a crop. Lengths are pixels.
+
+    With `detector: none` the image is already a crop: it is checked (at least `smallest_side`, sides in a ratio of
+    at most `most_oblong`; flags `not_square` and `flat`), its centred square is resized, and there are neither box
+    score nor landmarks. With a `template` the face is turned and scaled so that its five points come to lie there.
+    """
+
+    name: str
+    version: int
+    title: str
+    detector: Literal["mtcnn", "none"] = "mtcnn"
+    size: int = 256  # side of the crop
+    margin: float = 1.3  # side of the square over the longer side of the box, or over the template's
+    template: tuple[float, ...] = ()  # x, y of five points (pixel centres 0, 1, ...) in a square of template_side
+    template_side: int = 112
+    most_oblong: float = 1.5  # longer over shorter side of a ready-made crop
+    min_probability: float = 0.9
+    smallest_side: int = 32  # of the source image
+    detect_side: int = 448  # first pass: the image reduced by a whole number, still as long as this ...
+    min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
+    retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
+    retry_min_face: int = 20  # ... and smallest face
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.margin <= 4 or not 16 <= self.size <= 4096 or not 0 < self.min_probability < 1:
+            raise ValueError("needs 1 <= margin <= 4, 16 <= size <= 4096, 0 < min_probability < 1")
+        if self.smallest_side < SMALLEST or self.retry_min_face < SMALLEST or self.min_face_share <= 0:
+            raise ValueError(f"smallest_side and retry_min_face must be at least {SMALLEST}, min_face_share above 0")
+        if max(2 * self.detect_side, self.retry_side) > _LONGEST_VIEW:
+            raise ValueError(f"twice detect_side and retry_side must be at most {_LONGEST_VIEW}")
+        if len(self.template) not in (0, 10) or self.template_side < 1 or self.most_oblong < 1:
+            raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything that decides a pixel."""
+        return content_hash({key: value for key, value in asdict(self).items() if key != "title"})
+
+    @cached_property
+    def template_points(self) -> np.ndarray:
+        """Where the five points (5, 2) come to lie in the crop, in continuous crop pixels.
+
+        The template's square is enlarged to `size`, then `margin` adds to each side and the whole is scaled back.
+        """
+        points = np.reshape(self.template, (5, 2))
+        return (points / self.template_side + (self.margin - 1) / 2) * self.size / self.margin + 0.5
+
+
+def load_crop_profile(name: str) -> CropProfile:
+    """A shipped crop profile by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such profile, or a bad file.
+    """
+    path = find_yaml("manifests", "crops", name)
+    profile = read_dataclass(CropProfile, path)
+    if path.stem != profile.name:
+        raise ConfigError(f"{path}: name {profile.name!r} must equal the file's name")
+    return profile
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One face. Boxes and landmarks are continuous source pixels (the first pixel spans 0 to 1)."""
+
+    pixels: np.ndarray  # (size, size, 3) uint8
+    affine: tuple[float, ...]  # a, b, c, d, e, f: crop x = a x + b y + c, crop y = d x + e y + f
+    crop_box: tuple[float, ...] | None = None  # x0, y0, x1, y1 of the square; None where the crop is turned
+    box: tuple[float, ...] | None = None  # as detected
+    box_score: float | None = None
+    landmarks: tuple[float, ...] | None = None  # x, y of left eye, right eye, nose, mouth corners (image left first)
+    faces: int | None = None  # found at this scale with enough probability
+    switched: bool = False  # a face was to be followed, and none is where it was
+    flags: tuple[str, ...] = ()  # remarks: not_square, flat
+
+
+class FaceCropper:
+    """Cuts one face out of an image. Needs facenet-pytorch, whose weights are in its package.
+
+    The same pixels give the same crop, whatever was cropped before and however many workers there are: on a CPU
+    images go through the networks one by one, and callers hold torch to one thread.
+    """
+
+    def __init__(self, profile: CropProfile, device: str = "cpu") -> None:
+        self.profile = profile
+        self.device = device
+        self._detector = FaceDetector(device) if profile.detector == "mtcnn" else None
+
+    @property
+    def batch(self) -> int:
+        """How many images `find` should be given at once."""
+        return 1 if self._detector is None or self.device == "cpu" else _BATCH
+
+    def crop(self, image: Image.Image, near: tuple[float, ...] | None = None, found: Faces | None = None) -> Crop:
+        """The biggest face of an upright RGB image as a square crop.
+
+        The biggest is the box of the largest area among those with `min_probability`. The square has `margin`
+        times the box's longer side around the box's centre; at a border it is shifted inside, and shrunk only
+        where it is larger than the image. Nothing is padded, but a crop aligned to a template is black where
+        the image does not reach, as the template's authors have it.
+
+        Args:
+            image: the picture.
+            near: box of the face in the frame before; the face that overlaps it most is taken. Where none does
+                (intersection over union of 0.3 or more), it is the biggest, and the crop says `switched`.
+            found: what `find` gave for this picture, if that was asked before.
+
+        Raises:
+            ImageRefused: `too_small`, `no_face` or `not_a_crop`.
+        """
+        profile = self.profile
+        if min(image.size) < profile.smallest_side:
+            raise ImageRefused("too_small", f"{image.width}x{image.height}, needs {profile.smallest_side}")
+        if self._detector is None:
+            return self._ready_made(image)
+        boxes, scores = found or self.find([image])[0]
+        if not len(boxes):
+            raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
+        best, switched = _choose(boxes, near)
+        box = tuple(float(v) for v in boxes[best])
+        landmarks = self._landmarks(image, box)
+        square, affine, pixels = self._aligned(image, landmarks) if profile.template else self._square(image, box)
+        return Crop(
+            pixels=pixels,
+            affine=affine,
+            crop_box=square,
+            box=box,
+            box_score=float(scores[best]),
+            landmarks=tuple(float(v) for v in landmarks.ravel()),
+            faces=min(len(boxes), 127),
+            switched=switched,
+        )
+
+    def find(self, images: Sequence[Image.Image]) -> list[Faces]:
+        """The faces of each image, in its own pixels: a quick pass, then others for those it was in vain for.
+
+        The second looks for small faces; the third again for large ones, at scales half a step beside the first's,
+        since MTCNN now and then misses a plain face at one set of scales.
+        On an accelerator images that are equally large after shrinking go through the networks together.
+        """
+        profile = self.profile
+        passes: tuple[tuple[_View, _MinFace], ...] = (
+            (self._halved, self._large_face),
+            (self._small, lambda image, scale: profile.retry_min_face),
+            (self._halved, lambda image, scale: self._large_face(image, scale) * PYRAMID**0.5),
+        )
+        found = [_NO_FACES for _ in images]
+        for view, min_face in passes:
+            lost = [index for index, faces in enumerate(found) if not len(faces.boxes)]
+            for index, faces in zip(lost, self._look([images[i] for i in lost], view, min_face), strict=True):
+                found[index] = faces
+        return found
+
+    def _look(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
+        detector = self._detector
+        if detector is None:
+            raise ValueError(f"crop profile {self.profile.name!r} finds no faces")
+        views = [view(image) for image in images]
+        alike: dict[tuple[tuple[int, int], float], list[int]] = {}
+        for index, (image, (small, scale)) in enumerate(zip(images, views, strict=True)):
+            alike.setdefault((small.size, min_face(image, scale)), []).append(index)
+        found: dict[int, Faces] = {}
+        for (_, smallest), indices in alike.items():
+            for start in range(0, len(indices), self.batch):
+                some = indices[start : start + self.batch]
+                faces = detector.detect(np.stack([np.asarray(views[i][0]) for i in some]), smallest)
+                found |= zip(some, faces, strict=True)
+        return [self._sure(found[index], scale) for index, (_, scale) in enumerate(views)]
+
+    def _halved(self, image: Image.Image) -> tuple[Image.Image, float]:
+        """The image reduced by a whole number, its longer side at least `detect_side` still, and its scale."""
+        times = max(1, max(image.size) // self.profile.detect_side)
+        return (image if times == 1 else image.reduce(times)), 1 / times
+
+    def _small(self, image: Image.Image) -> tuple[Image.Image, float]:
+        """The image with its longer side at most `retry_side`, and its scale."""
+        from PIL import Image
+
+        scale = min(1.0, self.profile.retry_side / max(image.size))
+        size = tuple(max(1, round(length * scale)) for length in image.size)
+        return image.resize(size, Image.Resampling.BILINEAR), scale  # type: ignore[arg-type]
+
+    def _large_face(self, image: Image.Image, scale: float) -> float:
+        """Smallest face of the quick pass, in pixels of its view: about `min_face_share` of the shorter side.
+
+        It lies on the pyramid that a search for faces of `retry_min_face` pixels in the whole image would climb:
+        MTCNN's boxes depend on the scales it looks at, and on the same ones they are nearly the same.
+        """
+        profile = self.profile
+        steps = math.log(min(image.size) * profile.min_face_share / profile.retry_min_face) / -math.log(PYRAMID)
+        return profile.retry_min_face / PYRAMID ** max(0, round(steps)) * scale
+
+    def _sure(self, faces: Faces, scale: float) -> Faces:
+        """Faces with enough probability, from the pixels of a view to those of the image."""
+        boxes, scores = faces
+        keep = (scores >= self.profile.min_probability) & np.isfinite(boxes).all(1)
+        keep &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+        return Faces(boxes[keep] / scale, scores[keep])
+
+    def _landmarks(self, image: Image.Image, box: Sequence[float]) -> np.ndarray:
+        """Five points (5, 2): O-Net on the face and on its mirror image, averaged, which cancels its bias in x."""
+        from PIL import Image
+
+        assert self._detector is not None  # only called with a detector
+        x0, y0, x1, y1 = box
+        side = max(1, round(max(x1 - x0, y1 - y0)))
+        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+        patch = image.crop((left, top, left + side, top + side))
+        face = np.asarray(patch.resize((48, 48), Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float32)
+        plain, mirrored = self._detector.points(np.stack([face, face[:, ::-1]]))  # (5, 2) each, shares of the side
+        mirrored = mirrored[_MIRRORED] * [-1, 1] + [1, 0]
+        return np.asarray((plain + mirrored) / 2 * side + [left, top])
+
+    def _square(self, image: Image.Image, box: Sequence[float]) -> _Cut:
+        x0, y0, x1, y1 = box
+        side = self.profile.margin * max(x1 - x0, y1 - y0)
+        return self._cut(image, _square((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))
+
+    def _aligned(self, image: Image.Image, landmarks: np.ndarray) -> _Cut:
+        affine = similarity(landmarks, self.profile.template_points)
+        if not 1e-3 < np.hypot(affine[0], affine[3]) < 1e3:
+            raise ImageRefused("no_face", "the five points of the face do not fit the template")
+        return None, affine, warp(image, affine, self.profile.size)
+
+    def _ready_made(self, image: Image.Image) -> Crop:
+        """The centred square of what is a crop already, after a look at whether it can be one."""
+        short, long = sorted(image.size)
+        if long > self.profile.most_oblong * short:
+            most = self.profile.most_oblong
+            raise ImageRefused("not_a_crop", f"{image.width}x{image.height}: sides in a ratio of more than {most:g}")
+        square, affine, pixels = self._cut(image, _square(image.width / 2, image.height / 2, float(short), image.size))
+        checks = {"not_square": long > 1.02 * short, "flat": float(pixels.std()) < _FLAT}
+        return Crop(pixels, affine, square, flags=tuple(name for name, true in checks.items() if true))
+
+    def _cut(self, image: Image.Image, square: tuple[float, float, float, float]) -> _Cut:
+        from PIL import Image
+
+        side = self.profile.size
+        pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=square))
+        return square, box_affine(square, side), pixels
+
+
+def overlap(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Intersection over union (n,) of `boxes` (n, 4) with `box`.
+
+    >>> overlap(np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]]), (0, 0, 2, 2)).round(3).tolist()
+    [1.0, 0.333, 0.0]
+    """
+    x0, y0, x1, y1 = box
+    width = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+    height = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
+    common = np.maximum(width, 0) * np.maximum(height, 0)
+    return common / np.maximum(_areas(boxes) + (x1 - x0) * (y1 - y0) - common, 1e-9)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]:
+    """Which of `boxes` to take, and whether that leaves the face that was to be followed."""
+    biggest = int(np.argmax(_areas(boxes)))
+    if near is None:
+        return biggest, False
+    shares = overlap(boxes, near)
+    followed = int(np.argmax(shares))
+    return (followed, False) if shares[followed] >= _SAME_FACE else (biggest, True)
+
+
+def _square(x: float, y: float, side: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """A square around (x, y), shifted into the image, shrunk where it is larger than the image.
+
+    >>> _square(10, 50, 60, (100, 200))
+    (0.0, 20.0, 60.0, 80.0)
+    """
+    width, height = size
+    side = min(side, width, height)
+    x0 = min(max(x - side / 2, 0.0), width - side)
+    y0 = min(max(y - side / 2, 0.0), height - side)
+    return x0, y0, min(x0 + side, float(width)), min(y0 + side, float(height))

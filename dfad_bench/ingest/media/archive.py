@@ -1,0 +1,318 @@
+"""Images inside tar and zip archives, read in place: nothing is ever unpacked to disk.
+
+A zip is read at random. A tar is one long stream: its members are visited in their order and the archive stays open
+between them, so that a `tar.gz` is unpacked once, not once a member. Names inside archives are text and nothing else;
+links, devices and sparse files are not followed, and sizes are bounded before anything is held in memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import bz2
+import gzip
+import hashlib
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dfad_bench.data.images import MAX_BYTES, ImageRefused
+from dfad_bench.ingest.media import Frame, Sampling
+from dfad_bench.ingest.media.image import decode_known
+from dfad_bench.ingest.sources.base import RawSample, printable
+
+_UNPACKERS: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tbz2": bz2.open,
+    ".tar.xz": lzma.open,
+    ".txz": lzma.open,
+}
+SUFFIXES = (*_UNPACKERS, ".zip")
+MAX_MEMBERS = 5_000_000
+MAX_RATIO = 200  # unpacked over packed bytes; photographs hardly shrink at all
+_FREE = 1 << 30  # bytes any archive may unpack to, whatever its ratio
+_SMALL = 1 << 20  # bytes: of a name in a header; of a zip member whose ratio does not matter
+# what the readers of archives raise on bytes nobody vouches for
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    EOFError, OSError, ValueError, LookupError, OverflowError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive. `position` counts the members of a tar from 0; None in a zip.
+
+    `special` is what it is instead of a plain file ("link or device", ...), empty for files.
+    """
+
+    name: str
+    size: int
+    position: int | None
+    special: str = ""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file name is that of an archive that can be read."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def members(path: Path) -> Iterator[Member]:
+    """Everything in an archive but folders, in its order.
+
+    Raises:
+        ImageRefused: the archive is damaged, or far larger than it looks; what came before can be read.
+    """
+    archive = _open(path)
+    try:
+        yield from archive.members()
+    except _DAMAGE as error:
+        raise _refusal(error) from error
+    finally:
+        archive.close()
+
+
+def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
+    """The one picture of an archive member.
+
+    Raises:
+        ImageRefused: the member cannot be read or decoded.
+    """
+    assert sample.member is not None  # by the adapter that found it
+    data = read_member(sample.path, sample.member, sample.position)
+    digest = hashlib.sha256(data).hexdigest()
+    yield Frame(decode_known(data, digest), digest, source_bytes=len(data))
+
+
+def read_member(path: Path, name: str, position: int | None, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a member; the archive stays open for the next one.
+
+    Args:
+        path: the archive.
+        name: the member, as `members` names it.
+        position: its position, as `members` gives it.
+        max_bytes: a larger member is refused.
+
+    Raises:
+        ImageRefused: `unreadable` (damaged, encrypted, not there) or `too_large`.
+    """
+    archive = _shelf.get(path)
+    try:
+        data = archive.read(Member(name, 0, position), max_bytes)
+    except ImageRefused:
+        raise
+    except _DAMAGE as error:
+        raise _refusal(error) from error
+    except BaseException:  # a time limit struck: nobody knows where in the stream it is now
+        _shelf.clear()
+        raise
+    if not data:
+        raise ImageRefused("unreadable", "empty file")
+    return data
+
+
+def member_name(name: str) -> str:
+    r"""A name inside an archive as text: `/` between folders, no leading `./`, bytes that are no UTF-8 as `\xNN`.
+
+    >>> member_name("./1/real/0/10.png"), member_name("train\\a.png")
+    ('1/real/0/10.png', 'train/a.png')
+    """
+    text = printable(name.replace("\\", "/"))
+    while text.startswith("./"):
+        text = text[2:].lstrip("/")
+    return text
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            self._infos.setdefault(member_name(info.filename), info)  # of several with one name, the first
+
+    def members(self) -> Iterator[Member]:
+        if len(self._zip.infolist()) > MAX_MEMBERS:
+            raise ValueError(f"more than {MAX_MEMBERS} members")
+        for info in self._zip.infolist():
+            name = member_name(info.filename)
+            if info.is_dir() or name.endswith("/"):
+                continue
+            mode = info.external_attr >> 16
+            plain = stat.S_IFMT(mode) in (0, stat.S_IFREG)
+            repeated = "" if self._infos[name] is info else "repeated name"
+            yield Member(name, info.file_size, None, repeated if plain else "link or device")
+
+    def read(self, wanted: Member, max_bytes: int) -> bytes:
+        info = self._infos.get(wanted.name)
+        if info is None:
+            raise ImageRefused("unreadable", "not in the archive any more")
+        if info.file_size > max_bytes:
+            raise ImageRefused("too_large", f"{info.file_size} bytes, at most {max_bytes}")
+        if info.file_size > max(_SMALL, MAX_RATIO * info.compress_size):
+            raise ImageRefused("too_large", f"{info.compress_size} bytes unpack to {info.file_size}")
+        with self._zip.open(info) as stream:
+            return stream.read(max_bytes + 1)[:max_bytes]
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses what the standard reader would swallow: endless names, and garbage taken for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
+        try:
+            return super().fromtarfile(archive)  # type: ignore[return-value]  # typeshed says TarInfo
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise ValueError("cut off: no end mark" if archive.offset else "empty file") from None
+        except tarfile.HeaderError as error:
+            raise ValueError(f"damaged header: {error}") from error
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
+        if self.type in (*names, tarfile.SOLARIS_XHDTYPE) and self.size > _SMALL:
+            raise ValueError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]  # the hook tarfile has for subclasses
+
+
+class _Bounded:
+    """A stream that refuses to give far more bytes than its archive has."""
+
+    def __init__(self, stream: IO[bytes], packed: int) -> None:
+        self._stream, self._left = stream, max(_FREE, MAX_RATIO * packed)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"unpacks to more than {MAX_RATIO} times its size")
+        return data
+
+
+class _Tar:
+    """Forward through a tar. `_next` is the position of the header that comes next."""
+
+    def __init__(self, path: Path) -> None:
+        suffix = next(s for s in _UNPACKERS if path.name.lower().endswith(s))
+        self._path, self._seekable = path, suffix == ".tar"
+        self._unpacker = _UNPACKERS[suffix]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._next, self._broken = 0, ""
+        self._file: IO[bytes] = self._unpacker(self._path, "rb")
+        try:
+            source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
+            mode: Any = "r:" if self._seekable else "r|"
+            self._tar = tarfile.open(  # noqa: SIM115  stays open between members
+                fileobj=source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
+            )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _headers(self) -> Iterator[tarfile.TarInfo]:
+        while (header := self._tar.next()) is not None:
+            self._tar.members.clear()  # type: ignore[attr-defined]  # it keeps them all, a kilobyte each
+            self._next += 1
+            yield header
+
+    def members(self) -> Iterator[Member]:
+        seen: set[str] = set()
+        for header in self._headers():
+            if header.isdir():
+                continue
+            if self._next > MAX_MEMBERS:
+                raise ValueError(f"more than {MAX_MEMBERS} members")
+            name = member_name(header.name)
+            special = "repeated name" if name in seen else ""
+            if not header.isreg() or header.issparse():
+                special = "link or device"
+            seen.add(name)
+            yield Member(name, header.size, self._next - 1, special)
+
+    def read(self, wanted: Member, max_bytes: int) -> bytes:
+        assert wanted.position is not None
+        if wanted.position < self._next:
+            self.close()
+            self._begin()
+        if self._broken:
+            raise ImageRefused("unreadable", self._broken)
+        try:
+            return self._forward(wanted, max_bytes)
+        except _DAMAGE as error:
+            self._broken = _refusal(error).reason
+            raise
+
+    def _forward(self, wanted: Member, max_bytes: int) -> bytes:
+        header = None
+        for header in self._headers():  # noqa: B007  the last one is what is wanted
+            if self._next > (wanted.position or 0):
+                break
+        if header is None or member_name(header.name) != wanted.name or not header.isreg() or header.issparse():
+            raise ImageRefused("unreadable", "not in the archive any more")
+        if header.size > max_bytes:
+            raise ImageRefused("too_large", f"{header.size} bytes, at most {max_bytes}")
+        stream = self._tar.extractfile(header)
+        assert stream is not None  # it is a plain file
+        return stream.read()
+
+    def close(self) -> None:
+        self._tar.close()
+        self._file.close()
+
+
+class _Shelf:
+    """The one archive a process keeps open."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._archive: _Zip | _Tar | None = None
+
+    def get(self, path: Path) -> _Zip | _Tar:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
+        key = (str(path), facts.st_size, facts.st_mtime_ns)
+        if self._archive is None or key != self._key:
+            self.clear()
+            self._archive, self._key = _open(path), key
+        return self._archive
+
+    def clear(self) -> None:
+        if self._archive is not None:
+            with suppress(*_DAMAGE):
+                self._archive.close()
+        self._archive = None
+
+
+_shelf = _Shelf()
+atexit.register(_shelf.clear)
+
+
+def _open(path: Path) -> _Zip | _Tar:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageRefused("unreadable", "not a regular file")
+        return _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
+    except _DAMAGE as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: BaseException) -> ImageRefused:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return ImageRefused("unreadable", f"archive: {text}")

@@ -1,0 +1,149 @@
+"""The frames of a video without decoding them: how many there are, where to begin, and whether the file is whole."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.media.container import HEAD, declared_bytes
+from dfad_bench.ingest.media.ffmpeg import decoded, opened, packets_of, said
+
+MAX_COUNT = 5_000_000  # frames in a file
+# one packet is one frame shown: not so in VP8 (hidden frames), nor in MPEG-4 Part 2 (packed and empty ones)
+_IN_ORDER = ("mjpeg", "prores", "ffv1", "dnxhd", "rawvideo", "png", "qtrle")
+_PACKET_IS_FRAME = (*_IN_ORDER, "h264", "hevc", "vp9", "av1")
+_REORDER = 2  # frames that a cut of a file without times may have put out of place
+_SEEK_GAIN = 12  # frames a seek must save: it empties the decoder, which must fill again
+
+
+@dataclass(frozen=True)
+class Index:
+    """The frames of a video in order of presentation; `times` is empty where only decoding tells them."""
+
+    count: int
+    times: tuple[int, ...]
+    keys: tuple[int, ...]  # indices of keyframes, ascending
+    cut: str = ""  # what is missing against the header
+
+    def key(self, frame: int) -> int | None:
+        """The last keyframe at or before a frame."""
+        place = bisect_right(self.keys, frame)
+        return self.keys[place - 1] if place else None
+
+    def runs(self, wanted: Sequence[int]) -> list[tuple[int | None, list[int]]]:
+        """Wanted frames (ascending) by the keyframe to start at, None for the file's beginning.
+
+        >>> Index(100, tuple(range(100)), (0, 30, 60)).runs([0, 40, 55, 61, 99])
+        [(None, [0]), (30, [40, 55, 61, 99])]
+        """
+        runs: list[tuple[int | None, list[int]]] = [(None, [])]
+        at = -1
+        for frame in wanted:
+            key = self.key(frame)
+            if key is not None and key - at > _SEEK_GAIN:
+                runs.append((key, [frame]))
+            else:
+                runs[-1][1].append(frame)
+            at = frame
+        return [run for run in runs if run[1]]
+
+
+def read_index(path: Path) -> Index:
+    """Count the frames of a video and find its keyframes, without decoding where packets tell.
+
+    Raises:
+        ImageRefused: no such video, or damaged.
+    """
+    times: list[int | None] = []
+    keys: list[int | None] = []
+    missing = _missing_bytes(path)
+    try:
+        with opened(path) as (container, stream):
+            cut = _gather(container, stream, missing, times, keys)
+            codec, kind = stream.codec_context.name, container.format.name
+            reordered = bool(stream.codec_context.has_b_frames)
+    except ImageRefused as refused:
+        if refused.status == "unreadable" and missing:
+            raise ImageRefused("unreadable", missing) from refused
+        raise
+    known = [time for time in times if time is not None]
+    # AVI stores no times of presentation
+    tells = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
+    if not tells or len(set(known)) < len(times):
+        count, damage = _count_by_decoding(path)
+        cut = cut or damage
+        return Index(max(0, count - _REORDER) if cut and reordered else count, (), (), cut)
+    known.sort()
+    place = {time: number for number, time in enumerate(known)}
+    starts = sorted(place[time] for time in keys if time in place)
+    return Index(len(known), tuple(known), tuple(starts), cut)
+
+
+def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys: list[int | None]) -> str:
+    """The times of presentation of all packets and of keyframes; what is missing (`cut`, so far) is returned.
+
+    Where a file is cut, frames stored ahead of others that are shown before them are left out: these may be missing,
+    so that their places are not known. Once a frame comes that is shown later than all before, nothing is missing up
+    to the latest of those.
+    """
+    discarded, latest, sure = 0, None, None
+    packets = packets_of(container, stream)
+    while True:
+        packet, error = _next(packets)
+        if packet is None or packet.is_corrupt:  # corrupt: what a cut left of a frame
+            if packet or error:
+                cut = f"damaged after {len(times)} frames" + (f": {said(error)}" if error else "")
+            break
+        if packet.is_discard:  # cut off by an edit list
+            discarded += 1
+            continue
+        times.append(packet.pts)
+        if packet.pts is not None and (latest is None or packet.pts > latest):
+            latest, sure = packet.pts, latest
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+        if len(times) > MAX_COUNT:
+            raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")
+    declared = stream.frames - discarded if "mp4" in container.format.name else 0
+    if declared > len(times):
+        cut = f"cut short: {len(times)} of {declared} frames are there"
+    if cut and sure is not None:
+        times[:] = [time for time in times if time is None or time <= sure]
+    return cut
+
+
+def _next(packets: Iterator[Any]) -> tuple[Any, Exception | None]:
+    try:
+        return next(packets, None), None
+    except Exception as error:  # demuxers of damaged bytes raise nearly anything
+        return None, error
+
+
+def _missing_bytes(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            declared = declared_bytes(file.read(HEAD))
+        size = path.stat().st_size
+    except OSError as error:
+        raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
+    return f"cut short: {size} of {declared} bytes are there" if declared > size else ""
+
+
+def _count_by_decoding(path: Path) -> tuple[int, str]:
+    """How many frames there are, and what ended them if not the end of the video."""
+    count = 0
+    try:
+        with opened(path) as (container, stream):
+            for _ in decoded(container, stream, set()):
+                count += 1
+                if count > MAX_COUNT:
+                    raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")
+    except ImageRefused as refused:
+        if refused.status == "too_large":
+            raise
+        return count, f"damaged after {count} frames: {refused.reason}"
+    return count, ""

@@ -1,0 +1,38 @@
+"""A still image in a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dfad_bench.data.images import ImageRefused, decode_image, read_source
+from dfad_bench.ingest.media import Frame, Sampling
+from dfad_bench.ingest.sources.base import RawSample
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
+    """The one picture.
+
+    Raises:
+        ImageRefused: it cannot be read or decoded; `source_sha256` says of which bytes where they could be read.
+    """
+    data = read_source(sample.path)
+    digest = hashlib.sha256(data).hexdigest()
+    yield Frame(decode_known(data, digest), digest, source_bytes=len(data))
+
+
+def decode_known(data: bytes, digest: str) -> Image.Image:
+    """`decode_image`, whose refusal carries the hash of the bytes.
+
+    Raises:
+        ImageRefused: see `decode_image`.
+    """
+    try:
+        return decode_image(data)
+    except ImageRefused as refused:
+        refused.source_sha256 = digest
+        raise

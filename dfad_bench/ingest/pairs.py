@@ -1,0 +1,339 @@
+"""Which real face a forged one was made from: from names where the rule is known, else by comparing candidates.
+
+    <manifest>/tables/pairs.parquet    a row a forged face with a target at hand, and beside it
+    <manifest>/tables/pairs.json       what it was made from, and its hash
+
+A manifest is never rewritten; whoever needs pairs takes the table before the column `target_id` (`with_pairs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfad_bench.core.errors import IntegrityError, ManifestError
+from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, write_json
+from dfad_bench.core.labels import FAKE, REAL, ForgeryType
+from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.images import decode_crop
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.ingest.shot_similarity import Shot, likeness
+from dfad_bench.ingest.sources.folders import places_of
+from dfad_bench.ingest.sources.spec import DatasetSpec, Entry, load_dataset_spec
+from dfad_bench.ingest.sources.template import Template
+
+VERSION = 1
+NAME = "name"  # the column's target is at hand
+KEY = "key"  # the column's target lies elsewhere in the real manifest: found by its source key
+COMPARED = "compared"  # several candidates: the one whose surroundings fit
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),  # the forged face
+        ("target_id", pa.string()),  # the real one it was made from
+        ("source_id", pa.string()),  # the real face of the other candidate, at the same frame
+        ("pair_confidence", pa.float32()),
+        ("method", pa.string()),
+        ("margin", pa.float32()),  # likeness of the target less that of the other; null unless compared
+    ]
+)
+_COLUMNS = [
+    "sample_id",
+    "generator",
+    "detection_label",
+    "origin",
+    "frame",
+    "source_key",
+    "target_id",
+    "pair_confidence",
+]
+_SHOTS = 4  # frames of a video that are compared
+_SLOPE = 0.1  # margin at which a choice is right with odds of e
+_DIGITS = 4
+
+
+@dataclass
+class _Video:
+    """Forged frames of one video, and the real frames (sample_id by frame) of each candidate."""
+
+    frames: dict[int | None, str]  # frame -> forged sample_id
+    candidates: dict[str, list[dict[int | None, str]]]  # name -> copies of the real video (compressions)
+
+
+def infer_pairs(
+    manifest: Manifest,
+    reals: Sequence[Manifest],
+    *,
+    spec: DatasetSpec | None = None,
+    progress: Progress = Silent(),  # noqa: B008  has no state
+) -> pd.DataFrame:
+    """The real target of every forged face of `manifest` for which one is at hand.
+
+    A target that the file name tells is looked up by its id, then by its source key. Where the dataset file names
+    `candidates`, the real frames of the same number are compared with the forged one and the one that fits better is
+    the target; a video is decided as a whole. In reenactment that is the face that was animated, not the driver.
+
+    Args:
+        manifest: with the forged faces.
+        reals: where the real faces are; may contain `manifest` itself.
+        spec: the dataset file of `manifest`; None is the shipped one of its name.
+        progress: told of every crop read.
+
+    Returns:
+        Columns of `SCHEMA`, sorted by `sample_id`. `pair_confidence` of a compared pair is 0.5 where both candidates
+        fit alike and goes to 1 with the margin.
+
+    Raises:
+        ManifestError: no real faces.
+    """
+    forged = manifest.frame(_COLUMNS)
+    forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(from_nothing)]
+    real = pd.concat([other.frame(_COLUMNS) for other in reals], ignore_index=True)
+    real = real[real["detection_label"] == REAL].drop_duplicates("sample_id")
+    if real.empty:
+        where = ", ".join(str(other.folder) for other in reals)
+        raise ManifestError(f"no real faces in {where}; give the manifests that hold them (--real)")
+    rows = {row["sample_id"]: row for row in [*_by_id(forged, real), *_by_key(forged, real)]}
+    videos = _videos(forged, real, spec if spec is not None else shipped_spec(manifest.name))
+    shots = _shots(_wanted(videos), [manifest, *reals], progress)
+    for video in videos:
+        for row in _compared(video, shots):
+            if row["target_id"] is not None:
+                rows[row["sample_id"]] = row
+            else:  # the video is decided, its frame not there: what the name says stands only if it says the same
+                _drop_contradicted(rows, row["sample_id"], video.candidates[row["name"]])
+    ordered = [rows[key] for key in sorted(rows)]
+    return pa.Table.from_pylist(ordered, schema=SCHEMA).to_pandas()
+
+
+def write_pairs(manifest: Manifest, pairs: pd.DataFrame, reals: Sequence[Manifest]) -> None:
+    """Store pairs beside a manifest."""
+    path = manifest.folder / "tables" / "pairs.parquet"
+    with atomic_path(path) as temporary:
+        table = pa.Table.from_pandas(pairs, schema=SCHEMA, preserve_index=False)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    record = {
+        "version": VERSION,
+        "manifest_sha256": manifest.sha256,
+        "reals": {other.name: other.sha256 for other in reals},
+        "rows": len(pairs),
+        "methods": {str(k): int(v) for k, v in pairs["method"].value_counts().items()},
+        "sha256": sha256_file(path),
+    }
+    write_json(path.with_suffix(".json"), record)
+
+
+def read_pairs(manifest: Manifest) -> pd.DataFrame | None:
+    """The stored pairs, or None.
+
+    Raises:
+        IntegrityError: damaged, or made for another state of the manifest.
+    """
+    path = manifest.folder / "tables" / "pairs.parquet"
+    if not path.is_file():
+        return None
+    record = read_json(path.with_suffix(".json"))
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        raise IntegrityError(f"{path}: of another version; run `dfad infer-pairs` again")
+    if record.get("manifest_sha256") != manifest.sha256:
+        raise IntegrityError(f"{path}: made for another state of the manifest; run `dfad infer-pairs` again")
+    check_hash(path, str(record.get("sha256")))
+    return pq.read_table(path).to_pandas()
+
+
+def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `manifest` with `target_id` (and `pair_confidence`) from the stored pairs where they say more.
+
+    Raises:
+        IntegrityError: see `read_pairs`.
+    """
+    pairs = read_pairs(manifest)
+    if pairs is None:
+        return rows
+    known = pairs.set_index("sample_id")
+    rows = rows.copy()
+    for column in {"target_id", "pair_confidence"} & set(rows.columns):
+        told = rows["sample_id"].map(known[column])
+        rows[column] = told.where(told.notna(), rows[column])
+    return rows
+
+
+def from_nothing(generator: str) -> bool:
+    """Whether faces of a generator have no target: whole faces made up."""
+    return taxonomy()[generator].forgery == ForgeryType.EFS
+
+
+def _by_id(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    here = forged[forged["target_id"].isin(real["sample_id"])]
+    for name, target, sure in zip(here["sample_id"], here["target_id"], here["pair_confidence"], strict=True):
+        yield _pair(name, target, 1.0 if pd.isna(sure) else float(sure), NAME)
+
+
+def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Targets by name that the real manifest has under another path: the only real face of that key and frame."""
+    named = forged[forged["target_id"].notna() & ~forged["target_id"].isin(real["sample_id"])]
+    named = named[named["source_key"].notna()]
+    keyed = real[real["source_key"].isin(named["source_key"])].drop_duplicates(["source_key", "frame"], keep=False)
+    faces = {
+        (key, _frame(frame)): name
+        for key, frame, name in zip(keyed["source_key"], keyed["frame"], keyed["sample_id"], strict=True)
+    }
+    columns = (named[column] for column in ("sample_id", "source_key", "frame", "pair_confidence"))
+    for name, key, frame, sure in zip(*columns, strict=True):
+        if target := faces.get((key, _frame(frame))):
+            yield _pair(name, target, 1.0 if pd.isna(sure) else float(sure), KEY)
+
+
+def _pair(forged: str, target: str | None, sure: float, method: str) -> dict[str, Any]:
+    return {"sample_id": forged, "target_id": target, "pair_confidence": sure, "method": method}
+
+
+def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) -> list[_Video]:
+    """Forged videos that have two candidates or more at hand."""
+    entries = [(entry, Template(entry.path)) for entry in spec.entries] if spec else []
+    if spec is None or not any(entry.candidates for entry, _ in entries):
+        return []
+    grouped: dict[tuple[str, tuple[str, ...]], dict[int | None, str]] = {}
+    columns = (forged[column] for column in ("sample_id", "generator", "origin", "frame"))
+    for name, generator, origin, frame in zip(*columns, strict=True):
+        names = candidates_of(spec, entries, generator, origin)
+        if len(names) > 1:
+            video = origin if pd.isna(frame) else _folder(origin)
+            grouped.setdefault((video, names), {})[_frame(frame)] = name
+    known = named(real, {name for _, names in grouped for name in names})
+    videos = []
+    for (_, names), frames in sorted(grouped.items()):
+        here = {name: list(known[name].values()) for name in names if name in known}
+        if len(here) > 1:
+            videos.append(_Video(frames, here))
+    return videos
+
+
+def candidates_of(
+    spec: DatasetSpec, entries: Sequence[tuple[Entry, Template]], generator: str, origin: str
+) -> tuple[str, ...]:
+    """Names (lower case) of the real videos or images one of which is the target, by the path of a forged one."""
+    for place in places_of(origin):
+        for entry, template in entries:
+            fields = template.match(place)
+            if fields is not None and (entry.generator or spec.generator_of(fields["generator"])) == generator:
+                names = [Template(text).fill(fields) for text in entry.candidates]
+                return tuple(dict.fromkeys(name.casefold() for name in names if name))
+    return ()
+
+
+def named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
+    """Real faces by the name of their video or image, then by where it lies, then by frame."""
+    known: dict[str, dict[str, dict[int | None, str]]] = {}
+    columns = (real[column] for column in ("sample_id", "origin", "frame", "source_key"))
+    for identity, origin, frame, key in zip(*columns, strict=True):
+        where = origin if pd.isna(frame) else _folder(origin)
+        stem = where.rpartition("/")[2]
+        aliases = {stem.casefold(), stem.rpartition(".")[0].casefold()}
+        if isinstance(key, str):
+            aliases.add(key.rpartition(":")[2].casefold())
+        for alias in aliases & names:
+            known.setdefault(alias, {}).setdefault(where, {})[_frame(frame)] = identity
+    return known
+
+
+def _wanted(videos: Sequence[_Video]) -> set[str]:
+    return {
+        identity
+        for video in videos
+        for copies in video.candidates.values()
+        for copy in copies
+        for pair in _shared(video.frames, copy)
+        for identity in pair
+    }
+
+
+def _shared(forged: Mapping[int | None, str], real: Mapping[int | None, str]) -> list[tuple[str, str]]:
+    """A few frames that both have, spread over the video; the nearest ones where they share none."""
+    if None in forged or None in real:
+        return [(forged[None], real[None])] if None in forged and None in real else []
+    numbers = sorted(frame for frame in forged if frame is not None)
+    both = [frame for frame in numbers if frame in real]
+    if both:
+        return [(forged[frame], real[frame]) for frame in _spread(both)]
+    there = np.array(sorted(frame for frame in real if frame is not None))
+    nearest = [(frame, int(there[np.abs(there - frame).argmin()])) for frame in _spread(numbers)]
+    return [(forged[frame], real[other]) for frame, other in nearest]
+
+
+def _spread(frames: Sequence[int]) -> list[int]:
+    picks = np.linspace(0, len(frames) - 1, min(_SHOTS, len(frames))).round().astype(int)
+    return [frames[pick] for pick in dict.fromkeys(picks.tolist())]
+
+
+def _shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progress) -> dict[str, Shot]:
+    shots: dict[str, Shot] = {}
+    progress.start("Comparing faces", len(wanted))
+    try:
+        for manifest in manifests:
+            rows = manifest.frame(["sample_id", "crop_box", "box", "landmarks"])
+            rows = rows[rows["sample_id"].isin(wanted - shots.keys())].set_index("sample_id")
+            for identity, png in manifest.images(set(rows.index)):
+                row = rows.loc[identity]
+                shots[identity] = Shot.of(decode_crop(png), row["crop_box"], row["box"], row["landmarks"])
+                progress.advance()
+    finally:
+        progress.finish()
+    return shots
+
+
+def _drop_contradicted(
+    rows: dict[str, dict[str, Any]], forged: str, copies: Sequence[Mapping[int | None, str]]
+) -> None:
+    told = rows.get(forged)
+    if told is not None and not any(told["target_id"] in copy.values() for copy in copies):
+        del rows[forged]
+
+
+def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, Any]]:
+    """A row a forged frame, with the `name` of the candidate chosen; `target_id` is None where it lacks that frame."""
+    fits: dict[str, tuple[float, dict[int | None, str]]] = {}
+    for name, copies in video.candidates.items():
+        scored = []
+        for copy in copies:
+            values = [likeness(shots[forged], shots[real]) for forged, real in _shared(video.frames, copy)]
+            values = [value for value in values if np.isfinite(value)]
+            if values:
+                scored.append((float(np.mean(values)), copy))
+        if scored:
+            fits[name] = max(scored, key=lambda item: item[0])
+    if len(fits) < 2:
+        return
+    best, second, *_ = sorted(fits, key=lambda name: (-fits[name][0], name))
+    margin = round(fits[best][0] - fits[second][0], _DIGITS)
+    sure = round(float(1 / (1 + np.exp(-margin / _SLOPE))), _DIGITS)
+    for frame, forged in video.frames.items():
+        pair = _pair(forged, fits[best][1].get(frame), sure, COMPARED)
+        yield {**pair, "source_id": fits[second][1].get(frame), "margin": margin, "name": best}
+
+
+def shipped_spec(name: str) -> DatasetSpec | None:
+    """The dataset file of a manifest of that name, or None."""
+    from dfad_bench.core.resources import shipped_names
+
+    return load_dataset_spec(name) if name in shipped_names("manifests", "datasets") else None
+
+
+def _frame(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _folder(origin: str) -> str:
+    """The video a frame is of: the folder of a frame in a file of its own, the file of a video."""
+    folder, _, name = origin.rpartition("/")
+    return folder if name.rpartition(".")[0].isdigit() and _is_image(name) else origin
+
+
+def _is_image(name: str) -> bool:
+    return Template("{name}.{ext}").match(name) is not None

@@ -1,0 +1,283 @@
+"""One shard of a build: a pure function from its samples to one committed part, run here or in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
+from dfad_bench.data.manifest import OK, commit_part
+from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
+from dfad_bench.ingest.crop.detector import Faces
+from dfad_bench.ingest.media import Frame, Sampling, read
+from dfad_bench.ingest.sources.base import RawSample
+
+Found = list[tuple[Frame, Faces | None]]  # frames of a sample and the faces in them
+SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
+_PIXELS = 1 << 26  # held at once for an accelerator: 256 MB
+_FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
+
+
+class Watch(Protocol):
+    """Told of every item before it is begun; may raise to end the shard."""
+
+    def __call__(self, index: int) -> None:
+        """Item `index` begins; -1: all are done, the part is written."""
+
+
+class ItemTimeout(BaseException):
+    """An item took too long. No `Exception`, so that no decoder's handler can swallow it."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """All a worker needs: what to read, how to crop it, where to write.
+
+    `verdicts` are items that killed or hung a worker before: index to (status, reason), not tried again.
+    """
+
+    part: Path
+    samples: tuple[RawSample, ...]
+    profile: CropProfile
+    config_sha256: str
+    item_seconds: float
+    sampling: Sampling = Sampling()
+    verdicts: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    device: str = "cpu"  # where faces are found
+
+    @property
+    def name(self) -> str:
+        """The part's file name."""
+        return self.part.name
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of which files go in, with what is known of them."""
+        rows = [
+            [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
+            + ([s.target_size] if s.target_path else [])
+            for s in self.samples
+        ]
+        return content_hash(rows)
+
+    def seconds(self, index: int) -> float:
+        """The time limit of an item: that of a video grows with the frames it gives."""
+        return self.item_seconds * (1 + (self.samples[index].weight - 1) / _FRAMES_A_LIMIT)
+
+    def refuse(self, index: int, status: str, reason: str) -> ShardTask:
+        """The same shard, with one item given up."""
+        return replace(self, verdicts={**self.verdicts, index: (status, reason)})
+
+
+_CROPPERS: dict[tuple[str, str], FaceCropper] = {}
+
+
+def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, Any]:
+    """Crop every sample of a shard and commit the part; returns the part's JSON.
+
+    Raises:
+        DFADError: the disk is full.
+    """
+    key = task.profile.sha256, task.device
+    cropper = _CROPPERS[key] if key in _CROPPERS else _CROPPERS.setdefault(key, FaceCropper(task.profile, task.device))
+    rows = []
+    ahead: dict[int, Found] = {}
+    looked = 0
+    with _one_thread() if task.profile.detector != "none" else nullcontext():
+        for index, sample in enumerate(task.samples):
+            if cropper.batch > 1 and index >= looked:
+                ahead, looked = _look_ahead(task, index, cropper, watch)
+            watch(index)
+            if index in task.verdicts:
+                rows.append(_refused(sample, *task.verdicts[index]))
+            else:
+                rows += process(sample, cropper, task.seconds(index), task.sampling, ahead.pop(index, None))
+    watch(-1)
+    return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
+
+
+def process(
+    sample: RawSample,
+    cropper: FaceCropper,
+    seconds: float,
+    sampling: Sampling = Sampling(),  # noqa: B008  frozen
+    known: Found | None = None,
+) -> list[dict[str, Any]]:
+    """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
+
+    `known` is the sample where it was read ahead.
+
+    A refusal of the sample as a whole, or of what is left of it, is a row without a frame. Through the frames of a
+    video the same face is followed; where it is lost and another is taken, that row is flagged `identity_switch`.
+    """
+    if sample.refusal:
+        return [_refused(sample, sample.refusal, "leads out of the source folder")]
+    rows: list[dict[str, Any]] = []
+    try:
+        with time_limit(seconds):
+            near = None
+            for frame, faces in known or _find(read(sample, sampling), cropper):
+                row = _cropped(sample, frame, cropper, near, faces)
+                rows.append(row)  # frames before a refusal stay
+                near = row.get("box") or near
+        return rows or [_refused(sample, "unreadable", "no frames")]
+    except ImageRefused as refused:
+        verdict = _refused(sample, refused.status, refused.reason, refused.source_sha256)
+    except ItemTimeout:
+        verdict = _refused(sample, "timeout", f"took more than {seconds:g} s")
+    except MemoryError:
+        verdict = _refused(sample, "too_large", "not enough memory")
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # an image the cropper was not foreseen for must not end the build of a million others
+        verdict = _refused(sample, "worker_crash", f"{type(error).__name__}: {error}")
+    return [*rows, verdict]
+
+
+def _find(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame, Faces | None]]:
+    """Frames with their faces, found several frames at once on an accelerator; None leaves it to the cropper."""
+    if cropper.batch == 1:
+        yield from ((frame, None) for frame in frames)
+        return
+    refused = None
+    while refused is None:
+        some: list[Frame] = []
+        try:
+            for frame in frames:
+                some.append(frame)  # those before a refusal stay
+                if _enough(some, cropper):
+                    break
+        except ImageRefused as error:
+            refused = error  # raised once the frames before it are done
+        if not some and refused is None:
+            return
+        yield from zip(some, cropper.find([frame.image for frame in some]), strict=True)
+    raise refused
+
+
+def _look_ahead(task: ShardTask, start: int, cropper: FaceCropper, watch: Watch) -> tuple[dict[int, Found], int]:
+    """Still images from `start` on, read and their faces found together, and the first index not looked at.
+
+    What cannot be read is left out.
+    """
+    frames: dict[int, Frame] = {}
+    end = start
+    while end < len(task.samples) and not _enough(frames.values(), cropper):
+        sample = task.samples[end]
+        if sample.medium == "image" and not sample.refusal and end not in task.verdicts:
+            watch(end)
+            # whatever is wrong with it, `process` meets it again and says so
+            with suppress(Exception, ItemTimeout), time_limit(task.item_seconds):
+                frames[end] = next(read(sample, task.sampling))
+        end += 1
+    found = cropper.find([frame.image for frame in frames.values()])
+    return {index: [(frame, faces)] for (index, frame), faces in zip(frames.items(), found, strict=True)}, end
+
+
+def _enough(frames: Collection[Frame], cropper: FaceCropper) -> bool:
+    return len(frames) >= cropper.batch or sum(f.image.width * f.image.height for f in frames) > _PIXELS
+
+
+def _cropped(
+    sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None, faces: Faces | None
+) -> dict[str, Any]:
+    try:
+        return _kept(sample, cropper.crop(frame.image, near, faces), frame)
+    except ImageRefused as refused:
+        row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
+        return {**row, **_source(frame)}
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `ItemTimeout` in the block after `seconds`; only in a main thread, and not on Windows."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(signum: int, frame: Any) -> None:
+        raise ItemTimeout
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread: sums in another order would change the last bits of a box."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
+    taxon = taxonomy()[sample.generator]
+    return {
+        "sample_id": sample.sample_id if frame is None else sample.frame_id(frame),
+        "dataset": sample.dataset,
+        "generator": taxon.key,
+        "forgery": taxon.forgery.value,
+        "family": taxon.family.value,
+        "attribution_label": taxon.attribution_label,
+        "detection_label": taxon.detection_label,
+        "split": sample.split,
+        "origin": sample.origin,
+        "frame": sample.frame if frame is None else frame,
+        "source_key": sample.source_key,
+        "target_id": sample.target_id if frame is None else sample.target_frame_id(frame),
+        "pair_confidence": sample.pair_confidence,
+        "source_sha256": digest,
+    }
+
+
+def _source(frame: Frame) -> dict[str, Any]:
+    return {
+        "source_width": frame.image.width,
+        "source_height": frame.image.height,
+        "source_format": frame.image.format,
+        "source_bytes": frame.source_bytes,
+    }
+
+
+def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
+    height, width, _ = crop.pixels.shape
+    return {
+        **_facts(sample, frame.source_sha256, frame.index),
+        **_source(frame),
+        "image": {"bytes": encode_png(crop.pixels), "path": None},
+        "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
+        "phash": perceptual_hash(crop.pixels),
+        "box": crop.box,
+        "crop_box": crop.crop_box,
+        "crop_affine": crop.affine,
+        "landmarks": crop.landmarks,
+        "box_score": crop.box_score,
+        "faces": crop.faces,
+        "width": width,
+        "height": height,
+        "flags": ",".join([SWITCHED] * crop.switched + [*crop.flags]) or None,
+        "status": OK,
+    }
+
+
+def _refused(
+    sample: RawSample, status: str, reason: str, digest: str | None = None, frame: int | None = None
+) -> dict[str, Any]:
+    return {**_facts(sample, digest, frame), "status": status, "reason": " ".join(reason.split())[:200]}

@@ -1,0 +1,10 @@
+"""Source adapters: how files on disk become samples. A dataset YAML names its layout; this table names the code."""
+
+SOURCES = {
+    "folders": "dfad_bench.ingest.sources.folders:list_images",
+    "videos": "dfad_bench.ingest.sources.videos:list_videos",
+    "archives": "dfad_bench.ingest.sources.folders:list_images",
+    "image_folder": "dfad_bench.ingest.sources.image_folder:list_images",
+    "deepfakebench": "dfad_bench.ingest.sources.deepfakebench:list_frames",
+    "table": "dfad_bench.ingest.sources.table:list_images",
+}

@@ -1,0 +1,66 @@
+"""Archives as folders: their members beside the plain files of a source folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
+from dfad_bench.ingest.sources.base import FoundFile, Listing, hidden, walk
+
+
+def everything(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> Iterator[FoundFile]:
+    """Every file below `root`, and then every member of its archives.
+
+    A member's origin is `<archive>/<member>`. Templates are tried on that, then on where it would lie if the archive
+    were unpacked in a folder of its own, or beside the archive. Archives that `skipped` are given as plain files.
+
+    Raises:
+        ConfigError: `root` is no readable folder.
+    """
+    archives = []
+    for file in walk(root, listing):
+        if is_archive(file.origin) and not file.outside and not skipped(file.origin):
+            archives.append(file)
+        else:
+            yield file
+    for archive in archives:
+        yield from _members(archive, listing)
+
+
+def places(archive: str, member: str) -> tuple[str, str, str]:
+    """Where a member of an archive may be looked for.
+
+    >>> places("real_train/1.tar.gz", "1/real/0/7.png")[2]
+    'real_train/1/real/0/7.png'
+    """
+    stem = archive[: -max(len(s) for s in SUFFIXES if archive.lower().endswith(s))]
+    folder = archive.rpartition("/")[0]
+    return f"{archive}/{member}", f"{stem}/{member}", f"{folder}/{member}" if folder else member
+
+
+def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
+    try:
+        for member in members(archive.path):
+            origin = f"{archive.origin}/{member.name}"
+            parts = member.name.split("/")
+            if member.special:
+                listing.ignore(f"{member.special} in an archive", origin)
+            elif any(hidden(part) for part in parts if part != ".."):
+                listing.ignore("hidden", origin)
+            elif ".." in parts or parts[0] == "" or "\0" in member.name:
+                listing.ignore("name that leads out of its archive", origin)
+            elif is_archive(member.name):
+                listing.ignore("archive in an archive", origin)
+            else:
+                yield FoundFile(
+                    origin,
+                    archive.path,
+                    member.size,
+                    member=member.name,
+                    position=member.position,
+                    places=places(archive.origin, member.name),
+                )
+    except ImageRefused as refused:
+        listing.ignore("damaged archive", f"{archive.origin}: {refused.reason}")

@@ -1,0 +1,178 @@
+"""What every source adapter gives: samples, and an account of the files it left out."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.data.manifest import sample_id
+
+_EXAMPLES = 5
+_FOLDERS = 200
+PACKED_VIDEO = "video in an archive: unpack it, videos are read from plain files only"  # why a file is left out
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+@dataclass(frozen=True, slots=True)  # a million of them are held at once
+class RawSample:
+    """One image, or one video of which frames will be taken, with what its place says about it.
+
+    `medium` names how pixels are read (`dfad_bench.ingest.media`). `member` is the name inside an archive, whose
+    path is then `path`; `origin` holds both. `position` is its place in an archive that can only be read from its
+    beginning, so that members go by in that order. `weight` is about how many rows it will give.
+    `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
+    `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
+    `refusal` is a manifest status where the adapter already knows that the file must not be opened.
+    """
+
+    dataset: str
+    generator: str
+    split: str | None
+    origin: str
+    path: Path
+    source_key: str | None = None
+    target_origin: str | None = None
+    target_dataset: str | None = None
+    target_path: Path | None = None
+    target_size: int = 0
+    pair_confidence: float | None = None
+    frame: int | None = None  # index of a video frame stored in a file of its own
+    size: int = 0  # bytes
+    medium: str = "image"
+    member: str | None = None
+    position: int | None = None
+    weight: int = 1
+    refusal: str | None = None
+
+    @property
+    def sample_id(self) -> str:
+        """The face's name in every manifest; of a video, the name of the video as a whole."""
+        return sample_id(self.dataset, self.origin)
+
+    @property
+    def target_id(self) -> str | None:
+        """The name of the real target face; of a video, of the real video as a whole."""
+        return self._target(None)
+
+    @property
+    def container(self) -> str:
+        """What must be opened as a whole: an archive without random access for its members, else the image itself."""
+        if self.member is None or self.position is None:
+            return self.origin
+        return self.origin.removesuffix("/" + self.member)
+
+    def frame_id(self, frame: int) -> str:
+        """The name of one frame of a video."""
+        return sample_id(self.dataset, self.origin, frame)
+
+    def target_frame_id(self, frame: int) -> str | None:
+        """The name of the frame of the same index in the real target video."""
+        return self._target(frame)
+
+    def _target(self, frame: int | None) -> str | None:
+        if self.target_origin is None:
+            return None
+        return sample_id(self.target_dataset or self.dataset, self.target_origin, frame)
+
+
+@dataclass
+class Listing:
+    """The samples of a source folder, and how many files were left out, why, with the first few names.
+
+    `notes` are remarks for people: a split file that is not there, say.
+    """
+
+    samples: list[RawSample] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folders: dict[str, dict[str, int]] = field(default_factory=dict)  # why -> folder (its first two levels) -> files
+
+    def ignore(self, why: str, origin: str) -> None:
+        """Count a file that is not read."""
+        self.ignored[why] = self.ignored.get(why, 0) + 1
+        folder = "/".join(origin.split("/")[:-1][:2])
+        counts = self.folders.setdefault(why, {})
+        if folder in counts or len(counts) < _FOLDERS:
+            counts[folder] = counts.get(folder, 0) + 1
+        names = self.examples.setdefault(why, [])
+        if len(names) < _EXAMPLES:
+            names.append(origin)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file below the source folder, or a member of an archive there. `outside`: a link that leads out of it.
+
+    `places` are the paths that templates are tried on: of a member also those it would have unpacked.
+    """
+
+    origin: str  # POSIX, relative, Unicode as found; bytes that are no UTF-8 as \\xNN
+    path: Path
+    size: int
+    outside: bool = False
+    member: str | None = None
+    position: int | None = None
+    places: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            object.__setattr__(self, "places", (self.origin,))
+
+
+def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
+    """Every file below `root`, in sorted order; hidden files, linked folders and unreadable ones are counted.
+
+    Raises:
+        ConfigError: `root` is no readable folder.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root}: no such folder")
+    base = os.path.realpath(root)
+    try:
+        next(os.scandir(base), None)
+    except OSError as error:
+        raise ConfigError(f"{root}: cannot be read ({error.strerror})") from error
+
+    def unreadable(error: OSError) -> None:
+        listing.ignore("unreadable folder", os.path.relpath(error.filename, base))
+
+    for folder, folders, files in os.walk(base, onerror=unreadable):
+        relative = os.path.relpath(folder, base)
+        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
+        for name in sorted(folders):
+            if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118  a million names: strings are faster
+                listing.ignore("linked folder", printable(prefix + name))
+        folders[:] = [name for name in sorted(folders) if not hidden(name)]
+        for name in sorted(files):
+            origin = printable(prefix + name)
+            if hidden(name):
+                listing.ignore("hidden", origin)
+                continue
+            yield _found(base, os.path.join(folder, name), origin)  # noqa: PTH118
+
+
+def _found(base: str, name: str, origin: str) -> FoundFile:
+    path = Path(name)
+    try:
+        facts = os.lstat(name)  # noqa: PTH116  a path that was asked keeps its text, too
+        if not stat.S_ISLNK(facts.st_mode):
+            return FoundFile(origin, path, facts.st_size)
+        inside = path.resolve().is_relative_to(base)
+        return FoundFile(origin, path, path.stat().st_size if inside else 0, outside=not inside)
+    except (OSError, RuntimeError):  # gone meanwhile, or a circle of links: reading it gives the reason
+        return FoundFile(origin, path, 0)
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is an operating system's own business."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def printable(name: str) -> str:
+    r"""A file name as text that can be stored; bytes that are no UTF-8 as `\xNN`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

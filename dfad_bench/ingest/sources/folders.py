@@ -1,0 +1,208 @@
+"""Images in folders and archives: the path says what an image is. Driven by the entries of a dataset file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from dfad_bench.core.labels import ForgeryType
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.ingest.media import medium_of
+from dfad_bench.ingest.media.archive import is_archive
+from dfad_bench.ingest.sources.archives import everything, places
+from dfad_bench.ingest.sources.base import PACKED_VIDEO, FoundFile, Listing, RawSample
+from dfad_bench.ingest.sources.numbers import Numbers
+from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
+from dfad_bench.ingest.sources.template import Template
+
+_VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+_ARCHIVES = (".7z", ".rar", ".gz")
+_STEM = ".{ext}"
+
+
+class Fitted(NamedTuple):
+    """A sample, and how its path fits: the entry, its number in the dataset file, its fields, the path that fits."""
+
+    sample: RawSample
+    entry: Entry
+    order: int
+    fields: dict[str, str]
+    place: str
+
+
+def list_images(spec: DatasetSpec, root: Path) -> Listing:
+    """The images below `root`, also in archives, whose path fits an entry; the first that fits counts.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    listing = Listing()
+    fitted = _only(spec, fit_files(spec, root, listing), listing)
+    if spec.once:
+        fitted = _once(fitted, listing)
+    listing.samples = _with_targets(fitted)
+    return listing
+
+
+def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
+    """The files that fit an entry, with splits but without targets; the others are counted in `listing`.
+
+    A member of an archive that also lies unpacked beside it is left out.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    entries = [(entry, Template(entry.path)) for entry in spec.entries]
+    skip = [Template(text) for text in spec.skip]
+    numbers = Numbers(spec.split_by) if spec.split_by else None
+    fitted: list[Fitted] = []
+    plain: set[str] | None = None
+
+    def skipped(place: str) -> bool:
+        return any(template.match(place) is not None for template in skip)
+
+    for file in everything(root, listing, skipped):
+        if file.member is not None:
+            if plain is None:
+                plain = {item.place.casefold() for item in fitted}
+            if not plain.isdisjoint(place.casefold() for place in file.places):
+                listing.ignore("also unpacked", file.origin)
+                continue
+        if numbers and numbers.take(file):
+            listing.ignore("not part of this dataset", file.origin)
+        elif found := fit(spec, file, entries):
+            if isinstance(found, Fitted) and file.member is not None and found.entry.videos:
+                listing.ignore(PACKED_VIDEO, file.origin)
+            elif isinstance(found, Fitted):
+                fitted.append(found)
+            else:
+                known = any(skipped(place) for place in file.places)
+                listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
+        else:
+            known = any(skipped(place) for place in file.places)
+            listing.ignore("not part of this dataset" if known else _kind(file), file.origin)
+    return numbers.split(fitted, listing) if numbers else fitted
+
+
+def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
+    """How a file fits the templates: the first that also names a known generator.
+
+    Returns the name of the generator where none is known, None where no template fits.
+    """
+    unknown: str | None = None
+    for place in file.places:
+        named = False
+        for order, (entry, template) in enumerate(entries):
+            fields = template.match(place)
+            if fields is None:
+                continue
+            generator = entry.generator or spec.generator_of(fields["generator"])
+            if generator is not None:
+                return Fitted(sample_of(spec, file, entry, fields, generator), entry, order, fields, place)
+            if not named:  # of the last place, the one most like a folder tree
+                named, unknown = True, fields["generator"]
+    return unknown
+
+
+def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str], generator: str) -> RawSample:
+    """A file as a sample, by the fields of the path that fits."""
+    frame = fields.get("frame", "")
+    return RawSample(
+        dataset=spec.name,
+        generator=generator,
+        split=spec.split_of(entry.split or fields.get("split")),
+        origin=file.origin,
+        path=file.path,
+        source_key=Template(entry.source_key).fill(fields) if entry.source_key else None,
+        frame=int(frame) if frame.isascii() and frame.isdigit() and len(frame) < 10 else None,
+        size=file.size,
+        medium=_medium(file, entry),
+        member=file.member,
+        position=file.position,
+        refusal="outside_root" if file.outside else None,
+    )
+
+
+def _medium(file: FoundFile, entry: Entry) -> str:
+    if file.member is not None:
+        return "archive"
+    return medium_of(file.origin) if entry.videos else "image"
+
+
+def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Those whose fields hold the values asked for (`DatasetSpec.only`), whatever their case."""
+    wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
+    skip = [Template(text) for text in spec.skip]
+    kept = []
+    for item in fitted:
+        other = [name for name, values in wanted.items() if item.fields.get(name, min(values)).casefold() not in values]
+        if other:
+            known = any(template.match(item.place) is not None for template in skip)
+            why = "not part of this dataset" if known else f"{other[0]} {item.fields[other[0]]!r}, not asked for"
+            listing.ignore(why, item.sample.origin)
+        else:
+            kept.append(item)
+    return kept
+
+
+def places_of(origin: str) -> tuple[str, ...]:
+    """The paths that templates are tried on, by origin alone.
+
+    >>> places_of("DF40/simswap.zip/simswap/frames/1_2/3.png")[2]
+    'DF40/simswap/frames/1_2/3.png'
+    """
+    parts = origin.split("/")
+    for end in range(1, len(parts)):
+        if is_archive(parts[end - 1]):
+            return places("/".join(parts[:end]), "/".join(parts[end:]))
+    return (origin,)
+
+
+def _once(fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Of several images with one source key, that of the first entry (and first name)."""
+    best: dict[str, Fitted] = {}
+    for item in fitted:
+        key = item.sample.source_key
+        if key and (item.order, item.sample.origin) < ((b := best.setdefault(key, item)).order, b.sample.origin):
+            best[key] = item
+    kept = []
+    for item in fitted:
+        if item.sample.source_key is None or best[item.sample.source_key] is item:
+            kept.append(item)
+        else:
+            listing.ignore("copy of another image", item.sample.origin)
+    return kept
+
+
+def _with_targets(fitted: list[Fitted]) -> list[RawSample]:
+    if not any(item.entry.target for item in fitted):
+        return [item.sample for item in fitted]
+    known: dict[str, str] = {}
+    for item in fitted:
+        place, origin = item.place.casefold(), item.sample.origin
+        known.setdefault(place, origin)
+        known.setdefault(place.rpartition(".")[0] + ".*", origin)
+    return [_with_target(item.sample, item.entry, item.fields, known) for item in fitted]
+
+
+def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known: dict[str, str]) -> RawSample:
+    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:  # made from nothing, whatever its name looks like
+        return replace(sample, source_key=None) if entry.target_dataset else sample
+    for text in entry.target:
+        path = Template(text.removesuffix(_STEM)).fill(fields)
+        if path is None:
+            continue
+        name = f"{path}.*" if text.endswith(_STEM) else path
+        origin = path if entry.target_dataset else known.get(name.casefold())
+        if origin is not None and (entry.target_dataset or origin != sample.origin):
+            dataset, sure = entry.target_dataset, entry.pair_confidence
+            return replace(sample, target_origin=origin, target_dataset=dataset, pair_confidence=sure)
+    return sample
+
+
+def _kind(file: FoundFile) -> str:
+    name = file.origin.lower()
+    if name.endswith(_VIDEOS):
+        return "video" if file.member is None else PACKED_VIDEO
+    return "archive" if name.endswith(_ARCHIVES) or is_archive(name) else "fits no path of the layout"

@@ -1,0 +1,134 @@
+"""Hugging Face style image folders: a folder a class, or metadata files beside the images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
+from dfad_bench.ingest.media.archive import read_member
+from dfad_bench.ingest.sources.archives import everything
+from dfad_bench.ingest.sources.base import FoundFile, Listing, RawSample
+from dfad_bench.ingest.sources.folders import Fitted, fit, sample_of
+from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
+from dfad_bench.ingest.sources.template import Template
+
+_METADATA = ("metadata.csv", "metadata.jsonl")
+_CLASSES = ("generator", "label", "class", "model")
+_MAX_BYTES = 1 << 30
+_SPLITS = ("train", "val", "test")
+
+Row = Mapping[str, str]
+
+
+def list_images(spec: DatasetSpec, root: Path) -> Listing:
+    """The images below `root`; a metadata file says more than the folders do.
+
+    A metadata row names its image by `file_name`, relative to the metadata file. `generator` (or `label`, `class`,
+    `model`), `split`, `source_key` and `target` (the path of the real target face, relative as well) are read where
+    they are given. Images that a row names and that are not there are counted.
+
+    Raises:
+        ConfigError: no such folder, or a damaged metadata file.
+    """
+    listing = Listing()
+    entries = [(entry, Template(entry.path)) for entry in spec.entries]
+    rows: dict[str, Row] = {}
+    files = []
+    for file in everything(root, listing, lambda place: False):
+        if file.origin.rpartition("/")[2].lower() in _METADATA and not file.outside:
+            rows.update(_rows(root, file))
+        else:
+            files.append(file)
+    for file in files:
+        row = rows.pop(file.origin, None)
+        found = fit(spec, file, entries)
+        sample = found.sample if isinstance(found, Fitted) else None
+        generator = sample.generator if sample else None
+        name = found if isinstance(found, str) else None
+        if row is not None and (given := next((row[key] for key in _CLASSES if row.get(key)), None)):
+            generator, name = spec.generator_of(given), given
+        if generator is not None:
+            sample = sample or sample_of(spec, file, Entry("{image:path}", generator=generator), {}, generator)
+            listing.samples.append(_told(spec, replace(sample, generator=generator), row or {}))
+        else:
+            listing.ignore(f"unknown generator {name!r}" if name else _kind(file), file.origin)
+    for name in rows:
+        listing.ignore("named in the metadata, but not there", name)
+    return listing
+
+
+def _told(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
+    split = spec.split_of(row.get("split")) or sample.split
+    if split is None:
+        first = spec.split_of(sample.origin.split("/")[0])
+        split = first if first in _SPLITS else None
+    target = row.get("target") or None
+    return replace(
+        sample,
+        split=split,
+        source_key=row.get("source_key") or sample.source_key,
+        target_origin=target,
+        pair_confidence=1.0 if target else None,
+    )
+
+
+def _rows(root: Path, file: FoundFile) -> Iterator[tuple[str, Row]]:
+    """(origin of the image, what is said of it) of a metadata file."""
+    where = f"{root}/{file.origin}"
+    try:
+        if file.member is None:
+            data = read_source(file.path, max_bytes=_MAX_BYTES)
+        else:
+            data = read_member(file.path, file.member, file.position, max_bytes=_MAX_BYTES)
+        text = data.decode("utf-8-sig")
+    except (ImageRefused, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: cannot be read ({error})") from error
+    folder = file.origin.rpartition("/")[0]
+    table = _csv if file.origin.lower().endswith(".csv") else _jsonl
+    for number, row in table(text, where):
+        name = row.get("file_name")
+        if not name:
+            raise ConfigError(f"{where}: line {number}: no file_name")
+        told = dict(row)
+        if target := told.get("target"):
+            told["target"] = _join(folder, target)
+        yield _join(folder, name), told
+
+
+def _csv(text: str, where: str) -> Iterator[tuple[int, Row]]:
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        for row in reader:
+            yield reader.line_num, {str(key): str(value or "") for key, value in row.items()}
+    except csv.Error as error:
+        raise ConfigError(f"{where}: not a CSV table ({error})") from error
+
+
+def _jsonl(text: str, where: str) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{where}: line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise ConfigError(f"{where}: line {number}: must be an object")
+        yield number, {str(key): str(value) for key, value in row.items() if value is not None}
+
+
+def _join(folder: str, name: str) -> str:
+    parts = name.replace("\\", "/").split("/")
+    return "/".join([*([folder] if folder else []), *(part for part in parts if part not in ("", "."))])
+
+
+def _kind(file: FoundFile) -> str:
+    image = file.origin.lower().rpartition(".")[2] in EXTENSIONS
+    return "no class: neither a folder nor a metadata row says who made it" if image else "no image"

@@ -1,0 +1,243 @@
+"""The lists that video datasets are released with: test videos of Celeb-DF, splits of FaceForensics++, labels of DFDC.
+
+Names are compared without extension and case, so that extracted frames (a folder a video) are found as videos are.
+A listed video that is not there is counted in the listing, and so is one that no list names where all should be.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import read_json
+from dfad_bench.core.taxonomy import REAL_KEY
+from dfad_bench.ingest.sources.base import Listing, RawSample
+from dfad_bench.ingest.sources.spec import DatasetSpec
+
+_MAX_BYTES = 256 << 20
+_TEST_LIST = "List_of_testing_videos.txt"
+_SPLITS = ("train", "val", "test")
+_SPLIT_FOLDERS = ("dataset/splits", "splits", "")
+
+
+def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
+    """Celeb-DF and Celeb-DF++: listed videos are the test split, all others train. Lines: `1 path`, 1 is real.
+
+    Raises:
+        ConfigError: a line is neither.
+    """
+    file = _find(root, _TEST_LIST)
+    if file is None:
+        listing.notes.append(f"no {_TEST_LIST}: the splits are unknown")
+        return
+    labels: dict[str, tuple[bool, str]] = {}
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if not line.strip():
+            continue
+        label, _, path = line.strip().partition(" ")
+        if label not in ("0", "1") or not path.strip():
+            raise ConfigError(f"{file}: line {number}: expected '1 folder/video.mp4' or '0 ...', got {line[:60]!r}")
+        labels[_key(path.strip())] = label == "1", path.strip()
+    seen, contradicted = set(), 0
+    for index, sample in enumerate(listing.samples):
+        name = _video(sample)
+        if name in labels:
+            seen.add(name)
+            contradicted += labels[name][0] != (sample.generator == REAL_KEY)
+        listing.samples[index] = replace(sample, split="test" if name in labels else "train")
+    _absent(listing, _TEST_LIST, (path for name, (_, path) in labels.items() if name not in seen))
+    if contradicted:
+        listing.notes.append(f"{_TEST_LIST}: {contradicted} labels contradict the folder the video lies in")
+
+
+def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
+    """FaceForensics++: `dataset/splits/{train,val,test}.json`, lists of [target, source].
+
+    A real video has the split of its pair, a forged one that of both its videos; without the files none is known.
+    Names of real videos that are not there are counted, if there are any real ones at all.
+
+    Raises:
+        ConfigError: a damaged file.
+    """
+    splits: dict[str, str] = {}
+    for split in _SPLITS:
+        file = next((f for folder in _SPLIT_FOLDERS if (f := _find(root, f"{folder}/{split}.json".lstrip("/")))), None)
+        if file is None:
+            listing.notes.append(f"no dataset/splits/{split}.json: that official split is unknown")
+            continue
+        for pair in _pairs(file):
+            splits.update(dict.fromkeys(pair, split))
+    unknown: list[str] = []
+    reals = set()
+    for index, sample in enumerate(listing.samples):
+        ids = _video(sample).rpartition("/")[2].split("_")
+        if sample.generator == REAL_KEY:
+            reals.update(ids)
+        found = {splits.get(name) for name in ids}
+        known = found.pop() if len(found) == 1 else None
+        if known is None and splits:
+            unknown.append(sample.origin)
+        listing.samples[index] = replace(sample, split=known)
+    if unknown:
+        listing.notes.append(f"{len(unknown)} files in none of the splits there are, {unknown[0]!r} first")
+    _absent(listing, "dataset/splits", sorted(set(splits) - reals) if reals else ())
+
+
+def dfdc(listing: Listing, root: Path, spec: DatasetSpec) -> None:
+    """DFDC: `metadata.json` in each part, or `labels.csv` beside or above the test videos, say which are forged.
+
+    The target of a forged video is its `original`, in the same part; both share a source key. A video without a
+    label is left out and counted; so is a listed one that is not there. Files sorted into real/ and fake/ need no
+    list.
+
+    Raises:
+        ConfigError: a damaged list.
+    """
+    origins = {s.origin.casefold(): s.origin for s in listing.samples}
+    lists: dict[str, dict[str, dict[str, Any]]] = {}
+    kept, named = [], set()
+    for sample in listing.samples:
+        if sample.generator != "unlabelled":
+            kept.append(sample)
+            continue
+        folder, _, name = sample.origin.rpartition("/")
+        if folder not in lists:
+            lists[folder] = _labels(root, folder)
+        facts = lists[folder].get(name.casefold())
+        if facts is None:
+            listing.ignore("not in metadata.json or labels.csv", sample.origin)
+            continue
+        named.add(sample.origin.casefold())
+        kept.append(_labelled(sample, folder, facts, origins))
+    listing.samples = kept
+    for folder, videos in lists.items():
+        missing = (_join(folder, name) for name in videos if _join(folder, name).casefold() not in named)
+        _absent(listing, "metadata.json or labels.csv", missing)
+
+
+def _labelled(sample: RawSample, folder: str, facts: dict[str, Any], origins: dict[str, str]) -> RawSample:
+    original = facts.get("original")
+    stem = (original or sample.origin.rpartition("/")[2]).rpartition(".")[0]
+    target = origins.get(_join(folder, original).casefold()) if original else None
+    return replace(
+        sample,
+        generator="dfdc" if facts["fake"] else REAL_KEY,
+        split=sample.split or facts.get("split"),
+        source_key=f"dfdc:{stem}",
+        target_origin=target,
+        pair_confidence=1.0 if target else None,
+    )
+
+
+def _labels(root: Path, folder: str) -> dict[str, dict[str, Any]]:
+    """File name in lower case -> `fake`, `split`, `original`, of the lists in a folder (or a CSV above it)."""
+    videos: dict[str, dict[str, Any]] = {}
+    for place in dict.fromkeys((folder, folder.rpartition("/")[0])):
+        file = _find(root, _join(place, "labels.csv"))
+        if file is not None:
+            videos.update(_from_csv(file))
+            break
+    file = _find(root, _join(folder, "metadata.json"))
+    if file is not None:
+        videos.update(_from_json(file))
+    return videos
+
+
+def _from_json(file: Path) -> dict[str, dict[str, Any]]:
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{file}: expected an object of videos")
+    found = {}
+    for name, facts in value.items():
+        label = facts.get("label", facts.get("is_fake")) if isinstance(facts, dict) else None
+        original = facts.get("original") if isinstance(facts, dict) else None
+        found[str(name).casefold()] = {
+            "fake": _fake(label, file, name),
+            "split": str(facts["split"]) if facts.get("split") in _SPLITS else None,
+            "original": str(original) if original and str(original).upper() != "NAN" else None,
+        }
+    return found
+
+
+def _from_csv(file: Path) -> dict[str, dict[str, Any]]:
+    rows = csv.DictReader(io.StringIO(_text(file)), strict=True)
+    try:
+        if not {"filename", "label"} <= set(rows.fieldnames or ()):
+            raise ConfigError(f"{file}: expected the columns filename and label")
+        return {str(r["filename"]).casefold(): {"fake": _fake(r["label"], file, r["filename"])} for r in rows}
+    except csv.Error as error:
+        raise ConfigError(f"{file}: not a CSV table ({error})") from error
+
+
+def _fake(label: object, file: Path, name: object) -> bool:
+    fake = {"FAKE": True, "1": True, "REAL": False, "0": False}.get(str(label).strip().upper())
+    if fake is None:
+        raise ConfigError(f"{file}: {name!r}: label {label!r} is neither REAL nor FAKE (0 or 1)")
+    return fake
+
+
+def _pairs(file: Path) -> list[list[str]]:
+    value = read_json(file)
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair) for pair in value
+    ):
+        raise ConfigError(f"{file}: expected a list of [target, source] pairs of names")
+    return value
+
+
+def _absent(listing: Listing, file: str, paths: Iterable[str]) -> None:
+    for path in paths:
+        listing.ignore(f"in {file}, but not there", path)
+
+
+def _video(sample: RawSample) -> str:
+    """The key of a sample's video: of a frame file, that of the folder it lies in."""
+    if sample.medium in ("video", "animation"):
+        return _key(sample.origin)
+    return sample.origin.rpartition("/")[0].casefold()
+
+
+def _key(path: str) -> str:
+    path = path.replace("\\", "/").removeprefix("./").casefold()
+    folder, _, name = path.rpartition("/")
+    return _join(folder, name.rpartition(".")[0] or name)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _find(root: Path, path: str) -> Path | None:
+    """A file below the root, whatever the case of its path; links out of the root are not followed."""
+    place = root
+    for name in path.split("/"):
+        if not (place / name).exists():
+            try:
+                name = next(f.name for f in sorted(place.iterdir()) if f.name.casefold() == name.casefold())
+            except (OSError, StopIteration):
+                return None
+        place /= name
+    return place if place.is_file() and place.resolve().is_relative_to(root.resolve()) else None
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{file}: larger than {_MAX_BYTES} bytes")
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not a text file") from error
+
+
+READERS: dict[str, Callable[[Listing, Path, DatasetSpec], None]] = {
+    "celeb_df": celeb_df,
+    "faceforensics": faceforensics,
+    "dfdc": dfdc,
+}

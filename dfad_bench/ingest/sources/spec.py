@@ -1,0 +1,270 @@
+"""The strict reader of dataset files (`manifests/datasets/*.yaml`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import content_hash, sha256_file
+from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.ingest.sources.template import Template
+
+_COSMETIC = (
+    "title",
+    "licence",
+    "homepage",
+    "citation",
+    "obtain",
+    "expected",
+    "expected_of",
+    "expected_files",
+    "notes",
+    "index",
+)
+LISTED_FIELDS = ("compression", "dataset", "label")  # of a DeepfakeBench JSON, for `only`
+ALL = "all"  # key of `expected` for all splits together
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kind of path below the source folder.
+
+    `generator` and `split` are for templates that do not hold them. `source_key` names what must not be torn
+    apart (an identity, a video). `target` lists where the real target face may lie, the first that exists
+    counts; with `target_dataset` it lies in another dataset and is not looked for. `candidates` name the real videos
+    or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares them).
+    `medium: video` takes files of any name for videos; a path that ends in `{ext:video}` needs no such word.
+    """
+
+    path: str
+    generator: str | None = None
+    split: str | None = None
+    source_key: str | None = None
+    target: tuple[str, ...] = ()
+    target_dataset: str | None = None
+    pair_confidence: float = 1.0
+    candidates: tuple[str, ...] = ()
+    medium: Literal["image", "video"] | None = None
+
+    def __post_init__(self) -> None:
+        fields = set(Template(self.path).fields)
+        if "generator" not in fields and self.generator is None:
+            raise ValueError(f"entry {self.path!r} needs {{generator}} in its path or the key `generator`")
+        for text in (*self.target, *self.candidates, *([self.source_key] if self.source_key else [])):
+            if unknown := set(Template(text).fields) - fields - {"ext"}:
+                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+        if self.target_dataset and any("{ext}" in text for text in self.target):
+            raise ValueError("a target in another dataset needs its extension spelled out")
+
+    @property
+    def videos(self) -> bool:
+        """Whether files of this kind are videos or animations, of which frames are taken."""
+        return self.medium == "video" or (self.medium is None and "{ext:video}" in self.path)
+
+
+@dataclass(frozen=True)
+class NumberSplit:
+    """The split by the number of an image: `below` says at which number each split ends, the others are `rest`.
+
+    The number is the field `field` of the path, or what a text file beside the images makes of it: white space
+    between columns, a header first; `key` is the column of the image's number, `value` of the one that counts.
+    """
+
+    field: str
+    below: dict[str, int]
+    rest: str
+    file: str | None = None
+    key: int = 0
+    value: int = 1
+
+    def __post_init__(self) -> None:
+        if list(self.below.values()) != sorted(self.below.values()) or self.key < 0 or self.value < 0:
+            raise ValueError("`below` must rise, `key` and `value` are columns from 0")
+
+    def split_of(self, number: int) -> str:
+        """The split of a number.
+
+        >>> NumberSplit("image", {"train": 60000}, "test").split_of(60000)
+        'test'
+        """
+        return next((split for split, end in self.below.items() if number < end), self.rest)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Forged files whose path fits `path` have their real target at `target`: the first of these that is listed."""
+
+    path: str
+    target: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in self.target:
+            if unknown := set(Template(text).fields) - set(Template(self.path).fields):
+                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A CSV beside the files: columns are named in braces, `where` keeps rows whose column holds a value."""
+
+    file: str
+    path: str = "{path}"
+    generator: str = "{generator}"
+    split: str | None = None
+    source_key: str | None = None
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: tuple[Pairing, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset: where it comes from, how its files lie, which generator each folder is.
+
+    `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
+    taxonomy itself. `skip` lists paths that are known and not read;
+    of those that fit, `only` keeps the ones whose field holds one of the values (the compression level, say).
+    `expected` is what the release holds of each generator, as one number or by split (with `all` for the whole),
+    counted in `expected_of`; `expected_files` are paths that are there in a whole copy (`{0..49}` stands for many)
+    and what is missing without them.
+    """
+
+    name: str
+    version: int
+    title: str
+    licence: str
+    layout: Literal["folders", "table", "videos", "archives", "image_folder", "deepfakebench"]
+    homepage: str | None = None
+    citation: str | None = None
+    obtain: str | None = None  # how a user gets it, one line
+    crop: str = "face-256-1.3"
+    entries: tuple[Entry, ...] = ()
+    table: TableSpec | None = None
+    split_by: NumberSplit | None = None  # where neither path nor entry say it
+    lists: Literal["celeb_df", "faceforensics", "dfdc"] | None = None  # whose own lists of splits and labels to read
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
+    once: bool = False  # of several images with one source key, the one of the first entry (copies of other sizes)
+    generators: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    expected: dict[str, int | dict[str, int]] = field(default_factory=dict)
+    expected_of: Literal["images", "videos", "sequences"] = "images"
+    expected_files: dict[str, str] = field(default_factory=dict)
+    generator_option: bool = False  # --generator NAME may replace the entries' generator
+    notes: tuple[str, ...] = ()
+    index: str | None = None  # the file of --from-deepfakebench
+    index_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
+        if any(bool(getattr(self, key)) != (key == needed) for key in ("table", "entries")):
+            raise ValueError(f"layout {self.layout!r} needs {f'`{needed}` only' if needed else 'no entries'}")
+        for split in (self.split_by,) if self.split_by else ():
+            if not any(split.field in Template(entry.path).fields for entry in self.entries):
+                raise ValueError(f"split_by: no path has a field {split.field!r}")
+        for text in self.skip:
+            Template(text)
+        used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
+        for key in used:
+            if key not in taxonomy() or taxonomy()[key].key != key:
+                raise ValueError(f"{key!r} is not a key of the taxonomy")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything that decides which rows there are."""
+        return content_hash({key: value for key, value in asdict(self).items() if key not in _COSMETIC})
+
+    @cached_property
+    def _folded(self) -> Mapping[str, str]:
+        return {name.casefold(): key for name, key in self.generators.items()}
+
+    def generator_of(self, name: str) -> str | None:
+        """The taxonomy key of a name in a path or table, or None."""
+        if self.generators:
+            return self._folded.get(name.casefold())
+        return taxonomy()[name].key if name in taxonomy() else None
+
+    def split_of(self, name: str | None) -> str | None:
+        """The split a name in a path or table stands for."""
+        if not name:
+            return None
+        folded = {key.casefold(): value for key, value in self.splits.items()}
+        return sys.intern(folded.get(name.casefold(), name.lower()))  # one text for a million samples
+
+    def with_generator(self, name: str) -> DatasetSpec:
+        """The same dataset with every face attributed to one generator (`--generator`).
+
+        Raises:
+            ConfigError: this dataset tells its generators itself.
+            UnknownNameError: not in the taxonomy.
+        """
+        if not self.generator_option:
+            raise ConfigError(f"dataset {self.name!r} tells its generators by its layout; --generator is for `images`")
+        key = taxonomy()[name].key
+        return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
+
+    def with_only(self, only: Mapping[str, str]) -> DatasetSpec:
+        """The same dataset, reading other values of a field of its paths (`--only compression=c40`).
+
+        Raises:
+            ConfigError: no path has such a field.
+        """
+        known = sorted({name for entry in self.entries for name in Template(entry.path).fields})
+        if self.index is not None:
+            known = [*LISTED_FIELDS]
+        if unknown := sorted(set(only) - set(known)):
+            raise ConfigError(
+                f"dataset {self.name!r}: no path has a field {unknown[0]!r}; there are {', '.join(known) or 'none'}"
+            )
+        return replace(self, only={**self.only, **{name: tuple(text.split(",")) for name, text in only.items()}})
+
+    def with_index(self, file: Path) -> DatasetSpec:
+        """The same dataset, listed by a DeepfakeBench JSON (`--from-deepfakebench`) instead of by its folders.
+
+        Raises:
+            ConfigError: no such file.
+        """
+        if not file.is_file():
+            raise ConfigError(f"{file}: no such file")
+        digest = sha256_file(file)
+        return replace(
+            self,
+            layout="deepfakebench",
+            entries=(),
+            table=None,
+            split_by=None,
+            expected={},  # of the release, not of what a list takes from it
+            expected_files={},
+            index=str(file),
+            index_sha256=digest,
+        )
+
+    def layout_lines(self) -> str:
+        """The expected layout in one line, for errors."""
+        if self.layout == "deepfakebench":
+            return "the frames that the JSON of --from-deepfakebench lists"
+        if self.table is not None:
+            return f"{self.table.file} beside the files it lists"
+        shown = list(dict.fromkeys(entry.path for entry in self.entries))
+        return " or ".join(shown[:3]) + (" ..." if len(shown) > 3 else "")
+
+
+def load_dataset_spec(name: str) -> DatasetSpec:
+    """A shipped dataset by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such dataset, or a bad file.
+    """
+    path = find_yaml("manifests", "datasets", name)
+    spec = read_dataclass(DatasetSpec, path)
+    if spec.index is not None or spec.index_sha256 is not None:
+        raise ConfigError(f"{path}: `index` is for --from-deepfakebench, not for dataset files")
+    if path.stem != spec.name:
+        raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
+    return spec

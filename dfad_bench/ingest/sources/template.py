@@ -1,0 +1,71 @@
+r"""Path templates of dataset files: `{split}/{generator}/{target:int}_by_{other}.{ext}`.
+
+A field matches within one folder name; `{x:int}` digits, `{x:word}` no underscore, `{x:path}` several folders;
+`{x:number}` digits that are put in without leading zeros; `{ext}` any image extension, `{ext:video}` any of a video or
+animation. Literals match whatever their case; a field used twice must hold the same text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+
+from dfad_bench.data.images import EXTENSIONS
+from dfad_bench.ingest.media import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
+
+_ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
+_KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
+
+
+class Template:
+    """One template, to match paths and to make them.
+
+    >>> Template("{split}/{generator}/{who:word}_{shot:int}.{ext}").match("Train/x/id7_02.PNG")
+    {'split': 'Train', 'generator': 'x', 'who': 'id7', 'shot': '02', 'ext': 'PNG'}
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.fields: list[str] = []
+        self._parts = _parse(text)
+        pattern = ""
+        for literal, name, kind in self._parts:
+            pattern += re.escape(literal)
+            if name in self.fields:
+                pattern += f"(?P={name})"
+            elif name:
+                body = "|".join(_ENDINGS[kind]) if name == "ext" else _KINDS[kind]
+                pattern += f"(?P<{name}>{body})"
+                self.fields.append(name)
+        self._pattern = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The fields of a path, or None."""
+        found = self._pattern.fullmatch(path)
+        return found.groupdict() if found else None
+
+    def fill(self, fields: Mapping[str, str | None]) -> str | None:
+        """The text with its fields put in, or None where one is missing or empty."""
+        if not all(fields.get(name) for name in self.fields):
+            return None
+        return "".join(
+            literal + (_shown(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts
+        )
+
+
+def _shown(value: str, kind: str) -> str:
+    return (value.lstrip("0") or "0") if kind == "number" and value.isdigit() else value
+
+
+def _parse(text: str) -> list[tuple[str, str, str]]:
+    parts = []
+    for literal, name, kind, conversion in Formatter().parse(text):
+        known = _ENDINGS if name == "ext" else _KINDS
+        if name is not None and (not name.isidentifier() or kind not in known or conversion):
+            kinds = ", ".join(f"{{{name or 'x'}:{k}}}" for k in known if k)
+            raise ValueError(
+                f"template {text!r}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
+            )
+        parts.append((literal, name or "", kind or ""))
+    return parts

@@ -1,0 +1,1 @@
+"""Shards of a build over processes of this host or of a Ray cluster."""

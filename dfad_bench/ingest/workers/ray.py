@@ -1,0 +1,147 @@
+"""Shards over a Ray cluster: plain tasks that commit parts to a folder all hosts see; only small records travel.
+
+A task whose worker dies is tried again in a supervised process on whichever host takes it (`distribute.alone`),
+which finds the item that kills. Where faces are to be found on GPUs, shards go to actors instead, a few for each
+GPU that Ray has. Ray Data is not used: it hangs when its actors hold every CPU.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from dfad_bench.core.errors import DFADError, need
+from dfad_bench.ingest.shard import ShardTask
+from dfad_bench.ingest.workers.spread import Run, Tell, alone, silent, watchdog
+
+_CPU_SHARE = 0.9  # of a CPU a shard: a host is never filled to the brim, so that Ray's own work goes on
+_SLOTS_A_GPU = 4  # shards at a time on one GPU: one decodes while another detects
+_RETRIES = 3  # of a supervised shard, where hosts go away
+_LOOK = 1.0  # seconds between looks for an interrupt
+
+
+def ray_tasks(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent) -> Iterator[dict[str, Any]]:
+    """Shards over the cluster `RAY_ADDRESS` names, or over a local one that is started and ended here.
+
+    Args:
+        run: the pure function of a shard.
+        tasks: the shards; their parts and sources lie in folders that every host sees under the same path.
+        workers: shards at a time; 0 is as many as Ray has CPUs.
+        tell: told of every shard that is done.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        DFADError: no cluster, workers that cannot start, or what `run` raises (a full disk).
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    ray = need("ray", '"dfad-bench[ray]"', "--engine ray")
+    ours = not ray.is_initialized()
+    if ours:
+        _start(ray, workers)
+    try:
+        yield from _Cluster(ray, run, workers, tell).drain(deque(tasks))
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start(ray: ModuleType, workers: int) -> None:
+    settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    if not os.environ.get("RAY_ADDRESS"):
+        settings["num_cpus"] = max(workers, os.cpu_count() or 1)  # of a local cluster
+    try:
+        ray.init(**settings)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise DFADError(f"Ray does not start ({' '.join(str(error).split())[:200]}); see RAY_ADDRESS") from error
+
+
+def _attempt(run: Run, task: ShardTask) -> dict[str, Any]:
+    with watchdog(task, lambda index: None) as watch:
+        return run(task, watch)
+
+
+class _GpuSlot:
+    """A share of a GPU; the networks stay loaded from shard to shard."""
+
+    def attempt(self, run: Run, task: ShardTask) -> dict[str, Any]:
+        """Run one shard; GPU and networks are those of this process."""
+        return _attempt(run, replace(task, device="cuda"))  # Ray shows it one GPU
+
+
+@dataclass
+class _Running:
+    task: ShardTask
+    slot: Any = None  # the actor it runs on
+
+
+@dataclass
+class _Cluster:
+    ray: ModuleType
+    run: Run
+    workers: int
+    tell: Tell
+    _slots: list[Any] = field(default_factory=list)  # idle actors
+    _tried: set[str] = field(default_factory=set)  # shards a worker died on
+
+    def drain(self, waiting: deque[ShardTask]) -> Iterator[dict[str, Any]]:
+        """Run every shard; a shard whose worker died goes on as a supervised one."""
+        ray = self.ray
+        resources = ray.cluster_resources()
+        wanted = bool(waiting) and waiting[0].device != "cpu"
+        gpus = int(resources.get("GPU", 0)) if wanted else 0
+        if wanted and not gpus:
+            raise DFADError("Ray has no GPU; use the device cpu")
+        self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU - 1)]  # one share is left for suspects
+        most = len(self._slots) or self.workers or max(1, int(resources.get("CPU", 1)))
+        plain = ray.remote(num_cpus=_CPU_SHARE, max_retries=0)(_attempt)
+        share = 1 / _SLOTS_A_GPU if gpus else 0
+        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(alone)
+        running: dict[Any, _Running] = {}
+        suspects: deque[ShardTask] = deque()
+        try:
+            while waiting or suspects or running:
+                while suspects and len(running) < most:
+                    task = suspects.popleft()
+                    running[supervised.remote(self.run, task)] = _Running(task)
+                while waiting and len(running) < most and (self._slots or not gpus):
+                    task = waiting.popleft()
+                    slot = self._slots.pop() if gpus else None
+                    reference = slot.attempt.remote(self.run, task) if slot else plain.remote(self.run, task)
+                    running[reference] = _Running(task, slot)
+                done, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK)
+                for reference in done:
+                    record = self._result(reference, running.pop(reference), suspects)
+                    if record is not None:
+                        yield record
+        finally:
+            for reference, item in running.items():
+                if item.slot is None:  # actors end with this process
+                    ray.cancel(reference, force=True)
+
+    def _slot(self) -> Any:
+        share = 1 / _SLOTS_A_GPU
+        return self.ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_restarts=0)(_GpuSlot).remote()
+
+    def _result(self, reference: Any, item: _Running, suspects: deque[ShardTask]) -> dict[str, Any] | None:
+        """A shard's record; None where its worker died, and it is now a suspect."""
+        errors = self.ray.exceptions
+        try:
+            record: dict[str, Any] = self.ray.get(reference)
+        except errors.RayTaskError as error:  # what the shard itself raised
+            raise error.cause from None
+        except errors.RayError as error:
+            if item.slot is not None:
+                self._slots.append(self._slot())  # the actor died with its shard
+            if item.task.name in self._tried:
+                raise DFADError(f"{item.task.name}: Ray cannot run it ({type(error).__name__})") from error
+            self._tried.add(item.task.name)
+            suspects.append(item.task)
+            return None
+        if item.slot is not None:
+            self._slots.append(item.slot)
+        self.tell(item.task, len(item.task.samples))
+        return record

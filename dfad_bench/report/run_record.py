@@ -1,0 +1,119 @@
+"""A run folder to its record: facts of the run, predictions and protocol in, `record.json` out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import check_hash, content_hash, read_json, safe_relative
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.strict import from_mapping
+from dfad_bench.report.record_diff import score_differences
+from dfad_bench.report.score import RESAMPLES, score
+
+FACTS = "run.json"  # written by the engine: everything of a record but the scores
+
+
+def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_reported") -> ResultRecord:
+    """Score a finished run and write its record.
+
+    Args:
+        run: the run folder, with `run.json` and `predictions.parquet`.
+        resamples: bootstrap samples of the intervals.
+        trust: see `core.record.Source`.
+
+    Raises:
+        ConfigError: not a run folder.
+        IntegrityError: the predictions are not those of the run, or not of its protocol.
+    """
+    run = Path(run)
+    if not (run / FACTS).is_file():
+        raise ConfigError(f"{run}: no {FACTS}; not the folder of a finished run (`dfad train --out {run}` makes one)")
+    facts = read_json(run / FACTS)
+    protocol = protocol_of(facts, str(run / FACTS))
+    frame = read_predictions(run, facts["predictions"])
+    if len(frame) != facts["samples"]["evaluated"]:
+        raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
+    scored = score(frame, protocol, heads=facts["model"].get("heads", "both"), resamples=resamples)
+    source = {"kind": "measured", "trust": trust}
+    record = seal(
+        {**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep}
+    )
+    write_record(run / FILE, record)
+    return record
+
+
+def rescore(run: Path) -> ResultRecord:
+    """Compute a record's metrics again from its predictions; write it as recomputed when they agree.
+
+    Raises:
+        IntegrityError: a number differs by more than 1e-9, or the predictions were changed.
+    """
+    run = Path(run)
+    old = read_record(run / FILE)
+    protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(run / FILE))
+    frame = read_predictions(run, {"path": old.predictions.path, "sha256": old.predictions.sha256})
+    resamples, seed = draws_of(old)
+    new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
+    if different := list(score_differences(old, new)):
+        some = "; ".join(map(str, different[:3]))
+        raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {some}")
+    scored = {value.task for value in new.metrics}
+    others = tuple(value for value in old.metrics if value.task not in scored)
+    values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
+    trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
+    fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}
+    record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
+    write_record(run / FILE, record)
+    return record
+
+
+def trained_elsewhere(record: ResultRecord) -> str | None:
+    """Under which protocol, on which faces a record's model was trained, where that is not what it was tested under.
+
+    None for a run under its own protocol, and where the record does not say.
+    """
+    config = record.run.config
+    if "protocol_sha256" not in config or "manifests" not in config:
+        return None
+    faces = content_hash(sorted(map(list, config["manifests"].items())))
+    if (config["protocol_sha256"], faces) == (record.protocol.sha256, record.manifest.content_sha256):
+        return None
+    return f"trained under {config.get('protocol')} ({config['protocol_sha256'][:8]}) on faces {faces[:8]}"
+
+
+def draws_of(record: ResultRecord) -> tuple[int, int]:
+    """Bootstrap samples of a record's intervals, and their seed."""
+    drawn = [value for value in record.metrics if value.ci_resamples]
+    return (drawn[0].ci_resamples or 0, drawn[0].ci_seed or 0) if drawn else (0, 0)
+
+
+def read_predictions(run: Path, facts: dict[str, Any]) -> pd.DataFrame:
+    """The predictions of a run, checked against their hash.
+
+    Raises:
+        IntegrityError: missing, damaged or changed.
+    """
+    path = safe_relative(run, str(facts["path"]))
+    if not path.is_file():
+        raise IntegrityError(f"{path}: missing; run the same `dfad train` again")
+    check_hash(path, str(facts["sha256"]))
+    return pd.read_parquet(path)
+
+
+def protocol_of(facts: dict[str, Any], where: str) -> Protocol:
+    """The protocol a run or record carries in full.
+
+    Raises:
+        IntegrityError: its hash is not the one that is stated.
+    """
+    protocol = from_mapping(Protocol, facts["protocol"]["config"], f"{where}: protocol")
+    stated = facts["protocol"].get("sha256", protocol.sha256)
+    if stated != protocol.sha256:
+        raise IntegrityError(f"{where}: the protocol does not match its hash")
+    return protocol

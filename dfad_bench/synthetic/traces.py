@@ -1,0 +1,135 @@
+"""What each kind of generator leaves in its pixels, as plain image operations.
+
+Images are (320, 320, 3) float32 RGB, 0 to 255. Periods and cuts are chosen between 4 and 24 pixels, so that they
+survive a face crop resized to 256 and are still there at 128 pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfad_bench.synthetic.canvas import SIDE
+from dfad_bench.synthetic.seeding import rng_for
+
+
+def overlap_pattern(name: str, stride: int) -> np.ndarray:
+    """The gain of a transposed convolution by output phase: (stride, stride, 3), zero mean, unit spread.
+
+    A kernel not divisible by its stride covers some phases more often than others: the checkerboard of Odena et
+    al. (2016). The kernel belongs to the generator's weights, hence to its name.
+    """
+    rng = rng_for(0, "kernel", name)
+    across, down = (
+        np.where(np.arange(stride) < (stride + 1) // 2, 1.0, -1.0) + rng.normal(0, 0.25, stride) for _ in "xy"
+    )
+    pattern = across[None, :, None] + down[:, None, None] + 0.8 * (across[None, :] * down[:, None])[..., None]
+    pattern = pattern * (1.0 + rng.normal(0, 0.15, 3))
+    pattern -= pattern.mean((0, 1))
+    return (pattern / pattern.std()).astype(np.float32)
+
+
+def checkerboard(image: np.ndarray, name: str, stride: int, strength: float) -> np.ndarray:
+    """Multiply by the overlap pattern, repeated over the image: spectral peaks at multiples of 1 / stride."""
+    repeats = -(-SIDE // stride)
+    tiled = np.tile(overlap_pattern(name, stride), (repeats, repeats, 1))[:SIDE, :SIDE]
+    return image * (1.0 + strength * tiled)
+
+
+def nearest_upsampling(image: np.ndarray, factor: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Detail made at a coarser resolution and repeated `factor` times in both directions, noise included."""
+    import cv2
+
+    small = -(-SIDE // factor)
+    smooth = cv2.GaussianBlur(image, (0, 0), factor / 2)
+    detail = image - smooth
+    shrunk = cv2.resize(detail, (small, small), interpolation=cv2.INTER_AREA)
+    shrunk = shrunk + strength * rng.standard_normal((small, small, 1), dtype=np.float32)
+    coarse = np.repeat(np.repeat(shrunk, factor, 0), factor, 1)[:SIDE, :SIDE]
+    return smooth + 0.75 * detail + coarse
+
+
+def denoised(image: np.ndarray, cut: float, keep: float, edge: float) -> np.ndarray:
+    """Over-smoothing: texture finer than about `cut` pixels fades to the share `keep`, strong edges stay.
+
+    The steep spectral fall-off of images that end a denoising chain; `edge` is the contrast, in grey levels, that
+    passes as an edge.
+    """
+    import cv2
+
+    smooth = cv2.GaussianBlur(image, (0, 0), cut)
+    detail = image - smooth
+    contrast = _strongest(detail) / edge
+    return smooth + detail * (1.0 - (1.0 - keep) * np.exp(-(contrast**2)))
+
+
+def band_removed(image: np.ndarray, fine: float, coarse: float, share: float) -> np.ndarray:
+    """Take `share` of the band between two Gaussian cuts away where it is faint: another sampler's spectrum."""
+    import cv2
+
+    band = cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
+    faint = np.exp(-((_strongest(band) / 14.0) ** 2))
+    return image - share * band * faint
+
+
+def blotches(image: np.ndarray, period: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Faint noise of low frequency, coloured: what is left of the noise a sampler started from."""
+    import cv2
+
+    size = -(-SIDE // period)
+    field = rng.standard_normal((size, size, 3), dtype=np.float32) * strength
+    return image + cv2.resize(field, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+def quantised_wavelets(image: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
+    """Round Haar details to multiples of `steps` (finest level first).
+
+    Flows squeeze 2 x 2 pixels into channels again and again; limited precision of the deep channels shows as
+    blocks of 2, 4, 8 pixels.
+    """
+    if not steps:
+        return image
+    rows = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 3)
+    a, b, c, d = rows[:, 0, :, 0], rows[:, 0, :, 1], rows[:, 1, :, 0], rows[:, 1, :, 1]
+    mean = quantised_wavelets((a + b + c + d) / 4, steps[1:])
+    details = [(a - b + c - d) / 4, (a + b - c - d) / 4, (a - b - c + d) / 4]
+    h, v, x = (np.rint(part / steps[0]) * steps[0] for part in details)
+    out = np.empty_like(rows)
+    out[:, 0, :, 0], out[:, 0, :, 1] = mean + h + v + x, mean - h + v - x
+    out[:, 1, :, 0], out[:, 1, :, 1] = mean + h - v - x, mean - h - v + x
+    return out.reshape(image.shape)
+
+
+def block_warp(
+    image: np.ndarray, cell: int, amplitude: float, still: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Move the image cell by cell, as a coarse motion field does; nothing moves where `still` is 1."""
+    import cv2
+
+    size = -(-SIDE // cell)
+    flow = rng.standard_normal((size, size, 2), dtype=np.float32) * amplitude
+    flow = np.repeat(np.repeat(flow, cell, 0), cell, 1)[:SIDE, :SIDE] * (1.0 - still[..., None])
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    moved = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.ascontiguousarray(moved)
+
+
+def coarse_grid_resampling(image: np.ndarray, factor: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Texture interpolated linearly from a coarser grid: its variance repeats every `factor` pixels."""
+    import cv2
+
+    size = -(-SIDE // factor)
+    field = rng.standard_normal((size, size, 1), dtype=np.float32) * strength
+    enlarged = cv2.resize(field, (size * factor, size * factor), interpolation=cv2.INTER_LINEAR)[:SIDE, :SIDE]
+    return denoised(image, factor / 2, 0.35, 30.0) + enlarged[..., None]
+
+
+def pasted(target: np.ndarray, source: np.ndarray, mask: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """`source`, its colours off by `gain` (3,), pasted into `target` through the soft mask: a blend boundary."""
+    share = mask[..., None]
+    return target * (1.0 - share) + np.clip(source * gain, 0, 255) * share
+
+
+def _strongest(detail: np.ndarray) -> np.ndarray:
+    """The largest magnitude over the channels, (320, 320, 1); faster than a reduction over three values."""
+    size = np.abs(detail)
+    return np.maximum(np.maximum(size[..., 0], size[..., 1]), size[..., 2])[..., None]

@@ -1,0 +1,117 @@
+"""Workers that die or hang. The functions at module level run in worker processes, which import this file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.misbehaving import behave, fail
+
+from dfad_bench.core.errors import DFADError
+from dfad_bench.ingest.crop.cropper import load_crop_profile
+from dfad_bench.ingest.shard import ItemTimeout, ShardTask, process, time_limit
+from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.workers.spread import processes, serial
+
+
+def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
+    profile = load_crop_profile("raw-256")
+    return [
+        ShardTask(
+            folder / f"part-{number:05d}.parquet",
+            tuple(RawSample("extra", "flux", None, name, folder / name) for name in shard),
+            profile,
+            "config",
+            seconds,
+        )
+        for number, shard in enumerate(names)
+    ]
+
+
+def die(task: ShardTask, watch: Any) -> dict[str, Any]:
+    os._exit(1)
+
+
+def slow_part(task: ShardTask, watch: Any) -> dict[str, Any]:
+    for index in range(len(task.samples)):
+        watch(index)
+        (task.part.parent / f"{task.name}.{index}").touch()
+        time.sleep(0.05)
+    return {}
+
+
+def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
+    shards = [["a", "b"], ["c", "kill1", "d"], ["once", "e"], ["f"]]
+    results = {r["part"]: r["done"] for r in processes(behave, tasks(tmp_path, shards), 2)}
+    assert results == {
+        "part-00000.parquet": ["ok", "ok"],
+        "part-00001.parquet": ["ok", "worker_crash", "ok"],
+        "part-00002.parquet": ["ok", "ok"],
+        "part-00003.parquet": ["ok"],
+    }
+
+
+def test_items_that_hang_are_given_up(tmp_path: Path):
+    results = list(processes(behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1))
+    assert results[0]["done"] == ["ok", "timeout", "ok"]
+
+
+def test_what_a_shard_raises_reaches_the_caller(tmp_path: Path):
+    with pytest.raises(DFADError, match="the disk is full"):
+        list(processes(fail, tasks(tmp_path, [["a"], ["b"]]), 2))
+
+
+def test_workers_that_cannot_start_are_said(tmp_path: Path):
+    with pytest.raises(DFADError, match="worker processes die when they start"):
+        list(processes(die, tasks(tmp_path, [["a"]]), 1))
+
+
+def test_an_interrupt_stops_the_workers_at_the_next_item(tmp_path: Path):
+    results = processes(slow_part, tasks(tmp_path, [["a"], ["b"] * 400]), 2)
+    next(results)
+    results.close()  # what an exception in the caller's loop does
+    assert len(list(tmp_path.glob("part-00001.parquet.*"))) < 300
+
+
+def test_serial_runs_here_in_order(tmp_path: Path):
+    ran = []
+    list(serial(lambda task, watch: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
+    assert ran == [("part-00000.parquet", os.getpid()), ("part-00001.parquet", os.getpid())]
+
+
+def test_an_image_that_takes_too_long_is_a_row(tmp_path: Path):
+    class Slow:
+        batch = 1
+
+        def crop(self, *_: object) -> None:
+            time.sleep(30)
+
+    class Broken:
+        batch = 1
+
+        def crop(self, *_: object) -> None:
+            raise RuntimeError("not foreseen\nby anyone")
+
+    from helpers.trees import save
+
+    sample = RawSample("extra", "flux", None, "a.png", save(tmp_path / "a.png"))
+    [row] = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
+    assert (row["status"], row["reason"]) == ("timeout", "took more than 0.1 s")
+    [row] = process(sample, Broken(), 5)  # type: ignore[arg-type]
+    assert (row["status"], row["reason"]) == ("worker_crash", "RuntimeError: not foreseen by anyone")
+
+
+def test_time_limit_passes_handlers_and_cannot_be_swallowed():
+    def swallow() -> None:
+        try:
+            time.sleep(5)
+        except Exception as error:  # as careless decoders do
+            pytest.fail(f"swallowed {error!r}")
+
+    with pytest.raises(ItemTimeout), time_limit(0.05):
+        swallow()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.trees import extra_tree
+from PIL import Image
+
+from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
+from dfad_bench.core.files import read_json, write_json
+from dfad_bench.core.protocol import Group, Protocol, load_protocol
+from dfad_bench.data.contact_sheet import contact_sheet
+from dfad_bench.data.manifest import Manifest, signed
+from dfad_bench.ingest.build import build_manifest
+from dfad_bench.ingest.check import check_manifest, protocol_needs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = extra_tree(tmp_path / "root")
+    (root / "test/flux/bad.png").write_bytes(b"no image")
+    build_manifest("extra", root, tmp_path / "m", crop="raw-256", workers=0, shard_size=5)
+    return tmp_path / "m"
+
+
+def test_counts(folder: Path):
+    facts = check_manifest(folder)
+    assert (facts.dataset, facts.rows) == ("extra", 17)
+    assert facts.counts == {"flux": {"ok": 8, "unsupported_format": 1}, "vae": {"ok": 8}}
+    assert facts.splits == {"flux": {"test": 4, "train": 4}, "vae": {"test": 4, "train": 4}}
+    assert [item["origin"] for item in facts.refusals] == ["test/flux/bad.png"]
+
+
+def test_every_changed_byte_is_found_and_its_file_named(folder: Path):
+    rng = np.random.default_rng(0)
+    for part in sorted(folder.glob("part-*.parquet")):
+        whole = part.read_bytes()
+        for position in rng.integers(0, len(whole), 5):
+            data = bytearray(whole)
+            data[position] ^= 1
+            part.write_bytes(bytes(data))
+            with pytest.raises(IntegrityError, match=f"{part.name}: damaged or changed"):
+                check_manifest(folder)
+        part.write_bytes(whole)
+    check_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("counts", {"flux": {"ok": 17}}, "its counts are not those of the parts"),
+        ("rows", 18, "its counts are not those of the parts"),
+        ("content_sha256", "0" * 64, "its content hash is not that of the parts"),
+    ],
+)
+def test_a_changed_summary_is_found(folder: Path, key: str, value: object, error: str):
+    info = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", signed({**info, key: value}))
+    with pytest.raises(IntegrityError, match=error):
+        check_manifest(folder)
+
+
+def test_a_missing_part_is_named(folder: Path):
+    (folder / "part-00001.parquet").unlink()
+    with pytest.raises(ManifestError, match="part-00001.parquet is missing"):
+        check_manifest(folder)
+
+
+def toy(**settings: object) -> Protocol:
+    seen = (Group("flux", "extra", label=0), Group("vae", "extra", label=1))
+    unseen = (Group("hart", "extra"), Group("real", "nobody_has_this"))
+    return Protocol("toy", 1, "Toy", seen, unseen, **settings)  # type: ignore[arg-type]
+
+
+def test_what_a_protocol_lacks(folder: Path):
+    needs = {n.group: n for n in protocol_needs(toy(train_per_group=6, test_per_group=3), [check_manifest(folder)])}
+    assert list(needs) == ["extra/flux", "extra/vae", "extra/hart", "nobody_has_this/real"]
+    flux = needs["extra/flux"]
+    assert (flux.role, flux.need_train, flux.need_test, flux.train, flux.test, flux.missing) == ("seen", 6, 3, 4, 4, 2)
+    hart = needs["extra/hart"]
+    assert (hart.role, hart.need_train, hart.need_test, hart.missing) == ("unseen", 0, 3, 3)
+    assert "make the faces" in hart.obtain
+    assert needs["nobody_has_this/real"].obtain == "no dataset file named 'nobody_has_this'"
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({}, [0, 0, 1, 1]),  # every face there is: only what is not there at all is missing
+        ({"train_per_group": 4, "test_per_group": 4}, [0, 0, 4, 4]),
+        ({"train_per_group": 5, "test_per_group": 3}, [1, 1, 3, 3]),  # a spare test face is no training face ...
+        ({"train_per_group": 5, "test_per_group": 3, "split": "hash"}, [0, 0, 3, 3]),  # ... unless dealt by hash
+    ],
+)
+def test_splits_decide_what_is_missing(folder: Path, settings: dict, missing: list[int]):
+    assert [n.missing for n in protocol_needs(toy(**settings), [check_manifest(folder)])] == missing
+
+
+def test_needs_of_the_papers_without_any_manifest():
+    for name in ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-wild", "gazeclip-recent", "bmrl-1", "bmrl-2"):
+        needs = protocol_needs(load_protocol(name), [])
+        assert all(need.missing and need.obtain for need in needs)
+        assert not any("no dataset file" in need.obtain for need in needs)
+
+
+def test_contact_sheet_has_a_row_of_faces_a_generator(folder: Path, tmp_path: Path):
+    manifest = Manifest.open(folder)
+    path = contact_sheet([manifest, manifest], tmp_path / "sheet.png", faces=3)
+    pixels = np.array(Image.open(path).convert("RGB"))
+    rows, faces = 4, 3  # two generators in each of two manifests
+    assert pixels.shape[0] == rows * 116 + 4
+    for row in range(rows):
+        strip = pixels[4 + row * 116 : 4 + row * 116 + 112]
+        for face in range(faces):
+            assert strip[:, 240 + face * 116 : 240 + face * 116 + 112].std() > 5
+        assert (strip[:, :240] < 128).any()  # its name
+    with pytest.raises(ConfigError, match=r"must be a \.png file"):
+        contact_sheet([manifest], tmp_path / "sheet.jpg")
