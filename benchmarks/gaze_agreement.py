@@ -34,7 +34,8 @@ from dfad_bench.core.files import write_json
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.data.images import ImageRefused, decode_image
 from dfad_bench.gaze.analysis import analyse
-from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, GazeResult, build_estimator
+from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, GazeResult
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.resample import choose
 from dfad_bench.gaze.table import crop_landmarks
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile

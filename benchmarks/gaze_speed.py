@@ -37,7 +37,8 @@ from dfad_bench.core.files import write_json
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import geometric
-from dfad_bench.gaze.estimators.base import GazeResult, build_estimator
+from dfad_bench.gaze.estimators.base import GazeResult
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.resample import choose
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.synthetic.faces import draw_face

@@ -28,11 +28,12 @@ import av
 import numpy as np
 
 from dfad_bench.core.files import sha256_file, write_json
-from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media import VIDEO_EXTENSIONS, Sampling, medium_of, read
+from dfad_bench.data.images import VIDEO_EXTENSIONS, ImageRefused
+from dfad_bench.ingest.media import read
+from dfad_bench.ingest.media.base import Sampling, medium_of
 from dfad_bench.ingest.media.frame_index import read_index
 from dfad_bench.ingest.media.turning import upright
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.sample import RawSample
 
 Hashes = dict[int, str]  # frame -> hash of its pixels
 

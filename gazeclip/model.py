@@ -86,7 +86,7 @@ class GazeCLIP(DFADModel):
             ConfigError: a bad option.
             WeightsError: the weights do not fit.
         """
-        from gazeclip.variants import overrides_of
+        from gazeclip.ablations import overrides_of
 
         changes = dict(options or {})
         variant = changes.pop("variant", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,26 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench.layers": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.losses": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.data": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow", "torch"}),
+    # from a release to a manifest: only the commands, benchmarks and tests import it
+    "dfad_bench.ingest": ({"dfad_bench.core", "dfad_bench.data"}, {"numpy", "pandas", "pyarrow"}),
+    "dfad_bench.synthetic": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
+    "dfad_bench.views": (
+        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.gaze"},
+        {"numpy", "pandas", "pyarrow", "torch"},
+    ),
     "dfad_bench.gaze": (
-        {"dfad_bench.core", "dfad_bench.layers", "dfad_bench.metrics", "dfad_bench.data"},
+        # the mirror check of a gaze network draws its faces
+        {
+            "dfad_bench.core",
+            "dfad_bench.layers",
+            "dfad_bench.metrics",
+            "dfad_bench.data",
+            "dfad_bench.synthetic",
+        },
         {"numpy", "pandas", "torch"},
     ),
     "dfad_bench.engine": (
-        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.metrics"},
+        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.metrics", "dfad_bench.views"},
         {"numpy", "pandas", "torch", "yaml"},
     ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
@@ -66,8 +80,10 @@ def rule(module: str) -> tuple[str, set[str], set[str]]:
     return package, ours | {own}, others
 
 
-def imported(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[str, bool, int]]:
-    """(name, runs when the file is imported, line) of every import."""
+def imported(
+    tree: ast.Module, module: str, is_package: bool, known: Callable[[str], bool] = is_module
+) -> Iterator[tuple[str, bool, int]]:
+    """(name, runs when the file is imported, line) of every import; `from package import module` names the module."""
 
     def visit(node: ast.AST, running: bool) -> Iterator[tuple[str, bool, int]]:
         for child in ast.iter_child_nodes(node):
@@ -76,13 +92,8 @@ def imported(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[
             elif isinstance(child, ast.ImportFrom):
                 parts = module.split(".")[: len(module.split(".")) - child.level + is_package] if child.level else []
                 base = ".".join([*parts, *([child.module] if child.module else [])])
-                yield base, running, child.lineno
-                # `from package import module` names a module too
-                yield from (
-                    (f"{base}.{alias.name}", running, child.lineno)
-                    for alias in child.names
-                    if is_module(f"{base}.{alias.name}")
-                )
+                names = [f"{base}.{alias.name}" for alias in child.names]
+                yield from ((name if known(name) else base, running, child.lineno) for name in names)
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 yield from visit(child, False)
             else:
@@ -158,6 +169,74 @@ def test_imports_and_writes(path: Path) -> None:
     if module != "dfad_bench.core.files":
         found += unsafe_writes(text)
     assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}"
+
+
+def import_graph(files: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """Which of the given modules (name -> text, is a package) each imports, for types and in functions too."""
+    graph = {}
+    for module, (text, is_package) in files.items():
+        names = {name for name, _, _ in imported(ast.parse(text), module, is_package, files.__contains__)}
+        graph[module] = (names & files.keys()) - {module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other (strongly connected components of two or more)."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(start: str, edges: dict[str, set[str]], into: list[str]) -> None:
+        waiting = [(start, iter(sorted(edges[start])))]
+        seen.add(start)
+        while waiting:
+            node, rest = waiting[-1]
+            following = next((n for n in rest if n not in seen), None)
+            if following is None:
+                into.append(node)
+                waiting.pop()
+            else:
+                seen.add(following)
+                waiting.append((following, iter(sorted(edges[following]))))
+
+    for node in sorted(graph):
+        if node not in seen:
+            visit(node, graph, order)
+    backwards: dict[str, set[str]] = {node: set() for node in graph}
+    for node, targets in graph.items():
+        for target in targets:
+            backwards[target].add(node)
+    seen.clear()
+    found = []
+    for node in reversed(order):
+        if node not in seen:
+            group: list[str] = []
+            visit(node, backwards, group)
+            if len(group) > 1:
+                found.append(sorted(group))
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    files = {module_of(path)[0]: (path.read_text(encoding="utf-8"), module_of(path)[1]) for path in sources()}
+    assert circles(import_graph(files)) == []
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from dfad_bench.core.b import B",
+        "def f():\n    from dfad_bench.core import b",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import dfad_bench.core.b",
+    ],
+)
+def test_a_circle_is_found_however_it_is_written(first: str) -> None:
+    files = {
+        "dfad_bench.core.a": (first, False),
+        "dfad_bench.core.b": ("from dfad_bench.core.c import C", False),
+        "dfad_bench.core.c": ("from .a import A", False),
+        "dfad_bench.core.d": ("from dfad_bench.core import a", False),
+    }
+    assert circles(import_graph(files)) == [["dfad_bench.core.a", "dfad_bench.core.b", "dfad_bench.core.c"]]
 
 
 @pytest.mark.parametrize(

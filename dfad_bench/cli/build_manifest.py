@@ -113,7 +113,7 @@ def command(
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.ingest.build import build_manifest
-    from dfad_bench.ingest.media import Sampling
+    from dfad_bench.ingest.media.base import Sampling
     from dfad_bench.ingest.plan import parse_shard
     from dfad_bench.report.table import render
 

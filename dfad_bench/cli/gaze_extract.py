@@ -41,7 +41,7 @@ def command(
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.core.errors import DFADError, UnknownNameError
     from dfad_bench.data.manifest import Manifest
-    from dfad_bench.gaze.estimators.base import build_estimator
+    from dfad_bench.gaze.estimators.build import build_estimator
     from dfad_bench.gaze.table import extract, stored_remarks, table_path
     from dfad_bench.report.table import Table, render
 

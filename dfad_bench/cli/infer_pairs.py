@@ -49,7 +49,8 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
 
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.data.manifest import Manifest
-    from dfad_bench.ingest.pairs import infer_pairs, write_pairs
+    from dfad_bench.data.pair_table import write_pairs
+    from dfad_bench.ingest.pairs import infer_pairs
     from dfad_bench.ingest.sources.spec import load_dataset_spec
     from dfad_bench.ingest.unpaired import unpaired
     from dfad_bench.report.table import render

@@ -89,7 +89,7 @@ def _dataset(name: str) -> Row:
 
 
 def _estimators() -> list[str]:
-    from dfad_bench.gaze.estimators.base import estimator_names
+    from dfad_bench.gaze.estimators.build import estimator_names
 
     return estimator_names()
 
@@ -98,7 +98,7 @@ def _estimator(name: str) -> Row:
     from dataclasses import asdict
 
     from dfad_bench.gaze.estimators import ALIASES
-    from dfad_bench.gaze.estimators.base import estimator_class
+    from dfad_bench.gaze.estimators.build import estimator_class
 
     card = asdict(estimator_class(name).card)
     alias = f" (the same as {ALIASES[name]})" if name in ALIASES else ""

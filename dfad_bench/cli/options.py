@@ -41,7 +41,7 @@ def _datasets() -> list[str]:
 
 
 def _estimators() -> list[str]:
-    from dfad_bench.gaze.estimators.base import estimator_names
+    from dfad_bench.gaze.estimators.build import estimator_names
 
     return estimator_names()
 

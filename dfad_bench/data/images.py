@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # JPEG opens MPO, too
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif")
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
+VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "m4v")
+ANIMATION_EXTENSIONS = ("gif", "webp", "apng")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
 _ORIENTATION = 0x0112

@@ -16,8 +16,8 @@ from dfad_bench.core.errors import ManifestError, ProtocolError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
+from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
 from dfad_bench.data.manifest import OK, Manifest
-from dfad_bench.ingest.media import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
 
 COLUMNS = ("sample_id", "dataset", "generator", "forgery", "family", "split", "source_key", "crop_sha256", "status")
 _PLACE = ("origin", "frame")  # from which the video of a frame is known

@@ -6,7 +6,7 @@ trace.csv            a row a step, a column a loss
 checkpoint/          the finished model; steps to go on from while it is unfinished
 predictions.parquet  test faces, every class probability
 not_finite.json      only where training ended so: step, terms and faces of a loss that was no number
-run.json             facts for the record (`report.build` adds the scores and writes record.json)
+run.json             facts for the record (`report.run_record` adds the scores and writes record.json)
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
         robustness-<hash>/settings.json             what decides the pixels of every cell
         robustness-<hash>/cells/blur-3.parquet      predictions of a cell; beside it its definition and hash
         robustness-<hash>/predictions.parquet       all cells with severity 0; columns `corruption` and `severity`
-        robustness-<hash>/run.json                  facts for the record (`report.robustness` adds the scores)
+        robustness-<hash>/run.json                  facts for the record (`report.robustness.scores` adds the scores)
 
 A run that was killed goes on with the cells that are not finished.
 """

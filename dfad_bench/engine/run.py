@@ -106,7 +106,7 @@ def run_training(
         progress: told about decoding, training and predicting.
         compiled: use torch.compile.
         channels_last: memory layout of images and convolutions; None: as suits the device.
-        cache: where the crops lie while training, see `data.crops`; the numbers are the same.
+        cache: where the crops lie while training, see `data.crop_store`; the numbers are the same.
         logs: of `loggers.LOGGERS`, beside trace.csv.
         wandb_project: project of a Weights & Biases log.
 

@@ -19,9 +19,10 @@ from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.families import ENOUGH_FACES, ClaimTest, GroupGaze, check_claim, group_generators
-from dfad_bench.gaze.fid import FidStudy, study_fid
+from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.notes import notes
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, PairStudy, study_pairs
+from dfad_bench.gaze.rows import GeneratorGaze
 from dfad_bench.gaze.scopes import Scope, Settings, angles_of, choose_rows, scopes_of
 
 if TYPE_CHECKING:
@@ -42,26 +43,6 @@ COLUMNS = (
     "yaw_rad",
     "confidence",
 )
-
-
-@dataclass(frozen=True)
-class GeneratorGaze:
-    """All that is known of one generator of one dataset."""
-
-    dataset: str
-    generator: str
-    forgery: str
-    family: str
-    reals: str  # whose real faces it is compared with: a dataset, or "all"
-    found: int  # forged faces with a gaze
-    dropped: int  # forged faces without
-    low_confidence: float | None  # share of the compared forged faces with a confidence below one half
-    head_only: float | None  # share whose gaze is the head's alone; None where flags are not given
-    fid: FidStudy
-    pairs: PairStudy
-    refused: int = 0  # forged faces without a crop, so never looked at
-    fid_verdict: str = ""  # why there is no distance, "" where there is one
-    faces_sha256: str = ""  # of the ids that were compared: real ones, an empty line, forged ones, each sorted
 
 
 @dataclass(frozen=True)

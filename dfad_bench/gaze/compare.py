@@ -12,7 +12,8 @@ import numpy as np
 from dfad_bench.gaze.families import counted
 
 if TYPE_CHECKING:
-    from dfad_bench.gaze.analysis import GazeReport, GeneratorGaze
+    from dfad_bench.gaze.analysis import GazeReport
+    from dfad_bench.gaze.rows import GeneratorGaze
 
 FEWEST = 3  # generators below which an order says nothing
 

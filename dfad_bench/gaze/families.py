@@ -17,7 +17,7 @@ import numpy as np
 from dfad_bench.core.labels import Family, ForgeryType
 
 if TYPE_CHECKING:
-    from dfad_bench.gaze.analysis import GeneratorGaze
+    from dfad_bench.gaze.rows import GeneratorGaze
 
 ENOUGH_FACES = 50  # a generator with fewer decides nothing about the others
 SIGNIFICANT = 0.05

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dfad_bench.gaze.estimators.base import build_estimator
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.table import VALUES, crop_landmarks
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dfad_bench.gaze.pairs import NO_TARGET
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dfad_bench.gaze.analysis import GeneratorGaze
+    from dfad_bench.gaze.rows import GeneratorGaze
 
 
 def notes(

@@ -10,7 +10,8 @@ from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
-from dfad_bench.gaze.estimators.base import GazeEstimator, build_estimator
+from dfad_bench.gaze.estimators.base import GazeEstimator
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.table import extract, stored_remarks
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def gaze_frame(
     """A row a face of all manifests, refused ones too (`status`), with the columns of `analysis.COLUMNS` and flags."""
     import pandas as pd
 
-    from dfad_bench.ingest.pairs import with_pairs
+    from dfad_bench.data.pair_table import with_pairs
 
     frames = []
     for manifest in manifests:

@@ -22,7 +22,8 @@ from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.images import decode_crop
-from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, build_estimator, remarks_of
+from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, remarks_of
+from dfad_bench.gaze.estimators.build import build_estimator
 
 if TYPE_CHECKING:
     import pandas as pd

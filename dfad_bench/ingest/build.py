@@ -21,11 +21,12 @@ from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
 from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
 from dfad_bench.ingest.build_report import BuildReport, make_report
 from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
-from dfad_bench.ingest.media import Sampling
+from dfad_bench.ingest.media.base import Sampling
 from dfad_bench.ingest.plan import Plan, check_settings, committed, locked
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, run_shard
 from dfad_bench.ingest.sources import SOURCES
-from dfad_bench.ingest.sources.base import Listing, RawSample
+from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.survey import hints
 from dfad_bench.ingest.workers.spread import ENGINES, Engine, spread

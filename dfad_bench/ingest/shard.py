@@ -17,8 +17,9 @@ from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
 from dfad_bench.data.manifest import OK, commit_part
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
-from dfad_bench.ingest.media import Frame, Sampling, read
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.media import read
+from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.sample import RawSample
 
 Found = list[tuple[Frame, Faces | None]]  # frames of a sample and the faces in them
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before

@@ -13,9 +13,11 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import SOURCES
-from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, RawSample, walk
-from dfad_bench.ingest.sources.folders import Fitted, fit
+from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, walk
+from dfad_bench.ingest.sources.fitted import Fitted
+from dfad_bench.ingest.sources.folders import fit
 from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 

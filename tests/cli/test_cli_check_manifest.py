@@ -10,7 +10,7 @@ from helpers.trees import extra_tree
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.media import Sampling
+from dfad_bench.ingest.media.base import Sampling
 
 
 def run(*arguments: object) -> Result:

@@ -19,8 +19,8 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, MissingDependencyError
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.crop.cropper import load_crop_profile
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, run_shard
-from dfad_bench.ingest.sources.base import RawSample
 from dfad_bench.ingest.workers.spread import spread
 
 installed = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")

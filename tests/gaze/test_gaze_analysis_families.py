@@ -7,11 +7,12 @@ import pytest
 from scipy.stats import permutation_test, spearmanr
 
 from dfad_bench.gaze import families
-from dfad_bench.gaze.analysis import GazeReport, GeneratorGaze
+from dfad_bench.gaze.analysis import GazeReport
 from dfad_bench.gaze.compare import rank_agreement
 from dfad_bench.gaze.families import ALL, STRATIFIED, check_claim, counted, group_generators
 from dfad_bench.gaze.fid import FidStudy
 from dfad_bench.gaze.pairs import NO_TARGET, Mean, PairStudy
+from dfad_bench.gaze.rows import GeneratorGaze
 
 
 def generator(

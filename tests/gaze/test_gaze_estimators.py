@@ -9,7 +9,8 @@ from rendered_eyes import draw_face, draw_faces, mirror
 from dfad_bench.core.errors import UnknownNameError, WeightsError
 from dfad_bench.core.registry import resolve
 from dfad_bench.gaze.estimators import ESTIMATORS
-from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, build_estimator
+from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.estimators.geometric import GeometricEstimator, angles
 from dfad_bench.gaze.table import VALUES
 

@@ -11,7 +11,8 @@ from gaze_fits import faces, fitted, inputs, targets, write
 from rendered_eyes import draw_face, draw_faces
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.gaze.estimators.base import GazeFlag, build_estimator
+from dfad_bench.gaze.estimators.base import GazeFlag
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.estimators.faze import FazeEstimator, equalized
 from dfad_bench.gaze.estimators.nets.dted import read_gaze_code
 from dfad_bench.gaze.table import VALUES

@@ -9,7 +9,8 @@ from gaze_fits import faces, random_state, steer_binned, targets, write, zero_he
 from rendered_eyes import draw_faces
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.gaze.estimators.base import GazeFlag, build_estimator
+from dfad_bench.gaze.estimators.base import GazeFlag
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.estimators.l2cs import L2CSEstimator, enlarged
 from dfad_bench.gaze.estimators.loading import resnet_trunk
 from dfad_bench.gaze.table import VALUES

@@ -11,7 +11,7 @@ from gaze_fits import faces, inputs, random_state, steer_binned, targets, write,
 from rendered_eyes import draw_faces
 
 from dfad_bench.core.errors import MissingDependencyError, WeightsError
-from dfad_bench.gaze.estimators.base import build_estimator
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.estimators.mobilegaze import MobileGazeEstimator
 from dfad_bench.gaze.estimators.nets.mobileone import FEATURES, MobileOneS0
 from dfad_bench.gaze.table import VALUES

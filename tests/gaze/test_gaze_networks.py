@@ -17,14 +17,8 @@ from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.registry import resolve
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS, mirror
-from dfad_bench.gaze.estimators.base import (
-    GazeEstimator,
-    GazeFlag,
-    build_estimator,
-    estimator_class,
-    estimator_names,
-    remarks_of,
-)
+from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, remarks_of
+from dfad_bench.gaze.estimators.build import build_estimator, estimator_class, estimator_names
 from dfad_bench.gaze.estimators.eth_xgaze import EthXGazeEstimator
 from dfad_bench.gaze.estimators.network import settings_of
 from dfad_bench.gaze.estimators.puregaze import PureGazeEstimator

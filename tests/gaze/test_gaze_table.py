@@ -9,7 +9,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze import table as table_module
-from dfad_bench.gaze.estimators.base import build_estimator
+from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.estimators.geometric import GeometricEstimator
 from dfad_bench.gaze.table import COLUMNS, crop_landmarks, extract, read, table_path
 from dfad_bench.ingest.crop.affine import box_affine

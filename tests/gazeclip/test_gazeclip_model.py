@@ -7,9 +7,9 @@ from dfad_bench.core.contract import Batch, Inputs
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.registry import model_class
 from gazeclip import DFAD_MODELS
+from gazeclip.ablations import VARIANTS
 from gazeclip.config import GazeCLIPConfig
 from gazeclip.model import GazeCLIP
-from gazeclip.variants import VARIANTS
 
 REAL = ("a photo of a real face",) * 4
 FAKE = ("a photo of a fake face", "a photo of an entire synthesized face", "a photo by a GAN", "the model is StyleGAN2")

@@ -11,7 +11,7 @@ from helpers.video_trees import clip
 
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.media import Sampling
+from dfad_bench.ingest.media.base import Sampling
 
 
 def bad_videos(folder: Path, number: int, seed: int = 0) -> list[Path]:

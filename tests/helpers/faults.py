@@ -26,8 +26,8 @@ from dfad_bench.data.manifest import STATUSES, Manifest
 from dfad_bench.ingest.build import BuildReport, build_manifest
 from dfad_bench.ingest.check import check_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import process
-from dfad_bench.ingest.sources.base import RawSample
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MUTATIONS = ("flip", "cut", "zero", "double", "header")

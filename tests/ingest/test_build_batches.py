@@ -11,9 +11,9 @@ from PIL import Image
 
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
-from dfad_bench.ingest.media import Frame, Sampling
+from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, process, run_shard
-from dfad_bench.ingest.sources.base import RawSample
 from dfad_bench.synthetic.faces import draw_face
 
 EXACT = ["sample_id", "status", "reason", "faces", "width", "height", "source_sha256", "flags"]

@@ -13,9 +13,9 @@ from helpers.misbehaving import behave, fail
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.ingest.crop.cropper import load_crop_profile
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ItemTimeout, ShardTask, process, time_limit
-from dfad_bench.ingest.sources.base import RawSample
-from dfad_bench.ingest.workers.spread import processes, serial
+from dfad_bench.ingest.workers.processes import processes, serial
 
 
 def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:

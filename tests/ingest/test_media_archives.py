@@ -18,8 +18,8 @@ from dfad_bench.ingest import build as builder
 from dfad_bench.ingest.build import BuildReport, build_manifest, deal
 from dfad_bench.ingest.media import archive
 from dfad_bench.ingest.media.archive import member_name, members, read_member
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.archives import places
-from dfad_bench.ingest.sources.base import RawSample
 
 KINDS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 

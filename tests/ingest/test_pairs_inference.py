@@ -17,8 +17,9 @@ from PIL import Image
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import IntegrityError, ManifestError
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pair_table import read_pairs, with_pairs, write_pairs
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.pairs import COMPARED, infer_pairs, read_pairs, with_pairs, write_pairs
+from dfad_bench.ingest.pairs import COMPARED, infer_pairs
 from dfad_bench.ingest.shot_similarity import SIDE, Shot, likeness
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 from dfad_bench.ingest.sources.table import list_images as list_table

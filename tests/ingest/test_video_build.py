@@ -28,9 +28,9 @@ from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest, sample_id
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
-from dfad_bench.ingest.media import Sampling
+from dfad_bench.ingest.media.base import Sampling
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, process
-from dfad_bench.ingest.sources.base import RawSample
 
 
 def build(dataset: str, root: Path, out: Path, frames: int = 4, **options: Any) -> Manifest:

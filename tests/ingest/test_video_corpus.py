@@ -9,8 +9,9 @@ import pytest
 
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.media import Sampling, read
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.media import read
+from dfad_bench.ingest.media.base import Sampling
+from dfad_bench.ingest.sample import RawSample
 
 pytestmark = pytest.mark.corpus
 FRAMES = 4

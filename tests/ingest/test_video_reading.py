@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media import Frame, Sampling, medium_of, read, video
+from dfad_bench.ingest.media import read, video
+from dfad_bench.ingest.media.base import Frame, Sampling, medium_of
 from dfad_bench.ingest.media.container import declared_bytes, format_of
 from dfad_bench.ingest.media.counting import count_frames
 from dfad_bench.ingest.media.frame_index import Index, read_index
 from dfad_bench.ingest.media.turning import turn_of
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.sample import RawSample
 
 ALL = Sampling(frames=None, stride=1)
 

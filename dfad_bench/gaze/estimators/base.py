@@ -9,8 +9,6 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError
-
 
 class GazeFlag(IntFlag):
     """Why a gaze is worth less; the sum is stored in the column `flags`."""
@@ -88,46 +86,3 @@ def remarks_of(estimator: GazeEstimator) -> tuple[str, ...]:
         WeightsError: the weights fail the check.
     """
     return tuple(getattr(estimator, "remarks", ()))
-
-
-def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
-    """A registered estimator with its weights, given by name or by path.
-
-    Settings of networks follow the name: `eth_xgaze:yaw_pitch,bgr` (see `network.WORDS`).
-
-    Raises:
-        UnknownNameError: no estimator of that name.
-        WeightsError: weights missing, or given to an estimator that takes none.
-        ConfigError: a setting the estimator does not have.
-    """
-    from dfad_bench.core.weights import find_weights
-
-    kind, (_, _, words) = estimator_class(name), name.partition(":")
-    file = find_weights(weights) if weights is not None else None
-    if not words:
-        return kind.build(file)
-    from dfad_bench.gaze.estimators.network import NetworkEstimator, settings_of
-
-    if not issubclass(kind, NetworkEstimator):
-        raise ConfigError(f"estimator {name!r}: {kind.name} has no settings; leave {':' + words!r} out")
-    return kind.build(file, **settings_of(words))
-
-
-def estimator_names() -> list[str]:
-    """Every name and alias `build_estimator` knows."""
-    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
-
-    return sorted({*ESTIMATORS, *ALIASES})
-
-
-def estimator_class(name: str) -> type[GazeEstimator]:
-    """The class of an estimator, by name or alias, whatever settings follow it.
-
-    Raises:
-        UnknownNameError: no estimator of that name.
-    """
-    from dfad_bench.core.registry import resolve
-    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
-
-    known = {**ESTIMATORS, **{alias: ESTIMATORS[real] for alias, real in ALIASES.items() if real in ESTIMATORS}}
-    return resolve("estimator", name.partition(":")[0], known)

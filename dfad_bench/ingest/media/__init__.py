@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dfad_bench.core.registry import resolve
+from dfad_bench.ingest.media.base import Frame, Reader, Sampling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from dfad_bench.ingest.sources.base import RawSample
+    from dfad_bench.ingest.sample import RawSample
 
 MEDIA = {
     "archive": "dfad_bench.ingest.media.archive:frames",
@@ -19,69 +17,6 @@ MEDIA = {
     "video": "dfad_bench.ingest.media.video:frames",
     "animation": "dfad_bench.ingest.media.animation:frames",
 }
-VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "m4v")
-ANIMATION_EXTENSIONS = ("gif", "webp", "apng")
-_WEIGHT = 64  # rows a video is taken to give where only the stride is known
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames of a video are taken: `frames` evenly spaced over the whole of it, or every `stride`-th.
-
-    Of `count` frames, the i-th of n is number `i * (count - 1) // (n - 1)`: NumPy's `linspace(0, count - 1, n)`
-    in whole numbers, first and last frame included; all frames where there are no more than n.
-    """
-
-    frames: int | None = 32
-    stride: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.frames is None) == (self.stride is None):
-            raise ValueError("give either frames or stride")
-        if (self.frames or self.stride or 0) < 1:
-            raise ValueError("frames and stride must be 1 or more")
-
-    def indices(self, count: int) -> list[int]:
-        """The frames taken of a video of `count` frames, ascending.
-
-        >>> Sampling(frames=4).indices(10), Sampling(frames=4).indices(3), Sampling(None, 4).indices(10)
-        ([0, 3, 6, 9], [0, 1, 2], [0, 4, 8])
-        """
-        if self.frames is None:
-            return list(range(0, count, self.stride or 1))
-        if count <= self.frames:
-            return list(range(count))
-        return [i * (count - 1) // max(1, self.frames - 1) for i in range(self.frames)]
-
-    def weight(self, medium: str) -> int:
-        """About how many rows a sample of a medium gives."""
-        return (self.frames or _WEIGHT) if medium in ("video", "animation") else 1
-
-
-def medium_of(name: str) -> str:
-    """The medium of a video file, by its extension."""
-    return "animation" if name.lower().rpartition(".")[2] in ANIMATION_EXTENSIONS else "video"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture: RGB, upright. `index` counts the frames of a video from 0; None for an image."""
-
-    image: Image.Image  # its `format` names the source's format or codec
-    source_sha256: str  # of the bytes of the file or archive member
-    index: int | None = None
-    source_bytes: int | None = None  # size of the file or archive member
-
-
-class Reader(Protocol):
-    """Reads one sample.
-
-    Raises:
-        ImageRefused: nothing (more) can be read; frames given before stay.
-    """
-
-    def __call__(self, sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
-        """The frames of a sample, in order."""
 
 
 def read(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from dfad_bench.data.images import MAX_BYTES, ImageRefused
-from dfad_bench.ingest.media import Frame, Sampling
+from dfad_bench.ingest.media.base import Frame, Sampling
 from dfad_bench.ingest.media.image import decode_known
-from dfad_bench.ingest.sources.base import RawSample, printable
+from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.sources.base import printable
 
 _UNPACKERS: dict[str, Callable[..., Any]] = {
     ".tar": open,

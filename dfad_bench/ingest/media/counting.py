@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media import medium_of
+from dfad_bench.ingest.media.base import medium_of
 
 
 def count_frames(path: Path) -> int:
@@ -20,6 +20,6 @@ def count_frames(path: Path) -> int:
 
 @lru_cache(maxsize=1024)  # a real video is the target of several forged ones
 def _count(path: Path, size: int, changed: int) -> int:
-    from dfad_bench.ingest.media import animation, frame_index
+    from dfad_bench.ingest.media import animation_file, frame_index
 
-    return animation.count(path) if medium_of(path.name) == "animation" else frame_index.read_index(path).count
+    return animation_file.count(path) if medium_of(path.name) == "animation" else frame_index.read_index(path).count

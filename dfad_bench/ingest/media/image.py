@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dfad_bench.data.images import ImageRefused, decode_image, read_source
-from dfad_bench.ingest.media import Frame, Sampling
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.sample import RawSample
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.files import sha256_file
-from dfad_bench.data.images import MAX_PIXELS, ImageRefused
-from dfad_bench.ingest.media import VIDEO_EXTENSIONS, Frame, Sampling
+from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
+from dfad_bench.ingest.media.base import Frame, Sampling
 from dfad_bench.ingest.media.ffmpeg import Missed, decoded, opened
 from dfad_bench.ingest.media.frame_index import Index, read_index
 from dfad_bench.ingest.media.turning import upright
-from dfad_bench.ingest.sources.base import RawSample
+from dfad_bench.ingest.sample import RawSample
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
-from dfad_bench.ingest.sources.base import FoundFile, Listing, hidden, walk
+from dfad_bench.ingest.sample import FoundFile
+from dfad_bench.ingest.sources.base import Listing, hidden, walk
 
 
 def everything(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> Iterator[FoundFile]:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import read_json, safe_relative
 from dfad_bench.core.taxonomy import taxonomy
-from dfad_bench.ingest.sources.base import Listing, RawSample, printable
+from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.sources.base import Listing, printable
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
-from dfad_bench.ingest.media import medium_of
 from dfad_bench.ingest.media.archive import is_archive
+from dfad_bench.ingest.media.base import medium_of
+from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import everything, places
-from dfad_bench.ingest.sources.base import PACKED_VIDEO, FoundFile, Listing, RawSample
+from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing
+from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.numbers import Numbers
 from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
 from dfad_bench.ingest.sources.template import Template
@@ -19,16 +20,6 @@ from dfad_bench.ingest.sources.template import Template
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _ARCHIVES = (".7z", ".rar", ".gz")
 _STEM = ".{ext}"
-
-
-class Fitted(NamedTuple):
-    """A sample, and how its path fits: the entry, its number in the dataset file, its fields, the path that fits."""
-
-    sample: RawSample
-    entry: Entry
-    order: int
-    fields: dict[str, str]
-    place: str
 
 
 def list_images(spec: DatasetSpec, root: Path) -> Listing:

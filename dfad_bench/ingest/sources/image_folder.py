@@ -13,9 +13,11 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
+from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import everything
-from dfad_bench.ingest.sources.base import FoundFile, Listing, RawSample
-from dfad_bench.ingest.sources.folders import Fitted, fit, sample_of
+from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.fitted import Fitted
+from dfad_bench.ingest.sources.folders import fit, sample_of
 from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
 from dfad_bench.ingest.sources.template import Template
 

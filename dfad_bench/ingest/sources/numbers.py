@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from dfad_bench.data.images import ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
-from dfad_bench.ingest.sources.base import FoundFile, Listing
+from dfad_bench.ingest.sample import FoundFile
+from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import NumberSplit
 
 if TYPE_CHECKING:
-    from dfad_bench.ingest.sources.folders import Fitted
+    from dfad_bench.ingest.sources.fitted import Fitted
 
 
 class Numbers:

@@ -16,7 +16,8 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.taxonomy import REAL_KEY
-from dfad_bench.ingest.sources.base import Listing, RawSample
+from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import DatasetSpec
 
 _MAX_BYTES = 256 << 20

@@ -11,7 +11,8 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import safe_relative
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
-from dfad_bench.ingest.sources.base import Listing, RawSample, walk
+from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.sources.base import Listing, walk
 from dfad_bench.ingest.sources.spec import DatasetSpec, TableSpec
 from dfad_bench.ingest.sources.template import Template
 

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from string import Formatter
 
-from dfad_bench.data.images import EXTENSIONS
-from dfad_bench.ingest.media import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
+from dfad_bench.data.images import ANIMATION_EXTENSIONS, EXTENSIONS, VIDEO_EXTENSIONS
 
 _ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
 _KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "path": ".+?"}

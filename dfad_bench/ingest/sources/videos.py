@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import official
-from dfad_bench.ingest.sources.base import Listing, RawSample
+from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.folders import list_images
 from dfad_bench.ingest.sources.spec import DatasetSpec
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from dfad_bench.core.errors import DFADError, need
 from dfad_bench.ingest.shard import ShardTask
-from dfad_bench.ingest.workers.spread import Run, Tell, alone, silent, watchdog
+from dfad_bench.ingest.workers.processes import alone, watchdog
+from dfad_bench.ingest.workers.types import Run, Tell, silent
 
 _CPU_SHARE = 0.9  # of a CPU a shard: a host is never filled to the brim, so that Ray's own work goes on
 _SLOTS_A_GPU = 4  # shards at a time on one GPU: one decodes while another detects
