@@ -19,6 +19,8 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench": ({"dfad_bench.cli"}, set()),  # __main__ only
     "dfad_bench.core": (set(), {"yaml"}),
     "dfad_bench.core.contract": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.core.batch": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.core.stages": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.core.parallel": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.metrics": (set(), {"numpy"}),
     "dfad_bench.layers": ({"dfad_bench.core"}, {"torch"}),
@@ -76,7 +78,7 @@ def is_module(name: str) -> bool:
 def rule(module: str) -> tuple[str, set[str], set[str]]:
     package = max((name for name in RULES if within(module, name)), key=len)
     ours, others = RULES[package]
-    own = "dfad_bench.core" if package == "dfad_bench.core.contract" else package
+    own = "dfad_bench.core" if within(package, "dfad_bench.core") else package
     return package, ours | {own}, others
 
 

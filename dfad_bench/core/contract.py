@@ -1,80 +1,42 @@
 """The contract every model keeps: pixels in, two experts' logits out, losses by name.
 
-Evaluation gets `Inputs`, which can hold neither labels nor text, so that neither can leak into a forward pass.
+What flows through a model is in `core.batch`, how it is trained in `core.stages`; all of it can be imported from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfad_bench.core.batch import (
+    Batch,
+    Inputs,
+    Label,
+    LossTerm,
+    Output,
+    ViewValue,
+    attribution_term,
+    detection_term,
+    expert_losses,
+    loss_terms,
+)
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.stages import ParameterGroup, Stage, StageData
+from dfad_bench.core.strict import from_mapping
+
+__all__ = [
+    "Batch", "Card", "DFADModel", "Experts", "Inputs", "Label", "LossTerm", "Output", "ParameterGroup", "Size",
+    "Stage", "StageData", "ViewValue", "WeightFiles", "attribution_term", "detection_term", "expert_losses",
+    "loss_terms",
+]  # fmt: skip
+
 Size = Literal["paper", "tiny"]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """All that a model may see at test time: pixels, and what is computed from pixels."""
-
-    images: Tensor  # (B, 3, H, W), RGB in [0, 1]
-    views: Mapping[str, Tensor] = field(default_factory=dict)  # "gaze" (B, 2) pitch, yaw in radians, ...
-
-    def to(self, device: torch.device, *, non_blocking: bool = False) -> Inputs:
-        """The same inputs on `device`."""
-        views = {name: view.to(device, non_blocking=non_blocking) for name, view in self.views.items()}
-        return Inputs(self.images.to(device, non_blocking=non_blocking), views)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Training only: labels, prompts and training-only views never reach `forward`."""
-
-    inputs: Inputs
-    attribution: Tensor  # (B,) class of a seen generator, int64
-    detection: Tensor  # (B,) 0 real, 1 fake, int64
-    prompts: Sequence[Sequence[str]] = ()  # B rows, coarse to fine (levels L1 to L4)
-    views: Mapping[str, Tensor] = field(default_factory=dict)  # "mask", "parsing", ...: in training only
-
-    def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
-        """The same batch on `device`."""
-        views = {name: view.to(device, non_blocking=non_blocking) for name, view in self.views.items()}
-        return Batch(
-            self.inputs.to(device, non_blocking=non_blocking),
-            self.attribution.to(device, non_blocking=non_blocking),
-            self.detection.to(device, non_blocking=non_blocking),
-            self.prompts,
-            views,
-        )
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a forward pass gives."""
-
-    attribution_logits: Tensor  # (B, x)
-    detection_logits: Tensor  # (B, 2)
-    embedding: Tensor  # (B, d)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One phase of training, e.g. DNA-Det's pre-training before its contrastive phase.
-
-    Fields left `None` are as the recipe says. `sampler`: "shuffle" visits every row once an epoch in random
-    order; "class_balanced" gives each class the same number of rows in every batch.
-    """
-
-    name: str
-    epochs: int | None = None
-    lr: float | None = None
-    batch_size: int | None = None
-    sampler: Literal["shuffle", "class_balanced"] = "shuffle"
-    validate: bool = True  # False: no validation loss, no early stopping in this stage
+WeightFiles = Path | Mapping[str, Path]  # one file, or several by the names of `DFADModel.weight_names`
 
 
 @dataclass(frozen=True)
@@ -111,17 +73,27 @@ class DFADModel(nn.Module):
     Images come as RGB in [0, 1] at the protocol's size; `prepare` resizes and normalises inside the model, so
     that no model can be evaluated with another's statistics. A model may replace `self.experts` by the head
     form of its paper; whatever it is must map an embedding to `Output`.
+
+    `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
+    constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `needs_prompts` and
+    `stages` may be set on the instance where they follow from its settings.
+
+    State that a hook makes (prototypes, thresholds) belongs in registered buffers: they are in every checkpoint, so
+    a killed run goes on with the same bits. Hooks run on every process, see the same faces, draw from seeded global
+    generators, and run without gradients.
     """
 
     card: ClassVar[Card]
+    Config: ClassVar[type[Any]]
     image_size: ClassVar[int] = 256  # side the model works at (size="paper")
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
-    needs: ClassVar[tuple[str, ...]] = ()  # views the loader must compute, at test time too
-    needs_training: ClassVar[tuple[str, ...]] = ()  # views the loader must compute for `losses` only
-    needs_prompts: ClassVar[bool] = False
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("main"),)
+    weight_names: ClassVar[tuple[str, ...]] = ()  # where several files are loaded: `--weights image=...,text=...`
     known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
+    needs: tuple[str, ...] = ()  # views the loader must give, at test time too
+    needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
+    needs_prompts: bool = False
+    stages: tuple[Stage, ...] = (Stage("main"),)
 
     def __init__(self, dim: int, num_generators: int, *, side: int | None = None) -> None:
         super().__init__()
@@ -135,20 +107,46 @@ class DFADModel(nn.Module):
         num_generators: int,
         *,
         size: Size = "paper",
-        weights: Path | None = None,
+        weights: WeightFiles | None = None,
         class_prompts: Sequence[Sequence[str]] = (),
         options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """A new model.
+        """A new model; overridden where construction needs more than the settings.
 
         Args:
             num_generators: classes of the attribution expert.
             size: "paper" is the published architecture, "tiny" the same modules at toy widths.
             weights: pre-trained weights to start from; None is random initialisation, always possible.
             class_prompts: per class, its prompts coarse to fine (for models whose classifier is text).
-            options: overrides of the model's own settings, checked strictly.
+            options: fields of `Config`, checked strictly.
+
+        Raises:
+            ConfigError: a bad option, or weights for a model that takes none.
+            WeightsError: the weights do not fit.
         """
-        raise NotImplementedError
+        model = cls(num_generators, cls.configure(size, options))  # type: ignore[arg-type]
+        if weights is not None:
+            model.load_weights(weights)
+        return model
+
+    @classmethod
+    def configure(cls, size: Size, options: Mapping[str, Any] | None) -> Any:
+        """The `Config` of a size with the given fields changed.
+
+        Raises:
+            ConfigError: a field that does not exist, or a value of the wrong type.
+        """
+        config = cls.Config.tiny() if size == "tiny" else cls.Config()
+        return from_mapping(cls.Config, {**asdict(config), **(options or {})}, f"options of {cls.card.display}")
+
+    def load_weights(self, weights: WeightFiles) -> None:
+        """Start from pre-trained weights, after construction.
+
+        Raises:
+            ConfigError: this model takes none.
+            WeightsError: they do not fit.
+        """
+        raise ConfigError(f"{self.card.display} starts from random weights; leave --weights out")
 
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, 3, H, W) images to the embedding (B, d) both experts read."""
@@ -157,8 +155,11 @@ class DFADModel(nn.Module):
     def forward(self, inputs: Inputs) -> Output:
         return self.experts(self.embed(inputs))
 
-    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
-        """Named, unweighted scalars; the engine sums them. "dfa" and "dfd" are always among those of the last stage."""
+    def losses(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
+        """Named scalars without their weights; the engine sums them. The last stage gives at least "dfa" and "dfd".
+
+        A term that is made of labels, or of prompts, and is not named dfa or dfd is a `LossTerm` that says so.
+        """
         return expert_losses(self(batch.inputs), batch)
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -171,14 +172,18 @@ class DFADModel(nn.Module):
         std = images.new_tensor(self.std)[:, None, None]
         return (images - mean) / std
 
-    def parameters_of(self, stage: str) -> Iterable[nn.Parameter]:
-        """The parameters trained in a stage (default: all that require a gradient)."""
+    def parameters_of(self, stage: str) -> Iterable[nn.Parameter | ParameterGroup]:
+        """What learns in a stage (default: all that requires a gradient); groups have settings of their own."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
+    def before_stage(self, stage: str, data: StageData) -> None:
+        """Called once when a stage begins, before its first step (not again where a run is resumed within it)."""
 
-def expert_losses(output: Output, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropies of both experts (GazeCLIP equations 5 and 6)."""
-    return {
-        "dfa": F.cross_entropy(output.attribution_logits.float(), batch.attribution),
-        "dfd": F.cross_entropy(output.detection_logits.float(), batch.detection),
-    }
+    def after_step(self, stage: str, batch: Batch) -> None:
+        """Called after each optimiser step with its batch; `core.parallel.whole` gathers what other processes hold."""
+
+    def after_stage(self, stage: str, data: StageData) -> None:
+        """Called when a stage is done and its chosen weights are loaded."""
+
+    def before_prediction(self, data: StageData) -> None:
+        """Called once when training ends, however it ended; what it leaves in buffers is stored with the model."""

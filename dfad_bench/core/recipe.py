@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml, shipped_names
 from dfad_bench.core.strict import read_dataclass
+
+OptimiserName = Literal["adam", "adamw", "sgd"]
+Sampler = Literal["shuffle", "class_balanced", "images_per_class", "real_forged"]  # see `core.stages.Stage`
 
 
 def require(true: bool, otherwise: str) -> None:
@@ -21,7 +24,7 @@ def require(true: bool, otherwise: str) -> None:
 class Optimiser:
     """`weight_decay` is coupled (L2) for adam and sgd, decoupled for adamw."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: OptimiserName = "adam"
     lr: float = 1e-4
     weight_decay: float = 1e-3
     momentum: float = 0.9  # sgd only
@@ -49,8 +52,48 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class StageRecipe:
+    """What a recipe says of one stage of a model, by the stage's name; `None` is as the recipe says of all."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    sampler: Sampler | None = None
+    real_forged: tuple[int, int] | None = None
+    optimiser: Optimiser | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch_size"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be 1 or more or null, got {value}")
+        require(self.epochs is None or self.steps is None, "give epochs or steps, not both")
+        require(self.real_forged is None or min(self.real_forged) >= 1, "real_forged must be two numbers of 1 or more")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One random change of the training faces; `name` is one of `engine.augment.AUGMENTATIONS`.
+
+    Each face is changed with `probability`, by values drawn for it from the ranges in `settings`.
+    """
+
+    name: str
+    probability: float = 0.5
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(0 < self.probability <= 1, f"probability must lie in (0, 1], got {self.probability:g}")
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. `patience` counts epochs without a better validation loss (None: never stop)."""
+    """How a model is trained. `patience` counts epochs without a better validation loss (None: never stop).
+
+    A model's stage may state a batch size, a number of epochs, a rate or a schedule of its own. `stage_values` says
+    what then holds: "override", this recipe's, or "keep", the stage's (as the shared recipes of the tables have it).
+    What `stages` says of a stage by name holds in any case. `augment` is applied in order.
+    """
 
     name: str
     version: int = 1
@@ -63,6 +106,9 @@ class Recipe:
     loss_weights: dict[str, float] = field(default_factory=dict)
     paper: str | None = None
     notes: tuple[str, ...] = ()
+    stage_values: Literal["override", "keep"] = "override"
+    stages: dict[str, StageRecipe] = field(default_factory=dict)
+    augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"batch_size must be 1 or more, got {self.batch_size}")
@@ -77,7 +123,13 @@ class Recipe:
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that decides a run."""
-        return content_hash({k: v for k, v in asdict(self).items() if k not in {"paper", "notes"}})
+        return content_hash({k: v for k, v in self.settings.items() if k not in {"paper", "notes"}})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All fields as plain values; those that came later are left out where they say what held before them."""
+        before = {"stage_values": "keep", "stages": {}, "augment": ()}
+        return {name: value for name, value in asdict(self).items() if name not in before or value != before[name]}
 
 
 def load_recipe(name: str) -> Recipe:

@@ -53,7 +53,8 @@ class RunConfig:
     def sha256(self) -> str:
         """Hash of all settings; those that came later count only where they are not as before them."""
         later = {"compiled": False, "channels_last": None}
-        return content_hash({k: v for k, v in asdict(self).items() if k not in later or v != later[k]})
+        plain_values = {**asdict(self), "recipe": self.recipe.settings}
+        return content_hash({k: v for k, v in plain_values.items() if k not in later or v != later[k]})
 
 
 def write_config(out: Path, config: RunConfig) -> None:
@@ -71,7 +72,15 @@ def read_config(run: Path) -> RunConfig:
     """
     if not (run / CONFIG).is_file() or not (run / FACTS).is_file():
         raise ConfigError(f"{run}: not the folder of a finished run (`dfad train --out {run}` makes one)")
-    return from_mapping(RunConfig, read_yaml(run / CONFIG), str(run / CONFIG))
+    return _stored(run / CONFIG)
+
+
+def _stored(path: Path) -> RunConfig:
+    """The settings in a file; recipes written before they said so kept what a model's stage states."""
+    raw = read_yaml(path)
+    if isinstance(raw, dict) and isinstance(raw.get("recipe"), dict):
+        raw["recipe"].setdefault("stage_values", "keep")
+    return from_mapping(RunConfig, raw, str(path))
 
 
 def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
@@ -86,7 +95,7 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
         return None
     if not (out / FACTS).is_file() and not any((out / "checkpoint").glob("*")):
         return None  # ended before anything was learnt, perhaps because of a setting: nothing to protect
-    found = from_mapping(RunConfig, read_yaml(out / CONFIG), str(out / CONFIG))
+    found = _stored(out / CONFIG)
     if found.sha256 != config.sha256:
         mine, theirs = plain(asdict(config)), plain(asdict(found))
         changed = ", ".join(key for key in mine if mine[key] != theirs[key])

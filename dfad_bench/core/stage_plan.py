@@ -1,0 +1,88 @@
+"""Which settings hold in a stage: the recipe's for that stage, the recipe's, or the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.recipe import Optimiser, Recipe, Sampler, Schedule, StageRecipe
+from dfad_bench.core.stages import Stage
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The settings a stage is trained by. It ends after `epochs`, or after `steps` where those are given."""
+
+    name: str
+    epochs: int
+    steps: int | None
+    batch_size: int
+    sampler: Sampler
+    real_forged: tuple[int, int]
+    optimiser: Optimiser
+    schedule: Schedule
+    validate: bool
+    unlabelled: float
+
+
+def plan_stage(stage: Stage, recipe: Recipe, *, cap_epochs: int | None = None) -> StagePlan:
+    """The settings of a stage.
+
+    For each setting the first of these that states one: the recipe's `stages` entry of that name; the recipe, where
+    its `stage_values` is "override"; the model's stage; the recipe. A sampler is the model's unless the recipe's entry
+    names another.
+
+    Args:
+        stage: the model's.
+        recipe: the user's.
+        cap_epochs: no stage has more epochs; a stage counted in steps ends there, too.
+
+    >>> plan_stage(Stage("main", batch_size=24), Recipe("mine", batch_size=8)).batch_size
+    8
+    >>> plan_stage(Stage("main", batch_size=24), Recipe("shared", stage_values="keep")).batch_size
+    24
+    """
+    own = recipe.stages.get(stage.name, StageRecipe())
+    keeps = recipe.stage_values == "keep"
+    epochs, steps = _length(stage, own, recipe, keeps)
+    optimiser = own.optimiser or recipe.optimiser
+    if own.optimiser is None and keeps and stage.lr is not None:
+        optimiser = replace(optimiser, lr=stage.lr)
+    return StagePlan(
+        name=stage.name,
+        epochs=epochs if cap_epochs is None else min(epochs, cap_epochs),
+        steps=steps,
+        batch_size=own.batch_size or (keeps and stage.batch_size) or recipe.batch_size,
+        sampler=own.sampler or stage.sampler,
+        real_forged=own.real_forged or stage.real_forged,
+        optimiser=optimiser,
+        schedule=own.schedule or (stage.schedule if keeps and stage.schedule else recipe.schedule),
+        validate=stage.validate,
+        unlabelled=stage.unlabelled,
+    )
+
+
+def _length(stage: Stage, own: StageRecipe, recipe: Recipe, keeps: bool) -> tuple[int, int | None]:
+    """Epochs, and steps where the stage is counted in those; its epochs are then as many as the steps take."""
+    for epochs, steps in ((own.epochs, own.steps), (stage.epochs, stage.steps) if keeps else (None, None)):
+        if steps is not None:
+            return UNBOUNDED, steps
+        if epochs is not None:
+            return epochs, None
+    return recipe.epochs, None
+
+
+UNBOUNDED = 1 << 30  # epochs of a stage that is counted in steps
+
+
+def check_stage_names(recipe: Recipe, stages: Iterable[Stage], model: str) -> None:
+    """Refuse a recipe that speaks of a stage this model does not have.
+
+    Raises:
+        UnknownNameError: with the names there are.
+    """
+    names = [stage.name for stage in stages]
+    for name in recipe.stages:
+        if name not in names:
+            raise UnknownNameError(f"recipe {recipe.name}: stage of {model}", name, names)

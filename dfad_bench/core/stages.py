@@ -1,0 +1,70 @@
+"""How a model is trained, as far as the model says: stages, groups of parameters, what hooks are given.
+
+What a user's recipe says takes the place of what a stage says; `core.stage_plan` decides which holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from dfad_bench.core.batch import Batch
+from dfad_bench.core.recipe import OptimiserName, Sampler, Schedule
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training, e.g. DNA-Det's pre-training before its contrastive phase.
+
+    Fields left `None` are as the recipe says. What a batch is, and what `batch_size` counts, is the `sampler`'s:
+
+    - "shuffle": rows; every row once an epoch, in random order;
+    - "class_balanced": rows, the same number of each class;
+    - "images_per_class": rows of each class, so that a batch has `batch_size` times the number of classes;
+    - "real_forged": rows, of which real and forged ones stand in the ratio `real_forged`.
+
+    A stage ends after `epochs`, or where `steps` is given after that many steps.
+    """
+
+    name: str
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    sampler: Sampler = "shuffle"
+    validate: bool = True  # False: no validation loss, no early stopping in this stage
+    steps: int | None = None
+    schedule: Schedule | None = None
+    real_forged: tuple[int, int] = (1, 1)
+    unlabelled: float = 0.0  # unlabelled rows for each labelled row of a batch; 0 for models that use none
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that learn by settings of their own; `None` is as the recipe says.
+
+    The schedule multiplies `lr` as it does the recipe's, unless `scheduled` is False.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+    lr: float | None = None
+    weight_decay: float | None = None
+    optimiser: OptimiserName | None = None
+    scheduled: bool = True
+
+
+class StageData(Protocol):
+    """The faces of a run, as hooks see them: in a fixed order, unaugmented, whole on every process."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+
+    def train(self, batch_size: int = 64) -> Iterator[Batch]:
+        """Every training face once."""
+
+    def validation(self, batch_size: int = 64) -> Iterator[Batch]:
+        """Every validation face once; nothing where there is none."""
