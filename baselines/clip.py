@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from torch import Tensor
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, expert_losses
+from dfad_bench.core.contract import (
+    Batch,
+    Card,
+    DFADModel,
+    Inputs,
+    LossTerm,
+    WeightFiles,
+    attribution_term,
+    expert_losses,
+)
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import symmetric_infonce
@@ -50,6 +59,7 @@ class CLIP(DFADModel):
         reference_licence="MIT",
         weights=("openai_clip_vit_b32",),
     )
+    Config = CLIPConfig
     image_size = 224
     mean = (0.48145466, 0.4578275, 0.40821073)
     std = (0.26862954, 0.26130258, 0.27577711)
@@ -62,23 +72,19 @@ class CLIP(DFADModel):
         self.clip = clip
 
     @classmethod
-    def build(
+    def assemble(
         cls,
         num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
+        config: CLIPConfig,
+        weights: WeightFiles | None,
+        class_prompts: Sequence[Sequence[str]],
     ) -> Self:
-        config = CLIPConfig.tiny() if size == "tiny" else CLIPConfig()
-        config = from_mapping(CLIPConfig, {**asdict(config), **(options or {})}, "clip options")
-        return cls(num_generators, config, weights)
+        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)
 
-    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor | LossTerm]:
         """`dfa`, `dfd` and `cmc`: symmetric InfoNCE of images and captions.
 
         Raises:
@@ -97,4 +103,4 @@ class CLIP(DFADModel):
             targets=self.config.cmc_targets,
             labels=row_keys([row[-1:] for row in batch.prompts]).to(index.device),
         )
-        return {**expert_losses(output, batch), "cmc": cmc}
+        return {**expert_losses(output, batch), "cmc": attribution_term(cmc)}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, expert_losses
-from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, expert_losses
 
-_SURE = 5.0  # logit for the chosen side, minus it for the other: a probability of 0.99995
+_LOGIT = 5.0  # logit for the chosen side, minus it for the other: a probability of 0.99995
 
 
 @dataclass(frozen=True)
 class ConstantConfig:
     """Nothing to set."""
+
+    @classmethod
+    def tiny(cls) -> ConstantConfig:
+        return cls()
 
 
 class Constant(DFADModel):
@@ -27,27 +27,15 @@ class Constant(DFADModel):
     A subclass sets the buffers `attribution` (x,) and `detection` (2,).
     """
 
+    Config = ConstantConfig
     attribution: Tensor
     detection: Tensor
 
-    def __init__(self, num_generators: int) -> None:
+    def __init__(self, num_generators: int, config: ConstantConfig) -> None:
         super().__init__(1, num_generators)
         self.experts = nn.Identity()
         self.register_buffer("attribution", torch.zeros(num_generators))
         self.register_buffer("detection", torch.zeros(2))
-
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        from_mapping(ConstantConfig, dict(options or {}), f"{cls.card.display} options")
-        return cls(num_generators)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return inputs.images.new_zeros(len(inputs.images), 1)
@@ -74,9 +62,9 @@ class AlwaysFake(Constant):
         added="nothing",
     )
 
-    def __init__(self, num_generators: int) -> None:
-        super().__init__(num_generators)
-        self.detection = torch.tensor([-_SURE, _SURE])
+    def __init__(self, num_generators: int, config: ConstantConfig) -> None:
+        super().__init__(num_generators, config)
+        self.detection = torch.tensor([-_LOGIT, _LOGIT])
 
 
 class NeverSure(Constant):
@@ -107,8 +95,8 @@ class Majority(Constant):
     attribution_counts: Tensor
     detection_counts: Tensor
 
-    def __init__(self, num_generators: int) -> None:
-        super().__init__(num_generators)
+    def __init__(self, num_generators: int, config: ConstantConfig) -> None:
+        super().__init__(num_generators, config)
         self.register_buffer("attribution_counts", torch.zeros(num_generators, dtype=torch.int64))
         self.register_buffer("detection_counts", torch.zeros(2, dtype=torch.int64))
 

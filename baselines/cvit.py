@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Card, DFADModel, Inputs, Output, Size
-from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.strict import from_mapping
-from dfad_bench.core.weights import load_state_dict
+from dfad_bench.core.contract import Card, DFADModel, Inputs, Output, WeightFiles
+from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem
 from dfad_bench.layers.transformer import PreNormTransformer
 
@@ -68,6 +63,7 @@ class CViT(DFADModel):
         reference="https://github.com/erprogs/CViT",
         reference_licence="GPL-3.0",
     )
+    Config = CViTConfig
     image_size = 224
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
@@ -84,22 +80,14 @@ class CViT(DFADModel):
         )
         self.experts = MLPExperts(config.dim, config.head_dim, num_generators)
 
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        config = CViTConfig.tiny() if size == "tiny" else CViTConfig()
-        config = from_mapping(CViTConfig, {**asdict(config), **(options or {})}, "cvit options")
-        model = cls(num_generators, config)
-        if weights is not None:
-            _load_released(model, weights)
-        return model
+    def load_weights(self, weights: WeightFiles) -> None:
+        """A state dict in the released layout; its two-way head is left out, its position table cut to two rows."""
+        path = one_file(weights, self.card.display)
+        state = {key: value for key, value in load_state_dict(path).items() if not key.startswith("mlp_head.")}
+        if "pos_embedding" in state:
+            state["pos_embedding"] = state["pos_embedding"][:, :2]
+        heads = [name for name in self.state_dict() if name.startswith("experts.")]
+        load_into(self, state, path, "a CViT state dict", keep=heads)
 
     def embed(self, inputs: Inputs) -> Tensor:
         maps = self.features(self.prepare(inputs.images))  # (B, 512, 7, 7)
@@ -107,18 +95,3 @@ class CViT(DFADModel):
         token = self.patch_to_embedding(patch)  # (B, 1, 1024)
         tokens = torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding
         return self.transformer(tokens)[:, 0]  # (B, 1024)
-
-
-def _load_released(model: CViT, path: Path) -> None:
-    """Load a state dict in the released layout; its two-way head is left out, its position table cut to two rows."""
-    state = {key: value for key, value in load_state_dict(path).items() if not key.startswith("mlp_head.")}
-    if "pos_embedding" in state:
-        state["pos_embedding"] = state["pos_embedding"][:, :2]
-    wanted = {key for key in model.state_dict() if not key.startswith("experts.")}
-    if wrong := sorted(wanted ^ state.keys()):
-        raise WeightsError(f"{path}: not a CViT state dict ({len(wrong)} names differ, e.g. {wrong[0]})")
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split()[:30])
-        raise WeightsError(f"{path}: does not fit CViT ({reason})") from error

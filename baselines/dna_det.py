@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.dna_det_transforms import TRANSFORMATIONS, transform
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, Stage, expert_losses
-from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.strict import from_mapping
-from dfad_bench.core.weights import load_state_dict
+from dfad_bench.core.contract import (
+    Batch,
+    Card,
+    DFADModel,
+    Inputs,
+    LossTerm,
+    Output,
+    ParameterGroup,
+    Stage,
+    WeightFiles,
+    attribution_term,
+    expert_losses,
+)
+from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.crops import random_crops
 from dfad_bench.losses.auto_weight import AutoWeight
 from dfad_bench.losses.supcon import supervised_contrastive
@@ -33,6 +41,7 @@ class DNADetConfig:
     source_crop: int = 128  # pre-training: the part of the image that is transformed, then resized to `side`
     projection: tuple[int, int] = (512, 128)  # contrastive head
     temperature: float = 0.07
+    auto_weight_lr: float = 0.01  # rate of the weights of the two losses
     pretrain_epochs: int | None = 50  # None: as the recipe says
     pretrain_batch: int | None = 128
 
@@ -96,12 +105,14 @@ class DNADet(DFADModel):
         added="detection expert: dropout and one linear layer on the same 512 features, trained on the same crops",
         deviations=(
             "cross-entropy takes logits; the released code applies a softmax first",
-            "the weights of the two losses learn at the recipe's rate, not at 0.01",
             "optimiser and schedule are the recipe's in both stages (recipe dna_det has the paper's)",
+            "a batch has the recipe's number of faces, spread over the classes; in the paper (and in recipe dna_det) it"
+            " has that many of each class",
             "pre-training sees the training faces of the protocol and nothing else",
         ),
         reference="https://github.com/ICTMCG/DNA-Det",
     )
+    Config = DNADetConfig
     image_size = 512
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
@@ -112,8 +123,7 @@ class DNADet(DFADModel):
         super().__init__(dim, num_generators, side=config.side)
         self.config = config
         first, second = type(self).stages
-        first = replace(first, epochs=config.pretrain_epochs, batch_size=config.pretrain_batch)
-        self.stages = (first, second)  # type: ignore[misc]
+        self.stages = (replace(first, epochs=config.pretrain_epochs, batch_size=config.pretrain_batch), second)
         hidden, projected = config.projection
         self.backbone = SimpleCNN(config.widths)
         self.experts = DropoutExperts(dim, num_generators, config.dropout)
@@ -121,28 +131,17 @@ class DNADet(DFADModel):
         self.projection = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, projected))
         self.auto_weight = AutoWeight(2)
 
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        config = DNADetConfig.tiny() if size == "tiny" else DNADetConfig()
-        config = from_mapping(DNADetConfig, {**asdict(config), **(options or {})}, "dna_det options")
-        model = cls(num_generators, config)
-        if weights is not None:
-            _load_backbone(model.backbone, weights)
-        return model
+    def load_weights(self, weights: WeightFiles) -> None:
+        """The convolutions of a released state dict (`main.*`); heads are left out."""
+        path = one_file(weights, self.card.display)
+        state = {key: value for key, value in load_state_dict(path).items() if key.startswith("main.")}
+        load_into(self.backbone, state, path, "a DNA-Det state dict")
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.backbone(self.prepare(inputs.images))  # (B, 512)
 
-    def losses(self, batch: Batch, stage: str = "contrast") -> dict[str, Tensor]:
-        """Stage "pretrain": `transformation`. Stage "contrast": `dfa`, `supcon` (weighted), `auto_weight`, `dfd`."""
+    def losses(self, batch: Batch, stage: str = "contrast") -> Mapping[str, Tensor | LossTerm]:
+        """Stage "pretrain": `transformation`, no labels. Stage "contrast": `dfa`, `supcon`, `auto_weight`, `dfd`."""
         if stage == "pretrain":
             return {"transformation": self._transformation_loss(batch.inputs.images)}
         if not self.training:
@@ -154,9 +153,11 @@ class DNADet(DFADModel):
         weight = self.auto_weight.weights()
         projected = self.projection(output.embedding)
         return {
-            "dfa": weight[0] * F.cross_entropy(output.attribution_logits.float(), attribution),
-            "supcon": weight[1] * supervised_contrastive(projected, attribution, self.config.temperature),
-            "auto_weight": self.auto_weight.penalty(),
+            "dfa": attribution_term(F.cross_entropy(output.attribution_logits.float(), attribution), weight[0]),
+            "supcon": attribution_term(
+                supervised_contrastive(projected, attribution, self.config.temperature), weight[1]
+            ),
+            "auto_weight": attribution_term(self.auto_weight.penalty()),
             "dfd": F.cross_entropy(output.detection_logits.float(), detection),
         }
 
@@ -170,17 +171,12 @@ class DNADet(DFADModel):
         logits = self.transformation(self.backbone(crops.flatten(0, 1))).float()
         return F.cross_entropy(logits, classes.to(logits.device).repeat_interleave(self.config.crops))
 
-    def parameters_of(self, stage: str) -> Iterable[nn.Parameter]:
-        """The backbone in both stages; the transformation head first, experts and contrastive head after."""
-        heads = [self.transformation] if stage == "pretrain" else [self.experts, self.projection, self.auto_weight]
-        return [p for part in (self.backbone, *heads) for p in part.parameters() if p.requires_grad]
+    def parameters_of(self, stage: str) -> Iterable[nn.Parameter | ParameterGroup]:
+        """The backbone in both stages; the transformation head first, experts and contrastive head after.
 
-
-def _load_backbone(backbone: SimpleCNN, path: Path) -> None:
-    """Load the convolutions of a released state dict (`main.*`); heads are left out."""
-    state = {key: value for key, value in load_state_dict(path).items() if key.startswith("main.")}
-    try:
-        backbone.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split()[:30])
-        raise WeightsError(f"{path}: not a DNA-Det state dict at the paper's widths ({reason})") from error
+        The weights of the two losses learn at their own rate.
+        """
+        heads = [self.transformation] if stage == "pretrain" else [self.experts, self.projection]
+        yield from (p for part in (self.backbone, *heads) for p in part.parameters() if p.requires_grad)
+        if stage != "pretrain":
+            yield ParameterGroup(tuple(self.auto_weight.parameters()), lr=self.config.auto_weight_lr)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Output, Size, Stage, expert_losses
-from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.contract import (
+    Batch,
+    Card,
+    DFADModel,
+    Inputs,
+    LossTerm,
+    Output,
+    Stage,
+    WeightFiles,
+    attribution_term,
+    expert_losses,
+)
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.parallel import whole
-from dfad_bench.core.strict import from_mapping
-from dfad_bench.core.weights import load_state_dict
+from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.srm import SRM
@@ -160,6 +168,7 @@ class MFCLIP(DFADModel):
         ),
         reference="https://github.com/Jenine-321/MFCLIP",
     )
+    Config = MFCLIPConfig
     image_size = 224
     needs_prompts = True
     stages = (Stage("main", batch_size=24),)
@@ -174,27 +183,21 @@ class MFCLIP(DFADModel):
         self.spa = nn.Parameter(torch.zeros(config.pairs, config.pairs))
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
 
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        config = MFCLIPConfig.tiny() if size == "tiny" else MFCLIPConfig()
-        config = from_mapping(MFCLIPConfig, {**asdict(config), **(options or {})}, "mfclip options")
-        model = cls(num_generators, config)
-        if weights is not None:
-            _load_vision(model.vision, weights)
-        return model
+    def load_weights(self, weights: WeightFiles) -> None:
+        """A released visual encoder; its position tables, which are by place in the batch, are left out."""
+        path = one_file(weights, self.card.display)
+        state = {}
+        for key, value in load_state_dict(path).items():
+            start = next((start for start in _RELEASED if key.startswith(start)), None)
+            if start is not None:
+                state[_RELEASED[start] + key[len(start) :]] = value
+        tables = [name for name in self.vision.state_dict() if name.endswith("pos_embedding")]
+        load_into(self.vision, state, path, "an MFCLIP visual encoder", keep=tables)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return F.normalize(self.vision(self.prepare(inputs.images)), dim=-1)  # (B, 512)
 
-    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor | LossTerm]:
         """`dfa`, `dfd`, `cmc` (pair attention on its logits), `kl`, and `kd_ce`, the attribution term KL comes with.
 
         Raises:
@@ -210,9 +213,9 @@ class MFCLIP(DFADModel):
         )
         return {
             **losses,
-            "cmc": symmetric_cross_entropy(logits, targets=self.config.cmc_targets, labels=labels),
-            "kl": kl,
-            "kd_ce": (1 - self.config.alpha) * losses["dfa"],
+            "cmc": attribution_term(symmetric_cross_entropy(logits, targets=self.config.cmc_targets, labels=labels)),
+            "kl": attribution_term(kl),
+            "kd_ce": attribution_term(losses["dfa"], 1 - self.config.alpha),
         }
 
     def pair_attention(self, logits: Tensor) -> Tensor:
@@ -244,20 +247,3 @@ _RELEASED = {  # beginnings of the released visual encoder's names -> ours
     "cls_token": "appearance.cls_token",
     "SRM.": "srm.",
 }
-
-
-def _load_vision(vision: VisionEncoder, path: Path) -> None:
-    """Load a released visual encoder; its position tables, which are by place in the batch, are left out."""
-    state = {}
-    for key, value in load_state_dict(path).items():
-        start = next((start for start in _RELEASED if key.startswith(start)), None)
-        if start is not None:
-            state[_RELEASED[start] + key[len(start) :]] = value
-    wanted = {key for key in vision.state_dict() if not key.endswith("pos_embedding")}
-    if wrong := sorted(wanted ^ state.keys()):
-        raise WeightsError(f"{path}: not an MFCLIP visual encoder ({len(wrong)} names differ, e.g. {wrong[0]})")
-    try:
-        vision.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split()[:30])
-        raise WeightsError(f"{path}: does not fit MFCLIP ({reason})") from error

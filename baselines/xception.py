@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfad_bench.core.contract import Card, DFADModel, Inputs, Size
-from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.strict import from_mapping
-from dfad_bench.core.weights import load_state_dict
+from dfad_bench.core.contract import Card, DFADModel, Inputs, WeightFiles
+from dfad_bench.core.weights import load_into, load_state_dict, one_file
 
 
 @dataclass(frozen=True)
@@ -128,6 +123,7 @@ class Xception(DFADModel):
         reference_licence="MIT",
         weights=("imagenet_xception",),
     )
+    Config = XceptionConfig
     image_size = 224
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
@@ -136,35 +132,14 @@ class Xception(DFADModel):
         super().__init__(config.final[1], num_generators, side=config.side)
         self.trunk = XceptionTrunk(config)
 
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        config = XceptionConfig.tiny() if size == "tiny" else XceptionConfig()
-        config = from_mapping(XceptionConfig, {**asdict(config), **(options or {})}, "xception options")
-        model = cls(num_generators, config)
-        if weights is not None:
-            _load_imagenet(model.trunk, weights)
-        return model
+    def load_weights(self, weights: WeightFiles) -> None:
+        """A `legacy_xception` state dict of timm (the Cadene port); its 1000-way classifier is left out."""
+        path = one_file(weights, self.card.display)
+        state = {k: v for k, v in load_state_dict(path).items() if not k.startswith(("fc.", "last_linear."))}
+        for key, value in state.items():
+            if key.endswith("pointwise.weight") and value.ndim == 2:  # older ports store the 1x1 kernels flat
+                state[key] = value[:, :, None, None]
+        load_into(self.trunk, state, path, "timm's legacy_xception state dict")
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.trunk(self.prepare(inputs.images))  # (B, 2048)
-
-
-def _load_imagenet(trunk: XceptionTrunk, path: Path) -> None:
-    """Load a `legacy_xception` state dict of timm (the Cadene port); its 1000-way classifier is left out."""
-    state = {k: v for k, v in load_state_dict(path).items() if not k.startswith(("fc.", "last_linear."))}
-    for key, value in state.items():
-        if key.endswith("pointwise.weight") and value.ndim == 2:  # older ports store the 1x1 kernels flat
-            state[key] = value[:, :, None, None]
-    try:
-        trunk.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split()[:30])
-        raise WeightsError(f"{path}: not timm's legacy_xception at the paper's widths ({reason})") from error

@@ -33,6 +33,7 @@ from dfad_bench.core.files import write_json
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.stage_plan import plan_stage
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.data.manifest import Manifest
@@ -40,7 +41,7 @@ from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import select
 from dfad_bench.engine.devices import place
 from dfad_bench.engine.distributed import Team
-from dfad_bench.engine.fit import make_optimiser
+from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.step import Stepper
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.synthetic.layout import synthesize
@@ -68,14 +69,14 @@ class Bench:
             options={},
         )
         self.place.move(model)
-        stage = model.stages[-1]
-        parameters = list(model.parameters_of(stage.name))
         recipe = load_recipe("default")
+        plan = plan_stage(model.stages[-1], recipe)
+        optimisers = OptimiserSet(parameter_groups(model, plan.name), plan.optimiser)
         self.stepper = Stepper(
-            model, stage, parameters, make_optimiser(parameters, recipe.optimiser, stage.lr), recipe,
+            model, plan.name, optimisers, recipe,
             place=self.place, team=Team(), scaler=torch.amp.GradScaler(enabled=options.precision == "fp16"),
-            unused=frozenset(),
         )  # fmt: skip
+        self.model = model
         model.train()
         rng = np.random.default_rng(0)
         self.batches = [rng.permutation(len(self.rows))[: options.batch] for _ in range(options.steps)]
@@ -84,13 +85,13 @@ class Bench:
         """The training faces; gaze, where a model wants it, is random: it takes no time here."""
         rng = np.random.default_rng(1)
         views = {
-            name: rng.normal(0, 0.1, (len(self.rows), 2)) for name in (*self.kind.needs, *self.kind.needs_training)
+            name: rng.normal(0, 0.1, (len(self.rows), 2)) for name in (*self.model.needs, *self.model.needs_training)
         }
         return FaceDataset(
             self.rows, store, self.protocol,
-            views={name: views[name] for name in self.kind.needs},
-            training_views={name: views[name] for name in self.kind.needs_training},
-            prompts=class_prompts(self.protocol) if self.kind.needs_prompts else (),
+            views={name: views[name] for name in self.model.needs},
+            training_views={name: views[name] for name in self.model.needs_training},
+            prompts=class_prompts(self.protocol) if self.model.needs_prompts else (),
         )  # fmt: skip
 
     def train(self, coming: Iterator[Batch]) -> float:
@@ -98,7 +99,7 @@ class Bench:
         self._wait()
         began = time.perf_counter()
         for index, batch in zip(self.batches, coming, strict=True):
-            self.stepper.run(batch, self.stepper.share(index), 1e-5, [])
+            self.stepper.run(batch, self.stepper.share(index), 0.1, [])
         self._wait()
         return (time.perf_counter() - began) / len(self.batches)
 

@@ -9,11 +9,24 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, expert_losses
+from dfad_bench.core.contract import (
+    Batch,
+    Card,
+    DFADModel,
+    Inputs,
+    LossTerm,
+    Size,
+    WeightFiles,
+    attribution_term,
+    detection_term,
+    expert_losses,
+)
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, symmetric_infonce
+from gazeclip.ablations import overrides_of
 from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
 from gazeclip.gie import GIE
 from gazeclip.lre import LRE
@@ -44,15 +57,18 @@ class GazeCLIP(DFADModel):
         ),
         weights=("openai_clip_vit_b32",),
     )
+    Config = GazeCLIPConfig
     image_size: ClassVar[int] = 256
-    needs: ClassVar[tuple[str, ...]] = ("gaze",)
-    needs_prompts: ClassVar[bool] = True
+    needs: tuple[str, ...] = ("gaze",)
+    needs_prompts = True
     known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
     preset: ClassVar[Mapping[str, Any]] = {}  # settings a named variant changes
 
     def __init__(self, num_generators: int, config: GazeCLIPConfig, weights: Path | None = None) -> None:
         super().__init__(config.s, num_generators, side=config.clip_size)
         self.config = config
+        self.needs = ("gaze",) if config.use_gaze else ()
+        self.needs_prompts = config.use_lre
         tiny = config.clip == "tiny"
         name = GazeCLIPConfig.clip if tiny else config.clip
         clip = clip_model(name, config.clip_size, weights, tiny=tiny)  # weights come before any wrapping
@@ -64,36 +80,31 @@ class GazeCLIP(DFADModel):
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE)) if config.use_lre else None
 
     @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """A new GazeCLIP; see the base class.
-
-        Args:
-            num_generators: classes of the attribution expert.
-            size: "paper" or "tiny".
-            weights: a CLIP ViT-B/32 state dict in open_clip's layout for both towers, frozen from then on.
-            class_prompts: not used; text reaches this model through `losses` alone.
-            options: fields of `GazeCLIPConfig`; `variant` names a row of the paper's ablations to start from.
+    def configure(cls, size: Size, options: Mapping[str, Any] | None) -> GazeCLIPConfig:
+        """`options` are fields of `GazeCLIPConfig`; `variant` names a row of the paper's ablations to start from.
 
         Raises:
-            ConfigError: a bad option.
-            WeightsError: the weights do not fit.
+            ConfigError, UnknownNameError: a bad option, or no such variant.
         """
-        from gazeclip.ablations import overrides_of
-
         changes = dict(options or {})
         variant = changes.pop("variant", None)
         preset = {**cls.preset, **(overrides_of(variant) if variant is not None else {})}
         config = GazeCLIPConfig().override(preset)
-        config = (config.tiny() if size == "tiny" else config).override(changes)
-        return cls(num_generators, config, weights)
+        return (config.tiny() if size == "tiny" else config).override(changes)
+
+    @classmethod
+    def assemble(
+        cls,
+        num_generators: int,
+        config: GazeCLIPConfig,
+        weights: WeightFiles | None,
+        class_prompts: Sequence[Sequence[str]],
+    ) -> Self:
+        """`weights` is a CLIP ViT-B/32 state dict in open_clip's layout, for both towers, frozen from then on.
+
+        Prompts of classes are not used: text reaches this model through `losses` alone.
+        """
+        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Images (B, 3, H, W) and the gaze view (B, 2) to I_v (B, s)."""
@@ -117,7 +128,7 @@ class GazeCLIP(DFADModel):
             parts.append(self.W_ig(self.gie(self.prepare(inputs.images), gaze_token)))
         return torch.stack(parts).sum(dim=0), mapped
 
-    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+    def losses(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
         """Equation 7's three terms; without LRE the first two.
 
         Raises:
@@ -127,13 +138,15 @@ class GazeCLIP(DFADModel):
         losses = expert_losses(self.experts(embedding), batch)
         if self.lre is None or self.logit_scale is None:
             return losses
+        # the first level only tells fake from real; the others name the type, the family and the generator
+        term = detection_term if self.config.levels == 1 else attribution_term
         text, _ = self.language(batch.prompts)
         labels = row_keys([row[: self.config.levels] for row in batch.prompts])
         image = appearance if self.config.cmc_pair == "I_ag" and appearance is not None else embedding
-        losses["cmc"] = symmetric_infonce(
+        cmc = symmetric_infonce(
             image, text, self.logit_scale, targets=self.config.cmc_targets, labels=labels.to(image.device)
         )
-        return losses
+        return {**losses, "cmc": term(cmc)}
 
     def language(self, prompts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
         """T_g^l (B, s) of the faces' prompts, and (B,) numbers that are equal where the prompts are.

@@ -18,7 +18,6 @@ class GazeCLIPNoGaze(GazeCLIP):
 
     card = replace(GazeCLIP.card, display="GazeCLIP w/o gaze")
     preset = VARIANTS["no_gaze"].changes
-    needs = ()
 
 
 class GazeCLIPNoGI(GazeCLIP):
@@ -33,7 +32,6 @@ class GazeCLIPNoLRE(GazeCLIP):
 
     card = replace(GazeCLIP.card, display="GazeCLIP w/o LRE")
     preset = VARIANTS["agpm_ge_gie"].changes
-    needs_prompts = False
 
 
 class GazeCLIPNoAWS(GazeCLIP):

@@ -59,7 +59,8 @@ def sloppy(monkeypatch: pytest.MonkeyPatch) -> dict[str, CheckResult]:
 
 
 def test_contract_check_finds_what_is_wrong(sloppy: dict[str, CheckResult]) -> None:
-    assert {name for name, result in sloppy.items() if result.ok} == {"build", "output"}
+    kept = {"build", "views", "paper_size", "output", "side_effects", "heads", "label_polarity"}
+    assert {name for name, result in sloppy.items() if result.ok} == kept
     assert sloppy["card"].detail == "card fields are empty: display"
     assert sloppy["losses"].detail == "stage main lacks dfd"
     assert sloppy["gradients"].detail == "4 parameters get no gradient, e.g. experts.detection.bias"

@@ -116,6 +116,23 @@ def loss_terms(losses: Mapping[str, Tensor | LossTerm]) -> dict[str, LossTerm]:
     return terms
 
 
+def weighted_losses(
+    losses: Mapping[str, Tensor | LossTerm],
+    weights: Mapping[str, float] | None = None,
+    labels: frozenset[Label] = frozenset({"attribution", "detection"}),
+) -> dict[str, Tensor]:
+    """Each term that may be trained on, times its weight, in float32; their sum is the training objective.
+
+    Args:
+        losses: of a model.
+        weights: by name, in place of the model's own (a recipe's `loss_weights`).
+        labels: those of the experts that learn; a term that uses others is left out.
+    """
+    given = weights or {}
+    terms = loss_terms(losses).items()
+    return {name: given.get(name, t.weight) * t.value.float() for name, t in terms if t.labels <= labels}
+
+
 def expert_losses(output: Output, batch: Batch) -> dict[str, Tensor]:
     """Cross-entropies of both experts (GazeCLIP equations 5 and 6)."""
     return {

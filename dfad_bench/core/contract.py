@@ -24,6 +24,7 @@ from dfad_bench.core.batch import (
     detection_term,
     expert_losses,
     loss_terms,
+    weighted_losses,
 )
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.stages import ParameterGroup, Stage, StageData
@@ -32,7 +33,7 @@ from dfad_bench.core.strict import from_mapping
 __all__ = [
     "Batch", "Card", "DFADModel", "Experts", "Inputs", "Label", "LossTerm", "Output", "ParameterGroup", "Size",
     "Stage", "StageData", "ViewValue", "WeightFiles", "attribution_term", "detection_term", "expert_losses",
-    "loss_terms",
+    "loss_terms", "weighted_losses",
 ]  # fmt: skip
 
 Size = Literal["paper", "tiny"]
@@ -95,7 +96,7 @@ class DFADModel(nn.Module):
     needs_prompts: bool = False
     stages: tuple[Stage, ...] = (Stage("main"),)
 
-    def __init__(self, dim: int, num_generators: int, *, side: int | None = None) -> None:
+    def __init__(self, dim: int, num_generators: Any, *, side: int | None = None) -> None:
         super().__init__()
         self.side = side or self.image_size
         self.num_generators = num_generators
@@ -111,7 +112,7 @@ class DFADModel(nn.Module):
         class_prompts: Sequence[Sequence[str]] = (),
         options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """A new model; overridden where construction needs more than the settings.
+        """A new model.
 
         Args:
             num_generators: classes of the attribution expert.
@@ -124,7 +125,21 @@ class DFADModel(nn.Module):
             ConfigError: a bad option, or weights for a model that takes none.
             WeightsError: the weights do not fit.
         """
-        model = cls(num_generators, cls.configure(size, options))  # type: ignore[arg-type]
+        if isinstance(weights, Mapping) and (unknown := sorted(set(weights) - set(cls.weight_names))):
+            takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
+            raise ConfigError(f"{cls.card.display} has no weights named {unknown[0]!r}; it takes {takes}")
+        return cls.assemble(num_generators, cls.configure(size, options), weights, class_prompts)
+
+    @classmethod
+    def assemble(
+        cls,
+        num_generators: int,
+        config: Any,
+        weights: WeightFiles | None,
+        class_prompts: Sequence[Sequence[str]],
+    ) -> Self:
+        """A model of checked settings; overridden where construction itself needs the weights or the prompts."""
+        model = cls(num_generators, config)
         if weights is not None:
             model.load_weights(weights)
         return model

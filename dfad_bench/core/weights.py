@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dfad_bench.core.errors import UnknownNameError, WeightsError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.strict import from_mapping, read_yaml
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _WRAPPERS = ("model_state", "state_dict", "model", "net")
 
@@ -89,3 +92,59 @@ def load_state_dict(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: holds no plain dict of tensors")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def one_file(weights: Path | Mapping[str, Path], model: str) -> Path:
+    """The single weight file of a model that takes one.
+
+    Raises:
+        ConfigError: several were given by name.
+    """
+    if isinstance(weights, Mapping):
+        raise ConfigError(f"{model} takes one weight file, without a name; got {', '.join(weights)}")
+    return weights
+
+
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str, *, hint: str = "", keep: Iterable[str] = ()
+) -> None:
+    """Load the tensors of a file into a module, all of both used.
+
+    Args:
+        module: keeps its own precision and device.
+        state: by the module's own names.
+        path: where `state` is from, for messages.
+        what: what the file should hold, with its article: "a CViT state dict".
+        hint: what to do where names differ.
+        keep: names of the module that the file need not have; they keep their values.
+
+    Raises:
+        WeightsError: names or shapes differ, or values are NaN or inf; a few are named.
+    """
+    own, kept = module.state_dict(), set(keep)
+    missing = [name for name in own if name not in state and name not in kept]
+    extra = [name for name in state if name not in own]
+    if missing or extra:
+        parts = [f"{why} {some(names)}" for why, names in (("lacks", missing), ("has unknown", extra)) if names]
+        raise WeightsError(f"{path}: not {what} ({'; '.join(parts)}){hint}")
+    shapes = [
+        f"{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}"
+        for name, value in state.items()
+        if value.shape != own[name].shape
+    ]
+    if shapes:
+        raise WeightsError(f"{path}: does not fit {what.partition(' ')[2]} ({some(shapes)})")
+    if broken := [name for name, v in state.items() if v.is_floating_point() and not bool(v.isfinite().all())]:
+        raise WeightsError(f"{path}: holds NaN or inf in {some(broken)}; get the file again")
+    module.load_state_dict(dict(state), strict=False)
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """A few names for a message, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from typing import Protocol as TypingProtocol
 
-import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import DFADError, IntegrityError
@@ -61,6 +61,7 @@ class Position:
     resumed: int = 0
     wall_s: float = 0.0
     epochs_done: float = 0.0
+    begun: bool = False  # whether the stage's `before_stage` has been called
     scaler: dict[str, float] = field(default_factory=dict)  # gradient scaling of fp16
 
 
@@ -89,9 +90,14 @@ class Restored:
     skipped: tuple[str, ...]  # damaged checkpoints that were newer
 
 
-def save(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, position: Position, config_sha256: str
-) -> None:
+class Optimiser(TypingProtocol):
+    """One optimiser, or several as one (`engine.optimisers`)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State as of a torch optimiser."""
+
+
+def save(folder: Path, model: nn.Module, optimiser: Optimiser | None, position: Position, config_sha256: str) -> None:
     """Write one checkpoint and remove all but the last two; what they refer to stays."""
     place = folder / f"step-{position.step:08d}"
     if place.exists():
@@ -180,7 +186,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return _load_tensors(path)[0]
 
 
-def _save_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> str:
+def _save_optimiser(path: Path, optimiser: Optimiser) -> str:
     """Write an optimiser's state: tensors by `<parameter>/<name>`, all else as JSON in the header."""
     state = optimiser.state_dict()
     tensors: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The one training loop: stages, named losses, finite check, validation, early stopping, checkpoints, trace.
+"""The one training loop: stages, hooks, losses, finite check, validation, early stopping, checkpoints, trace.
 
 Each step's faces and random draws are a pure function of (seed, stage, epoch, step); killed at any moment and started
 again, a run on a CPU ends with the same bits.
@@ -6,7 +6,6 @@ again, a run on a CPU ends with the same bits.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,26 +14,35 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dfad_bench.core.contract import Batch, DFADModel, Stage, expert_losses
+from dfad_bench.core.contract import Batch, DFADModel, Label
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.recipe import Recipe
-from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
+from dfad_bench.core.stage_plan import StagePlan, check_stage_names, plan_stage
+from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import Position
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team, synchronise
 from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.schedule import learning_rate, make_optimiser
+from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
+from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
-from dfad_bench.engine.step import NotFiniteError, Stepper
+from dfad_bench.engine.stage_batches import StageBatches
+from dfad_bench.engine.stage_data import FaceData
+from dfad_bench.engine.step import BOTH, NotFiniteError, Stepper
 from dfad_bench.engine.trace import Trace
+from dfad_bench.engine.validation import validation_loss
 
-REFUSED = "not_finite.json"  # in the run folder: the step, terms and faces of a loss that was no number
+REFUSED = "not_finite.json"  # in the run folder: the step, terms and faces of a loss that was NaN or inf
 Heads = Literal["both", "attribution", "detection"]
-_UNUSED = {"both": frozenset(), "attribution": frozenset({"dfd"}), "detection": frozenset({"dfa"})}
+_LABELS: dict[Heads, frozenset[Label]] = {
+    "both": BOTH,
+    "attribution": frozenset({"attribution"}),
+    "detection": frozenset({"detection"}),
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Trainer:
         place: device and precision.
         folder: the run folder; holds `checkpoint/` and `trace.csv`.
         config_sha256: settings a checkpoint must have been made with.
-        heads: which experts learn; the other's loss is left out.
+        heads: which experts learn; every loss made of the other's labels is left out.
         cap_epochs: no stage is longer, whatever the model says.
         limits: early ends and checkpoints.
         progress: one step a batch.
@@ -107,16 +115,20 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
-        self.seed, self.place, self.heads, self.cap_epochs = seed, place, heads, cap_epochs
+        self.seed, self.place = seed, place
         self.folder, self.config_sha256 = Path(folder) / "checkpoint", config_sha256
         self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
         self.compiled = compiled
-        self.optimiser: torch.optim.Optimizer | None = None
+        check_stage_names(recipe, model.stages, model.card.display)
+        self.plans = [plan_stage(stage, recipe, cap_epochs=cap_epochs) for stage in model.stages]
+        self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
+        self.data = FaceData(train, validation, place)
+        self.optimisers: OptimiserSet | None = None
         self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")
         self.position = Position(seed)
         self.trace = Trace(Path(folder) / "trace.csv")
-        self._unused = _UNUSED[heads]
+        self._labels = _LABELS[heads]
         self._saved_at: tuple[int, int, int] | None = None
         self._speed: float | None = None
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
@@ -140,11 +152,11 @@ class Trainer:
             synchronise(self.model)
         skipped, pending = self._restore(resume)
         status, stopped = "complete", "all epochs done"
-        self.progress.start("Training", self._total_steps())
+        self.progress.start("Training", sum(stage.steps for stage in self.batches))
         self.progress.advance(self.position.step)
         try:
             with self._interrupts:
-                for number in range(self.position.stage, len(self.model.stages)):
+                for number in range(self.position.stage, len(self.plans)):
                     stopped = self._run_stage(number, pending)
                     pending = None
         except _LimitReached as limit:
@@ -155,6 +167,7 @@ class Trainer:
             if self.logs is not None:
                 self.logs.close()
         selection, loss = self._choose_weights(status)
+        self._hook("before_prediction")
         facts = {"status": status, "selection": selection, "step": self.position.step}
         if self.team.lead:
             checkpoint.finish(self.folder, self.model, facts)
@@ -183,43 +196,62 @@ class Trainer:
         return None
 
     def _run_stage(self, number: int, optimiser_state: dict | None) -> str:
-        stage = self.model.stages[number]
+        plan = self.plans[number]
         if self.position.stage != number:
-            self.position = replace(self.position, stage=number, epoch=0, batch=0, stage_step=0, waited=0, best=None)
-        parameters = list(self.model.parameters_of(stage.name))
-        self.optimiser = make_optimiser(parameters, self.recipe.optimiser, stage.lr) if parameters else None
-        if self.optimiser is not None and optimiser_state is not None:
-            self.optimiser.load_state_dict(optimiser_state)
-        self._end_steps()
-        self.stepper = Stepper(
-            self.model, stage, parameters, self.optimiser, self.recipe,
-            place=self.place, team=self.team, scaler=self.scaler, unused=self._unused, compiled=self.compiled,
-        )  # fmt: skip
-        epochs, stopped = self._epochs(stage) if parameters else 1, "all epochs done"
+            self._enter(number)
+        if not self.position.begun:
+            self._hook("before_stage", plan.name)
+            self.position = replace(self.position, begun=True)
+        self._prepare_steps(plan, optimiser_state)
+        epochs, stopped = self.batches[number].epochs if self.optimisers else 1, "all epochs done"
         for epoch in range(self.position.epoch, epochs):
-            if self._out_of_patience(stage):  # also right after a resume
+            if self._out_of_patience(plan):  # also right after a resume
                 stopped = f"no better validation loss for {self.position.waited} epochs"
                 break
-            self._run_epoch(stage, epoch)
-            self._end_epoch(stage)
+            self._run_epoch(plan, epoch)
+            self._end_epoch(plan)
         if self.position.best is not None:
             self._load_best()
-        if number + 1 < len(self.model.stages):
-            self.position = replace(
-                self.position, stage=number + 1, epoch=0, batch=0, stage_step=0, waited=0, best=None
-            )
-            self.optimiser = None
+        self._hook("after_stage", plan.name)
+        if number + 1 < len(self.plans):
+            self._enter(number + 1)
+            self.optimisers = None
             self._save()
         return stopped
+
+    def _enter(self, stage: int) -> None:
+        """Stand at the beginning of a stage."""
+        self.position = replace(
+            self.position, stage=stage, epoch=0, batch=0, stage_step=0, waited=0, best=None, begun=False
+        )
+
+    def _prepare_steps(self, plan: StagePlan, optimiser_state: dict | None) -> None:
+        groups = parameter_groups(self.model, plan.name)
+        self.optimisers = OptimiserSet(groups, plan.optimiser) if groups else None
+        if self.optimisers is not None and optimiser_state is not None:
+            self.optimisers.load_state_dict(optimiser_state)
+        self._end_steps()
+        self.stepper = Stepper(
+            self.model, plan.name, self.optimisers, self.recipe,
+            place=self.place, team=self.team, scaler=self.scaler, labels=self._labels, compiled=self.compiled,
+        )  # fmt: skip
+
+    def _hook(self, name: str, *stage: str) -> None:
+        """Call a hook of the model: without gradients, in evaluation mode, with draws that follow from the seed."""
+        mode = self.model.training
+        seed_all(derived(self.seed, name, *stage))
+        with torch.no_grad():
+            getattr(self.model.eval(), name)(*stage, self.data)
+        self.model.train(mode)
 
     def _end_steps(self) -> None:
         if self.stepper is not None:
             self.stepper.close()
         self.stepper = None
 
-    def _run_epoch(self, stage: Stage, epoch: int) -> None:
+    def _run_epoch(self, plan: StagePlan, epoch: int) -> None:
         assert self.stepper is not None
-        batches = self._batches(stage, epoch)
+        batches = self.batches[self.position.stage].of(epoch)
         left = batches[self.position.batch :]
         shares = [self.stepper.share(index) for index in left]
         coming = prefetch(self.train, [share.index for share in shares], self.place.device, training=True)
@@ -228,11 +260,11 @@ class Trainer:
             self._check_limits()
             began = time.monotonic()
             try:
-                values, rate = self._step(stage, batch, share, len(batches))
+                values, rate = self._step(plan, batch, share)
             except NotFiniteError as error:
-                raise self._refusal(error, stage, index) from error
+                raise self._refusal(error, plan, index) from error
             step = self.position.step + 1
-            self.trace.add(step=step, stage=stage.name, epoch=epoch, lr=rate, **values)
+            self.trace.add(step=step, stage=plan.name, epoch=epoch, lr=rate, **values)
             self.position = replace(
                 self.position, step=step, batch=self.position.batch + 1, stage_step=self.position.stage_step + 1
             )
@@ -248,28 +280,25 @@ class Trainer:
         if self.logs is not None and self.team.lead:
             self.logs.log(self.position.step, values)
 
-    def _step(self, stage: Stage, batch: Batch, share: Share, per_epoch: int) -> tuple[dict[str, float], float]:
-        """One step; every loss and `gradient_norm`, and the learning rate."""
+    def _step(self, plan: StagePlan, batch: Batch, share: Share) -> tuple[dict[str, float], float]:
+        """One step; every loss and `gradient_norm`, and the learning rate of what has none of its own."""
         assert self.stepper is not None
         position, alone = self.position, not share.split or self.team.lead
         self.stepper.prepare(batch, share)
         names = ("step", position.stage, position.step, *(() if alone else ("rank", self.team.rank)))
         seed_all(derived(self.seed, *names))
-        rate = 0.0
-        if self.optimiser is not None:
-            base = stage.lr or self.recipe.optimiser.lr
-            rate = learning_rate(
-                self.recipe, base, position.epoch, position.stage_step, per_epoch * self._epochs(stage)
-            )
-        values, (late, asked) = self.stepper.run(batch, share, rate, [self._late(), self._interrupts.asked])
+        factor = learning_rate(
+            plan.schedule, 1.0, position.epoch, position.stage_step, self.batches[position.stage].steps
+        )
+        values, (late, asked) = self.stepper.run(batch, share, factor, [self._late(), self._interrupts.asked])
         self._must_stop = "interrupted" if asked else "late" if late else None
-        return values, rate
+        return values, factor * plan.optimiser.lr if self.optimisers else 0.0
 
-    def _refusal(self, error: NotFiniteError, stage: Stage, index: np.ndarray) -> DFADError:
+    def _refusal(self, error: NotFiniteError, plan: StagePlan, index: np.ndarray) -> DFADError:
         faces, step = [str(name) for name in self.train.sample_ids[index]], self.position.step + 1
         path, terms = self.folder.parent / REFUSED, {name: repr(value) for name, value in error.values.items()}
         if self.team.lead:
-            write_json(path, {"step": step, "stage": stage.name, "terms": terms, "sample_ids": faces})
+            write_json(path, {"step": step, "stage": plan.name, "terms": terms, "sample_ids": faces})
         more = f" and {len(faces) - 4} more, all in {path}" if len(faces) > 4 else ""
         ways = "lower the learning rate or clip gradients (recipe: lr, clip_norm)"
         ways += ", or use --precision fp32" if self.place.precision != "fp32" else ""
@@ -277,10 +306,10 @@ class Trainer:
             f"step {step}: a loss or gradient is not finite ({error}); faces {', '.join(faces[:4])}{more}; {ways}"
         )
 
-    def _end_epoch(self, stage: Stage) -> None:
+    def _end_epoch(self, plan: StagePlan) -> None:
         self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
         self.position = replace(self.position, epochs_done=self.position.epochs_done + 1)
-        loss = self._validation_loss() if stage.validate else None
+        loss = self._validation_loss() if plan.validate else None
         if loss is not None:
             self.trace.note(validation=loss)
             if self.logs is not None and self.team.lead:
@@ -295,32 +324,23 @@ class Trainer:
         self._save()
 
     def _validation_loss(self) -> float | None:
-        """Mean over faces of the experts' losses; None without validation faces or without trainable weights."""
-        if len(self.validation) == 0 or self.optimiser is None:
+        """See `validation.validation_loss`; None without trainable weights, too."""
+        if self.optimisers is None:
             return None
-        self.model.eval()
-        batches = in_order(len(self.validation), self.recipe.batch_size)
-        mine = range(self.team.rank, len(batches), self.team.size)
-        sums = torch.zeros(len(batches), dtype=torch.float64, device=self.place.device)
-        coming = prefetch(self.validation, [batches[k] for k in mine], self.place.device, training=True)
-        with torch.no_grad(), self.place.autocast():
-            for number, batch in zip(mine, coming, strict=True):
-                seed_all(derived(self.seed, "validation", number))  # for models that draw in evaluation, too
-                losses = expert_losses(self.model(self.place.lay_out(batch.inputs)), batch)
-                terms = [value for name, value in losses.items() if name not in self._unused]
-                sums[number] = torch.stack(terms).sum().double() * len(batches[number])
-        self.model.train()
-        loss = math.fsum(self.team.total(sums).tolist()) / len(self.validation)
-        if not math.isfinite(loss):
-            raise DFADError(f"step {self.position.step}: the validation loss is not finite; lower the learning rate")
-        return loss
+        try:
+            return validation_loss(
+                self.model, self.validation, batch_size=self.recipe.batch_size, seed=self.seed, place=self.place,
+                team=self.team, labels=self._labels,
+            )  # fmt: skip
+        except DFADError as error:
+            raise DFADError(f"step {self.position.step}: {error}") from error
 
     def _choose_weights(self, status: str) -> tuple[str, float | None]:
         best = self.position.best
         if status == "complete":  # the last stage has loaded its best weights
             self.model.eval()
             return ("last", None) if best is None else ("best_on_val", best.loss)
-        now = self._validation_loss() if self.model.stages[self.position.stage].validate else None
+        now = self._validation_loss() if self.plans[self.position.stage].validate else None
         if best is not None and (now is None or best.loss <= now):
             self._load_best()
             now = best.loss
@@ -332,24 +352,8 @@ class Trainer:
         assert best is not None
         self.model.load_state_dict(self.team.from_lead(lambda: checkpoint.load_weights(self.folder / best.file)))
 
-    def _batches(self, stage: Stage, epoch: int) -> list:
-        return epoch_batches(
-            self.train.attribution,
-            batch_size=stage.batch_size or self.recipe.batch_size,
-            seed=derived(self.seed, "order", stage.name),
-            epoch=epoch,
-            sampler=stage.sampler,
-        )
-
-    def _epochs(self, stage: Stage) -> int:
-        epochs = self.recipe.epochs if stage.epochs is None else stage.epochs
-        return epochs if self.cap_epochs is None else min(epochs, self.cap_epochs)
-
-    def _total_steps(self) -> int:
-        return sum(len(self._batches(stage, 0)) * self._epochs(stage) for stage in self.model.stages)
-
-    def _out_of_patience(self, stage: Stage) -> bool:
-        return stage.validate and self.recipe.patience is not None and self.position.waited >= self.recipe.patience
+    def _out_of_patience(self, plan: StagePlan) -> bool:
+        return plan.validate and self.recipe.patience is not None and self.position.waited >= self.recipe.patience
 
     def _late(self) -> bool:
         """Whether the first process is past its minutes."""
@@ -371,7 +375,7 @@ class Trainer:
             raise _LimitReached(reached)
 
     def _interruption(self) -> InterruptedRunError:
-        step, total = self.position.step, self._total_steps()
+        step, total = self.position.step, sum(stage.steps for stage in self.batches)
         return InterruptedRunError(
             f"{self.folder.parent}: interrupted after step {step} of {total}, which is saved;"
             f" {self._again} goes on from there"
@@ -389,5 +393,5 @@ class Trainer:
         self.position = replace(self.position, scaler=scaler)
         if self.team.lead:
             self.trace.write()
-            checkpoint.save(self.folder, self.model, self.optimiser, self.position, self.config_sha256)
+            checkpoint.save(self.folder, self.model, self.optimisers, self.position, self.config_sha256)
         self._saved, self._saved_at = now, (self.position.stage, self.position.epoch, self.position.step)

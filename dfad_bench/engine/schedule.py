@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.recipe import Optimiser, Recipe
+from dfad_bench.core.recipe import Optimiser, Schedule
 
 
 def make_optimiser(
@@ -25,13 +25,12 @@ def make_optimiser(
     raise ConfigError(f"optimiser {settings.name!r} is not known")
 
 
-def learning_rate(recipe: Recipe, base: float, epoch: int, step: int, total_steps: int) -> float:
+def learning_rate(schedule: Schedule, base: float, epoch: int, step: int, total_steps: int) -> float:
     """The rate of a step, counted from 0 within its stage; a pure function, so schedules have no state.
 
-    >>> learning_rate(Recipe("r"), 1e-4, epoch=15, step=0, total_steps=100)
+    >>> learning_rate(Schedule("step", every=15, gamma=0.1), 1e-4, epoch=15, step=0, total_steps=100)
     1e-05
     """
-    schedule = recipe.schedule
     rate = base
     if schedule.name == "step":
         rate *= schedule.gamma ** ((epoch if schedule.unit == "epoch" else step) // schedule.every)

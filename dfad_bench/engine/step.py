@@ -10,17 +10,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, DFADModel, Stage
+from dfad_bench.core.contract import Batch, DFADModel, Label, loss_terms, weighted_losses
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.parallel import split_batch
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.engine.compiling import compile_called, restore
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team
 from dfad_bench.engine.interrupts import one_line
+from dfad_bench.engine.optimisers import OptimiserSet
+
+BOTH: frozenset[Label] = frozenset({"attribution", "detection"})
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss or the gradient is no number; `values` holds every term."""
+    """A loss or the gradient is NaN or inf; `values` holds every term."""
 
     def __init__(self, values: Mapping[str, float]) -> None:
         super().__init__(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
@@ -33,22 +37,33 @@ class Objective(nn.Module):
     Args:
         model: whose losses.
         stage: name of the stage.
-        weights: of the losses; 1 where not named.
-        unused: losses that are left out of the sum.
+        weights: of the losses, instead of the model's own.
+        labels: those of the experts that learn; a term that uses others is left out of the sum.
     """
 
-    def __init__(self, model: DFADModel, stage: str, weights: Mapping[str, float], unused: frozenset[str]) -> None:
+    def __init__(
+        self, model: DFADModel, stage: str, weights: Mapping[str, float], labels: frozenset[Label] = BOTH
+    ) -> None:
         super().__init__()
-        self.model, self.stage, self.weights, self.unused = model, stage, weights, unused
+        self.model, self.stage, self.weights, self.labels = model, stage, weights, labels
         self.names: list[str] = []
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum, with its gradient, and (1 + terms,) numbers: the sum and each term, named by `names`."""
-        losses = self.model.losses(batch, self.stage)
-        used = [self.weights.get(name, 1.0) * term for name, term in losses.items() if name not in self.unused]
-        loss = torch.stack([term.float() for term in used]).sum()
-        self.names = ["loss", *losses]
-        return loss, torch.stack([loss, *(term.float() for term in losses.values())]).detach()
+        """The sum, with its gradient, and (1 + terms,) numbers: the sum and each term, named by `names`.
+
+        Raises:
+            ConfigError: no term may be trained on.
+        """
+        terms = loss_terms(self.model.losses(batch, self.stage))
+        used = weighted_losses(terms, self.weights, self.labels)
+        if not used:
+            raise ConfigError(
+                f"{self.model.card.display}: stage {self.stage!r} has no loss without the labels of the expert that"
+                " is left out; use --heads both"
+            )
+        loss = torch.stack(list(used.values())).sum()
+        self.names = ["loss", *terms]
+        return loss, torch.stack([loss, *(term.value.float() for term in terms.values())]).detach()
 
 
 class Stepper:
@@ -56,38 +71,37 @@ class Stepper:
 
     Args:
         model: on its device.
-        stage: which.
-        parameters: those that learn in it; with none the model only counts, in `losses`.
-        optimiser: of these parameters; None without any.
+        stage: its name.
+        optimisers: of all that learns in it; None where nothing does: the model then only counts, in `losses`.
         recipe: loss weights and clipping.
         place: device and precision.
         team: the processes that share each batch.
         scaler: gradient scaling of fp16.
-        unused: losses that are not trained on.
+        labels: those that are trained on.
         compiled: use torch.compile.
     """
 
     def __init__(
         self,
         model: DFADModel,
-        stage: Stage,
-        parameters: list[nn.Parameter],
-        optimiser: torch.optim.Optimizer | None,
+        stage: str,
+        optimisers: OptimiserSet | None,
         recipe: Recipe,
         *,
         place: Place,
         team: Team,
         scaler: torch.amp.GradScaler,
-        unused: frozenset[str],
+        labels: frozenset[Label] = BOTH,
         compiled: bool = False,
     ) -> None:
-        self.parameters, self.optimiser, self.recipe = parameters, optimiser, recipe
+        self.optimisers, self.recipe = optimisers, recipe
+        self.parameters = optimisers.parameters if optimisers is not None else []
         self.place, self.team, self.scaler = place, team, scaler
-        self.objective = Objective(model, stage.name, recipe.loss_weights, unused)
+        self.objective = Objective(model, stage, recipe.loss_weights, labels)
         self._forward: nn.Module = self.objective
-        self._to_compile = compiled and bool(parameters)
+        self._to_compile = compiled and bool(self.parameters)
         self._compiled: list[nn.Module] = []
-        if team.size > 1 and parameters:
+        if team.size > 1 and self.parameters:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
                 # stages and experts that are left out leave parameters unused; buffers are equal on all processes
@@ -112,20 +126,20 @@ class Stepper:
         """Have the model as it was written again."""
         restore(self._compiled)
 
-    def run(self, batch: Batch, share: Share, rate: float, flags: list[bool]) -> tuple[dict[str, float], list[bool]]:
-        """One step.
+    def run(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> tuple[dict[str, float], list[bool]]:
+        """One step, then the model's `after_step`.
 
         Args:
             batch: this process's faces.
             share: which part of the whole batch they are.
-            rate: learning rate.
-            flags: what this process wants to tell the others.
+            factor: what the schedule multiplies learning rates by.
+            flags: what this process has to say to the others.
 
         Returns:
             Every loss of the whole batch by name, with `gradient_norm`; and for each flag whether any process has it.
 
         Raises:
-            NotFiniteError: a loss or the gradient is no number; weights are as before, on every process.
+            NotFiniteError: a loss or the gradient is NaN or inf; weights are as before, on every process.
             DFADError: out of memory.
         """
         advice = "lower batch_size in the recipe, or use --precision bf16 or more processes"
@@ -139,19 +153,25 @@ class Stepper:
             told_flags = [flag > 0 for flag in told[len(values) :]]
             if not all(map(math.isfinite, values.values())):
                 raise NotFiniteError(values)
-            norm = self._learn(loss * (share.weight * self.team.size), rate, values) if self.optimiser else 0.0
+            norm = self._learn(loss * (share.weight * self.team.size), factor, values) if self.optimisers else 0.0
+            with torch.no_grad(), split_batch(share.split):
+                self.objective.model.after_step(self.objective.stage, batch)
         return {**values, "gradient_norm": norm}, told_flags
 
-    def _learn(self, loss: Tensor, rate: float, values: Mapping[str, float]) -> float:
-        assert self.optimiser is not None
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
+    def _learn(self, loss: Tensor, factor: float, values: Mapping[str, float]) -> float:
+        """Backward pass and optimiser step; the norm of the gradient."""
+        assert self.optimisers is not None
+        if not loss.requires_grad:
+            raise ConfigError(f"stage {self.objective.stage!r}: no parameter of it is in a loss that is trained on")
+        self.optimisers.set_rates(factor)
+        self.optimisers.zero_grad()
         try:
             self.scaler.scale(loss).backward()
-        except RuntimeError as error:  # a process that is gone is noticed here
+        except RuntimeError as error:  # a process that has ended shows only as an error of the backward pass
             raise self.team.lost(error) from error
-        self.scaler.unscale_(self.optimiser)
+        learning = [o for o in self.optimisers.optimisers if _has_gradient(o)]
+        for optimiser in learning:
+            self.scaler.unscale_(optimiser)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.recipe.clip_norm is not None:
@@ -159,6 +179,12 @@ class Stepper:
         size = float(norm)
         if not math.isfinite(size) and not self.scaler.is_enabled():  # fp16: the scaler skips the step itself
             raise NotFiniteError({**values, "gradient norm": size})
-        self.scaler.step(self.optimiser)
+        for optimiser in learning:
+            self.scaler.step(optimiser)
         self.scaler.update()
         return size
+
+
+def _has_gradient(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether any of its parameters got a gradient; gradient scaling refuses an optimiser without one."""
+    return any(p.grad is not None for group in optimiser.param_groups for p in group["params"])

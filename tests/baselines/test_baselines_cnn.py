@@ -12,8 +12,9 @@ from baselines.cvit import CViT
 from baselines.dna_det import DNADet
 from baselines.dna_det_transforms import TRANSFORMATIONS, transform
 from baselines.xception import Xception, XceptionConfig, XceptionTrunk
-from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.engine.optimisers import parameter_groups
 from dfad_bench.losses.supcon import supervised_contrastive
 
 
@@ -129,7 +130,9 @@ def test_noise_has_its_variance_and_blur_grows() -> None:
 
 def test_dna_det_stages_train_their_own_heads() -> None:
     model = DNADet.build(3, size="tiny")
-    first, second = (set(model.parameters_of(stage.name)) for stage in model.stages)
+    first, second = (
+        {p for group in parameter_groups(model, stage.name) for p in group.parameters} for stage in model.stages
+    )
     assert first & second == set(model.backbone.parameters())
     assert first | second == set(model.parameters())
     assert set(model.losses(batch(), "pretrain")) == {"transformation"}
@@ -155,6 +158,7 @@ def test_dna_det_losses_are_those_of_its_crops() -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1])
     dfa = F.cross_entropy(model.experts.attribution[1](features), labels)
     supcon = supervised_contrastive(model.projection(features), labels)
+    losses = weighted_losses(losses)
     assert torch.allclose(losses["dfa"], 0.5 / 4 * dfa, rtol=1e-4)
     assert torch.allclose(losses["supcon"], 0.5 / 0.25 * supcon, rtol=1e-4)
     assert torch.allclose(losses["dfd"], F.cross_entropy(model.experts.detection[1](features), labels), rtol=1e-4)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.contract import Batch, Inputs, weighted_losses
+from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
+from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 
 PROMPTS = [(word,) * 4 for word in ("a photo of a real face", "a photo with a grid", "a photo with stripes")]
 
@@ -28,11 +30,12 @@ def test_tiny_model_learns_obvious_traces(name: str) -> None:
     torch.manual_seed(0)
     model, held_out = model_class(name).build(3, size="tiny").train(), faces(6, seed=999)
     stage = model.stages[-1].name
-    optimiser = torch.optim.Adam(list(model.parameters_of(stage)), lr=2e-3)
+    optimiser = OptimiserSet(parameter_groups(model, stage), Optimiser("adam", lr=2e-3, weight_decay=0.0))
     for step in range(40):
         optimiser.zero_grad()
-        torch.stack(list(model.losses(faces(4, seed=step), stage).values())).sum().backward()
-        optimiser.step()
+        torch.stack(list(weighted_losses(model.losses(faces(4, seed=step), stage)).values())).sum().backward()
+        for each in optimiser.optimisers:
+            each.step()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # its moving average lags far behind after 40 quick steps
             module.reset_running_stats()

@@ -207,14 +207,14 @@ def test_schedules_equal_torch() -> None:
     oracle = torch.optim.lr_scheduler.StepLR(optimiser, 3, 0.5)
     recipe = Recipe("r", schedule=Schedule("step", 3, 0.5))
     for epoch in range(10):
-        assert learning_rate(recipe, 0.1, epoch, 0, 100) == pytest.approx(optimiser.param_groups[0]["lr"])
+        assert learning_rate(recipe.schedule, 0.1, epoch, 0, 100) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         oracle.step()
     by_step = replace(recipe, schedule=Schedule("step", 3, 0.5, unit="step"))
-    assert learning_rate(by_step, 1.0, 0, 7, 100) == 0.25
+    assert learning_rate(by_step.schedule, 1.0, 0, 7, 100) == 0.25
     cosine = replace(recipe, schedule=Schedule("cosine", warmup_steps=4))
-    assert [learning_rate(cosine, 1.0, 0, step, 100) for step in (0, 100)] == pytest.approx([0.25, 0.0])
-    assert learning_rate(replace(recipe, schedule=Schedule("constant")), 1.0, 99, 99, 100) == 1.0
+    assert [learning_rate(cosine.schedule, 1.0, 0, step, 100) for step in (0, 100)] == pytest.approx([0.25, 0.0])
+    assert learning_rate(Schedule("constant"), 1.0, 99, 99, 100) == 1.0
 
 
 def test_optimisers_are_those_of_the_recipe() -> None:

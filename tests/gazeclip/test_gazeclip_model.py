@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.registry import model_class
 from gazeclip import DFAD_MODELS
@@ -78,7 +78,7 @@ def test_losses_and_their_gradients() -> None:
     model = tiny()
     losses = model.losses(batch())
     assert sorted(losses) == ["cmc", "dfa", "dfd"]
-    sum(losses.values()).backward()
+    sum(weighted_losses(losses).values()).backward()
     still = {n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or p.grad.abs().max() == 0)}
     fresh = {name for name in still if name.endswith("lora.A.weight")}  # behind a B of zeros: learns from step two on
     known = {n for n, _ in model.named_parameters() if n.endswith(model.known_zero_gradient)}
@@ -91,7 +91,7 @@ def test_lora_learns_from_the_second_step_on() -> None:
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     for _ in range(2):
         optimiser.zero_grad()
-        sum(model.losses(batch()).values()).backward()
+        sum(weighted_losses(model.losses(batch())).values()).backward()
         optimiser.step()
     assert all(p.grad.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("lora.A.weight"))
 
@@ -106,7 +106,7 @@ def test_frozen_towers_stay_bit_equal_through_training_steps() -> None:
     first = last = 0.0
     for step in range(12):
         optimiser.zero_grad()
-        total = sum(model.losses(batch(8)).values())
+        total = sum(weighted_losses(model.losses(batch(8))).values())
         total.backward()
         optimiser.step()
         last = float(total.detach())
@@ -152,7 +152,7 @@ def test_gi_fast_is_the_same_model() -> None:
 
 
 def test_contrast_compares_what_cmc_pair_says() -> None:
-    values = {pair: float(tiny(cmc_pair=pair).losses(batch(8))["cmc"].detach()) for pair in ("I_v", "I_ag")}
+    values = {pair: float(tiny(cmc_pair=pair).losses(batch(8))["cmc"].value.detach()) for pair in ("I_v", "I_ag")}
     model = tiny()
     embedding, appearance = model.traces(batch(8).inputs)
     text, _ = model.language(batch(8).prompts)
@@ -170,7 +170,7 @@ def test_targets_spread_over_equal_captions_are_the_diagonal_in_value_and_gradie
     results = []
     for targets in ("diag", "multi"):
         model = tiny(cmc_targets=targets)
-        loss = model.losses(rows)["cmc"]
+        loss = model.losses(rows)["cmc"].value
         loss.backward()
         results.append((loss.detach(), model.W_ig.weight.grad, model.lre.blocks[0].aws.D.grad))
     for one, other in zip(*results, strict=True):
@@ -182,8 +182,8 @@ def test_every_ablation_row_builds_and_learns(name: str) -> None:
     model = tiny(variant=name)
     losses = model.losses(batch())
     assert ("cmc" in losses) == model.config.use_lre
-    sum(losses.values()).backward()
-    assert all(torch.isfinite(value) for value in losses.values())
+    sum(weighted_losses(losses).values()).backward()
+    assert all(torch.isfinite(value) for value in weighted_losses(losses).values())
 
 
 def test_lora_ablation_has_the_rows_number_of_adapters() -> None:

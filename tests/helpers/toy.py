@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Size, Stage
+from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Stage
 from dfad_bench.core.protocol import AttributionRule, Group, Protocol
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
-from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.images import encode_png
 from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
 
@@ -32,6 +31,7 @@ RECIPE = Recipe(
     batch_size=16,
     epochs=4,
     patience=None,
+    stage_values="keep",
 )
 
 
@@ -125,11 +125,16 @@ class ToyConfig:
     bad_step: int = -1
     width: int = 8
 
+    @classmethod
+    def tiny(cls) -> ToyConfig:
+        return cls()
+
 
 class Toy(DFADModel):
     """Two convolutions with all that makes resuming hard: BatchNorm, dropout, noise drawn in `losses`, two stages."""
 
     card = Card("Toy", "none", 2026, "both", "A small network for tests.", "nothing")
+    Config = ToyConfig
     image_size = SIDE
     stages = (Stage("warm", epochs=1, validate=False, sampler="class_balanced"), Stage("main"))
 
@@ -140,18 +145,6 @@ class Toy(DFADModel):
             nn.Conv2d(3, config.width, 5, 2), nn.BatchNorm2d(config.width), nn.ReLU(),
             nn.Conv2d(config.width, config.width, 3, 2), nn.ReLU(), nn.Dropout(0.1),
         )  # fmt: skip
-
-    @classmethod
-    def build(
-        cls,
-        num_generators: int,
-        *,
-        size: Size = "paper",
-        weights: Path | None = None,
-        class_prompts: Sequence[Sequence[str]] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> Self:
-        return cls(num_generators, from_mapping(ToyConfig, dict(options or {}), "toy options"))
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.body(self.prepare(inputs.images)).mean(dim=(2, 3))

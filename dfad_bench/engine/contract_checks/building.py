@@ -1,0 +1,95 @@
+"""What building a model must and must not do: card, stages, views, options, weights, both sizes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfad_bench.core.contract import Card, DFADModel
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.weights import weight_files
+from dfad_bench.data.views import VIEWS
+from dfad_bench.engine.contract_checks.isolation import no_network
+from dfad_bench.engine.contract_checks.subject import GENERATORS, PROMPTS, Subject
+
+
+def check_build(subject: Subject) -> str:
+    """Builds at tiny size with random weights and no network; its stages have names of their own."""
+    with no_network():
+        model = subject.build()
+    if not isinstance(model, DFADModel):
+        return f"build gave a {type(model).__name__}, not a DFADModel"
+    if not model.stages:
+        return "no training stage"
+    twice = [name for name, count in Counter(stage.name for stage in model.stages).items() if count > 1]
+    return f"several stages are named {twice[0]!r}" if twice else ""
+
+
+def check_card(subject: Subject) -> str:
+    """The card is complete, and the weights it names are in manifests/weights.yaml."""
+    card = getattr(subject.cls, "card", None)
+    if not isinstance(card, Card):
+        return "no card"
+    required = ("display", "paper", "idea", "added")
+    if empty := [f.name for f in fields(card) if f.name in required and not getattr(card, f.name)]:
+        return f"card fields are empty: {', '.join(empty)}"
+    if card.task not in ("attribution", "detection", "both", "trivial"):
+        return f"card.task is {card.task!r}"
+    if unknown := [name for name in card.weights if name not in weight_files()]:
+        return f"card.weights names {unknown[0]!r}, which is not in manifests/weights.yaml"
+    return "" if 1900 < card.year < 2100 else f"card.year is {card.year}"
+
+
+def check_views(subject: Subject) -> str:
+    """Every view the model needs is one that something makes."""
+    model = subject.model
+    unknown = [name for name in (*model.needs, *model.needs_training) if name not in VIEWS]
+    return f"needs the view {unknown[0]!r}, which nothing makes; known: {', '.join(VIEWS)}" if unknown else ""
+
+
+def check_options(subject: Subject) -> str:
+    """An option the model does not have is refused, not passed over."""
+    options = {"no_such_option": 1}
+    try:
+        subject.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=options)
+    except DFADError:
+        return ""
+    return "build takes the unknown option no_such_option without a word; check options strictly"
+
+
+def check_weights(subject: Subject) -> str:
+    """Weights that do not fit are refused; a model that takes none says so."""
+    from safetensors.torch import save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        save_file({"no.such.tensor": torch.zeros(1)}, path)
+        names = subject.cls.weight_names
+        given: Any = dict.fromkeys(names, path) if names else path
+        try:
+            subject.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, weights=given)
+        except DFADError:
+            return ""
+    return "build ignores `weights`: a file with one unknown tensor was taken without a word"
+
+
+def check_paper_size(subject: Subject) -> str:
+    """The published size can be built, as far as shapes tell (on torch's "meta" device, which holds no numbers)."""
+
+    def build() -> None:
+        subject.cls.build(GENERATORS, size="paper", class_prompts=PROMPTS)
+
+    try:
+        with torch.device("meta"), no_network():
+            build()
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+        with no_network():  # construction that looks at values
+            build()
+    return ""

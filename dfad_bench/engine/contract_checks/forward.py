@@ -1,0 +1,102 @@
+"""What a forward pass must and must not do."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+
+import torch
+
+from dfad_bench.engine.contract_checks.isolation import reseeded_generators, written_files
+from dfad_bench.engine.contract_checks.subject import (
+    GENERATORS,
+    ROWS,
+    Subject,
+    differing,
+    output_rows,
+    pairs,
+    predict,
+    rows_of,
+)
+
+_TOLERANCE = 1e-4  # other batch sizes and torch's fused kernels (which run without gradients only) round otherwise
+
+
+def check_output(subject: Subject) -> str:
+    """Logits and embedding have the promised shapes and hold no NaN."""
+    output = predict(subject.build(), subject.batch().inputs)
+    for name, width in (("attribution_logits", GENERATORS), ("detection_logits", 2), ("embedding", None)):
+        value = getattr(output, name)
+        if value.ndim != 2 or value.shape[0] != ROWS or (width is not None and value.shape[1] != width):
+            return f"{name} is {tuple(value.shape)}, expected ({ROWS}, {width or 'd'})"
+        if not torch.isfinite(value).all():
+            return f"{name} holds NaN or infinity"
+    return ""
+
+
+def check_rows_independent(subject: Subject) -> str:
+    """In evaluation a face's result does not depend on the other faces of the batch."""
+    model, inputs = subject.build(), subject.batch().inputs
+    together = predict(model, inputs)
+    for row in (0, ROWS - 1):
+        single = predict(model, rows_of(inputs, slice(row, row + 1)))
+        for name, whole, alone in pairs(output_rows(together, slice(row, row + 1)), single):
+            difference = float((whole - alone).abs().max())
+            if difference > _TOLERANCE:
+                return f"{name} of row {row} changes by {difference:.2g} when it is alone"
+    return ""
+
+
+def check_deterministic(subject: Subject) -> str:
+    """Two evaluations of one batch are equal, whatever the global random state."""
+    model, inputs = subject.build(), subject.batch().inputs
+    first = predict(model, inputs)
+    torch.manual_seed(12345)
+    changed = differing(first, predict(model, inputs))
+    return f"differs between two runs: {changed}" if changed else ""
+
+
+def check_inference_mode(subject: Subject) -> str:
+    """Evaluation gives the same with gradients, without them, and in torch's inference mode."""
+    model, inputs = subject.build().eval(), subject.batch().inputs
+    expected = predict(model, inputs)
+    for mode, words in ((torch.enable_grad(), "with gradients on"), (torch.inference_mode(), "in inference mode")):
+        with mode:
+            found = model(inputs)
+        for name, a, b in pairs(expected, found):
+            difference = float((a.detach() - b.detach()).abs().max())
+            if difference > _TOLERANCE:
+                return f"{name} differs by {difference:.2g} {words}"
+    return ""
+
+
+def check_label_blind(subject: Subject) -> str:
+    """`forward` takes inputs only, and evaluating losses leaves nothing behind that changes it."""
+    parameters = list(inspect.signature(subject.cls.forward).parameters)
+    if parameters != ["self", "inputs"]:
+        return f"forward takes ({', '.join(parameters)}), must take (self, inputs)"
+    model, batch = subject.build().eval(), subject.batch()
+    before = predict(model, batch.inputs)
+    shifted = replace(batch, attribution=batch.attribution.roll(1), detection=batch.detection.roll(1))
+    with torch.no_grad():
+        model.losses(shifted, model.stages[-1].name)
+    changed = differing(before, predict(model, batch.inputs))
+    return f"labels seen by losses() in evaluation change {changed}" if changed else ""
+
+
+def check_side_effects(subject: Subject) -> str:
+    """Neither `forward` nor `losses` writes files or reseeds the global random generators."""
+    model, batch = subject.build().train(), subject.batch()
+
+    def act() -> None:
+        with torch.no_grad():
+            model(batch.inputs)
+            for stage in model.stages:
+                model.losses(batch, stage.name)
+
+    act()  # what is imported or cached the first time is nobody's fault
+    with written_files() as files:
+        reseeded = reseeded_generators(act)
+    if files:
+        return f"writes files while computing, e.g. {files[0]}"
+    return f"reseeds the global generator of {reseeded[0]}; draw from it, or own one" if reseeded else ""

@@ -1,0 +1,131 @@
+"""What training must and must not do: losses, gradients, labels, frozen parts, state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dfad_bench.core.contract import Batch, DFADModel, Label, loss_terms, weighted_losses
+from dfad_bench.engine.contract_checks.subject import GENERATORS, Subject, differing, predict, prompts_of
+
+_EXPERTS: tuple[tuple[Label, Label], ...] = (("detection", "attribution"), ("attribution", "detection"))
+
+
+def check_losses(subject: Subject) -> str:
+    """Every stage gives finite scalars by name; the last has `dfa` and `dfd`."""
+    trained = subject.trained()
+    for stage, terms in trained.losses.items():
+        bad = [name for name, term in terms.items() if term.value.ndim != 0 or not torch.isfinite(term.value)]
+        if bad or not terms:
+            return f"stage {stage}: not finite scalars: {', '.join(bad) or 'no loss at all'}"
+    last = trained.model.stages[-1].name
+    lacking = {"dfa", "dfd"} - trained.losses[last].keys()
+    return f"stage {last} lacks {', '.join(sorted(lacking))}" if lacking else ""
+
+
+def check_gradients(subject: Subject) -> str:
+    """Every trainable parameter learns in some stage, but for those the model names in `known_zero_gradient`."""
+    trained, known = subject.trained(), subject.cls.known_zero_gradient
+    trainable = {name for name, p in trained.model.named_parameters() if p.requires_grad}
+    if idle := sorted(trainable - trained.assigned):
+        return f"no stage trains {len(idle)} parameters, e.g. {idle[0]}"
+    named = {name for name in trainable if known and name.endswith(known)}
+    if dead := sorted(trainable - trained.learned - named):
+        return f"{len(dead)} parameters get no gradient, e.g. {dead[0]}"
+    alive = sorted(named & trained.learned)
+    return f"{alive[0]} is in known_zero_gradient but gets a gradient" if alive else ""
+
+
+def check_heads(subject: Subject) -> str:
+    """With one expert alone (`--heads`), nothing that is trained depends on the labels of the other."""
+    for stage in subject.model.stages:
+        for kept, other in _EXPERTS:
+            batch = subject.batch()
+            changed = _other_generators(batch) if other == "attribution" else _other_detection(batch)
+            first, second = (_gradients(subject, b, stage.name, kept) for b in (batch, changed))
+            for name in first.keys() | second.keys():
+                if name not in first or name not in second or not torch.equal(first[name], second[name]):
+                    return (
+                        f"stage {stage.name}: with --heads {kept} the gradient of {name} depends on {other} labels;"
+                        " give its loss as a LossTerm with the labels it uses"
+                    )
+            if other in _expert_names(first):
+                return f"stage {stage.name}: with --heads {kept} the {other} expert still learns"
+    return ""
+
+
+def _expert_names(gradients: dict[str, Tensor]) -> set[str]:
+    """Which experts (`experts.attribution`, `experts.detection`) got a gradient that is not zero."""
+    parts = {name.split(".")[1] for name, g in gradients.items() if name.startswith("experts.") and bool(g.ne(0).any())}
+    return parts & {"attribution", "detection"}
+
+
+def check_label_polarity(subject: Subject) -> str:
+    """`dfa` and `dfd` pull the logits towards the labels: 0 is real and 1 is fake, classes are in label order."""
+    model, batch = subject.build().eval(), subject.batch()
+    output = model(batch.inputs)
+    found = loss_terms(model.losses(batch, model.stages[-1].name))
+    for name, logits, labels in (
+        ("dfd", output.detection_logits, batch.detection),
+        ("dfa", output.attribution_logits, batch.attribution),
+    ):
+        if name not in found or not found[name].value.requires_grad or not logits.requires_grad:
+            continue
+        expected = F.cross_entropy(logits.float(), labels)
+        if _agreement(model, found[name].value, expected) < 0:
+            return f"{name} pulls away from the labels (0 is real, 1 is fake); are its classes swapped?"
+    return ""
+
+
+def check_frozen(subject: Subject) -> str:
+    """Frozen parameters, and statistics of frozen parts, are bit-equal after training steps."""
+    moved = subject.trained().moved
+    return f"{len(moved)} frozen tensors changed, e.g. {moved[0]}" if moved else ""
+
+
+def check_state_dict(subject: Subject) -> str:
+    """A trained model's state in a fresh model gives the same outputs."""
+    trained, inputs = subject.trained().model, subject.batch().inputs
+    fresh = subject.build(seed=1)
+    fresh.load_state_dict({name: value.clone() for name, value in trained.state_dict().items()}, strict=True)
+    changed = differing(predict(trained, inputs), predict(fresh, inputs))
+    return f"a reloaded model differs in {changed}" if changed else ""
+
+
+def _other_generators(batch: Batch) -> Batch:
+    """The same faces as forged by other generators; real ones stay real."""
+    forged = batch.attribution > 0
+    attribution = torch.where(forged, batch.attribution % (GENERATORS - 1) + 1, batch.attribution)
+    return replace(batch, attribution=attribution, prompts=prompts_of(attribution))
+
+
+def _other_detection(batch: Batch) -> Batch:
+    """The same faces of the same classes, real ones called fake and fake ones real."""
+    return replace(batch, detection=1 - batch.detection)
+
+
+def _gradients(subject: Subject, batch: Batch, stage: str, kept: Label) -> dict[str, Tensor]:
+    """Gradients of the objective of one expert alone, from a fresh model and equal random draws."""
+    model = subject.build().train()
+    torch.manual_seed(7)
+    used = weighted_losses(model.losses(batch, stage), labels=frozenset({kept}))
+    total = torch.stack(list(used.values())).sum() if used else torch.zeros(())
+    if not total.requires_grad:
+        return {}
+    total.backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _agreement(model: DFADModel, found: Tensor, expected: Tensor) -> float:
+    """Inner product of two losses' gradients over the parameters both reach."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    pairs = zip(_of(found, parameters), _of(expected, parameters), strict=True)
+    return sum(float((a * b).sum()) for a, b in pairs if a is not None and b is not None)
+
+
+def _of(loss: Tensor, parameters: list[torch.nn.Parameter]) -> Iterator[Tensor | None]:
+    yield from torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)

@@ -1,0 +1,46 @@
+"""Which faces each step of a stage sees, and how many steps and epochs the stage has."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfad_bench.core.stage_plan import StagePlan
+from dfad_bench.data.dataset import epoch_batches
+from dfad_bench.engine.seeding import derived
+
+if TYPE_CHECKING:
+    from dfad_bench.data.dataset import FaceDataset
+
+
+class StageBatches:
+    """The batches of a stage; a pure function of its arguments, so a resumed run sees the same faces.
+
+    Args:
+        plan: what a batch is and how long the stage.
+        faces: the training faces.
+        seed: of the run.
+    """
+
+    def __init__(self, plan: StagePlan, faces: FaceDataset, seed: int) -> None:
+        self._plan, self._faces, self._seed = plan, faces, derived(seed, "order", plan.name)
+        self.per_epoch = len(self._whole(0))
+        epochs = plan.epochs if plan.steps is None else math.ceil(plan.steps / self.per_epoch)
+        self.epochs = min(epochs, plan.epochs)
+        whole = self.per_epoch * self.epochs
+        self.steps = whole if plan.steps is None else min(plan.steps, whole)
+
+    def of(self, epoch: int) -> list[np.ndarray]:
+        """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""
+        return self._whole(epoch)[: max(0, self.steps - epoch * self.per_epoch)]
+
+    def _whole(self, epoch: int) -> list[np.ndarray]:
+        return epoch_batches(
+            self._faces.attribution,
+            batch_size=self._plan.batch_size,
+            seed=self._seed,
+            epoch=epoch,
+            sampler=self._plan.sampler,
+        )
