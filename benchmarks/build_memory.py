@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from dfad_bench.cli.progress import make_progress
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.core.progress import Progress
 from dfad_bench.data.manifest import Manifest
@@ -127,7 +128,7 @@ def measure(images: int, folder: Path) -> dict[str, Any]:
         },
         "worker_mib": {"at_a_fifth": round(float(building[0, 2])), "at_the_end": round(float(building[-1, 2]))},
         "images_a_second": round(images / seconds, 1),
-        "hardware": {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
+        "hardware": {"cores": usable_cores(), "python": platform.python_version()},
     }
 
 

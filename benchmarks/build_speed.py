@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.data.images import decode_image, encode_png
 from dfad_bench.data.manifest import Manifest
@@ -275,7 +276,7 @@ def hardware() -> dict[str, Any]:
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return {
         "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "load_average": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "torch": torch.__version__,

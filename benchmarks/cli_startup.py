@@ -6,7 +6,6 @@ Example: python benchmarks/cli_startup.py --out benchmarks/results/cli_startup.j
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 
 HELP = "import sys; sys.argv = ['dfad', '--help']; from dfad_bench.cli.main import main; main()"
@@ -39,7 +39,7 @@ def main() -> None:
         "help_seconds": round(shown, 4),
         "python_seconds": round(bare, 4),
         "repeats": options.repeats,
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
     }
     sys.stdout.write(f"dfad --help: {shown:.3f} s, python -c pass: {bare:.3f} s, ratio {shown / bare:.2f}\n")
     if options.out:

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 
 from dfad_bench.core.contract import DFADModel
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.registry import model_class
@@ -107,7 +108,7 @@ def main() -> None:
     where, crops = place(options.device), faces(options.faces, options.side)
     model = model_class(options.model).build(6, size=options.size)
     result = {
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "device": where.name},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "device": where.name},
         "torch_threads": torch.get_num_threads(),
         "model": f"{options.model} {options.size}",
         "faces": options.faces,

@@ -29,6 +29,7 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import MissingDependencyError, WeightsError
 from dfad_bench.core.files import write_json
 from dfad_bench.core.labels import ForgeryType
@@ -253,7 +254,7 @@ def main() -> int:
     result = {
         "question": "agreement of gaze with its mirrored and JPEG-60 self, with the truth and with another estimator",
         **measure(names, Synthetic(options.synthetic, options.per_generator, cropper), real),
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
     }
     result["required"] = required(result)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import scipy
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.gaze.backends import pytorch_fid_function
 from dfad_bench.gaze.resample import bootstrap_gaussians
@@ -167,7 +167,7 @@ def main() -> None:
         "settings": {key: value for key, value in vars(options).items() if key != "out"},
         **facts,
         "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "python": platform.python_version()},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores()},
         "process_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 0),
     }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import atomic_path, write_json
 from dfad_bench.gaze.estimators import mirror
 from dfad_bench.gaze.estimators.eth_xgaze import EthXGazeEstimator
@@ -155,7 +155,7 @@ def main() -> None:
             "share_of_time": split(path, options),
             "hardware": {
                 "machine": platform.machine(),
-                "cores": os.cpu_count(),
+                "cores": usable_cores(),
                 "threads": options.threads,
                 "device": torch.cuda.get_device_name() if options.device != "cpu" else "cpu",
                 "python": platform.python_version(),

@@ -33,6 +33,7 @@ import torch
 from gaze_agreement import REFERENCE, Faces, crop_faces, photographs
 from PIL import Image, ImageOps
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.gaze import normalize
@@ -181,7 +182,7 @@ def main() -> int:
         **measure(images, cropper, options.rounds),
         "needed_faces_a_second": NEEDED,
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
     }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if options.out:

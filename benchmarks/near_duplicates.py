@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.data.audit.near import near_pairs
 
@@ -114,7 +114,7 @@ def main() -> None:
         "question": f"banded search against all pairs of 64-bit hashes within {RADIUS} bits: ratio, same pairs, memory",
         "both": {kind: fresh(compare, kind, options.both, options.seed) for kind in kinds},
         "large": {kind: fresh(alone, kind, options.large, options.seed) for kind in kinds},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
     }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if options.out:

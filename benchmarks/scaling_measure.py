@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.data.images import ImageRefused, decode_image, encode_png
 from dfad_bench.data.manifest import Manifest, rows_hash
-from dfad_bench.ingest.build import deal
+from dfad_bench.ingest.build import deal_into_parts
 from dfad_bench.ingest.sources.folders import list_images
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 
@@ -121,13 +122,13 @@ def listing(folder: Path, files: int) -> dict[str, Any]:
             place.mkdir(parents=True)
         (place / f"{index:09d}.png").hardlink_to(one)
     began = time.process_time()
-    parts = list(deal(list_images(spec, folder / "tree").samples, 256))
+    parts = list(deal_into_parts(list_images(spec, folder / "tree").samples, 256))
     seconds = time.process_time() - began
     if (dealt := sum(map(len, parts))) != files:
         raise RuntimeError(f"dealt {dealt} of {files} files")
     del parts
     tracemalloc.start()
-    parts = list(deal(list_images(spec, folder / "tree").samples, 256))
+    parts = list(deal_into_parts(list_images(spec, folder / "tree").samples, 256))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     del parts
@@ -152,7 +153,7 @@ def main() -> None:
         folder = Path(temporary)
         result = measure(options.corpus, folder, options)
     result["hardware"] = {
-        "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+        "machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version(),
     }  # fmt: skip
     write_json(options.out, result) if options.out else sys.stdout.write(f"{result}\n")
 

@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 
 from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import load_recipe
@@ -190,7 +191,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "hardware": {
             "device": bench.place.name,
             "precision": options.precision,
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "torch": torch.__version__,

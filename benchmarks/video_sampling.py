@@ -32,7 +32,7 @@ from dfad_bench.data.images import VIDEO_EXTENSIONS, ImageRefused
 from dfad_bench.ingest.media import read
 from dfad_bench.ingest.media.base import Sampling, medium_of
 from dfad_bench.ingest.media.frame_index import read_index
-from dfad_bench.ingest.media.turning import upright
+from dfad_bench.ingest.media.turning import turn_upright
 from dfad_bench.ingest.sample import RawSample
 
 Hashes = dict[int, str]  # frame -> hash of its pixels
@@ -68,7 +68,7 @@ def decoded(path: Path) -> Iterator[Any]:
 def every_frame(path: Path, wanted: set[int]) -> dict[int, Any]:
     kept = {}
     for index, frame in enumerate(decoded(path)):
-        image = upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
+        image = turn_upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
         if index in wanted:
             kept[index] = image
     return kept
@@ -76,7 +76,7 @@ def every_frame(path: Path, wanted: set[int]) -> dict[int, Any]:
 
 def sampled_only(path: Path, wanted: set[int]) -> dict[int, Any]:
     return {
-        index: upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
+        index: turn_upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
         for index, frame in enumerate(decoded(path))
         if index in wanted
     }

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.core.cores import usable_cores
 
 if TYPE_CHECKING:
     from dfad_bench.ingest.build import BuildReport
     from dfad_bench.report.table import Table
 
 _MOST_WORKERS = 8
-
-
-def _cores() -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, _MOST_WORKERS)
 
 
 @click.command(
@@ -127,7 +122,7 @@ def command(
         out,
         crop=crop,
         engine=engine,
-        workers=workers if workers is not None else 0 if engine == "ray" else _cores(),
+        workers=workers if workers is not None else 0 if engine == "ray" else min(usable_cores(), _MOST_WORKERS),
         shard=parse_shard(shard) if shard else None,
         device=device,
         limit=limit,

@@ -194,15 +194,14 @@ def _corrupted(
 
 
 def _run_one(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]) -> Path:
-    import os
-
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.cli.train import gaze_views
+    from dfad_bench.core.cores import usable_cores
     from dfad_bench.engine.robustness import run_robustness
 
     progress, opened = make_progress(asked["quiet"]), _open(run, manifests, asked)
     estimator, weights, device = asked["estimator"], asked["gaze_weights"], asked["device"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     result = run_robustness(
         run,
         opened,

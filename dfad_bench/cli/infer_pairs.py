@@ -52,7 +52,7 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     from dfad_bench.data.pair_table import write_pairs
     from dfad_bench.ingest.pairs import infer_pairs
     from dfad_bench.ingest.sources.spec import load_dataset_spec
-    from dfad_bench.ingest.unpaired import unpaired
+    from dfad_bench.ingest.unpaired import count_unpaired
     from dfad_bench.report.table import render
 
     manifest = Manifest.open(folder)
@@ -61,7 +61,7 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     pairs = infer_pairs(manifest, reals, spec=spec, progress=make_progress(quiet))
     write_pairs(manifest, pairs, reals)
     rows = _rows(manifest, pairs)
-    without = unpaired(manifest, pairs, reals, spec=spec)
+    without = count_unpaired(manifest, pairs, reals, spec=spec)
     if as_json:
         value = {"manifest": manifest.name, "pairs": len(pairs), "rows": rows, "unpaired": without.to_dict("records")}
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))

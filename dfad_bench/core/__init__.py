@@ -1,1 +1,1 @@
-"""The shared language of the toolkit: contract, labels, readers of shipped data, errors. Imports nothing of ours."""
+"""What every room shares: the model contract, labels, readers of shipped data, files, errors. Imports no other room."""

@@ -1,4 +1,4 @@
-"""What every worker process does first."""
+"""The first thing every worker process does."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 
 def follow_parent() -> None:
-    """Leave interrupts to the parent process, and die when it is gone, however it ended."""
+    """Ignore interrupts, which the parent process handles, and exit when the parent has ended, for whatever reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _die_with(parent: Any) -> None:
+def _exit_with_parent(parent: Any) -> None:
     parent.join()
     os._exit(1)

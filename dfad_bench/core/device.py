@@ -1,4 +1,4 @@
-"""The torch device of a name, or one line that says why not."""
+"""The torch device of a name, or an error in one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def find_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
     """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
 
     Args:
-        name: of the device.
-        local_rank: of the process on its machine; "auto" and "cuda" are its GPU.
+        name: name of the device.
+        local_rank: rank of the process on its machine; "auto" and "cuda" are the GPU of that number.
 
     Raises:
-        ConfigError: no such device, or it is not in this machine.
+        ConfigError: no such device, or this machine does not have it.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What this installation and machine offer: versions, device, OpenCV, FFmpeg, disk, weights, shadowed packages."""
+"""Checks of the installation and the machine: versions, device, OpenCV, FFmpeg, disk, weights, shadowed packages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from importlib import import_module, metadata, util
 from pathlib import Path
 from typing import Literal
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import DFADError, IntegrityError, ShadowedPackageError, WeightsError
 from dfad_bench.core.registry import model_table
 from dfad_bench.core.weights import find_weights, weight_files
 
-Level = Literal["ok", "absent", "warning", "problem"]  # absent: optional and not there
+Level = Literal["ok", "absent", "warning", "problem"]  # absent: optional and not installed
 DISTRIBUTION = "dfad-bench"
 PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "timm", "facenet-pytorch", "opencv-python", "pillow", "pyarrow",
@@ -29,7 +30,7 @@ _LITTLE_DISK = 10 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `hint` says what to do, or where to get it."""
+    """The result of one check. `hint` says what to do, or where to get what is missing."""
 
     topic: str
     name: str
@@ -39,7 +40,7 @@ class Finding:
 
 
 def diagnose(folder: Path | None = None) -> list[Finding]:
-    """Everything about this installation; `folder` is where free disk space is looked at (default: here)."""
+    """All checks of this installation; `folder` is the one whose free disk space is read (default: the current one)."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         versions, devices, opencv, codecs, detector, model_packages, lambda: disk(folder or Path.cwd()), weights,
     )  # fmt: skip
@@ -47,9 +48,9 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Python and the packages the toolkit stands on, against the versions it asks for."""
+    """Python and the required packages, compared with the version ranges of this distribution."""
     yield Finding("version", "python", platform.python_version())
-    asked = _asked_for()
+    asked = _required_versions()
     for name in PACKAGES:
         try:
             found = metadata.version(name)
@@ -58,23 +59,26 @@ def versions() -> Iterator[Finding]:
                 yield Finding("version", name, f"{other[0]} in its place")
                 continue
             yield Finding(
-                "version", name, "not installed", "problem", f"pip install {name}{asked.get(_fold(name), '')}"
+                "version",
+                name,
+                "not installed",
+                "problem",
+                f"pip install {name}{asked.get(_plain_name(name), '')}",
             )
             continue
-        wanted = asked.get(_fold(name), "")
+        wanted = asked.get(_plain_name(name), "")
         fits = _fits(found, wanted)
         hint = "" if fits else f"the toolkit was tried with {wanted}: pip install '{name}{wanted}'"
         yield Finding("version", name, found, "ok" if fits else "warning", hint)
 
 
 def devices() -> Iterator[Finding]:
-    """CUDA devices, or the cores there are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("device", "cpu", f"{cores} cores, {platform.machine()}")
+    """The usable CPU cores and the CUDA devices."""
+    yield Finding("device", "cpu", f"{usable_cores()} cores, {platform.machine()}")
     try:
         torch = import_module("torch")
     except (ImportError, OSError) as error:  # OSError: a CUDA library that cannot be loaded
-        yield Finding("device", "cuda", "unknown", "problem", f"torch cannot be imported ({_line(error)})")
+        yield Finding("device", "cuda", "unknown", "problem", f"torch cannot be imported ({_first_line(error)})")
         return
     if not torch.cuda.is_available():
         yield Finding("device", "cuda", "none", "absent", "everything runs on the CPU; training full models takes long")
@@ -93,18 +97,18 @@ def opencv() -> Iterator[Finding]:
     try:
         yield Finding("opencv", "import cv2", str(import_module("cv2").__version__))
     except ImportError as error:
-        text = _line(error)
+        text = _first_line(error)
         system = any(name in text for name in ("libGL", "libgthread", "libglib"))
         hint = _LIBGL if system else "pip install --force-reinstall opencv-python"
         yield Finding("opencv", "import cv2", text, "problem", hint)
 
 
 def codecs() -> Iterator[Finding]:
-    """What the FFmpeg inside PyAV can read and write."""
+    """Which codecs the FFmpeg inside PyAV can read and write."""
     try:
         av = import_module("av")
     except ImportError as error:
-        yield Finding("video", "PyAV", _line(error), "problem", "pip install av")
+        yield Finding("video", "PyAV", _first_line(error), "problem", "pip install av")
         return
     for name, mode, use in _CODECS:
         try:
@@ -122,7 +126,7 @@ def detector() -> Iterator[Finding]:
     """Whether the face detector's weights came with its package."""
     spec = util.find_spec("facenet_pytorch")
     if spec is None or not spec.submodule_search_locations:
-        return  # told among the versions
+        return  # `versions` reports it
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     absent = [name for name in _DETECTOR_FILES if not (folder / name).is_file()]
     if absent:
@@ -155,7 +159,7 @@ def disk(folder: Path) -> Iterator[Finding]:
 
 
 def weights() -> Iterator[Finding]:
-    """Every published weight file: found, missing (and where it is obtained) or another one."""
+    """Every published weight file: found, missing (and where to get it) or not the published one."""
     folder = os.environ.get("DFAD_WEIGHTS")
     if not folder:
         yield Finding("weights", "DFAD_WEIGHTS", "not set", "absent", "set it to a folder for published weights")
@@ -181,7 +185,7 @@ def _owners(package: str) -> list[str]:
     return sorted(set(metadata.packages_distributions().get(package, [])))
 
 
-def _asked_for() -> dict[str, str]:
+def _required_versions() -> dict[str, str]:
     """Package to version range, as this distribution declares it; empty in a checkout that is not installed."""
     try:
         from packaging.requirements import Requirement
@@ -190,7 +194,7 @@ def _asked_for() -> dict[str, str]:
     except (ImportError, metadata.PackageNotFoundError):
         return {}
     requirements = [Requirement(line) for line in lines]
-    return {_fold(item.name): str(item.specifier) for item in requirements if item.marker is None}
+    return {_plain_name(item.name): str(item.specifier) for item in requirements if item.marker is None}
 
 
 def _fits(version: str, wanted: str) -> bool:
@@ -201,9 +205,9 @@ def _fits(version: str, wanted: str) -> bool:
     return SpecifierSet(wanted).contains(version.partition("+")[0], prereleases=True)
 
 
-def _fold(name: str) -> str:
+def _plain_name(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Errors a user can mend: one class tree, one line each, an exit code per kind.
+"""Errors that a user can fix: one class tree, one line each, an exit code per kind.
 
-Bugs keep their traceback; everything here is printed as `Error: ...` by the CLI.
+Bugs keep their traceback; the CLI prints the errors of this file as `Error: ...`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from types import ModuleType
 
 
 class DFADError(Exception):
-    """A mistake the user can mend. `exit_code` is what the CLI ends with."""
+    """A mistake that the user can fix. `exit_code` is the exit status of the CLI."""
 
     exit_code = 1
 
 
 class ConfigError(DFADError):
-    """A data file (YAML, JSON) or an option value is not what it must be; names file and key."""
+    """A data file (YAML, JSON) or an option value is not valid; the message names file and key."""
 
 
 class ManifestError(DFADError):
-    """A manifest is missing, of another version, or does not hold what was asked of it."""
+    """A manifest is missing, of another version, or lacks the requested rows or columns."""
 
 
 class ProtocolError(DFADError):
@@ -30,31 +30,31 @@ class ProtocolError(DFADError):
 
 
 class WeightsError(DFADError):
-    """A weight file is missing or does not fit; says where to get it."""
+    """A weight file is missing or does not fit; the message says where to get it."""
 
 
 class MissingDependencyError(DFADError):
-    """An optional package is not installed; says what to install."""
+    """An optional package is not installed; the message says what to install."""
 
 
 class ShadowedPackageError(DFADError):
-    """Another package of the same top-level name hides ours."""
+    """Another package with the same top-level name hides ours."""
 
 
 class RefusedInputsError(DFADError):
-    """The work is done, but more inputs were refused than the limit allows."""
+    """The work was completed, but more inputs were refused than the limit allows."""
 
     exit_code = 3
 
 
 class IntegrityError(DFADError):
-    """A file does not match the hash it was committed with, or was made with other settings."""
+    """A file does not match its recorded hash, or was made with other settings."""
 
     exit_code = 4
 
 
 class UnknownNameError(DFADError):
-    """A name nothing is registered under.
+    """A name under which nothing is registered.
 
     >>> print(UnknownNameError("model", "xcepton", ["xception", "cvit"]))
     no model named 'xcepton'. Did you mean xception? Known: cvit, xception.
@@ -68,7 +68,7 @@ class UnknownNameError(DFADError):
 
 
 def need(module: str, package: str, why: str) -> ModuleType:
-    """Import `module`, or say which `package` to install for what (`why`).
+    """Import `module`; if that fails, the error says that `why` needs the `package`.
 
     Raises:
         MissingDependencyError: the module cannot be imported.

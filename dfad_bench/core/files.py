@@ -1,7 +1,7 @@
-"""Writing files whole or not at all, and hashing what was written.
+"""Writing files completely or not at all, and hashing them.
 
-Every file this toolkit writes goes through `atomic_write`: a killed process leaves either the old file or
-the new one under the final name, never half of one.
+Every file of this toolkit is written through `atomic_write` or `atomic_path`: a killed process leaves either the old
+file or the new one under the final name, never a part of one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import IO, Any
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 
 _CHUNK = 1 << 20
-# as `atomic_path` names them; the host, because a folder may be shared and a number says who lives on one host only
+# names that `atomic_path` gives; with the host, because hosts may share a folder and process ids are per host
 _TEMPORARY = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[1-9][0-9]{0,9})\.[0-9a-f]{8}\.tmp(\.[^.]*)?$")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-_FORGOTTEN = 2 * 24 * 3600  # seconds after which another host's temporary belongs to nobody
+_STALE_SECONDS = 2 * 24 * 3600  # age at which a temporary file of another host counts as abandoned
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,7 +58,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def reserve(temporary: Path) -> None:
-    """Take the room of a sparse file on the disk: writing to a mapped one for which there is none kills the process.
+    """Allocate the disk space of a sparse file: writing to a mapped file on a full disk kills the process.
 
     Raises:
         OSError: the disk is full.
@@ -77,7 +77,7 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with atomic_write(path, "w") as handle:
         handle.write(text)
 
@@ -88,7 +88,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """What `write_json` writes."""
+    """The text that `write_json` writes."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -126,7 +126,7 @@ def content_hash(value: Any) -> str:
 
 
 def check_hash(path: Path, expected: str) -> None:
-    """Refuse a file whose SHA-256 is not `expected`.
+    """Raise if the SHA-256 of a file is not `expected`.
 
     Raises:
         IntegrityError: with both hashes.
@@ -137,9 +137,9 @@ def check_hash(path: Path, expected: str) -> None:
 
 
 def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed processes left in `folder`; returns how many files.
+    """Delete temporary files that killed processes left in `folder`; returns how many.
 
-    Those of this host whose process is gone, and those of other hosts after two days.
+    Files of this host are deleted if their process has ended, those of other hosts after two days.
     """
     removed = 0
     for leftover in Path(folder).glob(".*.tmp*"):
@@ -152,7 +152,7 @@ def sweep_temporaries(folder: Path) -> int:
 
 
 def safe_relative(root: Path, relative: str) -> Path:
-    """`root / relative`, refused when it leaves `root` (also through a link).
+    """`root / relative`, after checking that it stays below `root` (links included).
 
     Raises:
         ConfigError: absolute, with `..`, a NUL or a backslash, or a link out of `root`.
@@ -169,7 +169,7 @@ def safe_relative(root: Path, relative: str) -> Path:
 def _abandoned(temporary: Path, host: str, pid: int) -> bool:
     if host == _HOST:
         return not _alive(pid)
-    return time.time() - temporary.stat().st_mtime > _FORGOTTEN
+    return time.time() - temporary.stat().st_mtime > _STALE_SECONDS
 
 
 def _alive(pid: int) -> bool:
@@ -183,7 +183,7 @@ def _alive(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process is dead and only waits to be noticed by its parent; not told outside Linux."""
+    """Whether a process has ended but was not yet waited for by its parent; always False outside Linux."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -1,6 +1,6 @@
-"""A batch split over processes: how losses and statistics still see all of it.
+"""A batch that is split over processes: losses and statistics over all of its rows.
 
-Outside `split_batch()` everything here is the identity, so models and losses need not know how they are trained.
+Outside `split_batch()` all functions here return their argument, so models and losses need no case for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _split = False
 
 @contextmanager
 def split_batch(on: bool = True) -> Iterator[None]:
-    """While open (and `on`), each process holds its own consecutive part of every batch."""
+    """Inside the block (with `on`), each process holds its own consecutive part of every batch."""
     global _split
     before, _split = _split, on
     try:
@@ -36,8 +36,8 @@ def is_split() -> bool:
 def whole(rows: Tensor) -> Tensor:
     """The rows of all processes in the batch's order, (b, ...) to (B, ...); `rows` itself where nothing is split.
 
-    For losses that compare the faces of a batch. Parts may be of different lengths. Gradients of all processes'
-    losses come back to the process a row belongs to.
+    For losses that compare the faces of a batch. Parts may differ in length. The gradients of a row, from the losses
+    of all processes, are returned to the process that holds the row.
     """
     return _Whole.apply(rows) if _split else rows
 

@@ -1,4 +1,4 @@
-"""How long work reports that it is alive; the CLI draws it, libraries and tests stay silent."""
+"""Progress of long work, as an interface: the CLI draws a bar, libraries and tests print nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """One bar at a time."""
+    """A progress bar; one at a time."""
 
     def start(self, label: str, total: int | None) -> None:
-        """Begin a bar of `total` steps (None: unknown)."""
+        """Start a bar of `total` steps (None: unknown)."""
 
     def advance(self, steps: int = 1, **facts: object) -> None:
-        """Move the bar; `facts` (loss, refused, ...) are shown behind it."""
+        """Advance the bar; `facts` (loss, refused, ...) are shown beside it."""
 
     def finish(self) -> None:
-        """End the bar."""
+        """Remove the bar."""
 
 
 class Silent:
-    """Says nothing."""
+    """Progress that prints nothing."""
 
     def start(self, label: str, total: int | None) -> None:
         """Ignore."""

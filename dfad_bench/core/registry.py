@@ -1,4 +1,4 @@
-"""Names to "module:attribute" strings, resolved on use; nothing registers itself by being imported."""
+"""Tables of names -> "module:attribute", resolved on use; nothing registers itself by being imported."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MODEL_PACKAGES = ("baselines", "gazeclip")
 
 @cache
 def model_table() -> dict[str, str]:
-    """Every model's name and where it is: ours, then those of other distributions (`dfad_bench.models`).
+    """Every model's name -> "module:class": ours, then those of other distributions (`dfad_bench.models`).
 
     Raises:
         ShadowedPackageError: another package hides `baselines` or `gazeclip`.
-        DFADError: two distributions register one name.
+        DFADError: two distributions register the same name.
     """
     table: dict[str, str] = {}
     for package in _MODEL_PACKAGES:
@@ -55,7 +55,7 @@ def model_class(name: str) -> type[DFADModel]:
 
 
 def resolve(kind: str, name: str, table: dict[str, str]) -> Any:
-    """The object a name table's entry points at.
+    """The object that an entry of a name table points to.
 
     Raises:
         UnknownNameError: `name` is not in `table`.

@@ -1,4 +1,4 @@
-"""Named weight files under `$DFAD_WEIGHTS`: found, checked by hash, loaded without pickle of code."""
+"""Named weight files under `$DFAD_WEIGHTS`: finding, hash check, and loading without unpickling code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WeightFile:
 
     name: str
     file: str  # name under $DFAD_WEIGHTS
-    origin: str  # where a user gets it
+    origin: str  # where to get it
     licence: str
     sha256: str | None = None
     notes: str | None = None
@@ -42,7 +42,7 @@ def find_weights(name_or_path: str) -> Path:
     """A weight file by its name in `manifests/weights.yaml` or by path.
 
     Raises:
-        WeightsError: not there; says where to get it and where to put it.
+        WeightsError: not found; says where to get it and where to put it.
         IntegrityError: another file than the published one.
     """
     path = Path(name_or_path)
@@ -67,7 +67,7 @@ def find_weights(name_or_path: str) -> Path:
 
 
 def load_state_dict(path: Path) -> dict[str, Any]:
-    """Tensors of a safetensors or PyTorch file; common wrappers and the `module.` prefix are taken off.
+    """Tensors of a safetensors or PyTorch file; common wrappers and the `module.` prefix are removed.
 
     Raises:
         WeightsError: the file is not a plain dict of tensors.
@@ -84,13 +84,13 @@ def load_state_dict(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise WeightsError(
             f"{path}: not readable as weights ({type(error).__name__}); a safetensors file, or a torch file that holds"
-            " tensors and nothing that could run"
+            " tensors only is needed"
         ) from error
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: holds no plain dict of tensors")
+        raise WeightsError(f"{path}: does not hold a plain dict of tensors")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 

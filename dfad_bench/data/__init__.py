@@ -1,1 +1,1 @@
-"""From files on disk to faces a model can read: sources, cropping, manifests, selection, views."""
+"""Manifests, and from them the batches of a model: selection by protocol, crops, side tables, audit, corruptions."""

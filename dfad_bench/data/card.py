@@ -1,6 +1,6 @@
-"""The dataset card of a manifest: `README.md`, for people and for loaders of dataset folders (Hugging Face).
+"""The dataset card of a manifest: `README.md`, for readers and for loaders of dataset folders (Hugging Face).
 
-The `configs:` block names the parts; without it a loader would try to read the JSON files beside them as data.
+The `configs:` block names the parts; without it a loader would read the JSON files beside them as data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def dataset_card(info: Mapping[str, Any]) -> str:
     title = str(dataset.get("title") or dataset["name"])
     blocks = [
         _front(title, parts=bool(info["parts"])),
-        f"# {_plain(title)}",
+        f"# {_one_line(title)}",
         f"{info['rows']:,} rows of faces, dataset `{dataset['name']}`, made by {info['tool']['name']} "
         f"{info['tool']['version']}, schema version {info['schema_version']}, "
         f"content sha256 `{info['content_sha256']}`.",
@@ -35,7 +35,7 @@ def _front(title: str, *, parts: bool) -> str:
     lines = ["---", f"pretty_name: {json.dumps(title, ensure_ascii=False)}", "license: other"]
     lines += ["task_categories: [image-classification]", "tags: [deepfake, face, forensics]"]
     if parts:
-        # not called `train`: the parts hold the rows of every split, told apart by the column
+        # not called `train`: the parts hold the rows of every split, distinguished by the column
         lines += ["configs:", "  - config_name: default", "    data_files:"]
         lines += ["      - split: faces", '        path: "part-*.parquet"']
     return "\n".join([*lines, "---"])
@@ -43,7 +43,7 @@ def _front(title: str, *, parts: bool) -> str:
 
 def _origin(dataset: Mapping[str, Any]) -> str:
     titles = {"licence": "Licence of the source", "homepage": "Home", "citation": "Citation"}
-    lines = [f"- {title}: {_plain(str(dataset[key]))}" for key, title in titles.items() if dataset.get(key)]
+    lines = [f"- {title}: {_one_line(str(dataset[key]))}" for key, title in titles.items() if dataset.get(key)]
     return "\n".join([*lines, "- The crops stay under the terms of their source."])
 
 
@@ -64,7 +64,7 @@ def _crop(crop: Mapping[str, Any] | None) -> str:
         f"{key} {value}" for key, value in sorted(crop.items()) if key not in ("name", "sha256") and value is not None
     )
     text = f"Crop profile `{crop.get('name')}` (sha256 `{str(crop.get('sha256'))[:16]}`): {settings}."
-    return _plain(text) + " Pixels are PNG, lossless; `box`, `crop_box` and `landmarks` are in source pixels."
+    return _one_line(text) + " Pixels are PNG, lossless; `box`, `crop_box` and `landmarks` are in source pixels."
 
 
 def _use() -> str:
@@ -78,5 +78,5 @@ def _use() -> str:
     )
 
 
-def _plain(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""Contact sheets: a row of faces for each generator, and what an audit found, side by side."""
+"""Contact sheets: a row of faces for each generator, and the examples of an audit side by side."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dfad_bench.data.audit.findings import Face, Finding, Findings
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
 
-_SIDE = 112  # pixels of a face
-_LABEL = 240  # of the name in front of it
+_SIDE = 112  # side of a face, pixels
+_LABEL = 240  # width of the name in front of a row, pixels
 _GAP = 4
-_CELL = 200  # of a face with its caption
+_CELL = 200  # width of a face with its caption, pixels
 _CAPTION = 46
 _HEADING = 26
-_LETTERS = 29  # of a line of a caption
+_LETTERS = 29  # letters per line of a caption
 
 
 def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) -> Path:
-    """Draw up to `faces` faces of each group (dataset and generator), chosen by the hash that names them, as PNG.
+    """Draw up to `faces` faces of each group (dataset and generator), chosen by `sample_id`, as PNG.
 
     Raises:
         ConfigError: `path` is not a .png file, or there are no faces.
@@ -43,21 +43,21 @@ def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) 
         top = _GAP + index * step
         draw.text((8, top + _SIDE // 2 - 20), f"{generator}\n{dataset}, {count:,} faces", fill="black", font=font)
         for column, crop in enumerate(crops):
-            sheet.paste(_small(crop), (_LABEL + column * step, top))
+            sheet.paste(_thumbnail(crop), (_LABEL + column * step, top))
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
     return path
 
 
 def findings_sheets(manifests: Sequence[Manifest], found: Sequence[Findings], folder: Path) -> list[Path]:
-    """One PNG for each check with examples: a remark is a heading, each set of faces a row side by side.
+    """Draw one PNG for each check with examples: a heading per remark, a row per set of faces.
 
-    A face that was refused has no crop and stays a grey square.
+    A face that was refused has no crop and is drawn as a grey square.
 
     Args:
-        manifests: as they were audited.
-        found: what the audit gave.
-        folder: where `<check>.png` are written.
+        manifests: the audited manifests, in the same order.
+        found: result of the audit.
+        folder: folder for the files `<check>.png`.
     """
     wanted: dict[int, set[str]] = {}
     for face in (face for item in found for face in _faces(item.remarks) if face.drawable):
@@ -104,7 +104,7 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
                 left = _GAP + column * _CELL
                 crop = crops.get((face.manifest, face.sample_id))
                 sheet.paste(
-                    Image.new("RGB", (_SIDE, _SIDE), "lightgrey") if crop is None else _small(crop), (left, top)
+                    Image.new("RGB", (_SIDE, _SIDE), "lightgrey") if crop is None else _thumbnail(crop), (left, top)
                 )
                 draw.text((left, top + _SIDE + 1), _caption(face), fill="black", font=small)
             top += step
@@ -117,7 +117,7 @@ def _caption(face: Face) -> str:
     return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines if line)
 
 
-def _small(crop: np.ndarray) -> Any:
+def _thumbnail(crop: np.ndarray) -> Any:
     from PIL import Image
 
     return Image.fromarray(crop).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)

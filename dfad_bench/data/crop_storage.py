@@ -1,32 +1,32 @@
-"""Where decoded crops may lie: in memory or mapped into it, on an accelerator, or nowhere until they are asked for."""
+"""Storage of crops: decoded in memory or memory-mapped, on an accelerator, or as PNG that is decoded on demand."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.data.images import ImageRefused, decode_crop
 
 if TYPE_CHECKING:
     import torch
 
-AT_ONCE = 64  # crops being decoded
+AT_ONCE = 64  # crops decoded at a time
 
 
 class Pixels(Protocol):
-    """Crops by number."""
+    """Crops by row number."""
 
     def gather(self, places: np.ndarray) -> torch.Tensor:
-        """(B, H, W, 3) uint8 of the given rows, wherever these crops lie."""
+        """(B, H, W, 3) uint8 of the given rows, on the device of the storage."""
 
 
 class ArrayPixels:
-    """(N, H, W, 3) uint8 in memory or mapped into it."""
+    """(N, H, W, 3) uint8 in memory or memory-mapped."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -39,13 +39,13 @@ class ArrayPixels:
 
 
 class DevicePixels:
-    """The same on a torch device."""
+    """(N, H, W, 3) uint8 on a torch device."""
 
     def __init__(self, array: np.ndarray, device: str | torch.device) -> None:
         import torch
 
         self._pixels = torch.empty(array.shape, dtype=torch.uint8, device=device)
-        for start in range(0, len(array), AT_ONCE):  # piece by piece: the array may be larger than the memory
+        for start in range(0, len(array), AT_ONCE):  # in pieces: the array may be larger than the memory
             self._pixels[start : start + AT_ONCE] = torch.from_numpy(np.array(array[start : start + AT_ONCE]))
 
     def gather(self, places: np.ndarray) -> torch.Tensor:
@@ -56,11 +56,11 @@ class DevicePixels:
 
 
 class PngPixels:
-    """PNG bytes in memory, decoded when they are asked for, by as many threads as there are cores."""
+    """PNG bytes in memory, decoded on demand by one thread per usable core."""
 
     def __init__(self, pngs: Sequence[bytes], sample_ids: Sequence[str], side: int) -> None:
         self._pngs, self._ids, self._side = list(pngs), list(sample_ids), side
-        self._pool = ThreadPoolExecutor(cores())
+        self._pool = ThreadPoolExecutor(usable_cores())
 
     def gather(self, places: np.ndarray) -> torch.Tensor:
         """See `Pixels.gather`."""
@@ -68,11 +68,6 @@ class PngPixels:
 
         rows = self._pool.map(lambda row: sized(self._pngs[row], self._side, self._ids[row]), places)
         return torch.from_numpy(np.stack(list(rows)))
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sized(png: bytes, side: int, sample: str) -> np.ndarray:

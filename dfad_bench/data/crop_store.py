@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError, ManifestError
 from dfad_bench.core.files import (
     atomic_path,
@@ -31,7 +32,7 @@ from dfad_bench.core.files import (
     write_json,
 )
 from dfad_bench.core.progress import Progress, Silent
-from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, cores, sized
+from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, sized
 from dfad_bench.data.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _decode(
     place = {sample: index for index, sample in enumerate(rows["sample_id"])}
     progress.start(f"Decoding crops ({len(place) * side * side * 3 / 2**20:,.0f} MiB)", len(place))
     try:
-        with atomic_path(path) as temporary, ThreadPoolExecutor(cores()) as pool:
+        with atomic_path(path) as temporary, ThreadPoolExecutor(usable_cores()) as pool:
             array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(place), side, side, 3))
             reserve(temporary)
             left = _encoded(rows, manifests)

@@ -1,6 +1,6 @@
-"""Reading image files nobody vouches for: Pillow only, few formats, bounded size, one colour space.
+"""Reading unverified image files: Pillow only, few formats, bounded size, one colour space.
 
-Every failure is an `ImageRefused` with a status and a reason; nothing else leaves these functions.
+Every failure is an `ImageRefused` with a status and a reason; no other exception leaves these functions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ORIENTATION = 0x0112
 _OPAQUE = ("RGB", "L", "1", "CMYK", "YCbCr", "LAB", "HSV")
 
 
-class ImageRefused(Exception):  # noqa: N818  a verdict on one file, which becomes a row, never an error of the run
-    """One file cannot be used. `status` is a manifest status, `reason` one line for people.
+class ImageRefused(Exception):  # noqa: N818  a result for one file, which becomes a row, not an error of the run
+    """One file cannot be used. `status` is a manifest status, `reason` one line for the user.
 
-    `source_sha256` is the hash of the bytes in question where they could be read.
+    `source_sha256` is the hash of the file's bytes where they could be read.
     """
 
     def __init__(self, status: str, reason: str, source_sha256: str | None = None) -> None:
@@ -49,7 +49,7 @@ def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """
     try:
         facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block
             raise ImageRefused("unreadable", "not a regular file")
         if facts.st_size > max_bytes:
             raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
@@ -70,27 +70,27 @@ def decode_image(
 ) -> Image.Image:
     """One image as 8-bit RGB, upright.
 
-    The first frame of an animation; EXIF orientation applied, a broken EXIF block ignored; 16-bit grey scaled
-    to 8 bits, not clipped; transparency laid over white. `format` stays that of the source. The pixel count is
-    checked before anything is decoded, and truncated files are refused rather than filled up with grey.
+    Of an animation the first frame; EXIF orientation applied, a broken EXIF block ignored; 16-bit grey scaled
+    to 8 bits, not clipped; transparency composed over white. `format` stays that of the source. The pixel count is
+    checked before anything is decoded, and truncated files are refused instead of filled with grey.
 
     Raises:
         ImageRefused: `unsupported_format`, `too_large` or `unreadable`.
     """
     from PIL import Image, UnidentifiedImageError
 
-    for plugin in _PLUGINS:  # Pillow knows a format only once its plugin is imported
+    for plugin in _PLUGINS:  # Pillow knows a format only after its plugin is imported
         import_module(f"PIL.{plugin}ImagePlugin")
     data = read_source(source, max_bytes=max_bytes) if isinstance(source, Path) else source
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about EXIF, palettes and bombs; what matters is checked here
+        warnings.simplefilter("ignore")  # about EXIF, palettes and decompression bombs; the size is checked below
         try:
             image = Image.open(io.BytesIO(data), formats=formats)
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
             image.load()
-            rgb = to_rgb(_upright(image))
+            rgb = to_rgb(_turn_upright(image))
             rgb.format = image.format
             return rgb
         except ImageRefused:
@@ -104,10 +104,10 @@ def decode_image(
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """A (H, W, 3) uint8 array as PNG bytes, the same bytes every time.
+    """A (H, W, 3) uint8 array as PNG bytes; equal arrays give equal bytes.
 
-    Run lengths only: of a filtered photograph little else can be saved, and it takes a fifth of the time for 3 %
-    more bytes. One filter (Paeth) for all rows: trying five takes half as long again for 1 % fewer.
+    Run-length strategy only: on filtered photographs it takes a fifth of the time of the default for 3 % more bytes.
+    One filter (Paeth) for all rows: trying all five takes half as long again for 1 % fewer bytes.
     """
     import cv2
 
@@ -130,7 +130,7 @@ def decode_crop(png: bytes) -> np.ndarray:
 def perceptual_hash(array: np.ndarray) -> int:
     """64 bits of the low cosine frequencies of a (H, W, 3) uint8 image, as a signed 64-bit integer.
 
-    Near-copies differ in few bits. The image is reduced to 32x32 grey values; each of the 8x8 lowest
+    Near copies differ in few bits. The image is reduced to 32x32 grey values; each of the 8x8 lowest
     frequencies gives one bit, set where it exceeds their median.
     """
     from PIL import Image
@@ -143,7 +143,7 @@ def perceptual_hash(array: np.ndarray) -> int:
     return int(np.packbits(bits).view(">i8")[0])
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     turn = Image.Transpose
@@ -151,21 +151,21 @@ def _upright(image: Image.Image) -> Image.Image:
     turns |= {6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}
     try:
         method = turns.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block raises nearly anything; the pixels are still good
+    except Exception:  # a damaged EXIF block raises nearly anything; the pixels can be used all the same
         method = None
     return image if method is None else image.transpose(method)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded image as 8-bit RGB: 16-bit grey scaled, transparency laid over white.
+    """A decoded image as 8-bit RGB: 16-bit grey scaled, transparency composed over white.
 
     Raises:
-        ImageRefused: `unreadable`: grey values that are no numbers or out of range.
+        ImageRefused: `unreadable`: grey values that are NaN, infinite or out of range.
     """
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
+        image = _to_eight_bits(image)
     if image.mode in _OPAQUE and "transparency" not in image.info:
         return image.convert("RGB")
     colours = image.convert("RGBA")
@@ -173,8 +173,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, colours).convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or more bits to 8: by 257 where a value exceeds 255, else as it is; floats in [0, 1] by 255."""
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or more bits as 8 bits: divided by 257 where a value exceeds 255; floats in [0, 1] times 255."""
     from PIL import Image
 
     values: np.ndarray = np.asarray(image).astype(np.float32)

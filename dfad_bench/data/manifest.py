@@ -1,7 +1,7 @@
-"""The manifest: a folder of Parquet parts, one row a face seen, kept or refused, and `manifest.json`.
+"""The manifest: a folder of Parquet parts, one row per face, kept or refused, and `manifest.json`.
 
-The crop travels inside the row as PNG. Derived values live in side tables keyed by `sample_id`; a manifest is
-never rewritten. Parts are committed one by one (Parquet, then a JSON with its hash), `manifest.json` last.
+The row holds the crop as PNG. Derived values are stored in side tables keyed by `sample_id`; a manifest is never
+rewritten. Parts are written one by one (Parquet, then a JSON with its hash), `manifest.json` last.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STATUSES = (
     "no_face",
     "too_small",
     "too_large",
-    "not_a_crop",  # by a profile for images that are crops already
+    "not_a_crop",  # given by crop profiles for images that are crops already
     "unreadable",
     "unsupported_format",
     "outside_root",
@@ -51,7 +51,7 @@ STATUSES = (
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _FEATURES = {
     "image": {"_type": "Image"},
-    "detection_label": {"_type": "ClassLabel", "names": ["real", "fake"]},  # 64 bits: what ClassLabel reads
+    "detection_label": {"_type": "ClassLabel", "names": ["real", "fake"]},  # ClassLabel reads 64 bits only
 }
 SCHEMA = pa.schema(
     [
@@ -62,13 +62,13 @@ SCHEMA = pa.schema(
         ("forgery", _NAME),
         ("family", _NAME),
         ("attribution_label", pa.int8()),
-        ("detection_label", pa.int64()),  # 0 real, 1 fake, -1 nobody vouches
+        ("detection_label", pa.int64()),  # 0 real, 1 fake, -1 unknown
         ("split", pa.string()),
         ("origin", pa.string()),  # POSIX path below the source folder
         ("frame", pa.int32()),
-        ("source_key", pa.string()),  # rows that share it never cross train and test
+        ("source_key", pa.string()),  # rows that share it stay in one split
         ("target_id", pa.string()),  # sample_id of the real target face
-        ("pair_confidence", pa.float32()),  # how sure the pairing is, 0 to 1
+        ("pair_confidence", pa.float32()),  # confidence of the pair, 0 to 1
         ("source_sha256", pa.string()),
         ("source_width", pa.int32()),  # upright
         ("source_height", pa.int32()),
@@ -77,11 +77,14 @@ SCHEMA = pa.schema(
         ("crop_sha256", pa.string()),  # of the crop's pixels
         ("phash", pa.int64()),
         ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels
-        ("crop_box", pa.list_(pa.float32(), 4)),  # the square of the source that became the crop; null where turned
+        (
+            "crop_box",
+            pa.list_(pa.float32(), 4),
+        ),  # square of the source that was cropped; null where rotated
         ("crop_affine", pa.list_(pa.float32(), 6)),  # a to f: crop x = a x + b y + c, crop y = d x + e y + f
         ("landmarks", pa.list_(pa.float32(), 10)),  # 5 points x, y in source pixels: eyes, nose, mouth corners
         ("box_score", pa.float32()),
-        ("faces", pa.int8()),  # how many were found; the biggest is the crop
+        ("faces", pa.int8()),  # number of faces found; the biggest is the crop
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("flags", pa.string()),  # comma-separated remarks on a kept face: identity_switch, ...
@@ -94,14 +97,14 @@ SCHEMA = pa.schema(
     },
 )
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
-# what Arrow raises on damaged files: its own errors, and those of names and offsets that make no sense
+# what Arrow raises on damaged files: its own errors, and errors of invalid names and offsets
 _DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError)
-_BESIDE = (card.FILE, "build.json")  # whose hashes stand in manifest.json
-_ROW_GROUP = 64  # rows; bounds the memory of a pass over the images
+_BESIDE = (card.FILE, "build.json")  # further files whose hashes are in manifest.json
+_ROW_GROUP = 64  # rows per Parquet row group; bounds the memory of a pass over the images
 
 
 def sample_id(dataset: str, origin: str, frame: int | None = None) -> str:
-    """The name of a face: the same on every machine. `frame` only where one file holds many.
+    """The name of a face, equal on every machine. `frame` only where one file holds many faces.
 
     >>> sample_id("ffhq", "00001.png")
     '69108303dcf25765'
@@ -155,7 +158,7 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Hash of the rows and crops, whatever their order and the size of the parts."""
+        """Hash of the rows and crops, independent of their order and of the size of the parts."""
         return str(self.info["content_sha256"])
 
     @cached_property
@@ -167,7 +170,7 @@ class Manifest:
         return tuple(self.folder / name for name in names)
 
     def frame(self, columns: Sequence[str] | None = None, *, status: str | None = OK) -> pd.DataFrame:
-        """Rows without the image bytes, sorted by `sample_id`; all of them where `status` is None.
+        """Rows of a `status` (None: all rows) without the image bytes, sorted by `sample_id`.
 
         Raises:
             ManifestError: an unknown column, or an unreadable part.
@@ -180,14 +183,14 @@ class Manifest:
         tables = [_read(path, wanted) for path in self.parts]
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
         rows = table.to_pandas()
-        if "phash" in wanted:  # a column with gaps becomes float64, which would round 64 bits away
+        if "phash" in wanted:  # a column with nulls becomes float64, which cannot hold 64-bit integers
             rows["phash"] = table.column("phash").to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         if status is not None:
             rows = rows[rows["status"] == status]
         return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
 
     def images(self, sample_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """(sample_id, PNG bytes) of the given faces, in one pass with flat memory; in the order of the parts.
+        """(sample_id, PNG bytes) of the given faces, in one pass with bounded memory, in the order of the parts.
 
         Raises:
             ManifestError: a face is not in the manifest or was refused; raised at the end of the pass.
@@ -215,7 +218,7 @@ class Manifest:
 
 
 def plain_schema() -> pa.Schema:
-    """The schema with dictionary columns as plain strings: what readers in memory get."""
+    """The schema with dictionary columns as plain strings, as tables in memory have it."""
     return pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
 
 
@@ -223,8 +226,7 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write one Parquet part atomically, rows sorted by `sample_id`, with page checksums.
 
     Raises:
-        ValueError: a row lacks a required value or has a column the schema does not know (a bug, not a mistake
-            of the user).
+        ValueError: a row lacks a required value or has a column that is not in the schema (a bug of the caller).
     """
     for row in rows:
         if unknown := row.keys() - set(SCHEMA.names):
@@ -252,7 +254,7 @@ def part_facts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def commit_part(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the Parquet file, then its JSON: the part counts only when both are there and the hash fits."""
+    """Write the Parquet file, then its JSON; a part is valid only with both and with a matching hash."""
     write_part(path, rows)
     record = {**part_facts(rows), "sha256": sha256_file(path), "tool_version": __version__, **facts}
     write_json(path.with_suffix(".json"), record)
@@ -263,9 +265,9 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
     """Write the dataset card and, last, `manifest.json` from committed parts.
 
     Args:
-        folder: the manifest.
+        folder: folder of the manifest.
         names: the part files, in order.
-        info: `dataset` (at least its name) and whatever else is worth recording.
+        info: `dataset` (at least its name) and further facts to record.
     """
     parts: list[dict[str, Any]] = []
     counts: dict[str, Counter[str]] = {}
@@ -314,7 +316,7 @@ def check_files(folder: Path) -> None:
         raise IntegrityError(f"{error}; run the same build again") from error
     if not isinstance(info, dict) or info != signed(info) or path.read_text(encoding="utf-8") != json_text(info):
         if isinstance(info, dict) and info.get("schema_version") != VERSION and "summary_sha256" not in info:
-            return  # another version has other rules
+            return  # another version is signed differently
         raise IntegrityError(f"{path}: damaged or changed; run the same build again")
     expected = dict(info["files"])
     for part in info["parts"]:
@@ -329,7 +331,7 @@ def check_files(folder: Path) -> None:
 def write_manifest(
     folder: Path, name: str, rows: Iterable[Mapping[str, Any]], *, shard_size: int = 256, info: Mapping[str, Any] = {}
 ) -> Manifest:
-    """A whole manifest from rows at hand (small ones: tests, tools). `info` is added to `manifest.json`."""
+    """Write a complete manifest from rows in memory (for small ones). `info` is added to `manifest.json`."""
     ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -348,7 +350,7 @@ def part_name(index: int) -> str:
 def rows_hash(paths: Sequence[Path]) -> str:
     """Hash of all rows (crops by the hash of their pixels): independent of row order and part size."""
     columns = [name for name in SCHEMA.names if name != "image"]
-    digests = bytearray()  # 32 bytes a row, whatever their number
+    digests = bytearray()  # 32 bytes per row
     for path in paths:
         for row in _read(path, columns).to_pylist():
             digests += bytes.fromhex(content_hash(row))

@@ -1,6 +1,6 @@
-"""Fine-grained text generator (FTG): a generator's row of the taxonomy to its prompts, coarse to fine.
+"""Fine-grained text generator (FTG): from a generator's row of the taxonomy to its prompts, coarse to fine.
 
-Templates are data (`manifests/prompts/*.yaml`); which words are the papers' and which are ours is said there.
+Templates are data (`manifests/prompts/*.yaml`), which say which words come from the papers and which are ours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PromptTemplates:
             raise ValueError(f"L3 lacks {absent}")
 
     def prompts_for(self, generator: Generator) -> Prompts:
-        """The four prompts of a generator; a real face has the same sentence four times (GazeCLIP Figure 11)."""
+        """The four prompts of a generator; a real face has the same sentence at all four levels (GazeCLIP Fig. 11)."""
         if generator.key == REAL_KEY:
             return (self.real,) * 4
         name = generator.prompt or generator.display
@@ -52,7 +52,7 @@ def load_prompts(name: str = "ftg-4") -> PromptTemplates:
     """A shipped prompt file by name, or the user's own by path.
 
     Raises:
-        UnknownNameError, ConfigError: no such file, or a bad one.
+        UnknownNameError, ConfigError: no such file, or not a valid one.
     """
     path = find_yaml("manifests", "prompts", name)
     templates = read_dataclass(PromptTemplates, path)
@@ -67,6 +67,6 @@ def prompts_for(generator: Generator, templates: str = "ftg-4") -> Prompts:
 
 
 def class_prompts(protocol: Protocol, templates: str = "ftg-4") -> tuple[Prompts, ...]:
-    """Per class of the protocol, in label order, its four prompts."""
+    """The four prompts of each class of the protocol, in label order."""
     seen = sorted(protocol.seen, key=lambda group: group.label)
     return tuple(prompts_for(group.taxon, templates) for group in seen)

@@ -17,30 +17,6 @@ _WIDTHS_A_SIDE = 80  # line widths in an image's shorter side
 Point = tuple[float, float]
 
 
-def draw_gaze(
-    image: np.ndarray,
-    pitch_yaw_rad: ArrayLike,
-    *,
-    start: Point | None = None,
-    length: float | None = None,
-    colour: tuple[int, int, int] = RED_RGB,
-) -> np.ndarray:
-    """A copy of `image` with an arrow from `start` along the gaze, seen in weak perspective.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        pitch_yaw_rad: (2,); a gaze that is not finite draws nothing.
-        start: (x, y) in pixels; default the centre.
-        length: pixels of a gaze at right angles to the view; default half the shorter side. Panels to be
-            compared need the same one.
-        colour: RGB.
-    """
-    height, width = image.shape[:2]
-    begin = start or (width / 2, height / 2)
-    reach = min(height, width) / 2 if length is None else length
-    return draw_arrow(image, begin, _flat_tip(begin, pitch_yaw_rad, reach), colour=colour)
-
-
 def draw_arrow(
     image: np.ndarray,
     start: Point,

@@ -1,1 +1,1 @@
-"""From a release on disk to a manifest: read, find the face, crop, commit, seal."""
+"""From a release on disk to a manifest: read the files, find and crop the faces, write the rows."""

@@ -1,7 +1,7 @@
-"""Building a manifest: list the source, deal it into shards, crop, commit part by part, seal.
+"""Building a manifest: list the source, divide it into shards, crop, write part by part, finish the manifest.
 
-A build can be killed at any moment and run again: parts whose files, inputs and settings are unchanged stay, the
-rest is done, and the result is the same bit for bit, whatever the number of workers.
+A build can be killed at any moment and run again: parts whose files, inputs and settings are unchanged are kept,
+the others are made, and the result is the same bit for bit, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
 from dfad_bench.ingest.build_report import BuildReport, make_report
 from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling
-from dfad_bench.ingest.plan import Plan, check_settings, committed, locked
+from dfad_bench.ingest.plan import Plan, check_settings, is_committed, lock_folder
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, run_shard
 from dfad_bench.ingest.sources import SOURCES
@@ -32,7 +32,7 @@ from dfad_bench.ingest.survey import hints
 from dfad_bench.ingest.workers.spread import ENGINES, Engine, spread
 
 _PIPELINE = 2  # raised when the same settings would give other pixels
-_MOST_SHARDS = 4  # an archive becomes one part of at most so many times the usual rows
+_MOST_SHARDS = 4  # an archive becomes one part of at most this many times the usual number of rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Settings:
     shard_size: int
     frames: int | None
     stride: int | None
-    device: str  # cpu or cuda: their last digits differ, and with them a pixel here and there
+    device: str  # cpu or cuda: they differ in the last digits, which changes single pixels
     image_limits: dict[str, Any] = field(
         default_factory=lambda: {"formats": list(FORMATS), "max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
     )
@@ -75,27 +75,27 @@ def build_manifest(
     device: str = "cpu",
     progress: Progress = Silent(),  # noqa: B008  has no state
 ) -> BuildReport:
-    """Crop the faces of a dataset into a manifest; goes on where an earlier run stopped, whatever its engine.
+    """Crop the faces of a dataset into a manifest; continues an earlier run that stopped, whatever its engine.
 
     Args:
         dataset: name of a shipped dataset file, or the path of one's own.
         root: the folder with the dataset as released.
         out: the manifest folder.
         crop: crop profile; None is the dataset's own.
-        engine: how parts are spread, see `distribute.spread`.
+        engine: how parts are distributed over workers, see `ingest.workers.spread`.
         workers: parts at a time; 0 works in this process, where a crash of an image library ends the build (with
             Ray: as many as it has CPUs).
-        shard: (I, N): make only every N-th part, from the I-th on; others do the rest, on this host or another.
-            Who finds all parts there seals the manifest.
+        shard: (I, N): make only every N-th part, from the I-th on; other processes make the rest, on this host or
+            another. The process that finds all parts present finishes the manifest.
         limit: at most this many images of each generator and split, chosen by hash of their names.
-        generator: who made the images, for datasets that do not tell (`images`).
+        generator: what made the images, for datasets whose layout does not say (`images`).
         only: field of the dataset's paths -> values to read, with commas between (`compression`: `c40`).
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, instead of the dataset's layout.
-        shard_size: images a part; a video counts as the frames it gives, an archive is not torn apart.
+        shard_size: images per part; a video counts as the frames it gives, an archive is not divided.
         sampling: which frames of videos are taken.
         item_seconds: an image that takes longer is refused.
         device: where faces are found: `cpu`, `cuda` or `cuda:N`.
-        progress: told of every item.
+        progress: is called after every item.
 
     Raises:
         ConfigError: no such folder, nothing in it fits the layout, or a bad setting.
@@ -124,12 +124,12 @@ def build_manifest(
         sampling.stride,
         device.partition(":")[0],
     )
-    listing = _list(spec, Path(root))
+    listing = _list_source(spec, Path(root))
     if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
         listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
-    chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _choose(listing.samples, limit)]
+    chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _limit_samples(listing.samples, limit)]
     out = Path(out)
-    with locked(out, shard):
+    with lock_folder(out, shard):
         check_settings(out, asdict(settings))
         tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling, device)
         plan = _plan(spec, profile, settings, listing, tasks)
@@ -137,7 +137,7 @@ def build_manifest(
         if shard is not None:
             plan.keep(out)
             mine = tasks[shard[0] :: shard[1]]
-        todo = [task for task in mine if not committed(task.part, task.inputs_sha256, task.config_sha256)]
+        todo = [task for task in mine if not is_committed(task.part, task.inputs_sha256, task.config_sha256)]
         if todo:
             (out / FILE).unlink(missing_ok=True)  # while parts change, there is no finished manifest here
         total = sum(len(task.samples) for task in mine)
@@ -153,14 +153,14 @@ def build_manifest(
 def _check_device(device: str, engine: Engine) -> None:
     if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
         raise ConfigError(f"device {device!r}: expected cpu, cuda or cuda:N")
-    if device != "cpu" and engine != "ray":  # whose workers may have what this host lacks
+    if device != "cpu" and engine != "ray":  # workers of a Ray cluster may have a GPU where this host has none
         import torch
 
         if not torch.cuda.is_available():
             raise ConfigError(f"device {device!r}: no CUDA device here; use cpu")
 
 
-def _list(spec: DatasetSpec, root: Path) -> Listing:
+def _list_source(spec: DatasetSpec, root: Path) -> Listing:
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
     if not listing.samples:
         left = "; ".join(f"{n} {why} ({listing.examples[why][0]!r} ...)" for why, n in sorted(listing.ignored.items()))
@@ -173,12 +173,12 @@ def _list(spec: DatasetSpec, root: Path) -> Listing:
     return listing
 
 
-def _choose(samples: Sequence[RawSample], limit: int | None) -> list[RawSample]:
+def _limit_samples(samples: Sequence[RawSample], limit: int | None) -> list[RawSample]:
     if limit is None:
         return list(samples)
     taken: Counter[tuple[str, str | None]] = Counter()
     chosen = []
-    for sample in samples:  # in the order of a hash
+    for sample in samples:  # sorted by sample_id, a hash
         taken[sample.generator, sample.split] += 1
         if taken[sample.generator, sample.split] <= limit:
             chosen.append(sample)
@@ -197,17 +197,17 @@ def _tasks(
     config = content_hash(asdict(settings))
     return [
         ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling, device=device)
-        for index, part in enumerate(deal(samples, settings.shard_size))
+        for index, part in enumerate(deal_into_parts(samples, settings.shard_size))
     ]
 
 
-def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
-    """Samples in parts of about `shard_size` rows, in the order of a hash; an archive stays in one part if it can.
+def deal_into_parts(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSample, ...]]:
+    """Samples in parts of about `shard_size` rows; the members of an archive stay in one part where possible.
 
-    One that gives more than four parts' worth of rows is divided into runs of its members, to bound a worker's memory.
+    An archive with more rows than four parts hold is divided into runs of its members, to bound a worker's memory.
 
-    The order is that of the hash of what is opened (`container`), so that it depends on names alone and the
-    members of an archive follow each other.
+    The order is that of a hash of the file that is opened (`container`): it depends on names only, and the members
+    of an archive follow each other.
     """
     opened = {s.container: sample_id(s.dataset, s.container) for s in samples}
     ordered = sorted(samples, key=lambda s: (opened[s.container], s.position or 0, s.origin))
@@ -225,33 +225,33 @@ def deal(samples: Sequence[RawSample], shard_size: int) -> Iterator[tuple[RawSam
 
 
 def _run(engine: Engine, todo: Sequence[ShardTask], workers: int, progress: Progress, *, total: int, done: int) -> None:
-    bar = _Bar(progress)
+    bar = _ItemBar(progress)
     progress.start("Cropping faces", total)
     progress.advance(done)
     try:
-        for record in spread(engine, run_shard, todo, workers, bar.tell):
+        for record in spread(engine, run_shard, todo, workers, bar.update):
             bar.record(record)
     finally:
         progress.finish()
 
 
-class _Bar:
-    """Moves by items, as workers report them; never back where a shard is tried again."""
+class _ItemBar:
+    """A progress bar that counts items as workers report them; it never goes back when a shard is tried again."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._done: dict[str, int] = {}
         self._refused = 0
 
-    def tell(self, task: ShardTask, done: int) -> None:
-        """So many items of a shard are done."""
+    def update(self, task: ShardTask, done: int) -> None:
+        """Set how many items of a shard are done."""
         before = self._done.get(task.name, 0)
         if done > before:
             self._done[task.name] = done
             self._progress.advance(done - before, refused=self._refused)
 
     def record(self, record: dict[str, Any]) -> None:
-        """A shard is done."""
+        """Count the refusals of a shard that is done."""
         for counts in record["counts"].values():
             self._refused += sum(number for status, number in counts.items() if status != OK)
 

@@ -1,4 +1,4 @@
-"""What a build came to: counts, the first refusals, and remarks for people."""
+"""The result of a build: counts, the first refusals, and remarks for the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build came to. `counts` are images by generator and status; `ignored` are files that are no input."""
+    """The result of a build. `counts`: images by generator and status; `ignored`: files left out, by reason."""
 
     out: Path
     dataset: str
@@ -31,14 +31,14 @@ class BuildReport:
     notes: tuple[str, ...] = ()
     parts_built: int = 0
     parts_kept: int = 0
-    parts_missing: int = 0  # that other shards have yet to make; 0: the manifest is finished
+    parts_missing: int = 0  # parts that other shards still have to make; 0: the manifest is finished
     manifest_sha256: str = ""
 
     def check_refused(self, most: float) -> None:
-        """Say so where more than the share `most` of the inputs was refused.
+        """Raise if more than the fraction `most` of the inputs was refused.
 
         Raises:
-            RefusedInputsError: with the share and the first reason.
+            RefusedInputsError: with the fraction and the first reason.
         """
         if self.rows and self.refused / self.rows > most:
             first = f"; first: {self.reasons[0]['origin']!r}: {self.reasons[0]['status']}" if self.reasons else ""
@@ -61,7 +61,7 @@ def make_report(
     kept: int,
     limit: int | None,
 ) -> BuildReport:
-    """Look at what is there; with parts `missing`, at the others."""
+    """Count the parts that are present (all but `missing`) and collect the remarks."""
     absent = set(missing)
     parts = [out / name for name, _ in plan.parts if name not in absent]
     counts = counts_of(parts)
@@ -74,7 +74,7 @@ def make_report(
         notes.append(f"limited to {limit:,} images of each generator and split")
     if missing:
         notes.append(
-            f"{len(parts)} of {len(plan.parts)} parts are there; the shard that makes the last one finishes the "
+            f"{len(parts)} of {len(plan.parts)} parts are present; the shard that makes the last one finishes the "
             f"manifest, or `dfad merge-manifests --out {out}` does"
         )
     return BuildReport(

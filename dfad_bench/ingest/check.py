@@ -1,4 +1,4 @@
-"""Checking manifests: are the files what was committed, how many faces of what are there, what does a protocol lack."""
+"""Checking manifests: are the files undamaged, how many faces of each generator, which faces does a protocol lack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class ManifestFacts:
-    """What is in one manifest. `splits` are faces with status ok by generator and split ("" without one)."""
+    """Counts of one manifest. `splits`: faces with status ok by generator and split ("" without one)."""
 
     folder: Path
     dataset: str
@@ -45,7 +45,7 @@ class GroupNeed:
     train: int
     test: int
     unsplit: int
-    missing: int  # faces; at least 1 where the group is not there at all
+    missing: int  # faces; at least 1 where no face of the group is present
     obtain: str  # how to get the dataset; empty where nothing is missing
 
 
@@ -61,7 +61,7 @@ def check_manifest(folder: Path) -> ManifestFacts:
     for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
         _check_schema(path, part["rows"])
     rows = manifest.frame(["generator", "split", "status"], status=None)
-    counts = _nested(rows, "status")
+    counts = _nested_counts(rows, "status")
     if counts != manifest.info["counts"] or len(rows) != manifest.info["rows"]:
         raise IntegrityError(f"{folder / FILE}: its counts are not those of the parts; run the same build again")
     if rows_hash(manifest.parts) != manifest.sha256:
@@ -73,13 +73,13 @@ def check_manifest(folder: Path) -> ManifestFacts:
         sha256=manifest.sha256,
         rows=len(rows),
         counts=counts,
-        splits=_nested(kept, "split"),
+        splits=_nested_counts(kept, "split"),
         refusals=first_refusals(manifest.parts, _EXAMPLES),
     )
 
 
 def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:
-    """Each group of a protocol, with what the manifests hold of it; seen groups first.
+    """Each group of a protocol, with the number of faces the manifests hold of it; seen groups first.
 
     A seen group needs training and test faces, an unseen one test faces only. Faces without a split (or with
     one that the protocol ignores) may become either.
@@ -92,12 +92,12 @@ def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> li
                 merged[split] = merged.get(split, 0) + number
     seen = set(protocol.seen)
     return [
-        _need(protocol, group, group in seen, found.get((group.dataset, group.generator), {}))
+        _group_need(protocol, group, group in seen, found.get((group.dataset, group.generator), {}))
         for group in protocol.groups
     ]
 
 
-def _need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, int]) -> GroupNeed:
+def _group_need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, int]) -> GroupNeed:
     need_train = (group.train or protocol.train_per_group) if seen else 0
     need_test = group.test or protocol.test_per_group
     if group.split is not None:
@@ -120,11 +120,11 @@ def _need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, int]) 
         test=test,
         unsplit=unsplit,
         missing=missing,
-        obtain=_obtain(group.dataset) if missing else "",
+        obtain=_how_to_obtain(group.dataset) if missing else "",
     )
 
 
-def _obtain(dataset: str) -> str:
+def _how_to_obtain(dataset: str) -> str:
     try:
         spec = load_dataset_spec(dataset)
     except DFADError:
@@ -143,7 +143,7 @@ def _check_schema(path: Path, rows: int) -> None:
         raise IntegrityError(f"{path}: {file.metadata.num_rows} rows, {FILE} says {rows}; run the same build again")
 
 
-def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
+def _nested_counts(rows: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
     nested: dict[str, dict[str, int]] = {}
     sizes = rows.groupby(["generator", column]).size().reset_index(name="number")
     for generator, value, number in zip(sizes["generator"], sizes[column], sizes["number"], strict=True):

@@ -16,16 +16,16 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import atomic_path, check_hash, content_hash, read_json, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.manifest import FILE, Manifest, check_files, finish, part_name
-from dfad_bench.ingest.plan import PLAN, Plan, locked
+from dfad_bench.ingest.plan import PLAN, Plan, lock_folder
 
-MARKER = "merge.json"  # what is being joined; gone when it is done
-_MAY_DIFFER = ("shard_size",)  # of the settings
+MARKER = "merge.json"  # which manifests are being joined; deleted at the end
+_MAY_DIFFER = ("shard_size",)  # settings that may differ between manifests to be joined
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge came to."""
+    """The result of a merge."""
 
     out: Path
     dataset: str
@@ -35,16 +35,16 @@ class MergeReport:
 
 
 def seal_shards(out: Path) -> MergeReport:
-    """Finish the manifest of `build-manifest --shard I/N` runs, once all parts are there.
+    """Finish the manifest of `build-manifest --shard I/N` runs once all parts are present.
 
     Raises:
-        ManifestError: parts are missing, or nothing was begun here.
-        ConfigError: a build still runs here.
+        ManifestError: parts are missing, or no build was begun in this folder.
+        ConfigError: a build is still running in this folder.
     """
     out = Path(out)
     if not out.is_dir():
         raise ManifestError(f"{out}: no such folder")
-    with locked(out):
+    with lock_folder(out):
         if (out / FILE).is_file() and not (out / PLAN).is_file():
             check_files(out)
             return _report(Manifest.open(out))
@@ -62,7 +62,7 @@ def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = 
     """Join finished manifests of one dataset, built with the same settings from different sources.
 
     Parts are verified, then hard-linked where the file system allows it, else copied. The result does not depend
-    on the order of `folders`. Side tables are not taken over. A merge that was stopped goes on when run again.
+    on the order of `folders`. Side tables are not copied. A merge that was interrupted continues when run again.
 
     Raises:
         ConfigError: fewer than two folders, or other datasets, crops or settings.
@@ -80,7 +80,7 @@ def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = 
     _check_alike(manifests)
     _check_disjoint(manifests)
     sources = [manifest.sha256 for manifest in manifests]
-    with locked(out):
+    with lock_folder(out):
         if (out / FILE).is_file():
             check_files(out)
             if (done := Manifest.open(out)).info.get("merged_from") == sources:
@@ -102,8 +102,8 @@ def _check_alike(manifests: Sequence[Manifest]) -> None:
         ):
             if mine != yours:
                 raise ConfigError(
-                    f"{other.folder}: {key} differs from {first.folder} ({_told(yours, mine)} and "
-                    f"{_told(mine, yours)}); manifests are joined only where both were built alike"
+                    f"{other.folder}: {key} differs from {first.folder} ({_describe_value(yours, mine)} and "
+                    f"{_describe_value(mine, yours)}); manifests are joined only where both were built alike"
                 )
 
 
@@ -111,8 +111,8 @@ def _identity(value: object) -> object:
     return (value.get("name"), value.get("sha256")) if isinstance(value, Mapping) else value
 
 
-def _told(value: object, other: object) -> str:
-    """A value for an error: the name, or where only the contents differ the name and a hash."""
+def _describe_value(value: object, other: object) -> str:
+    """A value for an error message: the name, or the name and a hash where only the contents differ."""
     if not isinstance(value, tuple):
         return f"{value!s:.40}"
     alike = isinstance(other, tuple) and value[0] == other[0]
@@ -125,7 +125,7 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
 
 
 def _check_disjoint(manifests: Sequence[Manifest]) -> None:
-    """By the first 8 bytes that a `sample_id` spells: 8 bytes a row, whatever their number."""
+    """Raise if a face is in two manifests; compares the first 8 bytes of each `sample_id`, to bound memory."""
     ids = [np.fromiter(_identities(manifest), dtype=np.uint64) for manifest in manifests]
     everything = np.sort(np.concatenate(ids))
     twice = everything[1:][everything[1:] == everything[:-1]]
@@ -173,9 +173,9 @@ def _place_parts(manifests: Sequence[Manifest], out: Path, progress: Progress) -
 def _place(source: Path, target: Path, sha256: str) -> None:
     with atomic_path(target) as temporary:
         try:
-            temporary.hardlink_to(source)  # files of a manifest are replaced, never changed
+            temporary.hardlink_to(source)  # safe: files of a manifest are replaced, never changed in place
             with temporary.open("rb+"):
-                pass  # what atomic_path needs to flush it
+                pass  # must be writable: atomic_path flushes it
         except OSError:  # another file system, or no permission
             temporary.unlink(missing_ok=True)
             shutil.copyfile(source, temporary)

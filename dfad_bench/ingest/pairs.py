@@ -1,4 +1,4 @@
-"""Which real face a forged one was made from: from names where the rule is known, else by comparing candidates."""
+"""Which real face a forged one was made from: by file name where the rule is known, else by comparing candidates."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dfad_bench.ingest.sources.folders import places_of
 from dfad_bench.ingest.sources.spec import DatasetSpec, Entry, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
-NAME = "name"  # the column's target is at hand
-KEY = "key"  # the column's target lies elsewhere in the real manifest: found by its source key
-COMPARED = "compared"  # several candidates: the one whose surroundings fit
+NAME = "name"  # the target the manifest names is among the real faces
+KEY = "key"  # the target the manifest names has another path in the real manifest: found by its source key
+COMPARED = "compared"  # several candidates: the one whose surroundings fit best
 _COLUMNS = [
     "sample_id",
     "generator",
@@ -36,7 +36,7 @@ _COLUMNS = [
     "pair_confidence",
 ]
 _SHOTS = 4  # frames of a video that are compared
-_SLOPE = 0.1  # margin at which a choice is right with odds of e
+_SLOPE = 0.1  # margin at which a choice is right with odds of e to 1
 _DIGITS = 4
 
 
@@ -55,9 +55,9 @@ def infer_pairs(
     spec: DatasetSpec | None = None,
     progress: Progress = Silent(),  # noqa: B008  has no state
 ) -> pd.DataFrame:
-    """The real target of every forged face of `manifest` for which one is at hand.
+    """The real target of every forged face of `manifest` whose target is among the real faces.
 
-    A target that the file name tells is looked up by its id, then by its source key. Where the dataset file names
+    A target given by the file name is looked up by its id, then by its source key. Where the dataset file names
     `candidates`, the real frames of the same number are compared with the forged one and the one that fits better is
     the target; a video is decided as a whole. In reenactment that is the face that was animated, not the driver.
 
@@ -65,7 +65,7 @@ def infer_pairs(
         manifest: with the forged faces.
         reals: where the real faces are; may contain `manifest` itself.
         spec: the dataset file of `manifest`; None is the shipped one of its name.
-        progress: told of every crop read.
+        progress: is called after every crop.
 
     Returns:
         Columns of `SCHEMA`, sorted by `sample_id`. `pair_confidence` of a compared pair is 0.5 where both candidates
@@ -75,7 +75,7 @@ def infer_pairs(
         ManifestError: no real faces.
     """
     forged = manifest.frame(_COLUMNS)
-    forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(from_nothing)]
+    forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(has_no_target)]
     real = pd.concat([other.frame(_COLUMNS) for other in reals], ignore_index=True)
     real = real[real["detection_label"] == REAL].drop_duplicates("sample_id")
     if real.empty:
@@ -83,30 +83,30 @@ def infer_pairs(
         raise ManifestError(f"no real faces in {where}; give the manifests that hold them (--real)")
     rows = {row["sample_id"]: row for row in [*_by_id(forged, real), *_by_key(forged, real)]}
     videos = _videos(forged, real, spec if spec is not None else shipped_spec(manifest.name))
-    shots = _shots(_wanted(videos), [manifest, *reals], progress)
+    shots = _read_shots(_compared_faces(videos), [manifest, *reals], progress)
     for video in videos:
-        for row in _compared(video, shots):
+        for row in _compare_candidates(video, shots):
             if row["target_id"] is not None:
                 rows[row["sample_id"]] = row
-            else:  # the video is decided, its frame not there: what the name says stands only if it says the same
+            else:  # target video known, this frame missing in it: a pair by name stays only if it names that video
                 _drop_contradicted(rows, row["sample_id"], video.candidates[row["name"]])
     ordered = [rows[key] for key in sorted(rows)]
     return pa.Table.from_pylist(ordered, schema=SCHEMA).to_pandas()
 
 
-def from_nothing(generator: str) -> bool:
-    """Whether faces of a generator have no target: whole faces made up."""
+def has_no_target(generator: str) -> bool:
+    """Whether faces of a generator have no target because the whole face is synthesised."""
     return taxonomy()[generator].forgery == ForgeryType.EFS
 
 
 def _by_id(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
     here = forged[forged["target_id"].isin(real["sample_id"])]
-    for name, target, sure in zip(here["sample_id"], here["target_id"], here["pair_confidence"], strict=True):
-        yield _pair(name, target, 1.0 if pd.isna(sure) else float(sure), NAME)
+    for name, target, confidence in zip(here["sample_id"], here["target_id"], here["pair_confidence"], strict=True):
+        yield _pair(name, target, 1.0 if pd.isna(confidence) else float(confidence), NAME)
 
 
 def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """Targets by name that the real manifest has under another path: the only real face of that key and frame."""
+    """Targets that the real manifest has under another path: the only real face of that source key and frame."""
     named = forged[forged["target_id"].notna() & ~forged["target_id"].isin(real["sample_id"])]
     named = named[named["source_key"].notna()]
     keyed = real[real["source_key"].isin(named["source_key"])].drop_duplicates(["source_key", "frame"], keep=False)
@@ -115,17 +115,17 @@ def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]
         for key, frame, name in zip(keyed["source_key"], keyed["frame"], keyed["sample_id"], strict=True)
     }
     columns = (named[column] for column in ("sample_id", "source_key", "frame", "pair_confidence"))
-    for name, key, frame, sure in zip(*columns, strict=True):
+    for name, key, frame, confidence in zip(*columns, strict=True):
         if target := faces.get((key, _frame(frame))):
-            yield _pair(name, target, 1.0 if pd.isna(sure) else float(sure), KEY)
+            yield _pair(name, target, 1.0 if pd.isna(confidence) else float(confidence), KEY)
 
 
-def _pair(forged: str, target: str | None, sure: float, method: str) -> dict[str, Any]:
-    return {"sample_id": forged, "target_id": target, "pair_confidence": sure, "method": method}
+def _pair(forged: str, target: str | None, confidence: float, method: str) -> dict[str, Any]:
+    return {"sample_id": forged, "target_id": target, "pair_confidence": confidence, "method": method}
 
 
 def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) -> list[_Video]:
-    """Forged videos that have two candidates or more at hand."""
+    """Forged videos with two or more candidates among the real faces."""
     entries = [(entry, Template(entry.path)) for entry in spec.entries] if spec else []
     if spec is None or not any(entry.candidates for entry, _ in entries):
         return []
@@ -148,7 +148,7 @@ def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) 
 def candidates_of(
     spec: DatasetSpec, entries: Sequence[tuple[Entry, Template]], generator: str, origin: str
 ) -> tuple[str, ...]:
-    """Names (lower case) of the real videos or images one of which is the target, by the path of a forged one."""
+    """Names (lower case) of the real videos or images one of which is the target of the forged one at `origin`."""
     for place in places_of(origin):
         for entry, template in entries:
             fields = template.match(place)
@@ -159,7 +159,7 @@ def candidates_of(
 
 
 def named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
-    """Real faces by the name of their video or image, then by where it lies, then by frame."""
+    """Real faces by the name of their video or image, then by its path, then by frame."""
     known: dict[str, dict[str, dict[int | None, str]]] = {}
     columns = (real[column] for column in ("sample_id", "origin", "frame", "source_key"))
     for identity, origin, frame, key in zip(*columns, strict=True):
@@ -173,36 +173,36 @@ def named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int |
     return known
 
 
-def _wanted(videos: Sequence[_Video]) -> set[str]:
+def _compared_faces(videos: Sequence[_Video]) -> set[str]:
     return {
         identity
         for video in videos
         for copies in video.candidates.values()
         for copy in copies
-        for pair in _shared(video.frames, copy)
+        for pair in _shared_frames(video.frames, copy)
         for identity in pair
     }
 
 
-def _shared(forged: Mapping[int | None, str], real: Mapping[int | None, str]) -> list[tuple[str, str]]:
-    """A few frames that both have, spread over the video; the nearest ones where they share none."""
+def _shared_frames(forged: Mapping[int | None, str], real: Mapping[int | None, str]) -> list[tuple[str, str]]:
+    """Pairs of a few frames that both videos have, spread over the video; of nearest frames where they share none."""
     if None in forged or None in real:
         return [(forged[None], real[None])] if None in forged and None in real else []
     numbers = sorted(frame for frame in forged if frame is not None)
     both = [frame for frame in numbers if frame in real]
     if both:
-        return [(forged[frame], real[frame]) for frame in _spread(both)]
+        return [(forged[frame], real[frame]) for frame in _spread_over(both)]
     there = np.array(sorted(frame for frame in real if frame is not None))
-    nearest = [(frame, int(there[np.abs(there - frame).argmin()])) for frame in _spread(numbers)]
+    nearest = [(frame, int(there[np.abs(there - frame).argmin()])) for frame in _spread_over(numbers)]
     return [(forged[frame], real[other]) for frame, other in nearest]
 
 
-def _spread(frames: Sequence[int]) -> list[int]:
+def _spread_over(frames: Sequence[int]) -> list[int]:
     picks = np.linspace(0, len(frames) - 1, min(_SHOTS, len(frames))).round().astype(int)
     return [frames[pick] for pick in dict.fromkeys(picks.tolist())]
 
 
-def _shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progress) -> dict[str, Shot]:
+def _read_shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progress) -> dict[str, Shot]:
     shots: dict[str, Shot] = {}
     progress.start("Comparing faces", len(wanted))
     try:
@@ -226,13 +226,13 @@ def _drop_contradicted(
         del rows[forged]
 
 
-def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, Any]]:
-    """A row a forged frame, with the `name` of the candidate chosen; `target_id` is None where it lacks that frame."""
+def _compare_candidates(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, Any]]:
+    """A row per forged frame, with the chosen candidate as `name`; `target_id` is None where it lacks that frame."""
     fits: dict[str, tuple[float, dict[int | None, str]]] = {}
     for name, copies in video.candidates.items():
         scored = []
         for copy in copies:
-            values = [likeness(shots[forged], shots[real]) for forged, real in _shared(video.frames, copy)]
+            values = [likeness(shots[forged], shots[real]) for forged, real in _shared_frames(video.frames, copy)]
             values = [value for value in values if np.isfinite(value)]
             if values:
                 scored.append((float(np.mean(values)), copy))
@@ -242,14 +242,14 @@ def _compared(video: _Video, shots: Mapping[str, Shot]) -> Iterable[dict[str, An
         return
     best, second, *_ = sorted(fits, key=lambda name: (-fits[name][0], name))
     margin = round(fits[best][0] - fits[second][0], _DIGITS)
-    sure = round(float(1 / (1 + np.exp(-margin / _SLOPE))), _DIGITS)
+    confidence = round(float(1 / (1 + np.exp(-margin / _SLOPE))), _DIGITS)
     for frame, forged in video.frames.items():
-        pair = _pair(forged, fits[best][1].get(frame), sure, COMPARED)
+        pair = _pair(forged, fits[best][1].get(frame), confidence, COMPARED)
         yield {**pair, "source_id": fits[second][1].get(frame), "margin": margin, "name": best}
 
 
 def shipped_spec(name: str) -> DatasetSpec | None:
-    """The dataset file of a manifest of that name, or None."""
+    """The shipped dataset file of that name, or None."""
     from dfad_bench.core.resources import shipped_names
 
     return load_dataset_spec(name) if name in shipped_names("manifests", "datasets") else None
@@ -260,7 +260,7 @@ def _frame(value: Any) -> int | None:
 
 
 def _folder(origin: str) -> str:
-    """The video a frame is of: the folder of a frame in a file of its own, the file of a video."""
+    """The video a frame belongs to: the folder of an extracted frame, or the video file."""
     folder, _, name = origin.rpartition("/")
     return folder if name.rpartition(".")[0].isdigit() and _is_image(name) else origin
 

@@ -1,7 +1,7 @@
-"""From committed parts to a finished manifest: who may write here, which parts count, and when it is complete.
+"""From written parts to a finished manifest: locks on the folder, which parts are valid, when it is complete.
 
-Builds of one folder may share it: one process that makes everything, or several that each make their parts
-(`--shard I/N`), on any number of hosts. Whoever finds all parts there seals the manifest, with the same bytes.
+A folder is built by one process that makes every part, or by several that each make their own (`--shard I/N`), on
+any number of hosts. The process that finds all parts present finishes the manifest; the bytes are the same each way.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SETTINGS = "build.json"
 PLAN = "plan.json"
 _LOCK = ".build.lock"
 _SHARD_LOCK = ".build-{}-of-{}.lock"
-_PATIENCE = 10.0  # seconds that another shard may take to see whether a whole build runs
+_LOCK_SECONDS = 10.0  # another shard holds the lock for a moment while it checks that no build of all parts runs
 _BUSY = "another build is writing here; wait for it or use another --out"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the manifest will be: the same for every process that builds it, or they see different sources.
+    """The parts and facts of the manifest to be; equal for every process that sees the same source.
 
     `parts` are (file, hash of its inputs) in order; `info` goes into `manifest.json`.
     """
@@ -76,11 +76,11 @@ class Plan:
     def missing(self, folder: Path) -> list[str]:
         """The parts that are not committed yet, in order."""
         if absent := [name for name, _ in self.parts if not (folder / name).with_suffix(".json").is_file()]:
-            return absent  # before anything is hashed
-        return [name for name, inputs in self.parts if not committed(folder / name, inputs, self.config_sha256)]
+            return absent  # hashing the others would be in vain
+        return [name for name, inputs in self.parts if not is_committed(folder / name, inputs, self.config_sha256)]
 
     def seal(self, folder: Path) -> Manifest:
-        """Finish the manifest from its parts, and drop what is left of other plans."""
+        """Finish the manifest from its parts, and delete parts of earlier plans."""
         names = [name for name, _ in self.parts]
         current = {Path(name).stem for name in names}
         for path in folder.glob("part-*"):
@@ -92,8 +92,8 @@ class Plan:
         return manifest
 
 
-def committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
-    """Whether a part is there, made from these inputs and settings, and undamaged."""
+def is_committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
+    """Whether a part exists, was made from these inputs and settings, and is undamaged."""
     sidecar = part.with_suffix(".json")
     if not sidecar.is_file() or not part.is_file():
         return False
@@ -110,11 +110,11 @@ def committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
 
 
 @contextmanager
-def locked(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
-    """Hold the folder: for a whole build alone; for one shard together with the others of its kind.
+def lock_folder(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Lock the folder: exclusively for a build of all parts, shared between shards for `--shard`.
 
     Raises:
-        ConfigError: somebody else builds here, or nothing can be written.
+        ConfigError: another build uses the folder, or it cannot be written.
     """
     need("filelock", "filelock", "building a manifest")
     with ExitStack() as held:
@@ -122,11 +122,11 @@ def locked(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
             out.mkdir(parents=True, exist_ok=True)
             _hold_whole(out, held) if shard is None else _hold_shard(out, shard, held)
             sweep_temporaries(out)
-        except OSError as error:  # also what a lock that is taken raises
+        except OSError as error:  # also raised (as TimeoutError) by a lock that is held
             why = _BUSY if isinstance(error, TimeoutError) else f"cannot be written ({error.strerror})"
             raise ConfigError(f"{out}: {why}") from error
         yield
-        sweep_temporaries(out)  # of killed workers that had not ended yet when this began
+        sweep_temporaries(out)  # of killed workers that had not yet ended at the first sweep
 
 
 def _hold_whole(out: Path, held: ExitStack) -> None:
@@ -135,19 +135,19 @@ def _hold_whole(out: Path, held: ExitStack) -> None:
     held.enter_context(FileLock(out / _LOCK, timeout=0))
     for other in sorted(out.glob(_SHARD_LOCK.format("*", "*"))):
         with FileLock(other, timeout=0):
-            pass  # nobody holds it
+            pass  # not held by another process
 
 
 def _hold_shard(out: Path, shard: tuple[int, int], held: ExitStack) -> None:
     from filelock import FileLock
 
     held.enter_context(FileLock(out / _SHARD_LOCK.format(*shard), timeout=0))
-    with FileLock(out / _LOCK, timeout=_PATIENCE, poll_interval=0.02):
-        pass  # no whole build; the other shards, too, hold it for a moment only
+    with FileLock(out / _LOCK, timeout=_LOCK_SECONDS, poll_interval=0.02):
+        pass  # no build of all parts is running; shards hold this lock for a moment only
 
 
 def check_settings(out: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse to continue a build with other settings than it was begun with; write them down if it is new.
+    """Refuse to continue a build with other settings than it was begun with; store them if it is new.
 
     Raises:
         IntegrityError: says what differs.
@@ -167,12 +167,12 @@ def check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     if not isinstance(before, dict):
         raise IntegrityError(f"{path}: damaged; use another --out")
     if changed := [key for key in settings if before.get(key) != settings[key]]:
-        shown = ", ".join(f"{key} was {_short(before.get(key))}, is {_short(settings[key])}" for key in changed)
+        shown = ", ".join(f"{key} was {_shortened(before.get(key))}, is {_shortened(settings[key])}" for key in changed)
         raise IntegrityError(f"{out}: begun with other settings ({shown}); use the same ones, or another --out")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`I/N`, counted from 0.
+    """The numbers of `I/N`, I counted from 0.
 
     Raises:
         ConfigError: not of that form, or I is not below N.
@@ -213,10 +213,10 @@ def first_refusals(parts: Sequence[Path], most: int) -> list[dict[str, Any]]:
             raise DFADError(f"{part}: cannot be read; run the same build again") from error
         rows = table.filter(pc.not_equal(table["status"], OK)).to_pylist()
         found.update(tuple(str(row[column]) for column in columns) for row in rows)  # type: ignore[misc]
-        found = Counter(dict(heapq.nsmallest(most, found.items())))  # memory stays flat, whatever their number
+        found = Counter(dict(heapq.nsmallest(most, found.items())))  # bounds memory
     return [{**dict(zip(columns, key, strict=True)), "rows": count} for key, count in found.items()]
 
 
-def _short(value: object) -> str:
+def _shortened(value: object) -> str:
     text = str(value)
     return text if len(text) <= 24 else text[:12] + "…"

@@ -1,4 +1,4 @@
-"""What flows through a build: files found in a release, and the samples made of them."""
+"""The data of a build: files found in a release, and the samples made of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dfad_bench.data.manifest import sample_id
 
 @dataclass(frozen=True, slots=True)  # a million of them are held at once
 class RawSample:
-    """One image, or one video of which frames will be taken, with what its place says about it.
+    """One image, or one video of which frames will be taken, with what its path says about it.
 
-    `medium` names how pixels are read (`dfad_bench.ingest.media`). `member` is the name inside an archive, whose
-    path is then `path`; `origin` holds both. `position` is its place in an archive that can only be read from its
-    beginning, so that members go by in that order. `weight` is about how many rows it will give.
+    `medium` names the reader (`dfad_bench.ingest.media`). `member` is the name inside an archive, whose
+    path is then `path`; `origin` holds both. `position` is its position in an archive that must be read from its
+    beginning, so that members are read in that order. `weight` is about how many rows it will give.
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
     `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
     `refusal` is a manifest status where the adapter already knows that the file must not be opened.
@@ -51,7 +51,7 @@ class RawSample:
 
     @property
     def container(self) -> str:
-        """What must be opened as a whole: an archive without random access for its members, else the image itself."""
+        """The file to be read as a whole: for a member the archive if that has no random access, else the image."""
         if self.member is None or self.position is None:
             return self.origin
         return self.origin.removesuffix("/" + self.member)
@@ -72,12 +72,12 @@ class RawSample:
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file below the source folder, or a member of an archive there. `outside`: a link that leads out of it.
+    """A file below the source folder, or a member of an archive in it. `outside`: a link to a file elsewhere.
 
-    `places` are the paths that templates are tried on: of a member also those it would have unpacked.
+    `places` are the paths that templates are tried on; for a member also the paths it would have when unpacked.
     """
 
-    origin: str  # POSIX, relative, Unicode as found; bytes that are no UTF-8 as \\xNN
+    origin: str  # POSIX, relative, Unicode as found; bytes that are not UTF-8 as \\xNN
     path: Path
     size: int
     outside: bool = False

@@ -1,4 +1,4 @@
-"""One shard of a build: a pure function from its samples to one committed part, run here or in a worker process."""
+"""One shard of a build: a pure function from its samples to one part of the manifest, run here or in a worker."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from dfad_bench.ingest.sample import RawSample
 
 Found = list[tuple[Frame, Faces | None]]  # frames of a sample and the faces in them
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
-_PIXELS = 1 << 26  # held at once for an accelerator: 256 MB
-_FRAMES_A_LIMIT = 8  # so many frames of a video may take the time limit of an image once more
+_PIXELS = 1 << 26  # pixels held at once for an accelerator: 256 MB
+_FRAMES_A_LIMIT = 8  # the time limit of a video is that of an image for each so many frames
 
 
 class Watch(Protocol):
-    """Told of every item before it is begun; may raise to end the shard."""
+    """Is called before every item; may raise to end the shard."""
 
     def __call__(self, index: int) -> None:
-        """Item `index` begins; -1: all are done, the part is written."""
+        """Item `index` begins; -1: all items are done and the part is about to be written."""
 
 
 class ItemTimeout(BaseException):
-    """An item took too long. No `Exception`, so that no decoder's handler can swallow it."""
+    """An item took too long. Not an `Exception`, so that no handler in a decoder can swallow it."""
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """All a worker needs: what to read, how to crop it, where to write.
+    """The task of a worker: what to read, how to crop it, where to write.
 
-    `verdicts` are items that killed or hung a worker before: index to (status, reason), not tried again.
+    `verdicts` are items that killed or hung a worker before: index to (status, reason); they are not tried again.
     """
 
     part: Path
@@ -61,7 +61,7 @@ class ShardTask:
 
     @property
     def inputs_sha256(self) -> str:
-        """Hash of which files go in, with what is known of them."""
+        """Hash of the input files' names and of what is known of them."""
         rows = [
             [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
             + ([s.target_size] if s.target_path else [])
@@ -74,7 +74,7 @@ class ShardTask:
         return self.item_seconds * (1 + (self.samples[index].weight - 1) / _FRAMES_A_LIMIT)
 
     def refuse(self, index: int, status: str, reason: str) -> ShardTask:
-        """The same shard, with one item given up."""
+        """The same shard with one more item that is refused without being tried."""
         return replace(self, verdicts={**self.verdicts, index: (status, reason)})
 
 
@@ -98,52 +98,52 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
                 ahead, looked = _look_ahead(task, index, cropper, watch)
             watch(index)
             if index in task.verdicts:
-                rows.append(_refused(sample, *task.verdicts[index]))
+                rows.append(_refused_row(sample, *task.verdicts[index]))
             else:
-                rows += process(sample, cropper, task.seconds(index), task.sampling, ahead.pop(index, None))
+                rows += crop_sample(sample, cropper, task.seconds(index), task.sampling, ahead.pop(index, None))
     watch(-1)
     return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
 
 
-def process(
+def crop_sample(
     sample: RawSample,
     cropper: FaceCropper,
     seconds: float,
     sampling: Sampling = Sampling(),  # noqa: B008  frozen
     known: Found | None = None,
 ) -> list[dict[str, Any]]:
-    """The manifest rows of one sample, one a frame; whatever is wrong becomes a status and a reason.
+    """The manifest rows of one sample, one per frame; whatever is wrong becomes a status and a reason.
 
-    `known` is the sample where it was read ahead.
+    `known` holds the frames and faces of the sample if they were read ahead.
 
-    A refusal of the sample as a whole, or of what is left of it, is a row without a frame. Through the frames of a
-    video the same face is followed; where it is lost and another is taken, that row is flagged `identity_switch`.
+    A refusal of the sample, or of the rest of it, is a row without a frame. The same face is followed through the
+    frames of a video; where it is lost and another one is taken, the row is flagged `identity_switch`.
     """
     if sample.refusal:
-        return [_refused(sample, sample.refusal, "leads out of the source folder")]
+        return [_refused_row(sample, sample.refusal, "leads out of the source folder")]
     rows: list[dict[str, Any]] = []
     try:
         with time_limit(seconds):
             near = None
-            for frame, faces in known or _find(read(sample, sampling), cropper):
-                row = _cropped(sample, frame, cropper, near, faces)
-                rows.append(row)  # frames before a refusal stay
+            for frame, faces in known or _find_faces(read(sample, sampling), cropper):
+                row = _crop_frame(sample, frame, cropper, near, faces)
+                rows.append(row)  # frames before a refusal are kept
                 near = row.get("box") or near
-        return rows or [_refused(sample, "unreadable", "no frames")]
+        return rows or [_refused_row(sample, "unreadable", "no frames")]
     except ImageRefused as refused:
-        verdict = _refused(sample, refused.status, refused.reason, refused.source_sha256)
+        verdict = _refused_row(sample, refused.status, refused.reason, refused.source_sha256)
     except ItemTimeout:
-        verdict = _refused(sample, "timeout", f"took more than {seconds:g} s")
+        verdict = _refused_row(sample, "timeout", f"took more than {seconds:g} s")
     except MemoryError:
-        verdict = _refused(sample, "too_large", "not enough memory")
+        verdict = _refused_row(sample, "too_large", "not enough memory")
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # an image the cropper was not foreseen for must not end the build of a million others
-        verdict = _refused(sample, "worker_crash", f"{type(error).__name__}: {error}")
+        # an image that the cropper cannot handle must not end the build of a million others
+        verdict = _refused_row(sample, "worker_crash", f"{type(error).__name__}: {error}")
     return [*rows, verdict]
 
 
-def _find(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame, Faces | None]]:
-    """Frames with their faces, found several frames at once on an accelerator; None leaves it to the cropper."""
+def _find_faces(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame, Faces | None]]:
+    """Frames with their faces, detected in batches on an accelerator; with None the cropper detects them itself."""
     if cropper.batch == 1:
         yield from ((frame, None) for frame in frames)
         return
@@ -152,8 +152,8 @@ def _find(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame
         some: list[Frame] = []
         try:
             for frame in frames:
-                some.append(frame)  # those before a refusal stay
-                if _enough(some, cropper):
+                some.append(frame)  # frames before a refusal are kept
+                if _batch_is_full(some, cropper):
                     break
         except ImageRefused as error:
             refused = error  # raised once the frames before it are done
@@ -164,17 +164,17 @@ def _find(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame
 
 
 def _look_ahead(task: ShardTask, start: int, cropper: FaceCropper, watch: Watch) -> tuple[dict[int, Found], int]:
-    """Still images from `start` on, read and their faces found together, and the first index not looked at.
+    """Read a batch of still images from `start` on and find their faces; returns also the index to go on from.
 
-    What cannot be read is left out.
+    Images that cannot be read are left out.
     """
     frames: dict[int, Frame] = {}
     end = start
-    while end < len(task.samples) and not _enough(frames.values(), cropper):
+    while end < len(task.samples) and not _batch_is_full(frames.values(), cropper):
         sample = task.samples[end]
         if sample.medium == "image" and not sample.refusal and end not in task.verdicts:
             watch(end)
-            # whatever is wrong with it, `process` meets it again and says so
+            # errors are ignored here: `crop_sample` reads the image again and reports them
             with suppress(Exception, ItemTimeout), time_limit(task.item_seconds):
                 frames[end] = next(read(sample, task.sampling))
         end += 1
@@ -182,18 +182,18 @@ def _look_ahead(task: ShardTask, start: int, cropper: FaceCropper, watch: Watch)
     return {index: [(frame, faces)] for (index, frame), faces in zip(frames.items(), found, strict=True)}, end
 
 
-def _enough(frames: Collection[Frame], cropper: FaceCropper) -> bool:
+def _batch_is_full(frames: Collection[Frame], cropper: FaceCropper) -> bool:
     return len(frames) >= cropper.batch or sum(f.image.width * f.image.height for f in frames) > _PIXELS
 
 
-def _cropped(
+def _crop_frame(
     sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None, faces: Faces | None
 ) -> dict[str, Any]:
     try:
-        return _kept(sample, cropper.crop(frame.image, near, faces), frame)
+        return _face_row(sample, cropper.crop(frame.image, near, faces), frame)
     except ImageRefused as refused:
-        row = _refused(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
-        return {**row, **_source(frame)}
+        row = _refused_row(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
+        return {**row, **_source_columns(frame)}
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Hold torch to one thread: sums in another order would change the last bits of a box."""
+    """Limit torch to one thread: sums in another order would change the last bits of a box."""
     import torch
 
     before = torch.get_num_threads()
@@ -228,7 +228,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
+def _common_columns(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
     taxon = taxonomy()[sample.generator]
     return {
         "sample_id": sample.sample_id if frame is None else sample.frame_id(frame),
@@ -248,7 +248,7 @@ def _facts(sample: RawSample, digest: str | None, frame: int | None) -> dict[str
     }
 
 
-def _source(frame: Frame) -> dict[str, Any]:
+def _source_columns(frame: Frame) -> dict[str, Any]:
     return {
         "source_width": frame.image.width,
         "source_height": frame.image.height,
@@ -257,11 +257,11 @@ def _source(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
+def _face_row(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
     height, width, _ = crop.pixels.shape
     return {
-        **_facts(sample, frame.source_sha256, frame.index),
-        **_source(frame),
+        **_common_columns(sample, frame.source_sha256, frame.index),
+        **_source_columns(frame),
         "image": {"bytes": encode_png(crop.pixels), "path": None},
         "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),
         "phash": perceptual_hash(crop.pixels),
@@ -278,7 +278,7 @@ def _kept(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
     }
 
 
-def _refused(
+def _refused_row(
     sample: RawSample, status: str, reason: str, digest: str | None = None, frame: int | None = None
 ) -> dict[str, Any]:
-    return {**_facts(sample, digest, frame), "status": status, "reason": " ".join(reason.split())[:200]}
+    return {**_common_columns(sample, digest, frame), "status": status, "reason": " ".join(reason.split())[:200]}

@@ -1,4 +1,4 @@
-"""A source folder against what the release holds: counts by generator and split, from names alone, nothing decoded."""
+"""A source folder compared with its release: counts by generator and split, from file names only, nothing decoded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import SOURCES
-from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, walk
+from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, walk_files
 from dfad_bench.ingest.sources.fitted import Fitted
-from dfad_bench.ingest.sources.folders import fit
+from dfad_bench.ingest.sources.folders import fit_file
 from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
@@ -28,16 +28,16 @@ _KNOWN = (
     PACKED_VIDEO, "hidden", "not part of this dataset", "also unpacked", "copy of another image", _NOT_ASKED,
     "listed twice", "kept in the first of test, val, train",
 )  # fmt: skip
-_NOT_THERE = ", but not there"  # of reasons that adapters give for names of a list
+_NOT_THERE = ", but not there"  # how the reason ends that adapters give for listed files that are missing
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
-_FEW = 2000  # files that are tried under another root
+_FEW = 2000  # files that are tried with another root
 _UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """What is there of one split, and what the release holds (None: not published)."""
+    """The number found of one split, and the number in the release (None: not published)."""
 
     found: int
     expected: int | None
@@ -45,50 +45,50 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Coverage:
-    """One generator on disk against the release. `lacking` is how many are missing for sure."""
+    """One generator on disk compared with the release. `lacking` is the least number that is missing."""
 
     generator: str
     found: int
     expected: int | None
-    splits: dict[str, SplitCount]  # "" where the source tells no split
+    splits: dict[str, SplitCount]  # "" where the source gives no split
     lacking: int
     verdict: str
 
 
 @dataclass(frozen=True)
 class TargetGap:
-    """Forged samples whose real target, as their name tells it, is not there."""
+    """Forged samples whose real target, known from their name, is missing."""
 
     generator: str
     without: int
     total: int
-    examples: tuple[str, ...]  # where the targets should lie
+    examples: tuple[str, ...]  # expected paths of the targets
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a source folder holds. `unit` is what the counts count: images, videos or sequences."""
+    """What a source folder holds. `unit` is what is counted: images, videos or sequences."""
 
     dataset: str
     title: str
     root: Path
     unit: str
     coverage: tuple[Coverage, ...]
-    unknown: dict[str, int]  # folder -> files in it that fit nothing
+    unknown: dict[str, int]  # folder -> files in it that fit no entry
     ignored: dict[str, int]
-    absent: dict[str, int]  # list of the release -> files it names that are not there
+    absent: dict[str, int]  # list of the release -> files it names that are missing
     absent_examples: dict[str, list[str]]
     missing_files: dict[str, str]  # path -> what is missing without it
     targets: tuple[TargetGap, ...]
     targets_elsewhere: dict[str, int]  # dataset -> forged samples whose target is a face of it
-    outside: int  # links out of the folder
+    outside: int  # links that lead out of the folder
     layout: str
     obtain: str
-    notes: tuple[str, ...]  # what the adapter has to say: official lists that are not there, ...
+    notes: tuple[str, ...]  # remarks of the adapter: official lists that are missing, ...
 
     @property
     def complete(self) -> bool:
-        """Whether everything known of the release is there; nothing at all never is."""
+        """Whether everything known of the release is present; an empty folder is never complete."""
         lacking = any(row.lacking for row in self.coverage) or not any(row.found for row in self.coverage)
         return not (lacking or self.absent or self.missing_files or self.targets)
 
@@ -99,7 +99,7 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
     Args:
         dataset: name of a shipped dataset file, or the path of one's own.
         root: the folder with the dataset as released.
-        only: field of the dataset's paths to the value that is looked at, as in `build_manifest`.
+        only: field of the dataset's paths -> values to count, as in `build_manifest`.
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, as in `build_manifest`.
 
     Raises:
@@ -112,8 +112,8 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
-    gaps, elsewhere = _targets(spec, listing.samples)
-    absent, examples = _absent(spec, listing)
+    gaps, elsewhere = _target_gaps(spec, listing.samples)
+    absent, examples = _count_absent(spec, listing)
     return Survey(
         dataset=spec.name,
         title=spec.title,
@@ -130,11 +130,11 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         outside=sum(sample.refusal is not None for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=(*listing.notes, *_left_out(listing), *hints(spec, root, listing)),
+        notes=(*listing.notes, *_left_out_notes(listing), *hints(spec, root, listing)),
     )
 
 
-def _left_out(listing: Listing) -> Iterator[str]:
+def _left_out_notes(listing: Listing) -> Iterator[str]:
     for why, number in sorted(listing.ignored.items()):
         if why.endswith(_NOT_ASKED):
             yield f"{number:,} files: {why} (--only)"
@@ -143,7 +143,7 @@ def _left_out(listing: Listing) -> Iterator[str]:
 
 
 def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
-    """Which other root was meant, where nothing in the folder fits."""
+    """Suggestions for another root, where nothing in the folder fits."""
     if listing.samples or spec.index is not None:
         return
     for place in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()):
@@ -153,22 +153,22 @@ def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
             return
     whole = root.resolve()
     entries = [(entry, Template(entry.path)) for entry in spec.entries]
-    for file in islice(walk(root, Listing()), _FEW):
-        if isinstance(fit(spec, replace(file, places=(f"{whole.name}/{file.origin}",)), entries), Fitted):
+    for file in islice(walk_files(root, Listing()), _FEW):
+        if isinstance(fit_file(spec, replace(file, places=(f"{whole.name}/{file.origin}",)), entries), Fitted):
             yield f"with {whole.name}/ before them these files would fit: use {whole.parent} as --root"
             return
 
 
 def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
-    """One row a generator the dataset file names or the folder holds, then names that mean nothing to it."""
+    """One row per generator of the dataset file or the folder, then one per name that is no known generator."""
     found: dict[str, Counter[str]] = {}
     for generator, split in _units(listing.samples, spec.expected_of):
         found.setdefault(generator, Counter())[split or ""] += 1
     named = [e.generator for e in spec.entries if e.generator]
-    named = [name for name in named if name != _UNLABELLED]  # a list of the release will tell who made them
+    named = [name for name in named if name != _UNLABELLED]  # a list of the release gives their generators
     whole = [*named, *spec.generators.values(), *spec.expected] if spec.index is None else []  # a list may name a few
     for generator in dict.fromkeys([*whole, *sorted(found)]):
-        yield _cover(spec, generator, found.get(generator, Counter()))
+        yield _coverage_of(spec, generator, found.get(generator, Counter()))
     for why, number in sorted(listing.ignored.items()):
         if why.startswith("unknown generator "):
             name = why.removeprefix("unknown generator ").strip("'")
@@ -176,51 +176,53 @@ def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
 
 
 def _units(samples: Iterable[RawSample], unit: str) -> Iterator[tuple[str, str | None]]:
-    """Generator and split of each image, or of each video or sequence, whose frames may be files of their own."""
+    """Generator and split of each image, or of each video or sequence, whose frames may be separate files."""
     if unit == "images":
         yield from ((sample.generator, sample.split) for sample in samples)
         return
     seen = set()
     for sample in samples:
-        # frames lie in a folder a video; a video is one file
+        # extracted frames have a folder per video; a video is one file
         name = sample.origin if sample.frame is None else sample.origin.rpartition("/")[0]
         if (sample.generator, name) not in seen:
             seen.add((sample.generator, name))
             yield sample.generator, sample.split
 
 
-def _cover(spec: DatasetSpec, generator: str, found: Counter[str]) -> Coverage:
+def _coverage_of(spec: DatasetSpec, generator: str, found: Counter[str]) -> Coverage:
     published = spec.expected.get(generator)
     numbers = published if isinstance(published, dict) else {} if published is None else {ALL: published}
     total, by_split = numbers.get(ALL), {name: number for name, number in numbers.items() if name != ALL}
     here = sum(found.values())
-    told = any(name for name in found)  # without splits on disk there is nothing to compare them with
-    names = sorted({*found, *by_split}) if told else sorted(found)
+    has_splits = any(name for name in found)  # without splits on disk there is nothing to compare them with
+    names = sorted({*found, *by_split}) if has_splits else sorted(found)
     splits = {name: SplitCount(found[name], by_split.get(name)) for name in names}
     short = {name: row.expected - row.found for name, row in splits.items() if row.expected is not None}
     if not here:
         lacking = max(1, total or sum(by_split.values()))
         return Coverage(generator, 0, total, splits, lacking, MISSING)
     lacking = max(0, (total or 0) - here, sum(max(0, n) for n in short.values()))
-    return Coverage(generator, here, total, splits, lacking, _verdict(here, total, short, by_split, lacking, told))
+    return Coverage(
+        generator, here, total, splits, lacking, _verdict(here, total, short, by_split, lacking, has_splits)
+    )
 
 
 def _verdict(
-    here: int, total: int | None, short: dict[str, int], by_split: dict[str, int], lacking: int, told: bool
+    here: int, total: int | None, short: dict[str, int], by_split: dict[str, int], lacking: int, has_splits: bool
 ) -> str:
     if total is None and not by_split:
         return UNPUBLISHED
-    parts = [f"{name}: {_difference(number)}" for name, number in sorted(short.items()) if number]
+    parts = [f"{name}: {_difference_text(number)}" for name, number in sorted(short.items()) if number]
     if total is not None and here != total:
-        parts.insert(0, _difference(total - here))
+        parts.insert(0, _difference_text(total - here))
     if not parts:
-        known = total is not None or told
-        unsplit = " (the splits are not told by what is here)" if by_split and not told else ""
+        known = total is not None or has_splits
+        unsplit = " (the folder does not give the splits)" if by_split and not has_splits else ""
         return (COMPLETE if known else UNPUBLISHED) + unsplit
     return "; ".join(parts)
 
 
-def _difference(lacking: int) -> str:
+def _difference_text(lacking: int) -> str:
     return f"short by {lacking:,}" if lacking > 0 else f"{-lacking:,} more than the release"
 
 
@@ -233,15 +235,15 @@ def _unknown_folders(listing: Listing) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Files that lists of the release name and that are not there, by list, with the first few."""
+def _count_absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Files that lists of the release name and that are missing on disk, by list, with the first few."""
     counts, examples = {}, {}
     for why, number in sorted(listing.ignored.items()):
         if why.endswith(_NOT_THERE):
             name = why.removesuffix(_NOT_THERE).removeprefix("named ").removeprefix("in ")
             counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
     index = spec.table.file if spec.table is not None else Path(spec.index).name if spec.index is not None else None
-    if index is not None:  # what it lists is a sample, whether the file is there or not
+    if index is not None:  # what it lists is a sample, whether the file exists or not
         gone = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
         if gone:
             counts[index], examples[index] = len(gone), gone[:_EXAMPLES]
@@ -253,16 +255,16 @@ def _missing_files(spec: DatasetSpec, root: Path) -> dict[str, str]:
     places = [root, *(entry for entry in root.iterdir() if entry.is_dir())]
     missing = {}
     for pattern, why in spec.expected_files.items():
-        for path in _expand(pattern):
+        for path in _expand_pattern(pattern):
             if not any(_exists(place, path.split("/")) for place in places):
                 missing[path] = why
     return missing
 
 
-def _expand(pattern: str) -> Iterator[str]:
+def _expand_pattern(pattern: str) -> Iterator[str]:
     """The paths a pattern stands for.
 
-    >>> list(_expand("part_{8..10}/x.json"))
+    >>> list(_expand_pattern("part_{8..10}/x.json"))
     ['part_8/x.json', 'part_9/x.json', 'part_10/x.json']
     """
     span = _RANGE.search(pattern)
@@ -270,7 +272,7 @@ def _expand(pattern: str) -> Iterator[str]:
         yield pattern
         return
     for number in range(int(span[1]), int(span[2]) + 1):
-        yield from _expand(pattern[: span.start()] + str(number) + pattern[span.end() :])
+        yield from _expand_pattern(pattern[: span.start()] + str(number) + pattern[span.end() :])
 
 
 def _exists(folder: Path, parts: Sequence[str]) -> bool:
@@ -283,7 +285,7 @@ def _exists(folder: Path, parts: Sequence[str]) -> bool:
     return any(len(parts) == 1 or _exists(entry, parts[1:]) for entry in same)
 
 
-def _targets(spec: DatasetSpec, samples: Sequence[RawSample]) -> tuple[tuple[TargetGap, ...], dict[str, int]]:
+def _target_gaps(spec: DatasetSpec, samples: Sequence[RawSample]) -> tuple[tuple[TargetGap, ...], dict[str, int]]:
     origins = {sample.origin for sample in samples}
     entries = [(entry, Template(entry.path)) for entry in spec.entries]
     promised = any(entry.target for entry in spec.entries)
@@ -298,7 +300,7 @@ def _targets(spec: DatasetSpec, samples: Sequence[RawSample]) -> tuple[tuple[Tar
             elsewhere[str(sample.target_dataset)] += 1
             continue
         if sample.target_origin is None:
-            wanted = _wanted(entries, sample) if promised else None
+            wanted = _expected_target(entries, sample) if promised else None
         else:
             wanted = None if sample.target_origin in origins else sample.target_origin
         total[sample.generator] += sample.target_origin is not None or wanted is not None
@@ -311,8 +313,8 @@ def _targets(spec: DatasetSpec, samples: Sequence[RawSample]) -> tuple[tuple[Tar
     return tuple(rows), dict(sorted(elsewhere.items()))
 
 
-def _wanted(entries: Sequence[tuple[object, Template]], sample: RawSample) -> str | None:
-    """Where the target of a sample should lie, by the template its path fits; None where none is promised."""
+def _expected_target(entries: Sequence[tuple[object, Template]], sample: RawSample) -> str | None:
+    """The expected path of a sample's target, by the template its path fits; None where the template gives none."""
     for entry, template in entries:
         fields = template.match(sample.origin)
         if fields is None:

@@ -1,4 +1,4 @@
-"""Why a forged face has no pair: what a person would have to add."""
+"""Why a forged face has no pair, and which real faces would have to be added."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import pandas as pd
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.ingest.pairs import candidates_of, from_nothing, named, shipped_spec
+from dfad_bench.ingest.pairs import candidates_of, has_no_target, named, shipped_spec
 from dfad_bench.ingest.sources.spec import DatasetSpec
 from dfad_bench.ingest.sources.template import Template
 
 FROM_NOTHING = "made from no face"
-NO_RULE = "no rule"  # neither the file name nor the dataset file tells a target
-NOT_AT_HAND = "real not at hand"  # a target or candidates are known, but not among the real faces, or not that frame
+NO_RULE = "no rule"  # neither the file name nor the dataset file gives a target
+NOT_AT_HAND = (
+    "real not at hand"  # the target or its candidates are known, but the real manifests lack them or the frame
+)
 COLUMNS = ["generator", "reason", "faces", "wanted"]
 
 
-def unpaired(
+def count_unpaired(
     manifest: Manifest, pairs: pd.DataFrame, reals: Sequence[Manifest], *, spec: DatasetSpec | None = None
 ) -> pd.DataFrame:
     """Forged faces of `manifest` without a row in `pairs`, counted by generator and reason.
@@ -41,7 +43,7 @@ def unpaired(
     wanted: dict[tuple[str, str], set[str]] = {}
     for generator, origin, target in zip(faces["generator"], faces["origin"], faces["target_id"], strict=True):
         names: tuple[str, ...] = ()
-        if from_nothing(generator):
+        if has_no_target(generator):
             reason = FROM_NOTHING
         else:
             names = candidates_of(spec, entries, generator, origin) if spec else ()
@@ -49,13 +51,13 @@ def unpaired(
         key = (str(generator), reason)
         counts[key] = counts.get(key, 0) + 1
         wanted.setdefault(key, set()).update(names)
-    here = _there(reals, set().union(*wanted.values()))
+    here = _names_present(reals, set().union(*wanted.values()))
     rows = [(*key, counts[key], sorted(wanted[key] - here)) for key in sorted(counts)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _there(reals: Sequence[Manifest], names: set[str]) -> set[str]:
-    """Those of `names` that a real video or image has."""
+def _names_present(reals: Sequence[Manifest], names: set[str]) -> set[str]:
+    """Those of `names` that belong to a real video or image."""
     if not names:
         return set()
     real = pd.concat([m.frame(["sample_id", "detection_label", "origin", "frame", "source_key"]) for m in reals])

@@ -1,1 +1,1 @@
-"""Torch blocks that two models or more share; one idea a file."""
+"""Torch blocks that two or more models share; one idea per file."""

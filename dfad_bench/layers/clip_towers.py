@@ -1,4 +1,4 @@
-"""CLIP's two towers, built by open_clip without touching the network."""
+"""CLIP's two towers, built by open_clip without network access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfad_bench.core.weights import load_into, load_state_dict
 if TYPE_CHECKING:
     from open_clip import CLIP
 
-_JIT_LEFTOVERS = ("input_resolution", "context_length", "vocab_size")  # OpenAI's own files carry them as tensors
+_JIT_LEFTOVERS = ("input_resolution", "context_length", "vocab_size")  # tensors in OpenAI's files that are no weights
 _TINY: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
@@ -29,8 +29,8 @@ def clip_model(
 ) -> CLIP:
     """An open_clip CLIP with both towers; random initialisation unless `weights` is a local file.
 
-    OpenAI's weights need the `-quickgelu` architectures. Their position table is for 224 pixels; another
-    `image_size` gets it resized (bicubic, class row kept). `tiny` has the same modules at toy widths: 2 + 2
+    OpenAI's weights need the `-quickgelu` architectures. Their position table is for 224 pixels; for another
+    `image_size` it is resized (bicubic, class row kept). `tiny` has the same modules at small widths: 2 + 2
     blocks, 16-pixel patches, embedding 32.
 
     Write against `block.ln_1`, `block.attention(...)`, `block.ls_1`, `block.ln_2`, `block.mlp`, `block.ls_2` of
@@ -54,7 +54,7 @@ def clip_model(
 
 
 def freeze(module: M) -> M:
-    """Take the gradients off and switch to evaluation; the owner keeps it there by overriding `train`."""
+    """Disable gradients and switch to evaluation mode; the owner must override `train` to keep that mode."""
     module.requires_grad_(False)
     module.eval()
     return module

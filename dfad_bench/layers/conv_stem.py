@@ -1,4 +1,4 @@
-"""The convolutional stems CViT, MFCLIP, BMRL and GazeCLIP put before their transformers."""
+"""The convolutional stems in front of the transformers of CViT, MFCLIP, BMRL and GazeCLIP."""
 
 from __future__ import annotations
 

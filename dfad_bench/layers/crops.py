@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def random_crops(images: Tensor, count: int, size: int) -> Tensor:
-    """(B, C, H, W) to (B, count, C, size, size), every place equally likely, each crop drawn by itself.
+    """(B, C, H, W) to (B, count, C, size, size), every position equally likely, each crop drawn independently.
 
     Raises:
         ValueError: the images are smaller than a crop.

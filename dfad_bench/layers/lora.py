@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class LoRA(nn.Module):
-    """x + (alpha / rank) B A x over the last dimension; B starts at zero, so that nothing changes at first.
+    """x + (alpha / rank) B A x over the last dimension; B starts at zero, so that it starts as the identity.
 
     A residual adapter on a block's output, not an addition to a weight matrix: GazeCLIP III-D says that a block
     "is followed by" a LoRA. 2 x dim x rank parameters.

@@ -9,7 +9,7 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as image libraries convert
 
 
 def grey_levels(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] to (B, H, W) whole grey levels 0 to 255, as floats."""
+    """(B, 3, H, W) in [0, 1] to (B, H, W) grey levels 0 to 255, integers stored as floats."""
     weights = torch.tensor(_GREY, device=images.device, dtype=torch.float32)
     return (torch.einsum("bchw,c->bhw", images.float(), weights) * 255).round().clamp(0, 255)
 
@@ -17,9 +17,9 @@ def grey_levels(images: Tensor) -> Tensor:
 def homogeneity(grey: Tensor) -> Tensor:
     """GLCM homogeneity of (..., H, W) grey levels, over the last two axes.
 
-    The normalised, symmetric co-occurrence matrix for distance 1 and angle 0 holds the shares of horizontal
-    neighbour pairs (i, j), and homogeneity sums p(i, j) / (1 + (i - j)^2): hence the mean of that weight over all
-    pairs, without ever building the 256 x 256 matrix.
+    The normalised, symmetric co-occurrence matrix for distance 1 and angle 0 holds the frequencies p(i, j) of
+    horizontal neighbour pairs, and homogeneity sums p(i, j) / (1 + (i - j)^2): this is the mean of that weight over
+    all pairs, computed without the 256 x 256 matrix.
     """
     return (1 / (1 + (grey[..., 1:] - grey[..., :-1]) ** 2)).mean(dim=(-2, -1))
 
@@ -33,7 +33,7 @@ def tiles(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def richest_index(images: Tensor) -> Tensor:
-    """(B,) which quarter has the lowest homogeneity, the first one on a tie."""
+    """(B,) index of the quarter with the lowest homogeneity, the first one on a tie."""
     return homogeneity(tiles(grey_levels(images)[:, None])[:, :, 0]).argmin(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Steganalysis rich model residuals: what is left of an image when its content is predicted away."""
+"""Steganalysis rich model residuals: the image minus its prediction from neighbouring pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SRM(nn.Module):
     """Three fixed 5x5 high-pass filters, each over the three colours at once, clamped to [-3, 3].
 
     (B, 3, H, W) in [0, 1] to (B, 3, H, W): square 3x3 / 4, KV 5x5 / 12, horizontal second order / 2 (MFCLIP and
-    BMRL, noise encoder; Fridrich and Kodovsky 2012). On [0, 1] pixels the clamp hardly ever acts.
+    BMRL, noise encoder; Fridrich and Kodovsky 2012). On pixels in [0, 1] the clamp rarely has an effect.
     """
 
     kernel: Tensor

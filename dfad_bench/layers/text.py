@@ -1,4 +1,4 @@
-"""Prompts to CLIP tokens, offline; the vocabulary is inside the open_clip wheel."""
+"""Prompts to CLIP tokens, offline; the vocabulary is part of the open_clip package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dfad_bench.core.errors import ConfigError
 
-CONTEXT = 77  # tokens of one prompt
+CONTEXT = 77  # tokens per prompt
 VOCABULARY = 49408
 
 
@@ -36,15 +36,15 @@ def tokenize(prompts: Sequence[str]) -> Tensor:
     """(n, 77) int64: start token, the prompt, end token, zeros. The end token is the row's largest id.
 
     Raises:
-        ConfigError: a prompt is longer than 75 tokens (CLIP's own code would cut it without a word).
+        ConfigError: a prompt is longer than 75 tokens (CLIP's own code would truncate it silently).
     """
     return torch.tensor([_row(prompt) for prompt in prompts], dtype=torch.int64).reshape(len(prompts), CONTEXT)
 
 
 def unique_rows(prompts: Sequence[Sequence[str]]) -> tuple[list[tuple[str, ...]], Tensor]:
-    """The distinct rows of `prompts` in order of first appearance, and for each row its place among them.
+    """The distinct rows of `prompts` in order of first appearance, and for each row its index among them.
 
-    A batch holds one row of prompts per seen generator at most, so text towers run on the distinct rows only;
+    A batch has at most one distinct row per seen generator, so text towers run on the distinct rows only;
     gathering by the index gives the same values and gradients as running every row.
 
     >>> unique_rows([("a", "b"), ("c", "d"), ("a", "b")])
@@ -56,7 +56,7 @@ def unique_rows(prompts: Sequence[Sequence[str]]) -> tuple[list[tuple[str, ...]]
 
 
 def row_keys(prompts: Sequence[Sequence[str]]) -> Tensor:
-    """(B,) numbers that are equal where rows of prompts are, on whichever process they are made.
+    """(B,) numbers that are equal exactly where rows of prompts are equal, the same in every process.
 
     >>> keys = row_keys([("a", "b"), ("c", "d"), ("a", "b")])
     >>> bool(keys[0] == keys[2] != keys[1])

@@ -1,4 +1,4 @@
-"""The plain pre-norm transformer CViT, MFCLIP and GazeCLIP share."""
+"""The pre-norm transformer that CViT, MFCLIP and GazeCLIP share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend; `mask` (t, t) is added to the logits (-inf: may not look)."""
+        """(B, t, dim) to (B, t, dim); `mask` (t, t) is added to the logits (-inf: not attended to)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, t, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, h, t, d)
         logits = q @ k.transpose(-2, -1) * self.scale  # (B, h, t, t)
@@ -61,7 +61,7 @@ class PreNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """What goes in is added to what comes out."""
+    """x + fn(x)."""
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()
@@ -105,5 +105,5 @@ class PreNormTransformer(nn.Module):
 
 
 def causal_mask(length: int) -> Tensor:
-    """(length, length) with -inf above the diagonal: a token sees itself and what came before."""
+    """(length, length) with -inf above the diagonal: a token attends to itself and to earlier tokens."""
     return torch.full((length, length), float("-inf")).triu(1)

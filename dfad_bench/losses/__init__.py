@@ -1,1 +1,1 @@
-"""Criteria that two models or more share, or that a paper names; callable on tensors."""
+"""Losses that two or more models share, or that a paper names; functions of tensors."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class AutoWeight(nn.Module):
-    """sum_i 0.5 / p_i^2 * L_i + log(1 + p_i^2), one learned p_i a loss, all starting at 1."""
+    """sum_i 0.5 / p_i^2 * L_i + log(1 + p_i^2), one learned p_i per loss, all starting at 1."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ def symmetric_infonce(
         targets: "diag" treats every other text as a negative, as the papers' formula does; with few distinct
             captions the loss then cannot fall below the mean logarithm of their multiplicity. "multi" spreads
             the target evenly over equal captions. Where equal captions have equal embeddings both have the same
-            value and gradient; they differ where a model's logits also depend on the place in the batch (MFCLIP).
+            value and gradient; they differ where a model's logits also depend on the position in the batch (MFCLIP).
         labels: (B,) equal where captions are equal, on every process (`layers.text.row_keys`); for "multi".
 
     Raises:
@@ -55,7 +55,7 @@ def symmetric_infonce(
 def symmetric_cross_entropy(
     logits: Tensor, *, targets: Literal["diag", "multi"] = "diag", labels: Tensor | None = None
 ) -> Tensor:
-    """The same loss on ready (B, B) logits of the whole batch."""
+    """`symmetric_infonce` of given (B, B) logits of the whole batch."""
     if targets == "multi":
         if labels is None:
             raise ValueError('targets="multi" needs labels that say which captions are equal')

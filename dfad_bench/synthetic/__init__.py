@@ -1,4 +1,4 @@
-"""Procedural portraits with a known gaze, and stand-ins for generator families; see `layout.synthesize`."""
+"""Procedural portraits with a known gaze, and stand-ins for families of generators; see `layout.synthesize`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is behind the person: a studio's lit wall, or something green and blurred outdoors."""
+"""The background of a portrait: a lit studio wall, or blurred greenery outdoors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a drawn portrait to the pixels of a file: what the sensor and its processing add."""
+"""From a drawn portrait to the pixels of a file: sensor noise and camera processing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from dfad_bench.synthetic.identity import Scene
 
 
 def expose(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """The picture (320, 320, 3) as uint8, with sensor noise.
+    """The image (320, 320, 3) as uint8, with sensor noise.
 
-    A studio camera leaves fine white noise. The outdoor one is a telephone: it smooths its noise and its colours
-    and sharpens a little; mildly, or every detector would be a detector of this camera. Forged faces get studio
-    noise too, as if encoded by the same software, so that neither file size nor the finest pixels give a
-    generator away.
+    A studio camera leaves fine white noise. The outdoor camera is a phone: it smooths noise and colours and sharpens
+    a little, but only mildly, so that detectors do not learn to recognise the camera. Forged faces get studio noise
+    too, as if encoded by the same software, so that neither file size nor the finest detail identifies a generator.
     """
     if scene.source == "outdoor":
-        image = _telephone(image, scene, rng)
+        image = _telephone_camera(image, scene, rng)
     else:
         image = image + scene.noise * rng.standard_normal((SIDE, SIDE, 3), dtype=np.float32)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _telephone(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _telephone_camera(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
     import cv2
 
     grey = image @ np.array([0.299, 0.587, 0.114], np.float32)

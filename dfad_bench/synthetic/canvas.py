@@ -1,4 +1,4 @@
-"""An anti-aliased drawing surface: colours and, beside them, what each pixel belongs to."""
+"""An anti-aliased drawing surface: the colour of each pixel, and the part of the face it belongs to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import IntEnum
 
 import numpy as np
 
-SIDE = 320  # pixels of a finished picture
-_ZOOM = 2  # drawn larger, then shrunk
+SIDE = 320  # side of a finished image, pixels
+_ZOOM = 2  # images are drawn this much larger, then reduced
 _SHIFT = 4  # OpenCV's fixed-point bits
 
 
 class Part(IntEnum):
-    """What a pixel belongs to."""
+    """The part of a face that a pixel belongs to."""
 
     BACKDROP = 0
     HAIR = 1
@@ -23,7 +23,7 @@ class Part(IntEnum):
 
 
 class Canvas:
-    """Positions are continuous pixels of the finished picture; colours are RGB, 0 to 255."""
+    """A drawing surface; positions are continuous pixels of the finished image, colours RGB, 0 to 255."""
 
     def __init__(self, backdrop: np.ndarray) -> None:
         self.pixels = backdrop
@@ -52,17 +52,17 @@ class Canvas:
         cv2.polylines(self.pixels, [fixed_point(line)], False, colour, thick, cv2.LINE_AA, _SHIFT)
 
     def inside(self, outline: np.ndarray) -> Inset:
-        """A small canvas seen only through a polygon: for eyes behind their lids."""
+        """A small canvas of which only a polygon is visible: for eyes behind their lids."""
         return Inset(self, outline)
 
-    def finished(self) -> np.ndarray:
-        """The picture (SIDE, SIDE, 3) as float32, 0 to 255."""
+    def finished_image(self) -> np.ndarray:
+        """The image (SIDE, SIDE, 3) as float32, 0 to 255."""
         import cv2
 
         return cv2.resize(self.pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     def mask(self, *parts: Part) -> np.ndarray:
-        """How much of each pixel belongs to one of the parts, (SIDE, SIDE) float32 in [0, 1]."""
+        """The fraction of each pixel that belongs to one of the parts, (SIDE, SIDE) float32 in [0, 1]."""
         import cv2
 
         table = np.zeros(256, np.uint8)
@@ -72,7 +72,7 @@ class Canvas:
 
 
 class Inset:
-    """Draw on a copy of the polygon's surroundings; `close` blends it back through the polygon."""
+    """A copy of the polygon's surroundings to draw on; `close` blends it back inside the polygon."""
 
     def __init__(self, canvas: Canvas, outline: np.ndarray) -> None:
         import cv2
@@ -89,11 +89,11 @@ class Inset:
         cv2.fillPoly(self._mask, [fixed_point(outline - self._origin)], 255, cv2.LINE_AA, _SHIFT)
 
     def fill(self, outline: np.ndarray, colour: tuple[float, ...]) -> None:
-        """Fill a polygon (n, 2) given in pixels of the whole picture."""
+        """Fill a polygon (n, 2) given in pixels of the whole image."""
         self.canvas.fill(outline - self._origin, colour)
 
     def stroke(self, line: np.ndarray, colour: tuple[float, ...], width: float) -> None:
-        """Draw an open line given in pixels of the whole picture."""
+        """Draw an open line given in pixels of the whole image."""
         self.canvas.stroke(line - self._origin, colour, width)
 
     def close(self, part: Part) -> None:
@@ -105,7 +105,7 @@ class Inset:
 
 
 def new_canvas(backdrop: np.ndarray) -> Canvas:
-    """A canvas over a backdrop of `canvas_side()` pixels a side."""
+    """A canvas over a backdrop with sides of `canvas_side()` pixels."""
     return Canvas(np.ascontiguousarray(backdrop))
 
 
@@ -115,5 +115,5 @@ def canvas_side() -> int:
 
 
 def fixed_point(points: np.ndarray, zoom: float = _ZOOM) -> np.ndarray:
-    """Continuous positions as OpenCV's fixed-point pixel indices (the centre of pixel 0 is 0.5 for us, 0 there)."""
+    """Continuous positions as OpenCV's fixed-point pixel indices (the centre of pixel 0 is 0.5 here, 0 in OpenCV)."""
     return np.rint((np.asarray(points, float) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Eyes: sclera, iris and pupil where the gaze puts them, catch light, lids, brows."""
+"""Eyes: sclera, iris and pupil placed by the gaze, catch light, lids, brows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARC = np.linspace(0.0, 1.0, 15)
 def lid_outlines(person: Identity, eye: int, gaze_drop_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Upper and lower lid margins (15, 3) of eye 0 or 1 in the head frame, from the nose outwards.
 
-    `gaze_drop_mm` is how far the iris looks down; the upper lid follows it, as it does in life.
+    `gaze_drop_mm` is how far the iris moves down; the upper lid follows it, as in real faces.
     """
     sign = -1.0 if eye == 0 else 1.0
     x, y, z = EYE_MIDPOINT_MM
@@ -34,7 +34,7 @@ def lid_outlines(person: Identity, eye: int, gaze_drop_mm: float) -> tuple[np.nd
 
 
 def draw_eyes(canvas: Canvas, person: Identity, scene: Scene, project: Projector) -> None:
-    """Both eyes; where the gaze puts an iris is `Projector.iris_centres`."""
+    """Draw both eyes, the irises at `Projector.iris_centres`."""
     gaze = direction(project.pose.pitch_rad, project.pose.yaw_rad)
     drop = IRIS_DISTANCE_MM * float((gaze @ project.rotation)[1])
     for eye in (0, 1):
@@ -50,12 +50,12 @@ def _draw_eye(
     opening = np.concatenate([above, below[::-1]])
     scale = project.placement.scale
     inset = canvas.inside(opening)
-    inset.fill(opening, _scaled((236, 230, 224), 0.72 + 0.28 * sum(person.skin) / 690))
-    inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM), _scaled(person.iris, 0.45))
+    inset.fill(opening, _scaled_colour((236, 230, 224), 0.72 + 0.28 * sum(person.skin) / 690))
+    inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM), _scaled_colour(person.iris, 0.45))
     inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM * 0.84), person.iris)
-    inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM * 0.62), _scaled(person.iris, 1.18))
+    inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM * 0.62), _scaled_colour(person.iris, 1.18))
     inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM * 0.42), (10, 8, 8))
-    inset.stroke(above + [0, 0.9 * scale], _scaled((160, 140, 132), 0.85), 1.2 * scale)  # the lid's shadow
+    inset.stroke(above + [0, 0.9 * scale], _scaled_colour((160, 140, 132), 0.85), 1.2 * scale)  # the lid's shadow
     light = np.asarray(scene.light[:2]) * 3.0 * scale
     glint = project.iris_centres()[eye] + light + project.placement.scale * 0.9 * _circle(12)
     inset.fill(glint, (250, 250, 248))
@@ -64,13 +64,13 @@ def _draw_eye(
 
 def _draw_lid(canvas: Canvas, person: Identity, project: Projector, above: np.ndarray, below: np.ndarray) -> None:
     scale = project.placement.scale
-    canvas.stroke(project(above), _scaled(person.hair, 0.35), 1.3 * scale)
-    canvas.stroke(project(below), _scaled(person.skin, 0.62), 0.7 * scale)
+    canvas.stroke(project(above), _scaled_colour(person.hair, 0.35), 1.3 * scale)
+    canvas.stroke(project(below), _scaled_colour(person.skin, 0.62), 0.7 * scale)
     crease = above[1:-1] + [0.0, -3.2, -0.5]
-    canvas.stroke(project(crease), _scaled(person.skin, 0.7), 0.7 * scale)
+    canvas.stroke(project(crease), _scaled_colour(person.skin, 0.7), 0.7 * scale)
     if person.age > 0.35:
         bag = below[2:-2] + [0.0, 5.0, -1.0]
-        canvas.stroke(project(bag), _scaled(person.skin, 1.0 - 0.22 * person.age), 0.8 * scale)
+        canvas.stroke(project(bag), _scaled_colour(person.skin, 1.0 - 0.22 * person.age), 0.8 * scale)
 
 
 def _draw_brow(canvas: Canvas, person: Identity, project: Projector, eye: int) -> None:
@@ -92,5 +92,5 @@ def _circle(points: int) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def _scaled(colour: Colour, factor: float) -> Colour:
+def _scaled_colour(colour: Colour, factor: float) -> Colour:
     return tuple(min(max(c * factor, 0.0), 255.0) for c in colour)  # type: ignore[return-value]

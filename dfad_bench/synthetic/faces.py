@@ -14,7 +14,7 @@ from dfad_bench.synthetic.generators import GENERATORS, StandIn, Subject
 from dfad_bench.synthetic.geometry import Pose
 from dfad_bench.synthetic.identity import Scene, draw_identity, draw_scene
 from dfad_bench.synthetic.portrait import render
-from dfad_bench.synthetic.poses import missed, natural_pose, share_kept
+from dfad_bench.synthetic.poses import natural_pose, share_kept, with_gaze_error
 from dfad_bench.synthetic.seeding import rng_for
 
 STUDIO, OUTDOOR = "real-studio", "real-outdoor"
@@ -25,7 +25,7 @@ _PATH = re.compile(
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a face; angles in the camera frame, radians."""
+    """The ground truth of a face; angles in the camera frame, radians."""
 
     path: str
     split: str
@@ -41,7 +41,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything decided about a face before a pixel is drawn."""
+    """All parameters of a face, decided before it is drawn."""
 
     path: str
     split: str
@@ -79,15 +79,15 @@ def plan_face(seed: int, path: str) -> Plan:
         raise ConfigError(f"{path!r}: `_by_<other>` belongs to face swaps, edits and reenactments, and to them only")
     target = f"{match['split']}/{STUDIO}/{match['identity']}_{match['shot']}.png" if needs_target else None
     scene = draw_scene(seed, "outdoor" if group == OUTDOOR else "studio", target or path)
-    # Generators sample the poses of the seen real faces, so that their gaze differs by their own error alone.
+    # Generators sample the poses of the seen real faces, so that their gaze differs by their own error only.
     series = OUTDOOR if group == OUTDOOR else STUDIO
     target_pose = natural_pose(seed, f"{match['split']} {series}", number, shot, scene.roll_rad)
-    pose = _rendered(target_pose, seed, group, stand_in, number, shot)
+    pose = _rendered_pose(target_pose, seed, group, stand_in, number, shot)
     return Plan(path, match["split"], group, match["identity"], match["other"], target, scene, target_pose, pose)
 
 
 def draw_face(seed: int, path: str) -> tuple[np.ndarray, Truth]:
-    """The picture (320, 320, 3) uint8 RGB and the truth about the face at `path`.
+    """The image (320, 320, 3) uint8 RGB and the ground truth of the face at `path`.
 
     Raises:
         ConfigError: no such path can occur in a synthetic tree.
@@ -104,8 +104,8 @@ def draw_face(seed: int, path: str) -> tuple[np.ndarray, Truth]:
     return expose(image, plan.scene, rng), plan.truth
 
 
-def _rendered(pose: Pose, seed: int, group: str, stand_in: StandIn | None, number: int, shot: int) -> Pose:
+def _rendered_pose(pose: Pose, seed: int, group: str, stand_in: StandIn | None, number: int, shot: int) -> Pose:
     if stand_in is None:
         return pose
     noise, share = stand_in.noise_rad, stand_in.head_share
-    return missed(pose, seed, group, number, shot, noise_rad=noise, head_share=share)
+    return with_gaze_error(pose, seed, group, number, shot, noise_rad=noise, head_share=share)

@@ -1,4 +1,4 @@
-"""The stand-in generators: who they are, how well they keep gaze, and how each makes a face."""
+"""The stand-in generators: their names, how well they preserve gaze, and how each makes a face."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dfad_bench.synthetic.portrait import Portrait, render
 
 @dataclass(frozen=True)
 class Subject:
-    """What a generator is asked for: a person (or a target), another person, a scene, and the gaze it will render."""
+    """The input of a generator: a person (or a target), another person, a scene, and the gaze it will render."""
 
     person: Identity
     other: Identity
@@ -28,7 +28,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class StandIn:
-    """One stand-in generator; `noise_rad` is the root mean square of its yaw error, see `poses.missed`."""
+    """One stand-in generator; `noise_rad` is the root mean square of its yaw error, see `poses.with_gaze_error`."""
 
     forgery: ForgeryType
     family: Family
@@ -51,19 +51,19 @@ def _gan_b(subject: Subject) -> np.ndarray:
 
 def _diffusion_a(subject: Subject) -> np.ndarray:
     image = render(subject.person, subject.scene, subject.pose).image
-    image = traces.denoised(image, cut=5.0, keep=0.08, edge=26.0)
+    image = traces.denoise(image, cut=5.0, keep=0.08, edge=26.0)
     return traces.blotches(image, 26, 3.0, subject.rng)
 
 
 def _diffusion_b(subject: Subject) -> np.ndarray:
     image = render(subject.person, subject.scene, subject.pose).image
-    image = traces.band_removed(image, fine=1.2, coarse=6.0, share=0.9)
+    image = traces.remove_band(image, fine=1.2, coarse=6.0, share=0.9)
     return traces.blotches(image, 14, 3.0, subject.rng)
 
 
 def _flow_a(subject: Subject) -> np.ndarray:
     image = render(subject.person, subject.scene, subject.pose).image
-    return traces.quantised_wavelets(image, (6.0, 9.0, 12.0))
+    return traces.quantise_wavelets(image, (6.0, 9.0, 12.0))
 
 
 def _swap(subject: Subject, feather: float, mismatch: float, finish: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -72,7 +72,7 @@ def _swap(subject: Subject, feather: float, mismatch: float, finish: Callable[[n
     mask = target.inner_face(feather) * (1.0 - target.hair)
     signs = subject.rng.choice([-1.0, 1.0], 3)
     gain = 1.0 + mismatch * signs * subject.rng.uniform(0.7, 1.3, 3)
-    return traces.pasted(target.image, finish(source.image), mask, gain.astype(np.float32))
+    return traces.paste(target.image, finish(source.image), mask, gain.astype(np.float32))
 
 
 def _swap_gan(subject: Subject) -> np.ndarray:
@@ -81,7 +81,7 @@ def _swap_gan(subject: Subject) -> np.ndarray:
 
 def _swap_diffusion(subject: Subject) -> np.ndarray:
     def finish(image: np.ndarray) -> np.ndarray:
-        return traces.blotches(traces.denoised(image, 6.0, 0.1, 24.0), 20, 2.5, subject.rng)
+        return traces.blotches(traces.denoise(image, 6.0, 0.1, 24.0), 20, 2.5, subject.rng)
 
     return _swap(subject, 6.0, 0.03, finish)
 
@@ -89,35 +89,35 @@ def _swap_diffusion(subject: Subject) -> np.ndarray:
 def _edit_diffusion(subject: Subject) -> np.ndarray:
     target = render(subject.person, subject.scene, subject.target_pose)
     edited = render(with_attributes_of(subject.person, subject.other), subject.scene, subject.pose)
-    fresh = traces.band_removed(edited.image, fine=0.8, coarse=7.0, share=0.95)
+    fresh = traces.remove_band(edited.image, fine=0.8, coarse=7.0, share=0.95)
     fresh = traces.blotches(fresh, 10, 4.0, subject.rng)
-    return traces.pasted(target.image, fresh, _softened(edited, 3.0), np.ones(3, np.float32))
+    return traces.paste(target.image, fresh, _soft_edge_mask(edited, 3.0), np.ones(3, np.float32))
 
 
 def _reenact_gan(subject: Subject) -> np.ndarray:
     posed = render(subject.person, subject.scene, subject.pose)
-    moved = traces.block_warp(posed.image, 16, 1.8, _eyes(posed), subject.rng)
+    moved = traces.block_warp(posed.image, 16, 1.8, _eye_mask(posed), subject.rng)
     moved = traces.coarse_grid_resampling(moved, 10, 8.0, subject.rng)
-    return traces.pasted(posed.image, moved, _softened(posed, 4.0), np.ones(3, np.float32))
+    return traces.paste(posed.image, moved, _soft_edge_mask(posed, 4.0), np.ones(3, np.float32))
 
 
-def _softened(portrait: Portrait, feather: float) -> np.ndarray:
+def _soft_edge_mask(portrait: Portrait, feather: float) -> np.ndarray:
     import cv2
 
     return cv2.GaussianBlur(np.clip(portrait.skin + portrait.hair, 0, 1), (0, 0), feather)
 
 
-def _eyes(portrait: Portrait) -> np.ndarray:
+def _eye_mask(portrait: Portrait) -> np.ndarray:
     import cv2
 
-    still = np.zeros(portrait.skin.shape, np.uint8)
+    still_mask = np.zeros(portrait.skin.shape, np.uint8)
     for centre in portrait.project.iris_centres():
-        cv2.circle(still, tuple(int(round(float(v))) for v in centre), 26, 255, -1)
-    return cv2.GaussianBlur(still, (0, 0), 4.0).astype(np.float32) / 255.0
+        cv2.circle(still_mask, tuple(int(round(float(v))) for v in centre), 26, 255, -1)
+    return cv2.GaussianBlur(still_mask, (0, 0), 4.0).astype(np.float32) / 255.0
 
 
 _E, _F = ForgeryType, Family
-# Diffusion keeps gaze best and GANs worst, as GazeCLIP reports of the real ones (Figure 1); flow lies between.
+# Diffusion preserves gaze best and GANs worst, as GazeCLIP reports for real generators (Figure 1); flow is in between.
 GENERATORS: dict[str, StandIn] = {
     "synthetic-gan-a": StandIn(_E.EFS, _F.GAN, True, 0.22, 0.5, _gan_a),
     "synthetic-diffusion-a": StandIn(_E.EFS, _F.DIFFUSION, True, 0.095, 0.5, _diffusion_a),

@@ -16,14 +16,14 @@ EYEBALL_RADIUS_MM = 11.4
 IRIS_RADIUS_MM = 5.9
 IRIS_DISTANCE_MM = math.sqrt(EYEBALL_RADIUS_MM**2 - IRIS_RADIUS_MM**2)  # eyeball centre to the plane of the iris
 EYEBALL_DEPTH_MM = 4.6  # eyeball centre behind the midpoint of the eye corners
-EYE_MIDPOINT_MM = (31.7, -32.0, 37.0)  # of the eye corners, x mirrored for the other eye; adult mean distance 63.4
+EYE_MIDPOINT_MM = (31.7, -32.0, 37.0)  # between the corners of an eye, x mirrored for the other; adult mean 63.4 apart
 _CAMERA_DISTANCE_MM = 700.0
-_PIVOT_MM = np.array([0.0, -8.0, 45.0])  # stays where it is in the image while the head turns
+_PIVOT_MM = np.array([0.0, -8.0, 45.0])  # point that keeps its position in the image when the head turns
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head points and where the eyes look, both in the camera frame, radians."""
+    """Direction of the head and of the gaze, both in the camera frame, radians."""
 
     head_pitch_rad: float
     head_yaw_rad: float
@@ -34,7 +34,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Placement:
-    """Pixels a millimetre at the nose tip of a frontal face, and where in the image the head sits."""
+    """Pixels per millimetre at the nose tip of a frontal face, and the position of the head in the image."""
 
     scale: float
     centre: tuple[float, float]
@@ -62,7 +62,7 @@ def rotation(pose: Pose) -> np.ndarray:
 
 
 class Projector:
-    """Head frame to image, for one pose and placement."""
+    """Projection from the head frame to the image, for one pose and placement."""
 
     def __init__(self, pose: Pose, placement: Placement) -> None:
         self.pose = pose
@@ -70,7 +70,7 @@ class Projector:
         self.rotation = rotation(pose)
 
     def camera(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 3) of the head frame in camera axes, millimetres from the pivot."""
+        """Points (n, 3) of the head frame in camera axes, millimetres relative to the pivot."""
         return (np.asarray(points, float) - _PIVOT_MM) @ self.rotation.T
 
     def image(self, camera_points: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class Projector:
         return self.image(self.camera(points))
 
     def eyeballs(self) -> np.ndarray:
-        """Eyeball centres (2, 3) in camera axes: the one at the image's left for a frontal face first."""
+        """Eyeball centres (2, 3) in camera axes, first the eye that is on the image's left in a frontal face."""
         x, y, z = EYE_MIDPOINT_MM
         return self.camera(np.array([[-x, y, z + EYEBALL_DEPTH_MM], [x, y, z + EYEBALL_DEPTH_MM]]))
 

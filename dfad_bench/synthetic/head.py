@@ -1,4 +1,4 @@
-"""The shape of the head in the head frame (millimetres): silhouettes, outlines of features, and their painting."""
+"""The shape of the head in the head frame (millimetres): silhouettes and outlines of features, and how to draw them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TURN = np.linspace(-math.pi / 2, math.pi / 2, 15)
 
 
 def face_points(person: Identity, inner: float = 1.0) -> np.ndarray:
-    """Points (n, 3) of the face's surface from the hairline to the chin; `inner` < 1 keeps the middle."""
+    """Points (n, 3) of the face's surface from the hairline to the chin; `inner` < 1 keeps the central part."""
     rows = []
     for height, half, depth in _SECTIONS:
         low = max(0.0, height / 77.0)
@@ -56,7 +56,7 @@ def skull_points(volume: float) -> np.ndarray:
 
 
 def draw_body(canvas: Canvas, person: Identity, scene: Scene, project: Projector) -> None:
-    """Hair behind the head, neck and shoulders."""
+    """Draw the hair behind the head, neck and shoulders."""
     if person.hair_length_mm > 0:
         _draw_long_hair(canvas, person, project)
     scale, middle = project.placement.scale, project.placement.centre[0]
@@ -88,7 +88,7 @@ def _draw_long_hair(canvas: Canvas, person: Identity, project: Projector) -> Non
 
 
 def draw_head(canvas: Canvas, person: Identity, project: Projector) -> None:
-    """Ears, hair and the bare face."""
+    """Draw the ears, the hair and the face without features."""
     for sign in (-1.0, 1.0):
         angles = np.linspace(0, 2 * math.pi, 20, endpoint=False)
         ear = np.stack(
@@ -102,7 +102,7 @@ def draw_head(canvas: Canvas, person: Identity, project: Projector) -> None:
         across = np.linspace(-1, 1, 9)
         for height in (-81.0, -75.0, -69.0)[: 1 + int(person.age * 3)]:
             row = np.stack([34 * across, height + 1.5 * across**2, 31 + 6 * across**2], 1)
-            canvas.stroke(project(row), _aged(person.skin, 0.7 * person.age), 0.8 * project.placement.scale)
+            canvas.stroke(project(row), _aged_colour(person.skin, 0.7 * person.age), 0.8 * project.placement.scale)
     if person.fringe:
         _draw_fringe(canvas, person, project)
 
@@ -118,7 +118,7 @@ def _draw_fringe(canvas: Canvas, person: Identity, project: Projector) -> None:
 
 
 def draw_nose(canvas: Canvas, person: Identity, project: Projector) -> None:
-    """Nostrils and wings; the bridge is light and shade, see `shading`."""
+    """Draw nostrils and wings; the bridge comes from `shading`."""
     scale, width = project.placement.scale, person.nose_width
     dark = tuple(0.34 * c for c in person.skin)
     angles = np.linspace(0, 2 * math.pi, 12, endpoint=False)
@@ -130,7 +130,7 @@ def draw_nose(canvas: Canvas, person: Identity, project: Projector) -> None:
 
 
 def draw_mouth(canvas: Canvas, person: Identity, scene: Scene, project: Projector) -> None:
-    """Lips, a smile, and lines of age beside them."""
+    """Draw the lips, a smile, and lines of age beside them."""
     scale = project.placement.scale
     half = 26.5 * person.mouth_width * (1 + 0.1 * max(scene.smile, 0))
     across = np.linspace(-1, 1, 17)
@@ -151,8 +151,8 @@ def draw_mouth(canvas: Canvas, person: Identity, scene: Scene, project: Projecto
     if person.age > 0.3:
         for sign in (-1.0, 1.0):
             fold = np.array([[20, 8, 24], [27, 19, 30], [32, 32, 36]], float) * [sign, 1, 1]
-            canvas.stroke(project(fold), _aged(person.skin, person.age), 1.2 * scale)
+            canvas.stroke(project(fold), _aged_colour(person.skin, person.age), 1.2 * scale)
 
 
-def _aged(skin: Colour, age: float) -> tuple[float, ...]:
+def _aged_colour(skin: Colour, age: float) -> tuple[float, ...]:
     return tuple((1.0 - 0.3 * age) * c for c in skin)

@@ -1,4 +1,4 @@
-"""Who is drawn (identity) and how the picture is taken (scene), as plain numbers."""
+"""The person that is drawn (identity) and the circumstances of the image (scene), as plain numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Identity:
     jaw: float
     chin: float
     hairline_mm: float
-    hair_length_mm: float  # below the nose tip; negative: short
+    hair_length_mm: float  # how far below the nose tip it ends; negative: short hair
     fringe: float  # -1 parted to the image's left, 1 to the right, 0 none
     hair_volume: float
     brow_thickness: float
@@ -49,13 +49,13 @@ class Identity:
     nose_bridge: float
     mouth_width: float
     lip_fullness: float
-    stubble: float  # share of darkening
-    age: float  # 0 smooth to 1 lined
+    stubble: float  # fraction of darkening
+    age: float  # 0 smooth skin to 1 wrinkled
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture: light, background, framing, expression, camera."""
+    """The circumstances of an image: light, background, framing, expression, camera."""
 
     source: Source
     light: tuple[float, float, float]  # unit vector from the face to the light, camera axes
@@ -109,7 +109,7 @@ def draw_identity(seed: int, name: str) -> Identity:
 
 
 def draw_scene(seed: int, source: Source, path: str) -> Scene:
-    """The circumstances of the picture at a path."""
+    """The scene of the image at a path."""
     rng = rng_for(seed, "scene", source, path)
     outdoor = source == "outdoor"
     side, height = rng.uniform(-1.0, 1.0), rng.uniform(0.2, 0.9)
@@ -139,7 +139,7 @@ def draw_scene(seed: int, source: Source, path: str) -> Scene:
 
 
 def with_attributes_of(person: Identity, other: Identity) -> Identity:
-    """`person` after an attribute edit: hair, brow and lip colour of `other`, and an older or a younger skin."""
+    """`person` after an attribute edit: hair, brow and lip colour of `other`, and older or younger skin."""
     age = person.age + 0.6 if person.age < 0.5 else person.age - 0.6
     lips = _mix(person.lips, (186, 40, 66), 0.55)
     return replace(
@@ -148,7 +148,7 @@ def with_attributes_of(person: Identity, other: Identity) -> Identity:
 
 
 def with_face_of(person: Identity, other: Identity) -> Identity:
-    """What a face swap generates: the features of `other` in the colours and under the hairline of `person`."""
+    """The result of a face swap: the features of `other` with the colours and the hairline of `person`."""
     red, green, blue = (min(c * a / b, 250.0) for c, a, b in zip(other.lips, person.skin, other.skin, strict=True))
     lips = (red, green, blue)
     return replace(other, skin=person.skin, lips=lips, hairline_mm=-104.0, fringe=0.0, stubble=0.0)

@@ -20,11 +20,11 @@ from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
 from dfad_bench.synthetic.generators import GENERATORS
 
-VERSION = 1  # of the pictures: bumped when the same seed draws other pixels
+VERSION = 1  # of the images: raised when the same seed draws other pixels
 SETTINGS_FILE = "synthetic.json"
 TRUTH_FILE = "ground_truth.parquet"
 _SILENT = Silent()
-_RANGE = 2500  # identities of a source within a split
+_RANGE = 2500  # most identities of a source within a split
 _FIRST = {("train", STUDIO): 0, ("train", OUTDOOR): 2500, ("test", STUDIO): 5000, ("test", OUTDOOR): 7500}
 _SCHEMA = pa.schema(
     [
@@ -54,14 +54,14 @@ def synthesize(
     """Draw `per_group` faces of each real source and each stand-in generator below `out`.
 
     Writes `<split>/<generator>/<stem>.png`, `synthetic.json` (the settings) and, last, `ground_truth.parquet`.
-    Run again with the same settings it draws what is missing. Every picture depends on the seed and its path
-    alone. No identity is in both splits. `identities` is the number of people of a source over both splits;
-    without it each has two pictures.
+    Run again with the same settings, it draws what is missing. Every image depends on the seed and its path only.
+    No identity is in both splits. `identities` is the number of people of a source over both splits; by default
+    each has two images.
 
     Returns:
-        The ground truth, a row a face: path, split, generator (the folder), identity, gaze and head angles in the
+        The ground truth, a row per face: path, split, generator (the folder), identity, gaze and head angles in the
         camera frame, path of the real target (missing where there is none), and the degree to which the
-        generator keeps gaze.
+        generator preserves gaze.
 
     Raises:
         ConfigError: an impossible number, or a folder made with other settings.
@@ -75,7 +75,7 @@ def synthesize(
         "seed": seed,
     }
     paths = planned_paths(per_group=per_group, identities=identities, test_share=test_share)
-    _claim(out, settings)
+    _claim_folder(out, settings)
     _draw_missing(out, paths, seed, progress)
     truth = pd.DataFrame([asdict(plan_face(seed, path).truth) for path in paths])
     with atomic_path(out / TRUTH_FILE) as temporary:
@@ -135,7 +135,7 @@ def _split(total: int, test_share: float, name: str, least: int) -> dict[str, in
     return {"train": total - test, "test": test}
 
 
-def _claim(out: Path, settings: Mapping[str, object]) -> None:
+def _claim_folder(out: Path, settings: Mapping[str, object]) -> None:
     file = out / SETTINGS_FILE
     if file.is_file():
         found = read_json(file)
@@ -154,7 +154,7 @@ def _claim(out: Path, settings: Mapping[str, object]) -> None:
 def _write_png(path: Path, image: np.ndarray) -> None:
     import cv2
 
-    # Run lengths alone: noisy pictures hardly compress, and the usual strategies take twice the time.
+    # Run lengths only: noisy images hardly compress, and the default strategy takes twice the time.
     how = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)[1]
     with atomic_write(path) as handle:

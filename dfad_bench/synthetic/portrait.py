@@ -18,7 +18,7 @@ from dfad_bench.synthetic.shading import body_light, hair_texture, relief, skin_
 
 @dataclass(frozen=True)
 class Portrait:
-    """A picture before the camera's noise, and where things are in it.
+    """An image before the camera's noise, with masks of its parts.
 
     `image` is (320, 320, 3) float32 RGB, 0 to 255; `hair` and `skin` are masks in [0, 1]; `project` maps the head
     frame to pixels.
@@ -31,7 +31,7 @@ class Portrait:
     project: Projector
 
     def inner_face(self, feather: float) -> np.ndarray:
-        """The region a face swap replaces, (320, 320) in [0, 1], its edge `feather` pixels soft."""
+        """The region that a face swap replaces, (320, 320) in [0, 1], with a soft edge of `feather` pixels."""
         import cv2
 
         mask = np.zeros((SIDE, SIDE), np.uint8)
@@ -41,7 +41,7 @@ class Portrait:
 
 
 def render(person: Identity, scene: Scene, pose: Pose) -> Portrait:
-    """Draw `person` in `scene`; the irises are where `Projector.iris_centres` says."""
+    """Draw `person` in `scene`, the irises at `Projector.iris_centres`."""
     project = Projector(pose, scene.placement)
     canvas = new_canvas(draw_backdrop(scene, canvas_side()))
     draw_body(canvas, person, scene, project)
@@ -49,7 +49,7 @@ def render(person: Identity, scene: Scene, pose: Pose) -> Portrait:
     draw_nose(canvas, person, project)
     draw_mouth(canvas, person, scene, project)
     draw_eyes(canvas, person, scene, project)
-    image = canvas.finished()
+    image = canvas.finished_image()
     skin = canvas.mask(Part.SKIN, Part.LIPS, Part.EYE)
     hair, cloth = canvas.mask(Part.HAIR), canvas.mask(Part.CLOTH)
     features = canvas.mask(Part.LIPS, Part.EYE)

@@ -1,4 +1,4 @@
-"""Where people look, and how far a forgery misses it."""
+"""Poses and gaze directions of people, and the gaze error of a forgery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfad_bench.synthetic.seeding import lattice, normal_quantile
 HEAD_LIMIT_RAD = math.radians(25.0)
 _EYE_YAW_RAD = 0.20  # eyes turn up to this far within a real face's head
 _EYE_PITCH_RAD = 0.12
-_EYE_YAW_LIMIT_RAD = 0.60  # beyond, an iris would leave the eye's opening
+_EYE_YAW_LIMIT_RAD = 0.60  # beyond it, an iris would leave the opening of the eye
 _EYE_PITCH_LIMIT_RAD = 0.24
 _SYSTEMATIC, _RANDOM = 0.8, 0.6  # parts of the yaw error; their squares add up to 1
 _PITCH_PART = 0.4
@@ -18,7 +18,7 @@ BASE_YAW_VARIANCE = HEAD_LIMIT_RAD**2 / 3 + _EYE_YAW_RAD**2 / 3
 
 
 def natural_pose(seed: int, series: str, number: int, shot: int, roll_rad: float) -> Pose:
-    """Head and gaze of a person who looks around: uniform yaw, triangular pitch, both within +-25 degrees."""
+    """A random head pose and gaze: uniform yaw, triangular pitch, both within +-25 degrees."""
     yaw, pitch, eye_yaw, eye_pitch = lattice(seed, series, number, shot, 4)
     head_yaw = HEAD_LIMIT_RAD * (2 * yaw - 1)
     head_pitch = HEAD_LIMIT_RAD * _triangular(float(pitch))
@@ -27,13 +27,13 @@ def natural_pose(seed: int, series: str, number: int, shot: int, roll_rad: float
     return Pose(head_pitch, float(head_yaw), float(gaze_pitch), float(gaze_yaw), roll_rad)
 
 
-def missed(
+def with_gaze_error(
     pose: Pose, seed: int, generator: str, number: int, shot: int, *, noise_rad: float, head_share: float
 ) -> Pose:
-    """`pose` as a generator of that gaze noise renders it.
+    """`pose` as a generator with that gaze noise renders it.
 
-    The yaw error has root mean square `noise_rad`: a systematic part toward one side, which the generator always
-    has, and a random part. `head_share` of the error turns the head, the rest the eyes.
+    The yaw error has root mean square `noise_rad`: a systematic part toward one side, equal for all faces of the
+    generator, and a random part. The fraction `head_share` of the error turns the head, the rest the eyes.
     """
     first, second = lattice(seed, f"error {generator}", number, shot, 2)
     yaw_error = noise_rad * (_SYSTEMATIC + _RANDOM * normal_quantile(float(first)))

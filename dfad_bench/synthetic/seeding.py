@@ -1,4 +1,4 @@
-"""Randomness of the synthetic faces: every draw follows from the seed and a name, never from an order."""
+"""Randomness of the synthetic faces: every draw depends on the seed and a name, never on an order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOT_STEPS = tuple(math.sqrt(prime) % 1.0 for prime in (2, 3, 5, 7))
 
 
 def rng_for(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator that depends on the seed and the names alone.
+    """A random generator that depends on the seed and the names only.
 
     >>> float(rng_for(0, "a", 1).random()) == float(rng_for(0, "a", 1).random())
     True
@@ -25,9 +25,9 @@ def rng_for(seed: int, *names: str | int) -> np.random.Generator:
 def lattice(seed: int, name: str, number: int, shot: int, dims: int) -> np.ndarray:
     """A point of [0, 1)^dims for face (`number`, `shot`), evenly spread over consecutive numbers.
 
-    A rank-one lattice with generalised golden steps, shifted by the seed and the name: groups of a few dozen
-    faces already have nearly the mean and the spread of the population, so that differences between
-    generators are not drowned by the sampling of poses.
+    A rank-one lattice with generalised golden steps, shifted by the seed and the name: groups of a few dozen faces
+    already have nearly the mean and the spread of the population, so that differences between generators are larger
+    than the sampling error of poses.
     """
     golden = 2.0
     for _ in range(40):
@@ -38,5 +38,5 @@ def lattice(seed: int, name: str, number: int, shot: int, dims: int) -> np.ndarr
 
 
 def normal_quantile(share: float, limit: float = 2.2) -> float:
-    """The standard normal value below which `share` lies, kept within +-`limit`."""
+    """The standard normal quantile of `share`, clipped to +-`limit`."""
     return min(max(NormalDist().inv_cdf(min(max(share, 1e-6), 1.0 - 1e-6)), -limit), limit)

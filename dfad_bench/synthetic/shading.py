@@ -1,4 +1,4 @@
-"""Light on the head: a smooth body, soft relief of the features, hair and skin texture."""
+"""Light on the head: shading of a smooth body, soft relief of the features, hair and skin texture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfad_bench.synthetic.canvas import SIDE, fixed_point
 from dfad_bench.synthetic.geometry import Projector
 from dfad_bench.synthetic.identity import Identity, Scene
 
-_COARSE = 80  # light changes slowly
+_COARSE = 80  # pixels of the grid on which light is computed: it changes slowly
 _RELIEF = 160
 
 
@@ -45,7 +45,7 @@ def relief(person: Identity, scene: Scene, project: Projector) -> np.ndarray:
         angles = np.linspace(0, 2 * math.pi, 16, endpoint=False)
         fill([(x + width * math.cos(a), y + height * math.sin(a), z) for a in angles], value)
 
-    side = 1.0 if scene.light[0] >= 0 else -1.0  # where the light comes from
+    side = 1.0 if scene.light[0] >= 0 else -1.0  # the side the light comes from
     bridge, width = person.nose_bridge, person.nose_width
     for sign in (-1.0, 1.0):
         oval(sign * 31, -35, 34, 19, 12, 108)
@@ -106,7 +106,7 @@ def skin_texture(rng: np.random.Generator, age: float) -> np.ndarray:
 
 
 def hair_texture(rng: np.random.Generator) -> np.ndarray:
-    """Strands: a zero-mean field (SIDE, SIDE), stretched downwards, in shares of the hair's brightness."""
+    """Strands: a zero-mean field (SIDE, SIDE), stretched downwards, in fractions of the hair's brightness."""
     import cv2
 
     field = rng.standard_normal((24, 160), dtype=np.float32)

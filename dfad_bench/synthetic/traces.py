@@ -1,7 +1,7 @@
-"""What each kind of generator leaves in its pixels, as plain image operations.
+"""The traces each kind of generator leaves in its pixels, as plain image operations.
 
-Images are (320, 320, 3) float32 RGB, 0 to 255. Periods and cuts are chosen between 4 and 24 pixels, so that they
-survive a face crop resized to 256 and are still there at 128 pixels.
+Images are (320, 320, 3) float32 RGB, 0 to 255. Periods and cut-offs are between 4 and 24 pixels, so that they are
+still present in a face crop resized to 256 or 128 pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def overlap_pattern(name: str, stride: int) -> np.ndarray:
     """The gain of a transposed convolution by output phase: (stride, stride, 3), zero mean, unit spread.
 
     A kernel not divisible by its stride covers some phases more often than others: the checkerboard of Odena et
-    al. (2016). The kernel belongs to the generator's weights, hence to its name.
+    al. (2016). The kernel is part of the generator's weights, so it depends on its name.
     """
     rng = rng_for(0, "kernel", name)
     across, down = (
@@ -48,11 +48,11 @@ def nearest_upsampling(image: np.ndarray, factor: int, strength: float, rng: np.
     return smooth + 0.75 * detail + coarse
 
 
-def denoised(image: np.ndarray, cut: float, keep: float, edge: float) -> np.ndarray:
-    """Over-smoothing: texture finer than about `cut` pixels fades to the share `keep`, strong edges stay.
+def denoise(image: np.ndarray, cut: float, keep: float, edge: float) -> np.ndarray:
+    """Over-smoothing: texture finer than about `cut` pixels is reduced to the fraction `keep`, strong edges stay.
 
-    The steep spectral fall-off of images that end a denoising chain; `edge` is the contrast, in grey levels, that
-    passes as an edge.
+    The steep spectral fall-off of images from a denoising chain; `edge` is the contrast, in grey levels, that counts
+    as an edge.
     """
     import cv2
 
@@ -62,8 +62,8 @@ def denoised(image: np.ndarray, cut: float, keep: float, edge: float) -> np.ndar
     return smooth + detail * (1.0 - (1.0 - keep) * np.exp(-(contrast**2)))
 
 
-def band_removed(image: np.ndarray, fine: float, coarse: float, share: float) -> np.ndarray:
-    """Take `share` of the band between two Gaussian cuts away where it is faint: another sampler's spectrum."""
+def remove_band(image: np.ndarray, fine: float, coarse: float, share: float) -> np.ndarray:
+    """Remove `share` of the band between two Gaussian cut-offs where it is faint: the spectrum of another sampler."""
     import cv2
 
     band = cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
@@ -72,7 +72,7 @@ def band_removed(image: np.ndarray, fine: float, coarse: float, share: float) ->
 
 
 def blotches(image: np.ndarray, period: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Faint noise of low frequency, coloured: what is left of the noise a sampler started from."""
+    """Add faint coloured noise of low frequency: a remainder of the noise a sampler started from."""
     import cv2
 
     size = -(-SIDE // period)
@@ -80,17 +80,17 @@ def blotches(image: np.ndarray, period: int, strength: float, rng: np.random.Gen
     return image + cv2.resize(field, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def quantised_wavelets(image: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
+def quantise_wavelets(image: np.ndarray, steps: tuple[float, ...]) -> np.ndarray:
     """Round Haar details to multiples of `steps` (finest level first).
 
-    Flows squeeze 2 x 2 pixels into channels again and again; limited precision of the deep channels shows as
+    Flows repeatedly squeeze 2 x 2 pixels into channels; the limited precision of the deep channels is visible as
     blocks of 2, 4, 8 pixels.
     """
     if not steps:
         return image
     rows = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 3)
     a, b, c, d = rows[:, 0, :, 0], rows[:, 0, :, 1], rows[:, 1, :, 0], rows[:, 1, :, 1]
-    mean = quantised_wavelets((a + b + c + d) / 4, steps[1:])
+    mean = quantise_wavelets((a + b + c + d) / 4, steps[1:])
     details = [(a - b + c - d) / 4, (a + b - c - d) / 4, (a - b - c + d) / 4]
     h, v, x = (np.rint(part / steps[0]) * steps[0] for part in details)
     out = np.empty_like(rows)
@@ -100,14 +100,14 @@ def quantised_wavelets(image: np.ndarray, steps: tuple[float, ...]) -> np.ndarra
 
 
 def block_warp(
-    image: np.ndarray, cell: int, amplitude: float, still: np.ndarray, rng: np.random.Generator
+    image: np.ndarray, cell: int, amplitude: float, still_mask: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Move the image cell by cell, as a coarse motion field does; nothing moves where `still` is 1."""
+    """Shift the image cell by cell, as a coarse motion field does; nothing moves where `still_mask` is 1."""
     import cv2
 
     size = -(-SIDE // cell)
     flow = rng.standard_normal((size, size, 2), dtype=np.float32) * amplitude
-    flow = np.repeat(np.repeat(flow, cell, 0), cell, 1)[:SIDE, :SIDE] * (1.0 - still[..., None])
+    flow = np.repeat(np.repeat(flow, cell, 0), cell, 1)[:SIDE, :SIDE] * (1.0 - still_mask[..., None])
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     moved = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return np.ascontiguousarray(moved)
@@ -120,11 +120,11 @@ def coarse_grid_resampling(image: np.ndarray, factor: int, strength: float, rng:
     size = -(-SIDE // factor)
     field = rng.standard_normal((size, size, 1), dtype=np.float32) * strength
     enlarged = cv2.resize(field, (size * factor, size * factor), interpolation=cv2.INTER_LINEAR)[:SIDE, :SIDE]
-    return denoised(image, factor / 2, 0.35, 30.0) + enlarged[..., None]
+    return denoise(image, factor / 2, 0.35, 30.0) + enlarged[..., None]
 
 
-def pasted(target: np.ndarray, source: np.ndarray, mask: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """`source`, its colours off by `gain` (3,), pasted into `target` through the soft mask: a blend boundary."""
+def paste(target: np.ndarray, source: np.ndarray, mask: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """`target` with `source`, its colours multiplied by `gain` (3,), blended in by the soft mask."""
     share = mask[..., None]
     return target * (1.0 - share) + np.clip(source * gain, 0, 255) * share
 

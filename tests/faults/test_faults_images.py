@@ -66,14 +66,14 @@ def test_a_file_that_vanishes_after_listing_is_a_row(tmp_path: Path, monkeypatch
 
     for index in range(4):
         save(tmp_path / f"in/test/flux/{index}.png", index)
-    listed = build._list
+    listed = build._list_source
 
     def list_and_lose(*arguments: object) -> object:
         listing = listed(*arguments)  # type: ignore[arg-type]
         (tmp_path / "in/test/flux/2.png").unlink()
         return listing
 
-    monkeypatch.setattr(build, "_list", list_and_lose)
+    monkeypatch.setattr(build, "_list_source", list_and_lose)
     report = build_here(tmp_path / "in", tmp_path / "m")
     assert report.counts == {"flux": {"ok": 3, "unreadable": 1}}
     [refused] = report.reasons

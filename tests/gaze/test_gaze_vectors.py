@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfad_bench.gaze.draw import draw_gaze
+from dfad_bench.gaze.draw import PATCH_ARROW_PX, draw_on_patch
 from dfad_bench.gaze.vectors import angular_error_rad, mirrored, to_pitch_yaw, to_unit
 
 angle = st.floats(-1.4, 1.4)
@@ -36,18 +36,18 @@ def test_zero_vector_has_no_direction() -> None:
     assert np.isnan(to_pitch_yaw([0.0, 0.0, 0.0])[0])
 
 
-@pytest.mark.parametrize(("gaze", "where"), [((0.6, 0.0), "up"), ((0.0, 0.6), "left"), ((-0.6, 0.0), "down")])
+@pytest.mark.parametrize(("gaze", "where"), [((0.3, 0.0), "up"), ((0.0, 0.3), "left"), ((-0.3, 0.0), "down")])
 def test_arrow_points_where_the_gaze_goes(gaze: tuple[float, float], where: str) -> None:
-    image = np.zeros((80, 80, 3), np.uint8)
-    drawn = draw_gaze(image, gaze)
-    assert image.max() == 0  # the input is left alone
-    y, x = np.nonzero(drawn[..., 0] > 128)
-    moved = {"up": 40 - y.min(), "down": y.max() - 40, "left": 40 - x.min()}
-    assert moved[where] == pytest.approx(40 * np.sin(0.6), abs=3)  # the line is two pixels thick
-    assert drawn[..., 1].max() == 0
+    patch = np.zeros((224, 224, 3), np.uint8)
+    drawn = draw_on_patch(patch, gaze)
+    assert patch.max() == 0  # the input is left alone
+    y, x = np.nonzero((drawn[..., 0] > 128) & (drawn[..., 1] < 128))  # the red line without its white rim
+    moved = {"up": 112 - y.min(), "down": y.max() - 112, "left": 112 - x.min()}
+    assert moved[where] == pytest.approx(PATCH_ARROW_PX * np.sin(0.3), abs=3)  # the line is two pixels thick
+    assert np.array_equal(drawn[..., 1], drawn[..., 2])  # nothing but red, white and black
     assert drawn[..., 0].max() == 255
 
 
 def test_no_arrow_without_a_gaze() -> None:
-    image = np.full((8, 8, 3), 7, np.uint8)
-    assert np.array_equal(draw_gaze(image, (np.nan, 0.0)), image)
+    patch = np.full((8, 8, 3), 7, np.uint8)
+    assert np.array_equal(draw_on_patch(patch, (np.nan, 0.0)), patch)

@@ -27,7 +27,7 @@ from dfad_bench.ingest.build import BuildReport, build_manifest
 from dfad_bench.ingest.check import check_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import process
+from dfad_bench.ingest.shard import crop_sample
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MUTATIONS = ("flip", "cut", "zero", "double", "header")
@@ -130,7 +130,7 @@ def verdicts(files: list[Path]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for path in files:
         began = time.monotonic()
-        rows = process(RawSample("extra", "flux", None, path.name, path), cropper, 60)
+        rows = crop_sample(RawSample("extra", "flux", None, path.name, path), cropper, 60)
         assert time.monotonic() - began < 5, f"{path.name} took too long"
         assert len(rows) == 1, f"{path.name} gave {len(rows)} rows"
         [row] = rows

@@ -13,7 +13,7 @@ from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.media.base import Frame, Sampling
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import ShardTask, process, run_shard
+from dfad_bench.ingest.shard import ShardTask, crop_sample, run_shard
 from dfad_bench.synthetic.faces import draw_face
 
 EXACT = ["sample_id", "status", "reason", "faces", "width", "height", "source_sha256", "flags"]
@@ -85,9 +85,9 @@ def test_frames_of_a_video(drawn: list[Image.Image], tmp_path: Path, monkeypatch
     monkeypatch.setattr("dfad_bench.ingest.shard.read", frames)
     sample = RawSample("extra", "flux", None, "a.mp4", tmp_path / "a.mp4", medium="video")
     cropper = FaceCropper(load_crop_profile("face-256-1.3"))
-    single = process(sample, cropper, 60)
+    single = crop_sample(sample, cropper, 60)
     monkeypatch.setattr(FaceCropper, "batch", 2)
-    together = process(sample, cropper, 60)
+    together = crop_sample(sample, cropper, 60)
     assert [row["frame"] for row in together] == [0, 1, 2, 3, 4, None]
     assert (together[-1]["status"], together[-1]["reason"]) == ("unreadable", "cut off")
     for one, other in zip(single, together, strict=True):

@@ -12,7 +12,7 @@ from helpers.trees import extra_tree, save
 
 from dfad_bench.core.registry import resolve
 from dfad_bench.data.manifest import rows_hash
-from dfad_bench.ingest.build import build_manifest, deal
+from dfad_bench.ingest.build import build_manifest, deal_into_parts
 from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 
@@ -48,7 +48,7 @@ def test_listing_a_million_files_needs_little_more_than_a_gigabyte(tmp_path: Pat
     tracemalloc.start()
     try:
         listing = lister(spec, tmp_path / "root")
-        parts = list(deal(listing.samples, 256))
+        parts = list(deal_into_parts(listing.samples, 256))
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

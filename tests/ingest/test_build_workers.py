@@ -14,8 +14,8 @@ from helpers.misbehaving import behave, fail
 from dfad_bench.core.errors import DFADError
 from dfad_bench.ingest.crop.cropper import load_crop_profile
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import ItemTimeout, ShardTask, process, time_limit
-from dfad_bench.ingest.workers.processes import processes, serial
+from dfad_bench.ingest.shard import ItemTimeout, ShardTask, crop_sample, time_limit
+from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
 
 
 def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
@@ -46,7 +46,7 @@ def slow_part(task: ShardTask, watch: Any) -> dict[str, Any]:
 
 def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
     shards = [["a", "b"], ["c", "kill1", "d"], ["once", "e"], ["f"]]
-    results = {r["part"]: r["done"] for r in processes(behave, tasks(tmp_path, shards), 2)}
+    results = {r["part"]: r["done"] for r in run_in_processes(behave, tasks(tmp_path, shards), 2)}
     assert results == {
         "part-00000.parquet": ["ok", "ok"],
         "part-00001.parquet": ["ok", "worker_crash", "ok"],
@@ -56,22 +56,22 @@ def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
 
 
 def test_items_that_hang_are_given_up(tmp_path: Path):
-    results = list(processes(behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1))
+    results = list(run_in_processes(behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1))
     assert results[0]["done"] == ["ok", "timeout", "ok"]
 
 
 def test_what_a_shard_raises_reaches_the_caller(tmp_path: Path):
     with pytest.raises(DFADError, match="the disk is full"):
-        list(processes(fail, tasks(tmp_path, [["a"], ["b"]]), 2))
+        list(run_in_processes(fail, tasks(tmp_path, [["a"], ["b"]]), 2))
 
 
 def test_workers_that_cannot_start_are_said(tmp_path: Path):
     with pytest.raises(DFADError, match="worker processes die when they start"):
-        list(processes(die, tasks(tmp_path, [["a"]]), 1))
+        list(run_in_processes(die, tasks(tmp_path, [["a"]]), 1))
 
 
 def test_an_interrupt_stops_the_workers_at_the_next_item(tmp_path: Path):
-    results = processes(slow_part, tasks(tmp_path, [["a"], ["b"] * 400]), 2)
+    results = run_in_processes(slow_part, tasks(tmp_path, [["a"], ["b"] * 400]), 2)
     next(results)
     results.close()  # what an exception in the caller's loop does
     assert len(list(tmp_path.glob("part-00001.parquet.*"))) < 300
@@ -79,7 +79,7 @@ def test_an_interrupt_stops_the_workers_at_the_next_item(tmp_path: Path):
 
 def test_serial_runs_here_in_order(tmp_path: Path):
     ran = []
-    list(serial(lambda task, watch: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
+    list(run_serially(lambda task, watch: ran.append((task.name, os.getpid())) or {}, tasks(tmp_path, [["a"], ["b"]])))
     assert ran == [("part-00000.parquet", os.getpid()), ("part-00001.parquet", os.getpid())]
 
 
@@ -99,9 +99,9 @@ def test_an_image_that_takes_too_long_is_a_row(tmp_path: Path):
     from helpers.trees import save
 
     sample = RawSample("extra", "flux", None, "a.png", save(tmp_path / "a.png"))
-    [row] = process(sample, Slow(), 0.1)  # type: ignore[arg-type]
+    [row] = crop_sample(sample, Slow(), 0.1)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("timeout", "took more than 0.1 s")
-    [row] = process(sample, Broken(), 5)  # type: ignore[arg-type]
+    [row] = crop_sample(sample, Broken(), 5)  # type: ignore[arg-type]
     assert (row["status"], row["reason"]) == ("worker_crash", "RuntimeError: not foreseen by anyone")
 
 

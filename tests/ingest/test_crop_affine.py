@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dfad_bench.ingest.crop.affine import apply, box_affine, similarity, warp
+from dfad_bench.ingest.crop.affine import apply_affine, box_affine, compose_affines, fit_similarity, warp
 
 
 @given(
@@ -22,8 +22,8 @@ def test_a_similarity_is_found_again(seed: int, scale: float, angle_rad: float, 
     points = np.random.default_rng(seed).normal(size=(5, 2)) * 40 + 100
     turn = scale * np.array([[np.cos(angle_rad), -np.sin(angle_rad)], [np.sin(angle_rad), np.cos(angle_rad)]])
     target = points @ turn.T + shift
-    affine = similarity(points, target)
-    np.testing.assert_allclose(apply(affine, points), target, atol=1e-6 * (1 + scale))
+    affine = fit_similarity(points, target)
+    np.testing.assert_allclose(apply_affine(affine, points), target, atol=1e-6 * (1 + scale))
 
 
 def test_no_other_similarity_is_closer():
@@ -33,14 +33,14 @@ def test_no_other_similarity_is_closer():
     x, y, one, zero = points[:, 0], points[:, 1], np.ones(5), np.zeros(5)
     system = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
     a, b, c, d = np.linalg.lstsq(system, target.T.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(similarity(points, target), [a, -b, c, b, a, d], atol=1e-12)
+    np.testing.assert_allclose(fit_similarity(points, target), [a, -b, c, b, a, d], atol=1e-12)
     with pytest.raises(ValueError, match="all the same"):
-        similarity(np.ones((5, 2)), target)
+        fit_similarity(np.ones((5, 2)), target)
 
 
 def test_a_box_maps_onto_the_crop():
     corners = np.array([[10.0, 20.0], [50.0, 60.0]])
-    np.testing.assert_allclose(apply(box_affine((10, 20, 50, 60), 256), corners), [[0, 0], [256, 256]])
+    np.testing.assert_allclose(apply_affine(box_affine((10, 20, 50, 60), 256), corners), [[0, 0], [256, 256]])
 
 
 def test_warps_that_move_whole_pixels_copy_them():
@@ -65,3 +65,16 @@ def test_shrinking_warps_average(shrink: int):
     there = warp(Image.fromarray(ramp.astype(np.uint8)), box_affine((0, 0, side * shrink, side * shrink), side), side)
     expected = ramp[0, :, 0].reshape(side, shrink).mean(1)
     assert np.abs(there[side // 2, 2:-2, 0] - expected[2:-2]).max() < 2
+
+
+maps = st.lists(st.floats(-9, 9), min_size=6, max_size=6)
+
+
+@given(maps, maps)
+def test_composed_maps_do_one_after_the_other(first: list[float], second: list[float]) -> None:
+    points = np.array([[0.0, 0.0], [3.0, -2.0], [-7.0, 5.0]])
+    np.testing.assert_allclose(
+        apply_affine(compose_affines(second, first), points),
+        apply_affine(second, apply_affine(first, points)),
+        atol=1e-9,
+    )

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.crop.affine import apply
+from dfad_bench.ingest.crop.affine import apply_affine
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper, _square, load_crop_profile
 from dfad_bench.synthetic.faces import draw_face
 
@@ -173,7 +173,7 @@ def test_aligned_faces_lie_on_the_template(portrait: Image.Image):
         crop = aligned(turned)
         assert crop.crop_box is None
         assert crop.pixels.shape == (256, 256, 3)
-        there = apply(crop.affine, points(crop.landmarks))
+        there = apply_affine(crop.affine, points(crop.landmarks))
         assert np.abs(there - target).mean() < 6  # a drawn face is not the mean face
         eyes = there[1] - there[0]
         assert abs(np.degrees(np.arctan2(eyes[1], eyes[0]))) < 10  # upright, however the source is turned
@@ -186,7 +186,7 @@ def test_an_aligned_crop_holds_the_pixels_of_the_source(portrait: Image.Image):
     assert np.hypot(crop.affine[0], crop.affine[3]) < 1  # shrunk
     grid = np.stack(np.meshgrid(np.arange(60, 200, 7), np.arange(60, 200, 7)), -1).reshape(-1, 2)
     inverse = np.linalg.inv(np.vstack([np.reshape(crop.affine, (2, 3)), [0, 0, 1]]))[:2]
-    source = apply(inverse.ravel(), grid + 0.5)
+    source = apply_affine(inverse.ravel(), grid + 0.5)
     smooth = np.asarray(big.filter(ImageFilter.GaussianBlur(1)), dtype=float)
     x, y = np.clip(source.astype(int), 0, [[big.width - 1, big.height - 1]]).T
     assert np.abs(smooth[y, x] - crop.pixels[grid[:, 1], grid[:, 0]]).mean() < 3

@@ -108,7 +108,7 @@ def test_sums_of_both_devices_are_cumulative_sums():
     np.testing.assert_array_equal(_integral(pixels, "cpu").numpy(), expected)
     np.testing.assert_array_equal(_integral(pixels, "meta").shape, expected.shape)  # the other path, without a GPU
     blocks = pixels[:, :20, :32].reshape(2, 10, 2, 16, 2, 3).mean((2, 4))
-    np.testing.assert_allclose(_Sums(pixels[:, :20, :32].copy(), "cpu").whole(10, 16), blocks, rtol=1e-6)
-    assert _Sums(pixels, "cpu").whole(7, 9).shape == (2, 7, 9, 3)
+    np.testing.assert_allclose(_Sums(pixels[:, :20, :32].copy(), "cpu").reduced_pictures(10, 16), blocks, rtol=1e-6)
+    assert _Sums(pixels, "cpu").reduced_pictures(7, 9).shape == (2, 7, 9, 3)
     with pytest.raises(ValueError, match="more than 8000000 pixels"):
         _Sums(np.zeros((1, 1, 8_000_001, 3), np.uint8), "cpu")

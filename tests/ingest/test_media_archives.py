@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest import build as builder
-from dfad_bench.ingest.build import BuildReport, build_manifest, deal
+from dfad_bench.ingest.build import BuildReport, build_manifest, deal_into_parts
 from dfad_bench.ingest.media import archive
 from dfad_bench.ingest.media.archive import member_name, members, read_member
 from dfad_bench.ingest.sample import RawSample
@@ -110,14 +110,14 @@ def test_an_archive_is_one_part_unless_it_is_huge():
         return RawSample("d", "flux", None, f"{container}/{name}", Path(container), member=name, position=position)
 
     inside = [sample(f"{99 - i:02d}", i) for i in range(7)]
-    parts = list(deal(inside, 2))
+    parts = list(deal_into_parts(inside, 2))
     assert [[s.position for s in part] for part in parts] == [list(range(7))]
     inside = [sample(f"{99 - i:02d}", i) for i in range(20)]
-    parts = list(deal(inside, 2))
+    parts = list(deal_into_parts(inside, 2))
     assert [len(part) for part in parts] == [8, 8, 4]
     assert [s.position for part in parts for s in part] == list(range(20))
     assert builder._MOST_SHARDS == 4
-    assert {len(part) for part in deal([sample(str(i), None) for i in range(8)], 2)} == {2}
+    assert {len(part) for part in deal_into_parts([sample(str(i), None) for i in range(8)], 2)} == {2}
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz", ".zip"])

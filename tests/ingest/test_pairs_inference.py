@@ -23,7 +23,7 @@ from dfad_bench.ingest.pairs import COMPARED, infer_pairs
 from dfad_bench.ingest.shot_similarity import SIDE, Shot, likeness
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 from dfad_bench.ingest.sources.table import list_images as list_table
-from dfad_bench.ingest.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND, unpaired
+from dfad_bench.ingest.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND, count_unpaired
 
 
 def build(dataset: str, root: Path, out: Path, crop: str = "raw-256") -> Manifest:
@@ -252,7 +252,7 @@ def test_faces_without_a_pair_are_counted_with_the_reason(swaps: list[tuple[Path
         (root / place).write_bytes(some.read_bytes())
     manifest = build("df40", root, tmp_path / "m")
     pairs = infer_pairs(manifest, [manifest])
-    told = {row.generator: row for row in unpaired(manifest, pairs, [manifest]).itertuples()}
+    told = {row.generator: row for row in count_unpaired(manifest, pairs, [manifest]).itertuples()}
     assert {name: row.reason for name, row in told.items()} == {
         "simswap": NOT_AT_HAND, "e4e": NO_RULE, "ddim": FROM_NOTHING}  # fmt: skip
     assert told["simswap"].wanted == [gone.name]

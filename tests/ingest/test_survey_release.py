@@ -139,8 +139,8 @@ def test_without_splits_on_disk_only_the_whole_is_compared(tmp_path: Path) -> No
     found = survey(
         own_dataset(tmp_path, entries=entries, expected=expected), tree(tmp_path / "data", {"FLUX": 2, "SimSwap": 1})
     )
-    assert rows(found)["flux"].verdict == "complete (the splits are not told by what is here)"
-    assert rows(found)["simswap"].verdict == "number not published (the splits are not told by what is here)"
+    assert rows(found)["flux"].verdict == "complete (the folder does not give the splits)"
+    assert rows(found)["simswap"].verdict == "number not published (the folder does not give the splits)"
 
 
 def test_expected_files(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import ShardTask, process
+from dfad_bench.ingest.shard import ShardTask, crop_sample
 
 
 def build(dataset: str, root: Path, out: Path, frames: int = 4, **options: Any) -> Manifest:
@@ -127,7 +127,7 @@ def scene(faces: list[np.ndarray], places: list[tuple[int, int, int] | None]) ->
 def rows_of(path: Path, frames: list[np.ndarray], sampling: Sampling) -> pd.DataFrame:
     path.write_bytes(write_video(frames, crf="8"))
     sample = RawSample("videos", "unlabelled", None, path.name, path, medium="video")
-    return pd.DataFrame(process(sample, FaceCropper(load_crop_profile("face-256-1.3")), 300, sampling))
+    return pd.DataFrame(crop_sample(sample, FaceCropper(load_crop_profile("face-256-1.3")), 300, sampling))
 
 
 def test_one_face_is_followed_where_another_becomes_bigger(faces: list[np.ndarray], tmp_path: Path):
@@ -159,7 +159,7 @@ def test_frames_before_a_cut_stay_and_the_cut_is_one_row(tmp_path: Path):
     path.write_bytes(data[: len(data) // 2])
     sample = RawSample("videos", "unlabelled", None, path.name, path, medium="video")
     cropper = FaceCropper(load_crop_profile("raw-256"))
-    rows = process(sample, cropper, 60, Sampling(frames=None, stride=1))
+    rows = crop_sample(sample, cropper, 60, Sampling(frames=None, stride=1))
     assert [row["status"] for row in rows] == ["ok"] * (len(rows) - 1) + ["unreadable"]
     assert [row["frame"] for row in rows] == [*range(len(rows) - 1), None]
     assert "cut short" in rows[-1]["reason"]

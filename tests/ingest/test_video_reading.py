@@ -20,7 +20,7 @@ from dfad_bench.ingest.media.base import Frame, Sampling, medium_of
 from dfad_bench.ingest.media.container import declared_bytes, format_of
 from dfad_bench.ingest.media.counting import count_frames
 from dfad_bench.ingest.media.frame_index import Index, read_index
-from dfad_bench.ingest.media.turning import turn_of
+from dfad_bench.ingest.media.turning import transpose_of
 from dfad_bench.ingest.sample import RawSample
 
 ALL = Sampling(frames=None, stride=1)
@@ -173,14 +173,14 @@ def test_display_matrices_name_all_turns_and_mirrors(kind: str):
     a, b = (right[0] - origin[0]) // 2, (right[1] - origin[1]) // 2  # where the axis p goes
     c, d = (down[0] - origin[0]) // 2, (down[1] - origin[1]) // 2
     matrix = struct.pack("=9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
-    assert turn_of(matrix) == Image.Transpose[kind]
+    assert transpose_of(matrix) == Image.Transpose[kind]
 
 
 def test_no_turn_is_no_turn():
     one = 1 << 16
-    assert turn_of(struct.pack("=9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)) is None
-    assert turn_of(struct.pack("=9i", one, one, 0, -one, one, 0, 0, 0, 1 << 30)) is None  # 45 degrees
-    assert turn_of(b"short") is None
+    assert transpose_of(struct.pack("=9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)) is None
+    assert transpose_of(struct.pack("=9i", one, one, 0, -one, one, 0, 0, 0, 1 << 30)) is None  # 45 degrees
+    assert transpose_of(b"short") is None
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

@@ -44,13 +44,13 @@ def test_nearest_upsampling_repeats_blocks() -> None:
 def test_denoised_loses_texture_and_keeps_edges() -> None:
     image = NOISE.copy()
     image[:, 160:] += 90
-    smooth = traces.denoised(image, 5.0, 0.08, 26.0)
+    smooth = traces.denoise(image, 5.0, 0.08, 26.0)
     assert smooth[:, :140].std() < 0.35 * image[:, :140].std()
     assert np.abs(np.diff(smooth.mean((0, 2)))).max() > 60
 
 
 def test_band_removed_takes_its_band_and_leaves_the_finest_detail() -> None:
-    before, after = spectrum(NOISE), spectrum(traces.band_removed(NOISE, 1.2, 6.0, 0.9))
+    before, after = spectrum(NOISE), spectrum(traces.remove_band(NOISE, 1.2, 6.0, 0.9))
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(320), np.fft.fftfreq(320)))
     band, finest = (frequency > 0.05) & (frequency < 0.09), frequency > 0.4
     assert after[band].sum() < 0.4 * before[band].sum()
@@ -64,9 +64,9 @@ def test_blotches_are_slow() -> None:
 
 
 def test_wavelets_quantised_finely_are_the_image_and_coarsely_are_its_means() -> None:
-    assert np.allclose(traces.quantised_wavelets(NOISE, (1e-3, 1e-3, 1e-3)), NOISE, atol=0.02)
+    assert np.allclose(traces.quantise_wavelets(NOISE, (1e-3, 1e-3, 1e-3)), NOISE, atol=0.02)
     means = NOISE.reshape(40, 8, 40, 8, 3).mean((1, 3))
-    coarse = traces.quantised_wavelets(NOISE, (1e4, 1e4, 1e4))
+    coarse = traces.quantise_wavelets(NOISE, (1e4, 1e4, 1e4))
     assert np.allclose(coarse, np.repeat(np.repeat(means, 8, 0), 8, 1), atol=1e-2)
 
 
@@ -88,6 +88,6 @@ def test_pasted_is_the_source_inside_and_the_target_outside() -> None:
     mask = np.zeros((320, 320), np.float32)
     mask[80:240, 80:240] = 1
     gain = np.array([1.1, 1.0, 0.9], np.float32)
-    out = traces.pasted(NOISE, FLAT, mask, gain)
+    out = traces.paste(NOISE, FLAT, mask, gain)
     assert np.array_equal(out[:80], NOISE[:80])
     assert np.allclose(out[100, 100], [140.8, 128, 115.2])

@@ -1,4 +1,4 @@
-"""The audit of manifests: one check a file, found by name; each is a pure function of a `Subject`."""
+"""The audit of manifests: one check per file, found by name; each is a pure function of a `Subject`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def audit(
     """Run the checks over all manifests together.
 
     Args:
-        manifests: what is audited; duplicates are looked for across all of them.
-        protocol: sides (train, test) are then the rows it chooses; without one, the split of the source.
+        manifests: the manifests to audit; duplicates are searched across all of them.
+        protocol: train and test rows are those it chooses; without one, those of the source's split.
         checks: names in `AUDITS`.
         near_bits: bits in which the perceptual hashes of near duplicates may differ.
-        seed: of the classifier's folds in the shortcut test.
-        progress: told of every check.
+        seed: seed of the classifier's folds in the shortcut test.
+        progress: is called after every check.
 
     Raises:
         UnknownNameError: no such check.

@@ -1,4 +1,4 @@
-"""Class balance: how many faces and sources each group gives to either side."""
+"""Class balance: how many faces and sources each group has in train and test."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _COLUMNS: dict[str, Kind] = {
     "group": "text", "label": "text", "faces": "count", "share": "percent", "sources": "count",
     "train": "count", "test": "count", "refused": "count", "refused share": "percent",
 }  # fmt: skip
-_UNEVEN = 10.0  # times the smallest group from which on the largest is remarked on
+_UNEVEN = 10.0  # largest group over smallest from which on there is a warning
 _REFUSED = 0.1
 _NAMES = {REAL: "real", FAKE: "fake"}
 
 
 def check(subject: Subject) -> Findings:
-    """Faces by group. Warns of very uneven groups, and of groups that lost more faces to refusals than others."""
+    """Count faces by group. Warns of very uneven groups, and of groups with many refused faces."""
     kept, total = subject.kept, max(1, len(subject.kept))
     rows: list[dict[str, Any]] = []
     for group, every in subject.faces.groupby("group"):

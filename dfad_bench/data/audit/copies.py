@@ -1,4 +1,4 @@
-"""Sets of files with the same hash: what the checks for the same bytes and the same pixels share."""
+"""Sets of files with the same hash: shared code of the checks for same bytes and same pixels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pandas as pd
 from dfad_bench.data.audit.findings import Face, Finding, Kind, faces_at
 
 COLUMNS: dict[str, Kind] = {"groups": "text", "sides": "text", "sources": "text", "sets": "count", "files": "count"}
-_EXAMPLES = 12  # sets kept of a remark
-_FACES = 6  # faces kept of a set
+_EXAMPLES = 12  # sets kept per remark
+_FACES = 6  # faces kept per set
 
 
 @dataclass(frozen=True)
 class CopySet:
-    """Files that are one: `rows` are positions in a subject's faces, one a file."""
+    """Files with one hash: `rows` are positions in a subject's faces, one per file."""
 
     rows: tuple[int, ...]
     groups: tuple[str, ...]
-    labels: tuple[str, ...]  # generators; those nobody vouches for left out
+    labels: tuple[str, ...]  # generators; faces of unknown label left out
     sides: tuple[str, ...]
     sources: int
 
@@ -39,7 +39,7 @@ class CopySet:
 
 
 def copy_sets(rows: pd.DataFrame, column: str) -> list[CopySet]:
-    """Sets of two or more files with the same value of `column`, by the first file's place.
+    """Sets of two or more files with the same value of `column`, ordered by the position of the first file.
 
     Frames of one video count as one file.
     """
@@ -66,7 +66,7 @@ def copy_sets(rows: pd.DataFrame, column: str) -> list[CopySet]:
 
 
 def table(sets: Sequence[CopySet]) -> list[dict[str, Any]]:
-    """Sets and files by the groups and sides they join, most sets first."""
+    """Number of sets and files by the groups and sides they connect, most sets first."""
     counts, files = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
     for item in sets:
         key = (" + ".join(item.groups), " + ".join(item.sides), "one" if item.sources == 1 else "several")
@@ -79,9 +79,9 @@ def table(sets: Sequence[CopySet]) -> list[dict[str, Any]]:
 
 
 def remarks(faces: pd.DataFrame, sets: Sequence[CopySet], what: str) -> tuple[Finding, ...]:
-    """What sets of copies mean.
+    """Remarks on sets of copies.
 
-    Errors where copies have different labels or lie on both sides of the split, a warning for others of several
+    Errors where copies have different labels or are on both sides of the split, a warning for others of several
     sources, an information for copies within one source. `what` names a set of copies.
     """
     labels = [item for item in sets if len(item.labels) > 1]

@@ -17,7 +17,7 @@ _FORMATS = 3
 
 
 def files(subject: Subject) -> pd.DataFrame:
-    """One row a file with known facts, with `bytes_per_pixel`; the frames of a video are one file."""
+    """One row per file with known facts, with `bytes_per_pixel`; the frames of a video are one file."""
     known = ["source_width", "source_height", "source_format", "source_bytes"]
     rows = subject.kept.drop_duplicates(["manifest", "origin"]).dropna(subset=known)
     pixels = rows["source_width"].astype(float) * rows["source_height"].astype(float)
@@ -25,7 +25,7 @@ def files(subject: Subject) -> pd.DataFrame:
 
 
 def check(subject: Subject) -> Findings:
-    """The commonest size, how many sizes there are, the range of the shorter side, the median bytes a pixel."""
+    """By group: most common size, number of sizes, range of the shorter side, median bytes per pixel."""
     rows = []
     facts = files(subject)
     for group, here in facts.groupby("group"):

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["text", "count", "percent", "number"]
 
 @dataclass(frozen=True)
 class Face:
-    """One face of an example. `manifest` counts the manifests given, from 0; `drawable`: it has a crop."""
+    """One face of an example. `manifest` is the index of its manifest, from 0; `drawable`: it has a crop."""
 
     manifest: int
     sample_id: str
@@ -28,7 +28,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Finding:
-    """One remark: what it is and what it means, with some sets of faces that show it."""
+    """One remark: its severity, its text, and some sets of faces as examples."""
 
     severity: Severity
     text: str
@@ -47,7 +47,7 @@ class Findings:
 
     @property
     def severity(self) -> Severity:
-        """The worst of the remarks; `ok` without any."""
+        """The highest severity of the remarks; `ok` without any."""
         return max((remark.severity for remark in self.remarks), key=SEVERITIES.index, default="ok")
 
 

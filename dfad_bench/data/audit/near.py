@@ -1,8 +1,8 @@
 """All pairs of 64-bit hashes within a few bits of each other, without comparing every pair.
 
-Multi-index hashing (Norouzi et al., Fast Exact Search in Hamming Space, 2014): the bits are dealt into four bands
+Multi-index hashing (Norouzi et al., Fast Exact Search in Hamming Space, 2014): the bits are divided into four bands
 of 16. Two hashes that differ in at most r bits differ in at most r // 4 bits of at least one band, so comparing
-those whose bands are that close finds every pair.
+those with a band that close finds every pair.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _CHUNK = 1 << 20  # candidate pairs compared at once: bounds the memory
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs (first < second, positions in the hashes given) and the bits they differ in, by distance and position.
+    """Pairs (first < second, positions in the given hashes) and the bits they differ in, by distance and position.
 
-    `crowded` hashes lie in a band value that too many share: their pairs are found through the other bands only.
-    `capped` says that the search ended at the largest number of pairs.
+    `crowded` is the number of hashes in a band value that too many share: their pairs are found through the other
+    bands only. `capped`: the search stopped at the maximum number of pairs.
     """
 
     first: np.ndarray  # (n,) int64
@@ -36,7 +36,7 @@ class NearPairs:
 
     @property
     def complete(self) -> bool:
-        """Whether every pair within the radius is there."""
+        """Whether every pair within the radius was found."""
         return not self.crowded and not self.capped
 
 
@@ -54,9 +54,9 @@ def near_pairs(
     Args:
         hashes: (n,) 64-bit integers, all different (equal ones would make pairs by the square of their number).
         radius: 0 to 15; the work grows steeply at 4, 8 and 12.
-        owners: (n,) integers; pairs of one owner are left out, -1 owns nothing. Frames of a video are all alike.
-        crowd: hashes that may share the value of a band; more of them are not compared in that band.
-        most: pairs after which the search ends.
+        owners: (n,) integers; pairs with the same owner are left out (frames of a video), -1 is no owner.
+        crowd: most hashes that may share the value of a band; where more do, that band is not compared.
+        most: pairs after which the search stops.
         chunk: candidate pairs compared at once.
 
     Raises:
@@ -82,7 +82,7 @@ def near_pairs(
             if owners is not None:
                 near &= (owners[first] != owners[second]) | (owners[first] < 0)
             first, second, distance = first[near], second[near], distance[near]
-            fresh = _unseen_before(first, second, bands[:number], crowds, radius // _BANDS)
+            fresh = _is_new_pair(first, second, bands[:number], crowds, radius // _BANDS)
             found.append((np.minimum(first, second)[fresh], np.maximum(first, second)[fresh], distance[fresh]))
             total += len(found[-1][0])
             if total > most:
@@ -90,20 +90,20 @@ def near_pairs(
                 break
         if capped:
             break
-    first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else _nothing()
+    first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else _no_pairs()
     order = np.lexsort((second, first, distance))[:most]
     shared = np.logical_or.reduce([crowds[n][band] for n, band in enumerate(bands)])
     return NearPairs(first[order], second[order], distance[order], int(shared.sum()), capped)
 
 
-def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
 
 
 def _bands(words: np.ndarray) -> list[np.ndarray]:
     """Four (n,) arrays of 16 bits.
 
-    Bits are dealt along diagonals of the 8x8 frequencies: no band holds only the low ones, which many faces share.
+    Bits are assigned along diagonals of the 8x8 frequencies: no band holds only low ones, which many faces share.
     """
     bands = [np.zeros(len(words), np.int64) for _ in range(_BANDS)]
     for bit in range(64):
@@ -151,10 +151,10 @@ def _masks(tolerance: int) -> list[int]:
     ]
 
 
-def _unseen_before(
+def _is_new_pair(
     first: np.ndarray, second: np.ndarray, earlier: list[np.ndarray], crowds: list[np.ndarray], tolerance: int
 ) -> np.ndarray:
-    """Which pairs no earlier band has found."""
+    """Which pairs were not found by an earlier band."""
     fresh = np.ones(len(first), dtype=bool)
     for band, crowded in zip(earlier, crowds, strict=False):
         one, two = band[first], band[second]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.data.audit.findings import Face, Finding, Findings, Kind, Severity, faces_at
-from dfad_bench.data.audit.pairs import crowded, face_pairs, sources_of_hashes
+from dfad_bench.data.audit.pairs import crowded_hashes, face_pairs, sources_of_hashes
 from dfad_bench.data.audit.subject import Subject
 
 _COLUMNS: dict[str, Kind] = {
@@ -25,7 +25,7 @@ _TEXTS: dict[str, tuple[Severity, str]] = {
 
 
 def check(subject: Subject) -> Findings:
-    """Pairs of faces within `near_bits`, by groups and sides. Pairs within one source are no finding."""
+    """Pairs of faces within `near_bits`, by groups and sides. Pairs within one source do not count."""
     units = sources_of_hashes(subject)
     counts: Counter[tuple[str, str, str]] = Counter()
     closest: dict[tuple[str, str, str], int] = {}
@@ -91,9 +91,9 @@ def _rows(counts: Counter[tuple[str, str, str]], closest: dict[tuple[str, str, s
 
 
 def _limits(subject: Subject, units: pd.DataFrame) -> list[Finding]:
-    """What was left out of the search, said plainly."""
+    """Remarks on what was left out of the search."""
     found = []
-    crowds = crowded(units)
+    crowds = crowded_hashes(units)
     if len(crowds):
         examples = tuple(
             faces_at(subject.faces, units.loc[units["hash"] == value, "row"].head(6).tolist())

@@ -1,4 +1,4 @@
-"""Pairs of faces from pairs of perceptual hashes: what the checks for near duplicates and reused reals share."""
+"""Pairs of faces from pairs of perceptual hashes: shared code of the checks for near duplicates and reused reals."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pandas as pd
 
 from dfad_bench.data.audit.subject import Subject
 
-_CROWD = 64  # sources that may share one hash; more of them are no likeness but an empty picture
+_CROWD = 64  # most sources that may share one hash; more of them mean an empty image, not similar faces
 _CHUNK = 100_000  # pairs of hashes joined at once
 
 
 def sources_of_hashes(subject: Subject) -> pd.DataFrame:
-    """One row a hash, source, group and side: `hash` (position in `subject.hashes`) and `row`, its first face."""
+    """One row per hash, source, group and side: `hash` (position in `subject.hashes`) and `row`, its first face."""
     kept = subject.kept[subject.kept["phash"].notna()]
     units = kept[["manifest", "group", "side", "source_key", "crop_sha256", "detection_label"]].assign(
         hash=np.searchsorted(subject.hashes, kept["phash"].to_numpy(dtype=np.int64)), row=kept.index
@@ -22,8 +22,8 @@ def sources_of_hashes(subject: Subject) -> pd.DataFrame:
     return units.drop_duplicates(["hash", "manifest", "group", "side", "source_key"])
 
 
-def crowded(units: pd.DataFrame) -> pd.Series:
-    """How many rows of `units` share a hash, for hashes that too many share."""
+def crowded_hashes(units: pd.DataFrame) -> pd.Series:
+    """Hashes shared by too many rows of `units`, with the number of rows."""
     sizes = units["hash"].value_counts()
     return sizes[sizes > _CROWD]
 
@@ -31,9 +31,9 @@ def crowded(units: pd.DataFrame) -> pd.Series:
 def face_pairs(subject: Subject, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Pairs of rows of `units` from different sources whose hashes are near or equal, by distance, in chunks.
 
-    Columns end in `_a` and `_b`, and `distance`. Crowded hashes and pairs of the very same pixels are left out.
+    Columns end in `_a` and `_b`, and `distance`. Crowded hashes and pairs of identical pixels are left out.
     """
-    units = units[~units["hash"].isin(crowded(units).index)]
+    units = units[~units["hash"].isin(crowded_hashes(units).index)]
     near = subject.near
     sizes = units["hash"].value_counts()
     own = np.sort(sizes[sizes > 1].index.to_numpy(dtype=np.int64))

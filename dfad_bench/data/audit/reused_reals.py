@@ -1,4 +1,4 @@
-"""Real faces that several groups share: an unseen real set must not hold the seen one's faces."""
+"""Real faces that several groups share: an unseen real set must not contain faces of the seen one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAME = {"source_sha256": "same file", "crop_sha256": "same pixels"}
 
 
 def check(subject: Subject) -> Findings:
-    """Pairs of real groups with faces in common, by bytes, pixels or perceptual hash."""
+    """Pairs of real groups that share faces, by bytes, pixels or perceptual hash."""
     real = subject.kept[subject.kept["detection_label"] == REAL]
     counts: Counter[tuple[str, str, str]] = Counter()
     examples: list[tuple[Face, ...]] = []
@@ -53,7 +53,7 @@ def _count_same(
     counts: Counter[tuple[str, str, str]],
     examples: list[tuple[Face, ...]],
 ) -> None:
-    """Add hashes that several real groups hold; pixels only where the bytes differ, so that none counts twice."""
+    """Count hashes that several real groups share; pixels only where the bytes differ, so that none counts twice."""
     known = real[real[column].notna()].drop_duplicates(["group", column])
     known = known[known.duplicated(column, keep=False)]
     same: dict[str, list[tuple[int, str, str | None]]] = {}

@@ -1,4 +1,4 @@
-"""Exact duplicates: files with the same bytes, within and across manifests, splits and labels; refused ones, too."""
+"""Exact duplicates: files with the same bytes, within and across manifests, splits and labels (refused ones too)."""
 
 from __future__ import annotations
 

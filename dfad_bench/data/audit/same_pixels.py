@@ -1,4 +1,4 @@
-"""Different files whose crops have the very same pixels: a lossless copy, or a forgery that changed nothing."""
+"""Different files whose crops have identical pixels: a lossless copy, or a forgery that changed nothing."""
 
 from __future__ import annotations
 

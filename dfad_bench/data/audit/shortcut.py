@@ -1,6 +1,6 @@
-"""The shortcut test: can a tiny classifier tell the labels from facts of the files alone, without one pixel?
+"""The shortcut test: can a small classifier predict the labels from facts of the files only, without any pixel?
 
-A detector that learns from such files may learn their size or codec in place of the forgery.
+A detector that learns from such files may learn their size or codec instead of the forgery.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ FACTS = {
     "compression": ("bytes_per_pixel",),
     "all": ("source_width", "source_height", "format", "source_bytes", "bytes_per_pixel"),
 }
-_PLAIN = ("size", "format")  # those that say nothing of the picture; bytes a pixel depend on it a little
+_PLAIN = ("size", "format")  # facts that are independent of the image content; bytes per pixel depend on it a little
 _FOLDS = 5
-_FEWEST_FILES = 10  # of a class, and ...
+_FEWEST_FILES = 10  # per class, and ...
 _FEWEST_SOURCES = 5
-_MOST_FILES = 2000  # of a class: more change no verdict
-_MARGIN = 0.1  # above chance, and ...
-_DEVIATIONS = 4  # standard errors of a guess, from which on it is a warning
-_TOLD = 0.9  # one class against the rest
+_MOST_FILES = 2000  # per class: more would not change the verdict
+_MARGIN = 0.1  # a warning needs an accuracy this much above chance, and ...
+_DEVIATIONS = 4  # ... this many standard errors of guessing above it
+_TOLD_APART = 0.9  # balanced accuracy against the rest from which on a class counts as told apart
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How well some facts tell the classes of files whose source was not learnt from.
+    """How well some facts predict the classes of files whose sources were not in training.
 
-    `accuracy` is the mean of the classes' recalls; `told` maps a class to its balanced accuracy against the rest.
+    `accuracy` is the mean of the classes' recalls; `told_apart` maps a class to its balanced accuracy against the rest.
     """
 
     accuracy: float
     chance: float
-    error: float  # standard error of a guess
+    error: float  # standard error of guessing
     files: int
-    told: dict[str, float]
+    told_apart: dict[str, float]
 
     @property
     def shortcut(self) -> bool:
-        """Clearly better than guessing."""
+        """Whether the accuracy is clearly better than guessing."""
         return self.accuracy - self.chance > max(_MARGIN, _DEVIATIONS * self.error)
 
 
 def check(subject: Subject) -> Findings:
-    """Real against forged, and group against group, from file facts; cross-validated by source."""
+    """Classify real against forged, and the groups, from file facts; cross-validated by source."""
     facts = files(subject)
     vouched = facts[facts["detection_label"] >= 0]
     questions = {
@@ -66,7 +66,7 @@ def check(subject: Subject) -> Findings:
     rows: list[dict[str, Any]] = []
     remarks: list[Finding] = []
     for question, (files_of, labels) in questions.items():
-        usable, left = _usable(files_of, labels)
+        usable, left = _usable_classes(files_of, labels)
         if left:
             few = f"fewer than {_FEWEST_FILES} files or {_FEWEST_SOURCES} sources"
             text = f"{question}: {', '.join(left)} left out ({few})"
@@ -74,20 +74,20 @@ def check(subject: Subject) -> Findings:
         if usable["label"].nunique() < 2:
             remarks.append(Finding("info", f"{question}: fewer than two classes to tell apart"))
             continue
-        verdicts = {name: tell(usable, columns, subject.seed) for name, columns in FACTS.items()}
+        verdicts = {name: classify(usable, columns, subject.seed) for name, columns in FACTS.items()}
         rows += [_row(question, name, verdict) for name, verdict in verdicts.items()]
         remarks += _remarks(question, verdicts)
     title = "Shortcut test: labels told from facts of the files alone"
     return Findings("shortcut", title, _COLUMNS, rows, tuple(remarks))
 
 
-def tell(rows: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Verdict:
-    """Train a shallow tree on `columns` to tell `label`, tested on sources it has not seen.
+def classify(rows: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Verdict:
+    """Train a shallow tree that predicts `label` from `columns`, tested on sources it was not trained on.
 
     Args:
-        rows: one a file: `label`, `source_key`, width, height, bytes, format.
-        columns: facts it may use; `format` becomes one column a format.
-        seed: of the folds.
+        rows: one per file: `label`, `source_key`, width, height, bytes, format.
+        columns: facts it may use; `format` becomes one column per format.
+        seed: seed of the folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
@@ -106,12 +106,12 @@ def tell(rows: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Verdict:
     alarms = np.array([(guessed[labels != name] == name).mean() for name in names])
     chance = 1 / len(names)
     error = float(np.sqrt((chance * (1 - chance) / sizes).mean() / len(names)))
-    told = {str(name): float((r + 1 - a) / 2) for name, r, a in zip(names, recalls, alarms, strict=True)}
-    return Verdict(float(recalls.mean()), chance, error, len(rows), told)
+    told_apart = {str(name): float((r + 1 - a) / 2) for name, r, a in zip(names, recalls, alarms, strict=True)}
+    return Verdict(float(recalls.mean()), chance, error, len(rows), told_apart)
 
 
-def _usable(rows: pd.DataFrame, labels: pd.Series) -> tuple[pd.DataFrame, list[str]]:
-    """Classes with enough files and sources, none with too many (chosen by hash), and the names of the others."""
+def _usable_classes(rows: pd.DataFrame, labels: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of classes with enough files and sources, large classes reduced by hash, and the names of the others."""
     rows = rows.assign(label=labels, rank=rows["sample_id"].map(_rank))
     kept, left = [], []
     for name, here in rows.groupby("label"):
@@ -129,10 +129,12 @@ def _rank(name: str) -> int:
 
 
 def _row(question: str, facts: str, verdict: Verdict) -> dict[str, Any]:
-    told = sorted(((share, name) for name, share in verdict.told.items() if share >= _TOLD), reverse=True)
-    shown = ", ".join(f"{name} {share:.0%}" for share, name in told[:4]) + (" ..." if len(told) > 4 else "")
+    told_apart = sorted(
+        ((share, name) for name, share in verdict.told_apart.items() if share >= _TOLD_APART), reverse=True
+    )
+    shown = ", ".join(f"{name} {share:.0%}" for share, name in told_apart[:4]) + (" ..." if len(told_apart) > 4 else "")
     return {
-        "question": question, "facts": facts, "files": verdict.files, "classes": len(verdict.told),
+        "question": question, "facts": facts, "files": verdict.files, "classes": len(verdict.told_apart),
         "balanced accuracy": verdict.accuracy, "chance": verdict.chance, "told apart": shown,
     }  # fmt: skip
 
@@ -141,16 +143,16 @@ def _remarks(question: str, verdicts: dict[str, Verdict]) -> list[Finding]:
     found: list[Finding] = []
     for name in (*_PLAIN, "compression", "all"):
         verdict = verdicts[name]
-        told = ", ".join(sorted(label for label, share in verdict.told.items() if share >= _TOLD))
+        told_apart = ", ".join(sorted(label for label, share in verdict.told_apart.items() if share >= _TOLD_APART))
         if not verdict.shortcut or (name == "all" and found):
             continue
-        by = {"all": "file facts together tell", "compression": "bytes a pixel alone tell"}.get(
-            name, f"{name} alone tells"
+        by = {"all": "file facts together predict", "compression": "bytes per pixel alone predict"}.get(
+            name, f"{name} alone predicts"
         )
         text = (
             f"{question}: {by} the classes with {verdict.accuracy:.1%} balanced accuracy (chance {verdict.chance:.1%})"
-            + (f", above all {told}" if told else "")
-            + ": a model may learn that in place of the forgery"
+            + (f", above all {told_apart}" if told_apart else "")
+            + ": a model may learn that instead of the forgery"
         )
         found.append(Finding("warning", text))
     return found

@@ -1,4 +1,4 @@
-"""Sources on both sides of a split: as the source gives it, or as a protocol deals it."""
+"""Sources on both sides of a split: the split of the release, or that of a protocol."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _EXAMPLES = 12
 def check(subject: Subject) -> Findings:
     """Per group, the training faces whose source has test faces in any group.
 
-    Under a protocol: of all rows it could take, and whether any is left among those it does take. The toolkit
-    drops such training faces, so they are a warning; one that is left is an error.
+    With a protocol: among all rows it could choose, and whether any remains among those it does choose. The toolkit
+    drops such training faces, so they are a warning; one that remains is an error.
     """
     if subject.protocol is None:
         rows = subject.kept.assign(row=subject.kept.index)
@@ -31,11 +31,11 @@ def check(subject: Subject) -> Findings:
     title = f"Sources on both sides of protocol {name}, before leaks are dropped"
     if subject.candidates is None or subject.candidates.empty:
         return Findings("split_leaks", title, _COLUMNS, [], (_obstacle(subject),))
-    rows = _placed(subject, subject.candidates)
+    rows = _with_positions(subject, subject.candidates)
     table, remarks = _leaks(subject, rows, f"have test faces, too: protocol {name} drops the training faces")
     if subject.obstacle:
         remarks = (*remarks, _obstacle(subject))
-    return Findings("split_leaks", title, _COLUMNS, table, (*_left(subject), *remarks))
+    return Findings("split_leaks", title, _COLUMNS, table, (*_remaining_leaks(subject), *remarks))
 
 
 def _leaks(subject: Subject, rows: pd.DataFrame, text: str) -> tuple[list[dict[str, Any]], tuple[Finding, ...]]:
@@ -52,7 +52,7 @@ def _leaks(subject: Subject, rows: pd.DataFrame, text: str) -> tuple[list[dict[s
             }
         )  # fmt: skip
     if not table:
-        return table, (Finding("info", "no face is on a side of a split; --protocol deals them"),)
+        return table, (Finding("info", "no face has a split; give --protocol to divide them"),)
     if leaking.empty:
         return table, ()
     sources = leaking["source_key"].drop_duplicates()
@@ -67,8 +67,8 @@ def _examples(subject: Subject, train: pd.DataFrame, test: pd.DataFrame, sources
     return tuple(faces_at(subject.faces, [int(one[key]), int(other[key])]) for key in some)
 
 
-def _left(subject: Subject) -> tuple[Finding, ...]:
-    """Sources that the protocol's own parts share; none, unless `select` is broken."""
+def _remaining_leaks(subject: Subject) -> tuple[Finding, ...]:
+    """Sources that are still on both sides after the protocol's selection; none unless `select` has a bug."""
     if subject.selection is None:
         return ()
     train = pd.concat([subject.selection.train, subject.selection.validation])
@@ -79,8 +79,8 @@ def _left(subject: Subject) -> tuple[Finding, ...]:
     return (Finding("error", f"{len(left):,} chosen training faces share a source with test faces"),)
 
 
-def _placed(subject: Subject, rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the place of each in the subject's faces."""
+def _with_positions(subject: Subject, rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the position of each in the subject's faces."""
     places = pd.Series(subject.faces.index, index=subject.faces["sample_id"])
     places = places[~places.index.duplicated()]
     return rows.assign(row=places.reindex(rows["sample_id"]).to_numpy())

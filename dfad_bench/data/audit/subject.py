@@ -1,4 +1,4 @@
-"""What is audited: the rows of all manifests in one frame, with the side of the split each is on."""
+"""The data of an audit: the rows of all manifests in one frame, with the side of the split each is on."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """All that a check may look at.
+    """The input of every check.
 
-    `faces` has the columns of the manifests (refused rows, too) and `manifest` (its number), `group`
+    `faces` has the columns of the manifests (refused rows included) and `manifest` (its index), `group`
     (dataset/generator), `side` (train, test or empty); its `source_key` is qualified by the dataset, its index
     counts from 0.
     """
@@ -41,7 +41,7 @@ class Subject:
 
     @cached_property
     def kept(self) -> pd.DataFrame:
-        """The faces that were not refused; the index still counts in `faces`."""
+        """The faces that were not refused, with the index of `faces`."""
         return self.faces[self.faces["status"] == OK]
 
     @cached_property
@@ -52,7 +52,7 @@ class Subject:
 
     @cached_property
     def near(self) -> NearPairs:
-        """Pairs of positions in `hashes` that differ in at most `near_bits` bits, those of one source left out."""
+        """Pairs of `hashes` (by position) that differ in at most `near_bits` bits, pairs of one source left out."""
         known = self.kept[self.kept["phash"].notna()]
         places = np.searchsorted(self.hashes, known["phash"].to_numpy(dtype=np.int64))
         source = pd.factorize(known["source_key"])[0]
@@ -65,7 +65,7 @@ class Subject:
 def load(
     manifests: Sequence[Manifest], protocol: Protocol | None = None, *, near_bits: int = NEAR_BITS, seed: int = 0
 ) -> Subject:
-    """The rows of all manifests, and under a protocol what it chooses of them.
+    """The rows of all manifests, and with a protocol those it chooses.
 
     Raises:
         ManifestError: a damaged manifest, or two of one dataset under a protocol.

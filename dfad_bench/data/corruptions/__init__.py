@@ -1,7 +1,7 @@
-"""Image corruptions by name; how strong each severity is stands in `manifests/corruptions.yaml`.
+"""Image corruptions by name; the strength of each severity is in `manifests/corruptions.yaml`.
 
-An operator takes an RGB image (H, W, 3) uint8, a strength and a generator, and returns a new image of the same shape
-and type. Adding one: its file here, its line below, its severities in the YAML file.
+An operator takes an RGB image (H, W, 3) uint8, a strength and a random generator, and returns a new image of the same
+shape and type. To add one: a file here, a line below, its severities in the YAML file.
 """
 
 CORRUPTIONS = {

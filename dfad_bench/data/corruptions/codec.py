@@ -10,14 +10,14 @@ from dfad_bench.core.errors import DFADError, need
 
 
 def video_compression(image: np.ndarray, crf: float, rng: np.random.Generator) -> np.ndarray:
-    """Code the image as a video of one frame with x264 at a constant rate factor, and decode it.
+    """Encode the image as a video of one frame with x264 at a constant rate factor, and decode it.
 
-    DeeperForensics-1.0, VC; the reference codes whole videos, a still image has one frame to code. 4:2:0 chroma,
-    x264's preset "medium", one thread. An odd side is filled up by its last row or column, which is cut off again.
+    DeeperForensics-1.0, VC; the reference encodes whole videos, a still image is one frame. 4:2:0 chroma, x264's
+    preset "medium", one thread. An odd side is padded by its last row or column, which is removed again.
 
     Raises:
         MissingDependencyError: PyAV is not installed.
-        DFADError: it was built without x264.
+        DFADError: PyAV was built without x264.
     """
     av = need("av", "av", "video compression as a corruption")
     height, width = image.shape[:2]
@@ -38,7 +38,7 @@ def encode_frame(image: np.ndarray, crf: float) -> bytes:
         raise DFADError("PyAV has no x264 encoder here; install it from its wheels: pip install av") from error
     encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = image.shape[1], image.shape[0], "yuv420p", 25
     encoder.time_base = 1 / encoder.framerate
-    encoder.thread_count = 1  # slices by threads would make the picture depend on the machine
+    encoder.thread_count = 1  # with threads, the slices and hence the pixels would depend on the machine
     encoder.options = {"crf": f"{crf:g}", "preset": "medium"}
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
     frame.pts = 0

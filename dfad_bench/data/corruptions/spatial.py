@@ -1,17 +1,17 @@
-"""Corruptions that mix neighbouring pixels or cover them: blocks, blurs, coarser pixels."""
+"""Corruptions that mix neighbouring pixels or cover them: blocks, blurs, pixelation."""
 
 from __future__ import annotations
 
 import numpy as np
 
 BLOCK = 8
-NEEDS_SIDE = 256  # block-wise distortion counts its blocks in steps of so many pixels of the shorter side
+NEEDS_SIDE = 256  # pixels of the shorter side per step in the number of blocks of block-wise distortion
 
 
 def block_wise(image: np.ndarray, blocks: float, rng: np.random.Generator) -> np.ndarray:
     """Cover `min(H, W) // 256 * blocks` squares of 8x8 pixels with grey 128 (DeeperForensics-1.0, BW).
 
-    Squares may overlap. By that formula an image with a side below 256 pixels stays as it is: corrupt before resizing.
+    Squares may overlap. By that formula an image with a side below 256 pixels is unchanged: corrupt before resizing.
     """
     result = image.copy()
     height, width = image.shape[:2]
@@ -24,7 +24,7 @@ def block_wise(image: np.ndarray, blocks: float, rng: np.random.Generator) -> np
 
 
 def blur(image: np.ndarray, kernel: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur, `kernel` pixels wide with a sixth of it as the deviation (DeeperForensics-1.0, GB)."""
+    """Gaussian blur, `kernel` pixels wide, with a sixth of it as standard deviation (DeeperForensics-1.0, GB)."""
     import cv2
 
     size = int(kernel)
@@ -32,7 +32,7 @@ def blur(image: np.ndarray, kernel: float, rng: np.random.Generator) -> np.ndarr
 
 
 def pixelation(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Shrink by `factor` and enlarge again, both bilinear (DeeperForensics-1.0, there called JPEG)."""
+    """Shrink by `factor` and enlarge again, both bilinear (called JPEG in DeeperForensics-1.0)."""
     import cv2
 
     height, width = image.shape[:2]
@@ -48,7 +48,7 @@ def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> n
     steps = np.linspace(-(size - 1) / 2, (size - 1) / 2, 8 * size)
     kernel = np.zeros((size, size))
     middle = (size - 1) / 2
-    np.add.at(kernel, (_near(middle + steps * np.sin(turn)), _near(middle + steps * np.cos(turn))), 1.0)
+    np.add.at(kernel, (_nearest(middle + steps * np.sin(turn)), _nearest(middle + steps * np.cos(turn))), 1.0)
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
@@ -61,5 +61,5 @@ def defocus_blur(image: np.ndarray, radius: float, rng: np.random.Generator) -> 
     return cv2.filter2D(image, -1, disc / disc.sum())
 
 
-def _near(places: np.ndarray) -> np.ndarray:
+def _nearest(places: np.ndarray) -> np.ndarray:
     return np.floor(places + 0.5).astype(int)

@@ -1,4 +1,4 @@
-"""Which corruptions there are, how strong each severity is, and one corrupted image."""
+"""The corruptions with their severities, and the corruption of one image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
-from dfad_bench.core.files import content_hash
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -24,8 +23,8 @@ EXACT, ALL = "exact", "all"
 class Corruption:
     """One corruption and the strength of its severities 1, 2, ...
 
-    `paper_exact`: values and operator are those the papers' results were made with, as published by their source.
-    `operator`: the entry of `CORRUPTIONS`, where it is not the name.
+    `paper_exact`: values and operator are those of the papers' results, as published by their source.
+    `operator`: the entry of `CORRUPTIONS`, where it differs from the name.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Corruption:
         if (self.operator or self.name) not in CORRUPTIONS:
             raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(CORRUPTIONS))}")
         if not self.values:
-            raise ValueError("values is empty; one a severity")
+            raise ValueError("values is empty; give one per severity")
 
     def value(self, severity: int) -> float:
         """The strength of a severity.
@@ -53,7 +52,7 @@ class Corruption:
         return self.values[severity - 1]
 
     def definition(self, severity: int) -> dict[str, Any]:
-        """What decides the pixels: operator and strength."""
+        """Operator and strength: all that decides the pixels."""
         return {"operator": self.operator or self.name, "value": self.value(severity)}
 
 
@@ -78,7 +77,7 @@ def choose(names: Sequence[str], known: Mapping[str, Corruption]) -> list[Corrup
 
     Raises:
         UnknownNameError: with the nearest names.
-        ConfigError: none are left.
+        ConfigError: none is chosen.
     """
     found: dict[str, Corruption] = {}
     for name in names:
@@ -96,7 +95,7 @@ def choose(names: Sequence[str], known: Mapping[str, Corruption]) -> list[Corrup
 def corrupt(image: np.ndarray, corruption: Corruption, severity: int, *, sample_id: str, seed: int = 0) -> np.ndarray:
     """A corrupted copy of an RGB image (H, W, 3) uint8; severity 0 is the image itself, copied.
 
-    What is drawn depends on `seed`, the sample, the corruption's name and the severity, and on nothing else.
+    Random numbers depend on `seed`, the sample, the corruption's name and the severity, and on nothing else.
 
     Raises:
         ConfigError: no such severity.
@@ -110,8 +109,3 @@ def corrupt(image: np.ndarray, corruption: Corruption, severity: int, *, sample_
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
     result: np.ndarray = operator(image, corruption.value(severity), rng)
     return result
-
-
-def definitions_hash(chosen: Sequence[Corruption]) -> str:
-    """Hash of what decides the pixels of some corruptions."""
-    return content_hash({row.name: [row.definition(k + 1) for k in range(len(row.values))] for row in chosen})

@@ -1,6 +1,6 @@
-"""Corrupted faces made by worker processes while the model looks at those before; nothing is stored.
+"""Corrupted faces, made by worker processes ahead of the model; nothing is stored.
 
-Crops are corrupted at their own size and then resized to what the model's protocol asks for (Lanczos, as `CropStore`).
+Crops are corrupted at their own size and then resized to the size of the model's protocol (Lanczos, as `CropStore`).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from dfad_bench.core.contract import Inputs
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.corruptions.spec import Corruption
-from dfad_bench.data.corruptions.work import begin, corrupt_block
+from dfad_bench.data.corruptions.work import corrupt_block, prepare_worker
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.views import view_array
 
-BLOCK = 16  # faces a task: small enough that a few workers share one batch
+BLOCK = 16  # faces per task: small enough that a few workers share one batch
 LiveViews = Callable[[str, Sequence[str], np.ndarray], pd.DataFrame]  # view, sample ids, (N, S, S, 3) crops -> values
 
 
 class Workers:
-    """Processes that corrupt; with `count` 0 it is done in this process, when asked for.
+    """Processes that corrupt faces; with `count` 0 this process does it, on demand.
 
-    Use as a context: leaving it ends the processes, and what they had not begun is dropped.
+    Use as a context manager: leaving it ends the processes and drops tasks not yet begun.
     """
 
     def __init__(self, count: int) -> None:
@@ -43,7 +43,7 @@ class Workers:
     def __enter__(self) -> Self:
         if self.count:
             context = multiprocessing.get_context("spawn")  # forking a process with torch's threads may hang
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=begin)
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=prepare_worker)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -51,7 +51,7 @@ class Workers:
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, *task: Any) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        """Begin a block (`work.corrupt_block`); the result is what calling the returned function gives.
+        """Start a block (`work.corrupt_block`); the returned function waits for the result and returns it.
 
         Raises:
             DFADError: (when called) a worker died.
@@ -61,22 +61,22 @@ class Workers:
         try:
             return _result(self._pool.submit(corrupt_block, *task))
         except BrokenProcessPool as error:
-            raise _died() from error
+            raise _worker_death() from error
 
 
 class CorruptedFaces(FaceDataset):
-    """Faces under one corruption at one severity; made ahead in the order of the rows, in any other on demand.
+    """Faces under one corruption at one severity; made ahead in the order of the rows, in any other order on demand.
 
     Args:
         rows: a frame of `Selection`.
-        store: their crops at the size they are corrupted at.
-        protocol: labels are those of its groups; `image_size` is what the model gets.
-        corruption: what is done to them.
-        severity: how strongly, from 1.
-        workers: who does it.
-        seed: of what is drawn; see `spec.corrupt`.
-        needs: views the model asks for.
-        live_views: makes them from the corrupted crops, before resizing.
+        store: their crops at the size at which they are corrupted.
+        protocol: gives the labels and, by `image_size`, the size of the model's input.
+        corruption: the corruption.
+        severity: its severity, from 1.
+        workers: processes that corrupt the crops.
+        seed: seed of the corruption, see `spec.corrupt`.
+        needs: names of the views the model needs.
+        live_views: makes the views from the corrupted crops, before resizing.
         keep: folder for the corrupted crops as PNG; None stores nothing.
     """
 
@@ -130,7 +130,7 @@ class CorruptedFaces(FaceDataset):
         final = (len(self) - 1) // BLOCK
         for block in range(first, min(last + self._ahead, final) + 1):
             if block not in self._coming and block not in self._ready:
-                self._coming[block] = self._begin(block)
+                self._coming[block] = self._begin_block(block)
         for block in np.unique(blocks).tolist():
             if block in self._coming:
                 self._ready[block] = self._coming.pop(block)()
@@ -140,7 +140,7 @@ class CorruptedFaces(FaceDataset):
         self._coming = {block: call for block, call in self._coming.items() if block >= last}
         return taken
 
-    def _begin(self, block: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    def _begin_block(self, block: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         rows = slice(block * BLOCK, (block + 1) * BLOCK)
         pixels = np.ascontiguousarray(self._crops[self._rows[rows]])
         samples = self.sample_ids[rows].tolist()
@@ -154,12 +154,12 @@ def _result(future: Future[tuple[np.ndarray, np.ndarray]]) -> Callable[[], tuple
         try:
             return future.result()
         except BrokenProcessPool as error:
-            raise _died() from error
+            raise _worker_death() from error
 
     return wait
 
 
-def _died() -> DFADError:
+def _worker_death() -> DFADError:
     return DFADError(
         "a process that corrupts faces was killed (out of memory?); run the same command again with fewer --workers:"
         " finished cells are kept"

@@ -1,4 +1,4 @@
-"""What a worker process does; imports no torch, so that workers start quickly."""
+"""The work of a corruption process; imports no torch, so that workers start quickly."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def corrupt_block(
     side: int,
     keep: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Corrupted crops, and the same resized.
+    """Corrupted crops at their own size, and the same resized.
 
     Args:
         pixels: (N, S, S, 3) uint8.
         sample_ids: names of the faces, for their seeds and files.
-        corruption: what is done.
-        severity: how strongly.
-        seed: of what is drawn.
-        side: of the resized crops.
-        keep: folder for the corrupted crops as PNG.
+        corruption: the corruption.
+        severity: its severity.
+        seed: seed of the corruption.
+        side: side of the resized crops, pixels.
+        keep: folder for the corrupted crops as PNG; None stores nothing.
     """
     made = [
         corrupt(image, corruption, severity, sample_id=s, seed=seed)
@@ -42,18 +42,18 @@ def corrupt_block(
             with atomic_write(keep / f"{sample}.png") as file:
                 file.write(encode_png(image))
     corrupted = np.stack(made)
-    return corrupted, corrupted if pixels.shape[1] == side else np.stack([_sized(image, side) for image in made])
+    return corrupted, corrupted if pixels.shape[1] == side else np.stack([_resized(image, side) for image in made])
 
 
-def begin() -> None:
-    """In a new worker: leave interrupts to the parent, die with it, keep to one thread."""
+def prepare_worker() -> None:
+    """Set up a new worker: ignore interrupts, exit with the parent, use one thread."""
     import cv2
 
-    cv2.setNumThreads(1)  # there is a process a core already
+    cv2.setNumThreads(1)  # each core has a process already
     follow_parent()
 
 
-def _sized(image: np.ndarray, side: int) -> np.ndarray:
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
 
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))

@@ -1,1 +1,1 @@
-"""From a picture to the face crop of a profile."""
+"""From an image to the face crop that a crop profile describes."""

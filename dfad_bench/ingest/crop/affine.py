@@ -1,4 +1,4 @@
-"""Cutting pixels out of an image by an affine map. All coordinates are continuous: the first pixel spans 0 to 1.
+"""Affine maps, and cropping by them. All coordinates are continuous: the first pixel spans 0 to 1.
 
 An affine map is six numbers (a, b, c, d, e, f): x' = a x + b y + c, y' = d x + e y + f.
 """
@@ -14,10 +14,12 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-_OVERSAMPLING = 4  # source pixels beside each other that go into a crop pixel before the source is shrunk first
+Affine = tuple[float, ...]  # a, b, c, d, e, f
+IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_OVERSAMPLING = 4  # source pixels per crop pixel along a side from which on the source is shrunk first
 
 
-def box_affine(box: Sequence[float], side: int) -> tuple[float, ...]:
+def box_affine(box: Sequence[float], side: int) -> Affine:
     """The map of the square `box` x0, y0, x1, y1 onto a crop of `side` pixels.
 
     >>> box_affine((10, 20, 30, 40), 10)
@@ -27,8 +29,8 @@ def box_affine(box: Sequence[float], side: int) -> tuple[float, ...]:
     return side / (x1 - x0), 0.0, -x0 * side / (x1 - x0), 0.0, side / (y1 - y0), -y0 * side / (y1 - y0)
 
 
-def similarity(points: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
-    """The turn, scale and shift that takes `points` (n, 2) closest to `target` (n, 2), by least squares.
+def fit_similarity(points: np.ndarray, target: np.ndarray) -> Affine:
+    """The rotation, scale and shift that maps `points` (n, 2) closest to `target` (n, 2), by least squares.
 
     Raises:
         ValueError: the points are all the same.
@@ -42,7 +44,18 @@ def similarity(points: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
     return turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag
 
 
-def apply(affine: Sequence[float], points: np.ndarray) -> np.ndarray:
+def compose_affines(second: Sequence[float], first: Sequence[float]) -> Affine:
+    """The map that does `first`, then `second`.
+
+    >>> compose_affines((1, 0, 5, 0, 1, 0), (2, 0, 0, 0, 2, 0))  # twice as large, then moved by 5
+    (2, 0, 5, 0, 2, 0)
+    """
+    a, b, c, d, e, f = second
+    p, q, r, s, t, u = first
+    return a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f
+
+
+def apply_affine(affine: Sequence[float], points: np.ndarray) -> np.ndarray:
     """Points (n, 2) after the map."""
     matrix = np.asarray(affine, dtype=np.float64).reshape(2, 3)
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]

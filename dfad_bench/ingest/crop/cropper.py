@@ -1,4 +1,4 @@
-"""From an image to one square face: MTCNN finds the faces, one is cut out or aligned, its five points are refined.
+"""From an image to one square face crop: MTCNN finds the faces, one is cropped or aligned, its landmarks are refined.
 
 A crop profile (`manifests/crops/*.yaml`) holds every number that decides the pixels.
 """
@@ -18,30 +18,30 @@ from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.crop.affine import box_affine, similarity, warp
+from dfad_bench.ingest.crop.affine import box_affine, fit_similarity, warp
 from dfad_bench.ingest.crop.detector import PYRAMID, SMALLEST, FaceDetector, Faces
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_MIRRORED = [1, 0, 2, 4, 3]  # left and right change places in a mirrored face
+_MIRRORED = [1, 0, 2, 4, 3]  # left and right landmarks are exchanged in a mirrored face
 _SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
 _NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
-_View = Callable[["Image.Image"], tuple["Image.Image", float]]  # what is looked at, and its scale
+_View = Callable[["Image.Image"], tuple["Image.Image", float]]  # image -> the resized image to search, and its scale
 _MinFace = Callable[["Image.Image", float], float]  # image, scale of the view -> pixels of the view
-_BATCH = 64  # pictures at once on an accelerator
-_LONGEST_VIEW = 2800  # of a square one the detector's sums still fit into 32 bits
+_BATCH = 64  # images at once on an accelerator
+_LONGEST_VIEW = 2800  # longest side, pixels: the detector's sums of a square image still fit into 32 bits
 _Cut = tuple[tuple[float, ...] | None, tuple[float, ...], np.ndarray]  # crop_box, affine, pixels
-_FLAT = 2.0  # grey levels of spread below which a ready-made crop shows nothing
+_FLAT = 2.0  # standard deviation in grey levels below which a ready-made crop counts as empty
 
 
 @dataclass(frozen=True)
 class CropProfile:
-    """How a face becomes a crop. Lengths are pixels.
+    """How a face is cropped. Lengths are pixels.
 
     With `detector: none` the image is already a crop: it is checked (at least `smallest_side`, sides in a ratio of
     at most `most_oblong`; flags `not_square` and `flat`), its centred square is resized, and there are neither box
-    score nor landmarks. With a `template` the face is turned and scaled so that its five points come to lie there.
+    score nor landmarks. With a `template` the face is rotated and scaled so that its five landmarks fit the template.
     """
 
     name: str
@@ -55,7 +55,7 @@ class CropProfile:
     most_oblong: float = 1.5  # longer over shorter side of a ready-made crop
     min_probability: float = 0.9
     smallest_side: int = 32  # of the source image
-    detect_side: int = 448  # first pass: the image reduced by a whole number, still as long as this ...
+    detect_side: int = 448  # first pass: the image reduced by an integer factor to at least this longer side ...
     min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
     retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
     retry_min_face: int = 20  # ... and smallest face
@@ -100,24 +100,24 @@ def load_crop_profile(name: str) -> CropProfile:
 
 @dataclass(frozen=True)
 class Crop:
-    """One face. Boxes and landmarks are continuous source pixels (the first pixel spans 0 to 1)."""
+    """One cropped face. Boxes and landmarks are continuous source pixels (the first pixel spans 0 to 1)."""
 
     pixels: np.ndarray  # (size, size, 3) uint8
     affine: tuple[float, ...]  # a, b, c, d, e, f: crop x = a x + b y + c, crop y = d x + e y + f
-    crop_box: tuple[float, ...] | None = None  # x0, y0, x1, y1 of the square; None where the crop is turned
+    crop_box: tuple[float, ...] | None = None  # x0, y0, x1, y1 of the square; None where the crop is rotated
     box: tuple[float, ...] | None = None  # as detected
     box_score: float | None = None
     landmarks: tuple[float, ...] | None = None  # x, y of left eye, right eye, nose, mouth corners (image left first)
     faces: int | None = None  # found at this scale with enough probability
-    switched: bool = False  # a face was to be followed, and none is where it was
+    switched: bool = False  # the face of the frame before is lost, another one was taken
     flags: tuple[str, ...] = ()  # remarks: not_square, flat
 
 
 class FaceCropper:
-    """Cuts one face out of an image. Needs facenet-pytorch, whose weights are in its package.
+    """Crops one face of an image. Needs facenet-pytorch, whose weights are in its package.
 
     The same pixels give the same crop, whatever was cropped before and however many workers there are: on a CPU
-    images go through the networks one by one, and callers hold torch to one thread.
+    images go through the networks one by one, and callers limit torch to one thread.
     """
 
     def __init__(self, profile: CropProfile, device: str = "cpu") -> None:
@@ -141,8 +141,8 @@ class FaceCropper:
         Args:
             image: the picture.
             near: box of the face in the frame before; the face that overlaps it most is taken. Where none does
-                (intersection over union of 0.3 or more), it is the biggest, and the crop says `switched`.
-            found: what `find` gave for this picture, if that was asked before.
+                (intersection over union of 0.3 or more), the biggest is taken, and the crop is marked `switched`.
+            found: result of `find` for this image, if there is one already.
 
         Raises:
             ImageRefused: `too_small`, `no_face` or `not_a_crop`.
@@ -151,14 +151,14 @@ class FaceCropper:
         if min(image.size) < profile.smallest_side:
             raise ImageRefused("too_small", f"{image.width}x{image.height}, needs {profile.smallest_side}")
         if self._detector is None:
-            return self._ready_made(image)
+            return self._resize_ready_made(image)
         boxes, scores = found or self.find([image])[0]
         if not len(boxes):
             raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
         best, switched = _choose(boxes, near)
         box = tuple(float(v) for v in boxes[best])
         landmarks = self._landmarks(image, box)
-        square, affine, pixels = self._aligned(image, landmarks) if profile.template else self._square(image, box)
+        square, affine, pixels = self._cut_aligned(image, landmarks) if profile.template else self._square(image, box)
         return Crop(
             pixels=pixels,
             affine=affine,
@@ -171,26 +171,28 @@ class FaceCropper:
         )
 
     def find(self, images: Sequence[Image.Image]) -> list[Faces]:
-        """The faces of each image, in its own pixels: a quick pass, then others for those it was in vain for.
+        """The faces of each image, in its own pixels: a quick pass, then two more for images without a face so far.
 
-        The second looks for small faces; the third again for large ones, at scales half a step beside the first's,
-        since MTCNN now and then misses a plain face at one set of scales.
-        On an accelerator images that are equally large after shrinking go through the networks together.
+        The second pass looks for small faces; the third again for large ones, at scales half a step beside those of
+        the first, since MTCNN sometimes misses an obvious face at one set of scales.
+        On an accelerator, images of the same size after shrinking go through the networks together.
         """
         profile = self.profile
         passes: tuple[tuple[_View, _MinFace], ...] = (
-            (self._halved, self._large_face),
-            (self._small, lambda image, scale: profile.retry_min_face),
-            (self._halved, lambda image, scale: self._large_face(image, scale) * PYRAMID**0.5),
+            (self._reduced_view, self._least_large_face),
+            (self._small_view, lambda image, scale: profile.retry_min_face),
+            (self._reduced_view, lambda image, scale: self._least_large_face(image, scale) * PYRAMID**0.5),
         )
         found = [_NO_FACES for _ in images]
         for view, min_face in passes:
             lost = [index for index, faces in enumerate(found) if not len(faces.boxes)]
-            for index, faces in zip(lost, self._look([images[i] for i in lost], view, min_face), strict=True):
+            for index, faces in zip(
+                lost, self._detect_in_views([images[i] for i in lost], view, min_face), strict=True
+            ):
                 found[index] = faces
         return found
 
-    def _look(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
+    def _detect_in_views(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
         detector = self._detector
         if detector is None:
             raise ValueError(f"crop profile {self.profile.name!r} finds no faces")
@@ -204,14 +206,14 @@ class FaceCropper:
                 some = indices[start : start + self.batch]
                 faces = detector.detect(np.stack([np.asarray(views[i][0]) for i in some]), smallest)
                 found |= zip(some, faces, strict=True)
-        return [self._sure(found[index], scale) for index, (_, scale) in enumerate(views)]
+        return [self._confident_faces(found[index], scale) for index, (_, scale) in enumerate(views)]
 
-    def _halved(self, image: Image.Image) -> tuple[Image.Image, float]:
-        """The image reduced by a whole number, its longer side at least `detect_side` still, and its scale."""
+    def _reduced_view(self, image: Image.Image) -> tuple[Image.Image, float]:
+        """The image reduced by an integer factor to a longer side of at least `detect_side`, and its scale."""
         times = max(1, max(image.size) // self.profile.detect_side)
         return (image if times == 1 else image.reduce(times)), 1 / times
 
-    def _small(self, image: Image.Image) -> tuple[Image.Image, float]:
+    def _small_view(self, image: Image.Image) -> tuple[Image.Image, float]:
         """The image with its longer side at most `retry_side`, and its scale."""
         from PIL import Image
 
@@ -219,18 +221,18 @@ class FaceCropper:
         size = tuple(max(1, round(length * scale)) for length in image.size)
         return image.resize(size, Image.Resampling.BILINEAR), scale  # type: ignore[arg-type]
 
-    def _large_face(self, image: Image.Image, scale: float) -> float:
-        """Smallest face of the quick pass, in pixels of its view: about `min_face_share` of the shorter side.
+    def _least_large_face(self, image: Image.Image, scale: float) -> float:
+        """Smallest face of the quick pass, in pixels of the reduced image: about `min_face_share` of the shorter side.
 
-        It lies on the pyramid that a search for faces of `retry_min_face` pixels in the whole image would climb:
-        MTCNN's boxes depend on the scales it looks at, and on the same ones they are nearly the same.
+        It is one of the scales that a search for faces of `retry_min_face` pixels in the whole image would use:
+        MTCNN's boxes depend on the scales it searches, and with equal scales they are nearly equal.
         """
         profile = self.profile
         steps = math.log(min(image.size) * profile.min_face_share / profile.retry_min_face) / -math.log(PYRAMID)
         return profile.retry_min_face / PYRAMID ** max(0, round(steps)) * scale
 
-    def _sure(self, faces: Faces, scale: float) -> Faces:
-        """Faces with enough probability, from the pixels of a view to those of the image."""
+    def _confident_faces(self, faces: Faces, scale: float) -> Faces:
+        """Faces of at least `min_probability`, converted from pixels of the reduced image to those of the image."""
         boxes, scores = faces
         keep = (scores >= self.profile.min_probability) & np.isfinite(boxes).all(1)
         keep &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
@@ -255,14 +257,14 @@ class FaceCropper:
         side = self.profile.margin * max(x1 - x0, y1 - y0)
         return self._cut(image, _square((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))
 
-    def _aligned(self, image: Image.Image, landmarks: np.ndarray) -> _Cut:
-        affine = similarity(landmarks, self.profile.template_points)
+    def _cut_aligned(self, image: Image.Image, landmarks: np.ndarray) -> _Cut:
+        affine = fit_similarity(landmarks, self.profile.template_points)
         if not 1e-3 < np.hypot(affine[0], affine[3]) < 1e3:
             raise ImageRefused("no_face", "the five points of the face do not fit the template")
         return None, affine, warp(image, affine, self.profile.size)
 
-    def _ready_made(self, image: Image.Image) -> Crop:
-        """The centred square of what is a crop already, after a look at whether it can be one."""
+    def _resize_ready_made(self, image: Image.Image) -> Crop:
+        """The centred square of an image that is a crop already, after checking that it can be one."""
         short, long = sorted(image.size)
         if long > self.profile.most_oblong * short:
             most = self.profile.most_oblong
@@ -297,7 +299,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]:
-    """Which of `boxes` to take, and whether that leaves the face that was to be followed."""
+    """Which of `boxes` to take, and whether the face of the frame before is lost by that."""
     biggest = int(np.argmax(_areas(boxes)))
     if near is None:
         return biggest, False

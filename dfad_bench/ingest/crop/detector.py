@@ -1,11 +1,11 @@
-"""MTCNN on equal-size pictures at once: the published networks and weights, driven without waste.
+"""MTCNN on several images of equal size at once, with the published networks and weights.
 
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016. Three
-networks follow each other: P-Net looks everywhere at several scales, R-Net and O-Net look again at what is left.
+networks follow each other: P-Net searches the whole image at several scales, R-Net and O-Net judge what it found.
 
-Two things make it quick. The networks run in `channels_last` order, where pooling is several times faster on a
-CPU. And every patch is averaged from a summed-area table, all patches in a few operations, exactly as "area"
-interpolation would.
+Two things make it fast. The networks run in `channels_last` order, where pooling is several times faster on a CPU.
+And every patch is averaged from a summed-area table, all patches in a few operations, with the same result as
+"area" interpolation.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy as np
 
 from dfad_bench.core.errors import need
 
-SMALLEST = 20  # sides of pictures and faces below this are not looked at
+SMALLEST = 20  # pixels: images and faces with shorter sides are not searched
 _THRESHOLDS = (0.6, 0.7, 0.7)  # probability of a face that passes P-Net, R-Net, O-Net
 PYRAMID = 0.709  # from one scale to the next: half the area
 _CELL, _STRIDE = 12, 2  # of P-Net, pixels
 _SIDES = {"rnet": 24, "onet": 48}
-_MOST_PIXELS = 8_000_000  # their sums, times 255, fit into 32 bits
-_CHUNK = 512  # patches a network sees at once
+_MOST_PIXELS = 8_000_000  # per image: 255 times this fits into 32 bits
+_CHUNK = 512  # patches that go through a network at once
 
 
 class Faces(NamedTuple):
-    """What was found in one picture, the most probable first."""
+    """The faces of one image, the most probable first."""
 
     boxes: np.ndarray  # (n, 4) x0, y0, x1, y1, pixels
     scores: np.ndarray  # (n,) probabilities
@@ -36,7 +36,7 @@ class Faces(NamedTuple):
 
 @dataclass
 class _Candidates:
-    """Boxes (n, 4), scores (n,) and the number of the picture (n,), as tensors."""
+    """Boxes (n, 4), scores (n,) and the index of the image (n,), as tensors."""
 
     boxes: Any
     scores: Any
@@ -52,8 +52,7 @@ class _Candidates:
 class FaceDetector:
     """MTCNN with the weights of facenet-pytorch, which are in its package.
 
-    What is found in a picture does not depend on the pictures seen before, and on those beside it in one call
-    only in the last bits.
+    The result for an image does not depend on earlier calls; other images of the same call change its last bits only.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -88,11 +87,11 @@ class FaceDetector:
         import torch
 
         with torch.inference_mode():
-            _, points, _ = self._nets["onet"](_scaled(torch.from_numpy(patches).to(self.device)))
+            _, points, _ = self._nets["onet"](_normalised(torch.from_numpy(patches).to(self.device)))
             return points.double().cpu().numpy().reshape(-1, 2, 5).transpose(0, 2, 1)
 
     def _propose(self, table: _Sums, min_face: float) -> _Candidates:
-        """P-Net over the pyramid."""
+        """Candidates of P-Net over all scales."""
         import torch
 
         found = []
@@ -100,7 +99,7 @@ class FaceDetector:
         levels = 0
         while min(table.height, table.width) * scale >= _CELL:
             size = int(table.height * scale + 1), int(table.width * scale + 1)
-            shift, probability = self._nets["pnet"](_scaled(table.whole(*size)))
+            shift, probability = self._nets["pnet"](_normalised(table.reduced_pictures(*size)))
             picture, row, column = torch.nonzero(probability[:, 1] >= _THRESHOLDS[0], as_tuple=True)
             corner = torch.stack([column, row], 1) * _STRIDE
             cell = torch.cat([(corner + 1).div(scale).floor(), (corner + _CELL).div(scale).floor()], 1)
@@ -113,11 +112,11 @@ class FaceDetector:
         kept = kept[_suppress(boxes[kept], scores[kept], picture[kept], 0.7)]
         boxes, shifts = boxes[kept], shifts[kept]
         sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-        return _Candidates(_squared(boxes + shifts * sides), scores[kept], picture[kept])
+        return _Candidates(_square_boxes(boxes + shifts * sides), scores[kept], picture[kept])
 
     def _refine(self, table: _Sums, found: _Candidates) -> _Candidates:
         """R-Net."""
-        found, outputs = self._look("rnet", table, found)
+        found, outputs = self._run_network("rnet", table, found)
         if not len(found):
             return found
         shift, probability = outputs
@@ -126,41 +125,43 @@ class FaceDetector:
         found, shift = found.take(passed), shift[passed]
         kept = _suppress(found.boxes, found.scores, found.picture, 0.7)
         found = found.take(kept)
-        found.boxes = _squared(_shifted(found.boxes, shift[kept]))
+        found.boxes = _square_boxes(_shift_boxes(found.boxes, shift[kept]))
         return found
 
     def _decide(self, table: _Sums, found: _Candidates) -> _Candidates:
-        """O-Net; of boxes that lie in each other the most probable stays."""
+        """Final boxes by O-Net; of boxes inside each other the most probable is kept."""
         import torch
 
-        found, outputs = self._look("onet", table, found)
+        found, outputs = self._run_network("onet", table, found)
         if not len(found):
             return found
         shift, _, probability = outputs
         found.scores = probability[:, 1]
         passed = found.scores > _THRESHOLDS[2]
         found, shift = found.take(passed), shift[passed]
-        found.boxes = _shifted(found.boxes, shift)
+        found.boxes = _shift_boxes(found.boxes, shift)
         kept = _suppress_nested(found)
         return found.take(torch.as_tensor(kept, dtype=torch.long, device=self.device))
 
-    def _look(self, net: str, table: _Sums, found: _Candidates) -> tuple[_Candidates, tuple[Any, ...]]:
-        """Candidates with anything inside the picture, and what a network says of each."""
+    def _run_network(self, net: str, table: _Sums, found: _Candidates) -> tuple[_Candidates, tuple[Any, ...]]:
+        """Candidates that overlap the image, and the network's outputs for each."""
         import torch
 
-        found, windows = table.inside(found)
+        found, windows = table.clip_to_picture(found)
         if not len(found):
             return found, ()
         side = _SIDES[net]
         outputs = [
-            self._nets[net](_scaled(table.patches(found.picture[i : i + _CHUNK], windows[i : i + _CHUNK], side, side)))
+            self._nets[net](
+                _normalised(table.patches(found.picture[i : i + _CHUNK], windows[i : i + _CHUNK], side, side))
+            )
             for i in range(0, len(found), _CHUNK)
         ]
         return found, tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))
 
 
 class _Sums:
-    """Summed-area tables of pictures: the mean of any rectangle from four numbers."""
+    """Summed-area tables of images: the mean of any rectangle from four numbers."""
 
     def __init__(self, pictures: np.ndarray, device: Any) -> None:
         self.count, self.height, self.width, _ = pictures.shape
@@ -168,18 +169,18 @@ class _Sums:
             raise ValueError(f"a picture has more than {_MOST_PIXELS} pixels")
         self._sums = _integral(pictures, device)  # (n, H + 1, W + 1, 3)
 
-    def whole(self, height: int, width: int) -> Any:
-        """Each picture reduced to (n, height, width, 3) mean values."""
+    def reduced_pictures(self, height: int, width: int) -> Any:
+        """Each image reduced to (n, height, width, 3) mean values."""
         import torch
 
         edges = torch.tensor([[0, 0, self.width, self.height]], device=self._sums.device)
-        x0, x1 = (v[0] for v in _bins(edges[:, 0], edges[:, 2], width))
-        y0, y1 = (v[0] for v in _bins(edges[:, 1], edges[:, 3], height))
+        x0, x1 = (v[0] for v in _cell_edges(edges[:, 0], edges[:, 2], width))
+        y0, y1 = (v[0] for v in _cell_edges(edges[:, 1], edges[:, 3], height))
         rows = self._sums[:, y1] - self._sums[:, y0]
         return (rows[:, :, x1] - rows[:, :, x0]).float() / ((y1 - y0)[:, None] * (x1 - x0))[..., None]
 
-    def inside(self, found: _Candidates) -> tuple[_Candidates, Any]:
-        """Candidates that reach into the picture, and the whole pixels (n, 4) x0, y0, x1, y1 they cover there."""
+    def clip_to_picture(self, found: _Candidates) -> tuple[_Candidates, Any]:
+        """Candidates that overlap the image, and the pixel ranges (n, 4) x0, y0, x1, y1 they cover in it."""
         import torch
 
         edges = found.boxes.trunc().long()
@@ -190,8 +191,8 @@ class _Sums:
 
     def patches(self, picture: Any, windows: Any, height: int, width: int) -> Any:
         """(n, height, width, 3) mean values of windows (n, 4) x0, y0, x1, y1 cut into a grid, as "area" does."""
-        x0, x1 = _bins(windows[:, 0], windows[:, 2], width)
-        y0, y1 = _bins(windows[:, 1], windows[:, 3], height)
+        x0, x1 = _cell_edges(windows[:, 0], windows[:, 2], width)
+        y0, y1 = _cell_edges(windows[:, 1], windows[:, 3], height)
         area = ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[..., None]
         top = (picture[:, None] * (self.height + 1) + y0)[:, :, None] * (self.width + 1)
         bottom = (picture[:, None] * (self.height + 1) + y1)[:, :, None] * (self.width + 1)
@@ -206,16 +207,16 @@ def _integral(pictures: np.ndarray, device: Any) -> Any:
     from torch.nn import functional
 
     if torch.device(device).type == "cpu":
-        import cv2  # thirty times as quick as two cumulative sums
+        import cv2  # thirty times as fast as two cumulative sums
 
         tables = [torch.from_numpy(cv2.integral(picture, sdepth=cv2.CV_32S)) for picture in pictures]
         return tables[0][None] if len(tables) == 1 else torch.stack(tables)
-    whole = torch.tensor(pictures, device=device)
-    sums = whole.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+    reduced_pictures = torch.tensor(pictures, device=device)
+    sums = reduced_pictures.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
     return functional.pad(sums, (0, 0, 1, 0, 1, 0)).contiguous()
 
 
-def _bins(low: Any, high: Any, count: int) -> tuple[Any, Any]:
+def _cell_edges(low: Any, high: Any, count: int) -> tuple[Any, Any]:
     """First and last edge (n, count) of the cells of a grid over [low, high); cells share pixels, none is empty."""
     import torch
 
@@ -224,13 +225,13 @@ def _bins(low: Any, high: Any, count: int) -> tuple[Any, Any]:
     return low[:, None] + steps * length // count, low[:, None] - (-(steps + 1) * length // count)
 
 
-def _scaled(patches: Any) -> Any:
-    """(n, h, w, 3) values 0 to 255 as the networks want them: (n, 3, h, w), channels last in memory."""
+def _normalised(patches: Any) -> Any:
+    """(n, h, w, 3) values 0 to 255 as network input: (n, 3, h, w) about -1 to 1, channels last in memory."""
     return ((patches - 127.5) * 0.0078125).permute(0, 3, 1, 2)
 
 
-def _squared(boxes: Any) -> Any:
-    """Boxes as squares of the longer side around the same centre."""
+def _square_boxes(boxes: Any) -> Any:
+    """Squares of the boxes' longer side around the same centres."""
     import torch
 
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -239,13 +240,13 @@ def _squared(boxes: Any) -> Any:
     return torch.cat([low, low + side], 1)
 
 
-def _shifted(boxes: Any, shift: Any) -> Any:
-    """Boxes moved by what a network says, in shares of their sides."""
+def _shift_boxes(boxes: Any, shift: Any) -> Any:
+    """Boxes corrected by a network's output, which is given in fractions of their sides."""
     return boxes + shift * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
 def _suppress(boxes: Any, scores: Any, group: Any, threshold: float) -> Any:
-    """Which boxes stay, the most probable first, if of those of one group that overlap only the best may."""
+    """Non-maximum suppression within groups: indices of the boxes to keep, the most probable first."""
     from torchvision.ops import nms
 
     if not len(boxes):
@@ -255,7 +256,7 @@ def _suppress(boxes: Any, scores: Any, group: Any, threshold: float) -> Any:
 
 
 def _suppress_nested(found: _Candidates) -> list[int]:
-    """As `_suppress` within a picture, but overlap is the share of the smaller box, so that none lies in another."""
+    """As `_suppress` within an image, with overlap as fraction of the smaller box, so that none lies in another."""
     boxes, scores, picture = (v.double().cpu().numpy() for v in (found.boxes, found.scores, found.picture))
     areas = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)
     left = np.lexsort((np.arange(len(scores)), -scores))

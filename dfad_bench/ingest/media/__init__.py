@@ -1,4 +1,4 @@
-"""How pixels are read: a medium a file, found by name. A reader gives frames; what cannot be read is `ImageRefused`."""
+"""Readers of pixels, one file per medium, found by name. They yield frames and raise `ImageRefused` on bad input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
 
     Raises:
         UnknownNameError: no such medium.
-        ImageRefused: nothing (more) can be read.
+        ImageRefused: the sample, or the rest of it, cannot be read.
     """
     reader: Reader = resolve("medium", sample.medium, MEDIA)
     return reader(sample, sampling)

@@ -1,4 +1,4 @@
-"""Animated GIF, WebP and PNG as frames, by Pillow; a picture that does not move is one frame."""
+"""Frames of animated GIF, WebP and PNG files, by Pillow; a still image is one frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.animation_file import MAX_BYTES, frame_at, number_of_frames, open_animation
 from dfad_bench.ingest.media.base import Frame, Sampling
-from dfad_bench.ingest.media.video import check_file, taken
+from dfad_bench.ingest.media.video import check_file, frames_to_take
 from dfad_bench.ingest.sample import RawSample
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     """The sampled frames, composed as they are shown, transparency over white.
 
     Raises:
-        ImageRefused: no animation of a known format, too large, or damaged; frames before the damage are given.
+        ImageRefused: no animation of a known format, too large, or damaged; frames before the damage are yielded.
     """
     check_file(sample.path, ANIMATION_EXTENSIONS, MAX_BYTES)
     data = read_source(sample.path, max_bytes=MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     try:
         image = open_animation(data)
-        for number in taken(sample, sampling, number_of_frames(image)):
+        for number in frames_to_take(sample, sampling, number_of_frames(image)):
             yield Frame(frame_at(image, number), digest, number, len(data))
     except ImageRefused as refused:
         refused.source_sha256 = digest

@@ -1,4 +1,4 @@
-"""An animated GIF, WebP or PNG file opened by Pillow: how many frames it has, and each as a picture."""
+"""An animated GIF, WebP or PNG file opened by Pillow: how many frames it has, and each frame as an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMATS = ("GIF", "WEBP", "PNG")
 MAX_BYTES = 512 << 20
 
 
-def count(path: Path) -> int:
+def animation_length(path: Path) -> int:
     """The number of frames of a file.
 
     Raises:
@@ -38,7 +38,7 @@ def open_animation(data: bytes) -> Image.Image:
         import_module(f"PIL.{plugin}ImagePlugin")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about palettes and bombs; what matters is checked here
+            warnings.simplefilter("ignore")  # about palettes and decompression bombs; the size is checked below
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageRefused("unsupported_format", "no animation of the formats GIF, WebP, PNG") from error
@@ -52,19 +52,19 @@ def open_animation(data: bytes) -> Image.Image:
 
 
 def number_of_frames(image: Image.Image) -> int:
-    """How many frames an opened animation has; 1 for a picture that does not move.
+    """How many frames an opened animation has; 1 for a still image.
 
     Raises:
         ImageRefused: the frames cannot be counted.
     """
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception as error:  # a GIF is gone through to count its frames
+    except Exception as error:  # counting the frames of a GIF reads all of it
         raise ImageRefused("unreadable", f"{type(error).__name__}: {error}") from error
 
 
 def frame_at(image: Image.Image, number: int) -> Image.Image:
-    """Frame `number` (from 0) as RGB, composed as it is shown, transparency over white.
+    """Frame `number` (from 0) as RGB, composed as a viewer shows it, transparency over white.
 
     Raises:
         ImageRefused: the frame cannot be decoded.

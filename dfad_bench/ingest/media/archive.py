@@ -1,7 +1,7 @@
 """Images inside tar and zip archives, read in place: nothing is ever unpacked to disk.
 
-A zip is read at random. A tar is one long stream: its members are visited in their order and the archive stays open
-between them, so that a `tar.gz` is unpacked once, not once a member. Names inside archives are text and nothing else;
+A zip allows random access. A tar is one long stream: its members are read in their order and the archive stays open
+between them, so that a `tar.gz` is unpacked once, not once per member. Names inside archives are never used as paths;
 links, devices and sparse files are not followed, and sizes are bounded before anything is held in memory.
 """
 
@@ -27,7 +27,7 @@ from dfad_bench.data.images import MAX_BYTES, ImageRefused
 from dfad_bench.ingest.media.base import Frame, Sampling
 from dfad_bench.ingest.media.image import decode_known
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.base import printable
+from dfad_bench.ingest.sources.base import printable_name
 
 _UNPACKERS: dict[str, Callable[..., Any]] = {
     ".tar": open,
@@ -43,7 +43,7 @@ MAX_MEMBERS = 5_000_000
 MAX_RATIO = 200  # unpacked over packed bytes; photographs hardly shrink at all
 _FREE = 1 << 30  # bytes any archive may unpack to, whatever its ratio
 _SMALL = 1 << 20  # bytes: of a name in a header; of a zip member whose ratio does not matter
-# what the readers of archives raise on bytes nobody vouches for
+# what the readers of archives raise on damaged or hostile input
 _DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
     EOFError, OSError, ValueError, LookupError, OverflowError, NotImplementedError, RuntimeError,
@@ -54,7 +54,7 @@ _DAMAGE = (
 class Member:
     """A file in an archive. `position` counts the members of a tar from 0; None in a zip.
 
-    `special` is what it is instead of a plain file ("link or device", ...), empty for files.
+    `special` says what it is if not a plain file ("link or device", ...), and is empty for files.
     """
 
     name: str
@@ -69,10 +69,10 @@ def is_archive(name: str) -> bool:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Everything in an archive but folders, in its order.
+    """All members of an archive but folders, in its order.
 
     Raises:
-        ImageRefused: the archive is damaged, or far larger than it looks; what came before can be read.
+        ImageRefused: the archive is damaged, or unpacks to far more than its size; earlier members can be read.
     """
     archive = _open(path)
     try:
@@ -105,7 +105,7 @@ def read_member(path: Path, name: str, position: int | None, *, max_bytes: int =
         max_bytes: a larger member is refused.
 
     Raises:
-        ImageRefused: `unreadable` (damaged, encrypted, not there) or `too_large`.
+        ImageRefused: `unreadable` (damaged, encrypted, missing) or `too_large`.
     """
     archive = _shelf.get(path)
     try:
@@ -114,7 +114,7 @@ def read_member(path: Path, name: str, position: int | None, *, max_bytes: int =
         raise
     except _DAMAGE as error:
         raise _refusal(error) from error
-    except BaseException:  # a time limit struck: nobody knows where in the stream it is now
+    except BaseException:  # the time limit interrupted it: the position in the stream is unknown
         _shelf.clear()
         raise
     if not data:
@@ -128,7 +128,7 @@ def member_name(name: str) -> str:
     >>> member_name("./1/real/0/10.png"), member_name("train\\a.png")
     ('1/real/0/10.png', 'train/a.png')
     """
-    text = printable(name.replace("\\", "/"))
+    text = printable_name(name.replace("\\", "/"))
     while text.startswith("./"):
         text = text[2:].lstrip("/")
     return text
@@ -139,7 +139,7 @@ class _Zip:
         self._zip = zipfile.ZipFile(path)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
-            self._infos.setdefault(member_name(info.filename), info)  # of several with one name, the first
+            self._infos.setdefault(member_name(info.filename), info)  # of several with the same name, the first
 
     def members(self) -> Iterator[Member]:
         if len(self._zip.infolist()) > MAX_MEMBERS:
@@ -169,7 +169,7 @@ class _Zip:
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses what the standard reader would swallow: endless names, and garbage taken for the end of the archive."""
+    """Refuses what the standard reader accepts: endless names, and garbage taken for the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
@@ -190,7 +190,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _Bounded:
-    """A stream that refuses to give far more bytes than its archive has."""
+    """A stream that raises once it has given far more bytes than its archive has."""
 
     def __init__(self, stream: IO[bytes], packed: int) -> None:
         self._stream, self._left = stream, max(_FREE, MAX_RATIO * packed)
@@ -204,7 +204,7 @@ class _Bounded:
 
 
 class _Tar:
-    """Forward through a tar. `_next` is the position of the header that comes next."""
+    """Reads a tar forwards. `_next` is the position of the next header."""
 
     def __init__(self, path: Path) -> None:
         suffix = next(s for s in _UNPACKERS if path.name.lower().endswith(s))
@@ -227,7 +227,7 @@ class _Tar:
 
     def _headers(self) -> Iterator[tarfile.TarInfo]:
         while (header := self._tar.next()) is not None:
-            self._tar.members.clear()  # type: ignore[attr-defined]  # it keeps them all, a kilobyte each
+            self._tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps them all, a kilobyte each
             self._next += 1
             yield header
 
@@ -260,7 +260,7 @@ class _Tar:
 
     def _forward(self, wanted: Member, max_bytes: int) -> bytes:
         header = None
-        for header in self._headers():  # noqa: B007  the last one is what is wanted
+        for header in self._headers():  # noqa: B007  the last one is the wanted member's
             if self._next > (wanted.position or 0):
                 break
         if header is None or member_name(header.name) != wanted.name or not header.isreg() or header.issparse():

@@ -1,4 +1,4 @@
-"""What readers of media share: which frames are taken, what a frame is, what a reader does."""
+"""What readers of media share: the choice of frames, the frame, and the interface of a reader."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dfad_bench.ingest.sample import RawSample
 if TYPE_CHECKING:
     from PIL import Image
 
-_WEIGHT = 64  # rows a video is taken to give where only the stride is known
+_WEIGHT = 64  # rows a video is assumed to give where only the stride is known
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a video are taken: `frames` evenly spaced over the whole of it, or every `stride`-th.
+    """Which frames of a video are taken: `frames` evenly spaced over all of it, or every `stride`-th.
 
     Of `count` frames, the i-th of n is number `i * (count - 1) // (n - 1)`: NumPy's `linspace(0, count - 1, n)`
-    in whole numbers, first and last frame included; all frames where there are no more than n.
+    in integers, first and last frame included; all frames where there are no more than n.
     """
 
     frames: int | None = 32
@@ -56,7 +56,7 @@ def medium_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: RGB, upright. `index` counts the frames of a video from 0; None for an image."""
+    """One image: RGB, upright. `index` counts the frames of a video from 0; None for a still image."""
 
     image: Image.Image  # its `format` names the source's format or codec
     source_sha256: str  # of the bytes of the file or archive member
@@ -68,7 +68,7 @@ class Reader(Protocol):
     """Reads one sample.
 
     Raises:
-        ImageRefused: nothing (more) can be read; frames given before stay.
+        ImageRefused: the sample, or the rest of it, cannot be read; frames yielded before remain valid.
     """
 
     def __call__(self, sample: RawSample, sampling: Sampling) -> Iterator[Frame]:

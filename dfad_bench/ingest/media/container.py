@@ -1,8 +1,8 @@
-"""What the first bytes of a video file say: its format, and how long the file ought to be."""
+"""The first bytes of a video file: its format, and the file size they declare."""
 
 from __future__ import annotations
 
-HEAD = 64  # bytes that are looked at
+HEAD = 64  # bytes that are read
 _ISO = ("ftyp", "moov", "mdat", "free", "skip", "wide")  # first box of MP4, MOV, M4V
 _DEMUXERS = {"iso": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm", "avi": "avi"}
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -27,7 +27,7 @@ def demuxers(name: str) -> str:
 
 
 def declared_bytes(head: bytes) -> int:
-    """The least size of the whole file by its header; 0 where that does not say.
+    """The least size of the complete file by its header; 0 where the header does not say.
 
     MP4 is left to its frame count: its boxes may come in any order.
 
@@ -48,7 +48,7 @@ def declared_bytes(head: bytes) -> int:
 
 
 def _variable(data: bytes) -> tuple[int, int]:
-    """Matroska's whole number of variable length, and how many bytes it takes."""
+    """Matroska's variable-length integer, and how many bytes it takes."""
     if not data or not data[0]:
         return 0, 0
     used = 9 - data[0].bit_length()

@@ -1,4 +1,4 @@
-"""How many frames a video or an animation has, whichever it is."""
+"""The number of frames of a video or an animation."""
 
 from __future__ import annotations
 
@@ -22,4 +22,8 @@ def count_frames(path: Path) -> int:
 def _count(path: Path, size: int, changed: int) -> int:
     from dfad_bench.ingest.media import animation_file, frame_index
 
-    return animation_file.count(path) if medium_of(path.name) == "animation" else frame_index.read_index(path).count
+    return (
+        animation_file.animation_length(path)
+        if medium_of(path.name) == "animation"
+        else frame_index.read_index(path).count
+    )

@@ -1,4 +1,4 @@
-"""FFmpeg, told to open nothing but one file; whatever it raises is a refusal."""
+"""FFmpeg, restricted to one file; whatever it raises becomes `ImageRefused`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from dfad_bench.core.errors import DFADError, need
 from dfad_bench.data.images import MAX_PIXELS, ImageRefused
 from dfad_bench.ingest.media.container import HEAD, demuxers, format_of
 
-_DROPS_EXACTLY = ("h264",)  # decoders that leave out frames no other needs without any effect on those others
+_DROPS_EXACTLY = ("h264",)  # decoders that can skip non-reference frames without changing the others
 
 
-class Missed(Exception):  # noqa: N818  a seek did not lead where the packets' times said
-    """A wanted frame does not come where it should."""
+class SeekMissed(Exception):  # noqa: N818  handled by decoding from the beginning
+    """A seek did not lead to the frame that the packets' times promised."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """A container and its video stream.
-
-    Whatever FFmpeg raises inside becomes `ImageRefused`.
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """A container and its video stream; whatever FFmpeg raises inside the block becomes `ImageRefused`.
 
     Raises:
         ImageRefused: no video by its first bytes, no video stream, too many pixels, or damaged.
     """
     av = need("av", "av", "reading videos")
     try:
-        with path.open("rb") as file:  # FFmpeg gets bytes, no name: it can open nothing else
+        with path.open("rb") as file:  # FFmpeg gets bytes, not a name: it can open nothing else
             kind = format_of(file.read(HEAD))
             if kind is None:
                 raise ImageRefused("unsupported_format", "its first bytes are not those of MP4, MOV, WebM, MKV or AVI")
@@ -38,40 +36,40 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             with av.open(file, options=options, buffer_size=1 << 18) as container:
                 yield container, _video_stream(container)
     except av.error.FFmpegError as error:  # also "not enough memory", where damaged bytes ask for too much
-        raise ImageRefused("unreadable", said(error)) from error
-    except (ImageRefused, MemoryError, DFADError, Missed):
+        raise ImageRefused("unreadable", error_text(error)) from error
+    except (ImageRefused, MemoryError, DFADError, SeekMissed):
         raise
     except Exception as error:  # demuxers and decoders of damaged bytes raise nearly anything
-        raise ImageRefused("unreadable", said(error)) from error
+        raise ImageRefused("unreadable", error_text(error)) from error
 
 
-def said(error: Exception) -> str:
-    """An error without the path, which is nobody's business in a manifest."""
+def error_text(error: Exception) -> str:
+    """The text of an error without the path, which must not end up in a manifest."""
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
 
 
 def _video_stream(container: Any) -> Any:
     for stream in container.streams.video:
-        if "attached_pic" in str(stream.disposition).lower():  # the cover picture of a sound file
+        if "attached_pic" in str(stream.disposition).lower():  # the cover image of an audio file
             continue
         context = stream.codec_context
         if context.width * context.height > MAX_PIXELS:
             raise ImageRefused("too_large", f"{context.width}x{context.height} pixels, at most {MAX_PIXELS}")
-        context.thread_count = 1  # one process a core; and frames must not depend on how many cores there are
+        context.thread_count = 1  # workers use the other cores, and frames must not depend on the number of cores
         context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
         return stream
     raise ImageRefused("unsupported_format", "no video stream")
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream that hold anything."""
+    """The packets of a stream that are not empty."""
     return (packet for packet in container.demux(stream) if packet.size)
 
 
-def decoded(container: Any, stream: Any, needed: set[int]) -> Iterator[Any]:
-    """Frames as they are shown; where damage begins, what the decoder still holds, then the error.
+def decode_frames(container: Any, stream: Any, needed: set[int]) -> Iterator[Any]:
+    """Frames in order of presentation; at damage, the frames the decoder still holds, then the error.
 
-    Of frames that are not `needed`, those no other frame depends on are left out; an empty set leaves out none.
+    Frames that are not `needed`, and on which no other frame depends, are skipped; an empty set skips none.
     """
     context = stream.codec_context
     drops = bool(needed) and context.name in _DROPS_EXACTLY

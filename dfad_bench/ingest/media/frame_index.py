@@ -1,4 +1,4 @@
-"""The frames of a video without decoding them: how many there are, where to begin, and whether the file is whole."""
+"""The frames of a video without decoding: how many there are, where the keyframes lie, whether the file is complete."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.media.container import HEAD, declared_bytes
-from dfad_bench.ingest.media.ffmpeg import decoded, opened, packets_of, said
+from dfad_bench.ingest.media.ffmpeg import decode_frames, error_text, open_video, packets_of
 
 MAX_COUNT = 5_000_000  # frames in a file
-# one packet is one frame shown: not so in VP8 (hidden frames), nor in MPEG-4 Part 2 (packed and empty ones)
+# codecs with one packet per shown frame: not VP8 (hidden frames) nor MPEG-4 Part 2 (packed and empty frames)
 _IN_ORDER = ("mjpeg", "prores", "ffv1", "dnxhd", "rawvideo", "png", "qtrle")
 _PACKET_IS_FRAME = (*_IN_ORDER, "h264", "hevc", "vp9", "av1")
-_REORDER = 2  # frames that a cut of a file without times may have put out of place
-_SEEK_GAIN = 12  # frames a seek must save: it empties the decoder, which must fill again
+_REORDER = 2  # frames at the end of a truncated file without times whose order is uncertain
+_SEEK_GAIN = 12  # frames a seek must save to pay: it empties the decoder, which must fill again
 
 
 @dataclass(frozen=True)
 class Index:
-    """The frames of a video in order of presentation; `times` is empty where only decoding tells them."""
+    """The frames of a video in order of presentation; `times` is empty where only decoding gives them."""
 
     count: int
     times: tuple[int, ...]
     keys: tuple[int, ...]  # indices of keyframes, ascending
-    cut: str = ""  # what is missing against the header
+    cut: str = ""  # what is missing compared with the header
 
     def key(self, frame: int) -> int | None:
         """The last keyframe at or before a frame."""
@@ -53,7 +53,7 @@ class Index:
 
 
 def read_index(path: Path) -> Index:
-    """Count the frames of a video and find its keyframes, without decoding where packets tell.
+    """Count the frames of a video and find its keyframes, without decoding where the packets suffice.
 
     Raises:
         ImageRefused: no such video, or damaged.
@@ -62,7 +62,7 @@ def read_index(path: Path) -> Index:
     keys: list[int | None] = []
     missing = _missing_bytes(path)
     try:
-        with opened(path) as (container, stream):
+        with open_video(path) as (container, stream):
             cut = _gather(container, stream, missing, times, keys)
             codec, kind = stream.codec_context.name, container.format.name
             reordered = bool(stream.codec_context.has_b_frames)
@@ -71,7 +71,7 @@ def read_index(path: Path) -> Index:
             raise ImageRefused("unreadable", missing) from refused
         raise
     known = [time for time in times if time is not None]
-    # AVI stores no times of presentation
+    # AVI stores no presentation times
     tells = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
     if not tells or len(set(known)) < len(times):
         count, damage = _count_by_decoding(path)
@@ -84,19 +84,19 @@ def read_index(path: Path) -> Index:
 
 
 def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys: list[int | None]) -> str:
-    """The times of presentation of all packets and of keyframes; what is missing (`cut`, so far) is returned.
+    """Collect the presentation times of all packets and of keyframes; returns what is missing (`cut`, so far).
 
-    Where a file is cut, frames stored ahead of others that are shown before them are left out: these may be missing,
-    so that their places are not known. Once a frame comes that is shown later than all before, nothing is missing up
-    to the latest of those.
+    At the end of a truncated file, frames stored ahead of others that are shown before them are left out: some of
+    the others may be missing, so that the positions are unknown. As soon as a frame is shown later than all before
+    it, no frame before the latest of those can be missing.
     """
     discarded, latest, sure = 0, None, None
     packets = packets_of(container, stream)
     while True:
         packet, error = _next(packets)
-        if packet is None or packet.is_corrupt:  # corrupt: what a cut left of a frame
+        if packet is None or packet.is_corrupt:  # corrupt: a frame cut in the middle
             if packet or error:
-                cut = f"damaged after {len(times)} frames" + (f": {said(error)}" if error else "")
+                cut = f"damaged after {len(times)} frames" + (f": {error_text(error)}" if error else "")
             break
         if packet.is_discard:  # cut off by an edit list
             discarded += 1
@@ -134,11 +134,11 @@ def _missing_bytes(path: Path) -> str:
 
 
 def _count_by_decoding(path: Path) -> tuple[int, str]:
-    """How many frames there are, and what ended them if not the end of the video."""
+    """How many frames can be decoded, and the reason if decoding stopped before the end."""
     count = 0
     try:
-        with opened(path) as (container, stream):
-            for _ in decoded(container, stream, set()):
+        with open_video(path) as (container, stream):
+            for _ in decode_frames(container, stream, set()):
                 count += 1
                 if count > MAX_COUNT:
                     raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")

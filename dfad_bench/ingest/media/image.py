@@ -18,7 +18,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     """The one picture.
 
     Raises:
-        ImageRefused: it cannot be read or decoded; `source_sha256` says of which bytes where they could be read.
+        ImageRefused: it cannot be read or decoded; `source_sha256` is the hash of its bytes if they could be read.
     """
     data = read_source(sample.path)
     digest = hashlib.sha256(data).hexdigest()
@@ -26,7 +26,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
 
 
 def decode_known(data: bytes, digest: str) -> Image.Image:
-    """`decode_image`, whose refusal carries the hash of the bytes.
+    """`decode_image` with the hash of the bytes attached to a refusal.
 
     Raises:
         ImageRefused: see `decode_image`.

@@ -1,4 +1,4 @@
-"""The display matrix of a video: how its frames are turned or mirrored to stand upright."""
+"""The display matrix of a video: how its frames are rotated or mirrored to be upright."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 _MATRIX = "=9i"  # a b u / c d v / x y w in fixed point: (p, q) goes to (a p + c q + x, b p + d q + y), y down
 
 
-def upright(image: Image.Image, matrix: Any) -> Image.Image:
-    """An image turned and mirrored as a display matrix (nine 32-bit integers, or None) says.
+def turn_upright(image: Image.Image, matrix: Any) -> Image.Image:
+    """An image rotated and mirrored as a display matrix (nine 32-bit integers, or None) says.
 
-    Quarter turns and mirror images only; other angles leave it as it is.
+    Quarter turns and mirror images only; other angles leave the image as it is.
     """
-    method = None if matrix is None else turn_of(bytes(matrix))
+    method = None if matrix is None else transpose_of(bytes(matrix))
     return image if method is None else image.transpose(method)
 
 
-def turn_of(matrix: bytes) -> Image.Transpose | None:
-    """Pillow's name of what a display matrix does; None if nothing, or no quarter turn."""
+def transpose_of(matrix: bytes) -> Image.Transpose | None:
+    """The Pillow operation that a display matrix stands for; None for no change and for other angles."""
     from PIL import Image
 
     if len(matrix) != struct.calcsize(_MATRIX):

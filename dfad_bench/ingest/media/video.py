@@ -1,6 +1,6 @@
-"""Videos by PyAV, whose FFmpeg is told to open nothing but this one file.
+"""Videos by PyAV, whose FFmpeg may open nothing but this one file.
 
-A frame's index is its place in the order of presentation. The times of all packets, read without decoding, say how
+A frame's index is its position in the order of presentation. The times of all packets, read without decoding, say how
 many frames there are and where the keyframes lie; decoding then begins at the keyframe before a wanted frame.
 """
 
@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
 from dfad_bench.ingest.media.base import Frame, Sampling
-from dfad_bench.ingest.media.ffmpeg import Missed, decoded, opened
+from dfad_bench.ingest.media.ffmpeg import SeekMissed, decode_frames, open_video
 from dfad_bench.ingest.media.frame_index import Index, read_index
-from dfad_bench.ingest.media.turning import upright
+from dfad_bench.ingest.media.turning import turn_upright
 from dfad_bench.ingest.sample import RawSample
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 16 << 30
-MAX_TAKEN = 4096  # frames taken of one: they become rows of one part
+MAX_TAKEN = 4096  # frames taken of one video: they become rows of one part
 
 
 def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     """The sampled frames of a video.
 
-    A forged video whose target is a video (`target_path`) is sampled at its target's frames, so that pairs exist,
-    as far as it goes; at its own where that leaves fewer than half. Rotation metadata is applied; pixels are taken
-    as square.
+    A forged video whose target is a video (`target_path`) is sampled at the frames of its target, so that pairs
+    exist; at its own frames where it has fewer than half of those. Rotation metadata is applied; pixels are assumed
+    to be square.
 
     Raises:
-        ImageRefused: no video of a known kind, too large, damaged or cut short; frames before the damage are given.
+        ImageRefused: no video of a known kind, too large, damaged or truncated; frames before the damage are yielded.
     """
     path = sample.path
     check_file(path, VIDEO_EXTENSIONS)
@@ -46,7 +46,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
         index = read_index(path)
         if not index.count:
             raise ImageRefused("unreadable", index.cut or "no frames")
-        wanted = taken(sample, sampling, index.count)
+        wanted = frames_to_take(sample, sampling, index.count)
         try:
             for number, image in pictures(path, index, wanted):
                 yield Frame(image, digest, number, size)
@@ -61,7 +61,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
         raise
 
 
-def taken(sample: RawSample, sampling: Sampling, count: int) -> list[int]:
+def frames_to_take(sample: RawSample, sampling: Sampling, count: int) -> list[int]:
     """The indices of the frames to take of a video with `count` frames.
 
     Raises:
@@ -79,7 +79,7 @@ def taken(sample: RawSample, sampling: Sampling, count: int) -> list[int]:
 
 
 def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYTES) -> None:
-    """Look at a file from outside, before any decoder does.
+    """Check type, size and extension of a file before a decoder opens it.
 
     Raises:
         ImageRefused: not a regular file, empty, too large, or of another extension.
@@ -94,7 +94,7 @@ def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYT
         raise ImageRefused("unreadable", "empty file")
     if facts.st_size > max_bytes:
         raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
-    if path.suffix[1:].lower() not in extensions:  # with its hash, so that an audit still finds its copies
+    if path.suffix[1:].lower() not in extensions:  # refused with its hash, so that an audit finds its copies
         reason = f"extension {path.suffix!r} is none of {', '.join(extensions)}"
         raise ImageRefused("unsupported_format", reason, _digest(path))
 
@@ -102,7 +102,7 @@ def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYT
 def _digest(path: Path) -> str | None:
     try:
         return sha256_file(path)
-    except OSError:  # nobody may read it: refused all the same
+    except OSError:  # not readable: refused all the same, without a hash
         return None
 
 
@@ -112,13 +112,13 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
     The same images as by decoding everything.
 
     Raises:
-        ImageRefused: damaged; what comes before is given.
+        ImageRefused: damaged; the frames before the damage are yielded.
     """
     left = list(wanted)
     needed = {index.times[number] for number in wanted} if index.times else set()
     try:
         if index.times:
-            with opened(path) as (container, stream):
+            with open_video(path) as (container, stream):
                 for key, run in index.runs(wanted):
                     if key is not None:
                         container.seek(index.times[key], stream=stream, backward=True, any_frame=False)
@@ -126,9 +126,9 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
                         yield number, image
                         left.remove(number)
             return
-    except Missed:
-        pass  # go through the rest from the beginning: slower, and as sure as a full decode
-    with opened(path) as (container, stream):
+    except SeekMissed:
+        pass  # decode the rest from the beginning: slower, but as reliable as decoding everything
+    with open_video(path) as (container, stream):
         for number, image in _run(container, stream, index, list(left), set(), thorough=True):
             yield number, image
             left.remove(number)
@@ -139,21 +139,21 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
 def _run(
     container: Any, stream: Any, index: Index, wanted: list[int], needed: set[int], *, thorough: bool = False
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Decode from where the container stands; `thorough` (from the beginning) may end with some frames missing."""
+    """Decode from the current position; with `thorough` (from the beginning) frames may be missing without an error."""
     places = {time: number for number, time in enumerate(index.times)}
     left = deque(wanted)
-    for count, frame in enumerate(decoded(container, stream, needed)):
+    for count, frame in enumerate(decode_frames(container, stream, needed)):
         number = places.get(frame.pts, -1) if index.times else count
         while left and left[0] < number and thorough:
             left.popleft()
         if left and left[0] < number:
-            raise Missed
+            raise SeekMissed
         if left and left[0] == number:
             yield left.popleft(), _image(frame, stream.codec_context.name)
         if not left:
             return
     if not thorough:
-        raise Missed
+        raise SeekMissed
 
 
 def _image(frame: Any, codec: str) -> Image.Image:
@@ -161,6 +161,6 @@ def _image(frame: Any, codec: str) -> Image.Image:
         raise ImageRefused("too_large", f"{frame.width}x{frame.height} pixels, at most {MAX_PIXELS}")
     if frame.is_corrupt:
         raise ImageRefused("unreadable", "a damaged frame")
-    image = upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
+    image = turn_upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
     image.format = codec.upper()
     return image

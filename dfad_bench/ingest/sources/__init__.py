@@ -1,4 +1,4 @@
-"""Source adapters: how files on disk become samples. A dataset YAML names its layout; this table names the code."""
+"""Source adapters: from files on disk to samples. A dataset YAML names its layout, this table the code of each."""
 
 SOURCES = {
     "folders": "dfad_bench.ingest.sources.folders:list_images",

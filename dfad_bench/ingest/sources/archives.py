@@ -1,4 +1,4 @@
-"""Archives as folders: their members beside the plain files of a source folder."""
+"""Archives treated as folders: their members are listed beside the plain files of a source folder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
 from dfad_bench.ingest.sample import FoundFile
-from dfad_bench.ingest.sources.base import Listing, hidden, walk
+from dfad_bench.ingest.sources.base import Listing, is_hidden, walk_files
 
 
-def everything(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> Iterator[FoundFile]:
+def list_all_files(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> Iterator[FoundFile]:
     """Every file below `root`, and then every member of its archives.
 
-    A member's origin is `<archive>/<member>`. Templates are tried on that, then on where it would lie if the archive
-    were unpacked in a folder of its own, or beside the archive. Archives that `skipped` are given as plain files.
+    A member's origin is `<archive>/<member>`. Templates are tried on that, then on its path if the archive were
+    unpacked into a folder of its own, or beside the archive. Archives for which `skipped` is true are plain files.
 
     Raises:
-        ConfigError: `root` is no readable folder.
+        ConfigError: `root` is not a readable folder.
     """
     archives = []
-    for file in walk(root, listing):
+    for file in walk_files(root, listing):
         if is_archive(file.origin) and not file.outside and not skipped(file.origin):
             archives.append(file)
         else:
@@ -31,7 +31,7 @@ def everything(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> 
 
 
 def places(archive: str, member: str) -> tuple[str, str, str]:
-    """Where a member of an archive may be looked for.
+    """The paths of a member that templates are tried on.
 
     >>> places("real_train/1.tar.gz", "1/real/0/7.png")[2]
     'real_train/1/real/0/7.png'
@@ -48,7 +48,7 @@ def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
             parts = member.name.split("/")
             if member.special:
                 listing.ignore(f"{member.special} in an archive", origin)
-            elif any(hidden(part) for part in parts if part != ".."):
+            elif any(is_hidden(part) for part in parts if part != ".."):
                 listing.ignore("hidden", origin)
             elif ".." in parts or parts[0] == "" or "\0" in member.name:
                 listing.ignore("name that leads out of its archive", origin)

@@ -1,4 +1,4 @@
-"""What every source adapter gives: samples, and an account of the files it left out."""
+"""What every source adapter returns: samples, and a count of the files it left out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 @dataclass
 class Listing:
-    """The samples of a source folder, and how many files were left out, why, with the first few names.
+    """The samples of a source folder, and how many files were left out for which reason, with the first few names.
 
-    `notes` are remarks for people: a split file that is not there, say.
+    `notes` are remarks for the user, for example that a list of splits is missing.
     """
 
     samples: list[RawSample] = field(default_factory=list)
@@ -42,11 +42,11 @@ class Listing:
             names.append(origin)
 
 
-def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
+def walk_files(root: Path, listing: Listing) -> Iterator[FoundFile]:
     """Every file below `root`, in sorted order; hidden files, linked folders and unreadable ones are counted.
 
     Raises:
-        ConfigError: `root` is no readable folder.
+        ConfigError: `root` is not a readable folder.
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
@@ -64,11 +64,11 @@ def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
         prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
         for name in sorted(folders):
             if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118  a million names: strings are faster
-                listing.ignore("linked folder", printable(prefix + name))
-        folders[:] = [name for name in sorted(folders) if not hidden(name)]
+                listing.ignore("linked folder", printable_name(prefix + name))
+        folders[:] = [name for name in sorted(folders) if not is_hidden(name)]
         for name in sorted(files):
-            origin = printable(prefix + name)
-            if hidden(name):
+            origin = printable_name(prefix + name)
+            if is_hidden(name):
                 listing.ignore("hidden", origin)
                 continue
             yield _found(base, os.path.join(folder, name), origin)  # noqa: PTH118
@@ -77,20 +77,20 @@ def walk(root: Path, listing: Listing) -> Iterator[FoundFile]:
 def _found(base: str, name: str, origin: str) -> FoundFile:
     path = Path(name)
     try:
-        facts = os.lstat(name)  # noqa: PTH116  a path that was asked keeps its text, too
+        facts = os.lstat(name)  # noqa: PTH116  a Path would keep a second copy of the name
         if not stat.S_ISLNK(facts.st_mode):
             return FoundFile(origin, path, facts.st_size)
         inside = path.resolve().is_relative_to(base)
         return FoundFile(origin, path, path.stat().st_size if inside else 0, outside=not inside)
-    except (OSError, RuntimeError):  # gone meanwhile, or a circle of links: reading it gives the reason
+    except (OSError, RuntimeError):  # deleted meanwhile, or a loop of links: reading it gives the reason
         return FoundFile(origin, path, 0)
 
 
-def hidden(name: str) -> bool:
-    """Whether a file or folder is an operating system's own business."""
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder belongs to the operating system (`.DS_Store`, `__MACOSX`, ...) or is hidden."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
-def printable(name: str) -> str:
-    r"""A file name as text that can be stored; bytes that are no UTF-8 as `\xNN`."""
+def printable_name(name: str) -> str:
+    r"""A file name as text that can be stored; bytes that are not UTF-8 as `\xNN`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,8 +2,8 @@
 
     {"FaceForensics++": {"FF-DF": {"train": {"c23": {"000_003": {"label": "FF-DF", "frames": ["...", ...]}}}}}}
 
-The labels are used, the lists are checked: paths may be written on Windows, must stay below the source folder, and a
-frame that is in several splits counts once, as one to be tested on.
+Labels are used as they are, paths are checked: they may have been written on Windows and must stay below the source
+folder. A frame that is listed for several splits counts once, as a test frame.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import read_json, safe_relative
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.base import Listing, printable
+from dfad_bench.ingest.sources.base import Listing, printable_name
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
-_SPLITS = ("test", "val", "train")  # the first that lists a frame has it
+_SPLITS = ("test", "val", "train")  # a frame belongs to the first of these that lists it
 # labels whose video names say the target: FaceForensics++ `<target>_<source>`, Celeb-DF `<target>_<source>_<record>`
 _PAIRED = {
     "FF-": (Template("{target:int}_{source:int}"), Template("{target}")),
@@ -55,7 +55,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
     for item in listed:
         origin = _origin(item.frame)
-        if other := _other(item, wanted):
+        if other := _unwanted_field(item, wanted):
             listing.ignore(f"{other} {getattr(item, other)!r}, not asked for", origin)
             continue
         if origin in chosen:
@@ -73,8 +73,8 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     return listing
 
 
-def _other(item: _Listed, wanted: Mapping[str, set[str]]) -> str | None:
-    """A field of the list that holds another value than those asked for; compressions only where there are any."""
+def _unwanted_field(item: _Listed, wanted: Mapping[str, set[str]]) -> str | None:
+    """The first field whose value is not among those asked for, or None; compression is optional."""
     values = item._asdict()
     return next((k for k, texts in wanted.items() if (v := values.get(k)) and v.casefold() not in texts), None)
 
@@ -84,7 +84,7 @@ def _rank(split: str) -> int:
 
 
 def _origin(frame: str) -> str:
-    parts = printable(frame).replace("\\", "/").split("/")
+    parts = printable_name(frame).replace("\\", "/").split("/")
     while len(parts) > 1 and parts[0] == ".":
         parts = parts[1:]
     return "/".join(parts)

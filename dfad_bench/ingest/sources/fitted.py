@@ -1,4 +1,4 @@
-"""A sample, and how its path fits the dataset file."""
+"""A sample, and the entry of the dataset file that its path fits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfad_bench.ingest.sources.spec import Entry
 
 
 class Fitted(NamedTuple):
-    """A sample, and how its path fits: the entry, its number in the dataset file, its fields, the path that fits."""
+    """A sample, the entry its path fits, the entry's number in the dataset file, its fields, and the path that fits."""
 
     sample: RawSample
     entry: Entry

@@ -1,4 +1,4 @@
-"""Images in folders and archives: the path says what an image is. Driven by the entries of a dataset file."""
+"""Images in folders and archives, described by their paths and the entries of a dataset file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.media.archive import is_archive
 from dfad_bench.ingest.media.base import medium_of
 from dfad_bench.ingest.sample import FoundFile, RawSample
-from dfad_bench.ingest.sources.archives import everything, places
+from dfad_bench.ingest.sources.archives import list_all_files, places
 from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing
 from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.numbers import Numbers
@@ -29,9 +29,9 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
         ConfigError: no such folder.
     """
     listing = Listing()
-    fitted = _only(spec, fit_files(spec, root, listing), listing)
+    fitted = _keep_wanted(spec, fit_files(spec, root, listing), listing)
     if spec.once:
-        fitted = _once(fitted, listing)
+        fitted = _drop_copies(fitted, listing)
     listing.samples = _with_targets(fitted)
     return listing
 
@@ -39,7 +39,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
 def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
     """The files that fit an entry, with splits but without targets; the others are counted in `listing`.
 
-    A member of an archive that also lies unpacked beside it is left out.
+    A member of an archive that is also present unpacked is left out.
 
     Raises:
         ConfigError: no such folder.
@@ -53,7 +53,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
     def skipped(place: str) -> bool:
         return any(template.match(place) is not None for template in skip)
 
-    for file in everything(root, listing, skipped):
+    for file in list_all_files(root, listing, skipped):
         if file.member is not None:
             if plain is None:
                 plain = {item.place.casefold() for item in fitted}
@@ -62,7 +62,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
                 continue
         if numbers and numbers.take(file):
             listing.ignore("not part of this dataset", file.origin)
-        elif found := fit(spec, file, entries):
+        elif found := fit_file(spec, file, entries):
             if isinstance(found, Fitted) and file.member is not None and found.entry.videos:
                 listing.ignore(PACKED_VIDEO, file.origin)
             elif isinstance(found, Fitted):
@@ -72,14 +72,14 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
                 listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
         else:
             known = any(skipped(place) for place in file.places)
-            listing.ignore("not part of this dataset" if known else _kind(file), file.origin)
+            listing.ignore("not part of this dataset" if known else _reason_left_out(file), file.origin)
     return numbers.split(fitted, listing) if numbers else fitted
 
 
-def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
-    """How a file fits the templates: the first that also names a known generator.
+def fit_file(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]]) -> Fitted | str | None:
+    """The first template that a file fits and that names a known generator.
 
-    Returns the name of the generator where none is known, None where no template fits.
+    Returns the name of the unknown generator where a template fits but none is known, None where no template fits.
     """
     unknown: str | None = None
     for place in file.places:
@@ -91,13 +91,13 @@ def fit(spec: DatasetSpec, file: FoundFile, entries: list[tuple[Entry, Template]
             generator = entry.generator or spec.generator_of(fields["generator"])
             if generator is not None:
                 return Fitted(sample_of(spec, file, entry, fields, generator), entry, order, fields, place)
-            if not named:  # of the last place, the one most like a folder tree
+            if not named:  # keep that of the last place, which is the closest to an unpacked folder
                 named, unknown = True, fields["generator"]
     return unknown
 
 
 def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str, str], generator: str) -> RawSample:
-    """A file as a sample, by the fields of the path that fits."""
+    """A file as a sample, by the fields of its path."""
     frame = fields.get("frame", "")
     return RawSample(
         dataset=spec.name,
@@ -121,7 +121,7 @@ def _medium(file: FoundFile, entry: Entry) -> str:
     return medium_of(file.origin) if entry.videos else "image"
 
 
-def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+def _keep_wanted(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
     """Those whose fields hold the values asked for (`DatasetSpec.only`), whatever their case."""
     wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
     skip = [Template(text) for text in spec.skip]
@@ -138,7 +138,7 @@ def _only(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fit
 
 
 def places_of(origin: str) -> tuple[str, ...]:
-    """The paths that templates are tried on, by origin alone.
+    """The paths that templates are tried on, derived from the origin only.
 
     >>> places_of("DF40/simswap.zip/simswap/frames/1_2/3.png")[2]
     'DF40/simswap/frames/1_2/3.png'
@@ -150,8 +150,8 @@ def places_of(origin: str) -> tuple[str, ...]:
     return (origin,)
 
 
-def _once(fitted: list[Fitted], listing: Listing) -> list[Fitted]:
-    """Of several images with one source key, that of the first entry (and first name)."""
+def _drop_copies(fitted: list[Fitted], listing: Listing) -> list[Fitted]:
+    """Of several images with the same source key, keep that of the first entry (and first name)."""
     best: dict[str, Fitted] = {}
     for item in fitted:
         key = item.sample.source_key
@@ -178,7 +178,7 @@ def _with_targets(fitted: list[Fitted]) -> list[RawSample]:
 
 
 def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known: dict[str, str]) -> RawSample:
-    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:  # made from nothing, whatever its name looks like
+    if taxonomy()[sample.generator].forgery == ForgeryType.EFS:  # made from no face, whatever its name looks like
         return replace(sample, source_key=None) if entry.target_dataset else sample
     for text in entry.target:
         path = Template(text.removesuffix(_STEM)).fill(fields)
@@ -192,7 +192,7 @@ def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known:
     return sample
 
 
-def _kind(file: FoundFile) -> str:
+def _reason_left_out(file: FoundFile) -> str:
     name = file.origin.lower()
     if name.endswith(_VIDEOS):
         return "video" if file.member is None else PACKED_VIDEO

@@ -1,4 +1,4 @@
-"""Hugging Face style image folders: a folder a class, or metadata files beside the images."""
+"""Hugging Face style image folders: a folder per class, or metadata files beside the images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
 from dfad_bench.ingest.sample import FoundFile, RawSample
-from dfad_bench.ingest.sources.archives import everything
+from dfad_bench.ingest.sources.archives import list_all_files
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.fitted import Fitted
-from dfad_bench.ingest.sources.folders import fit, sample_of
+from dfad_bench.ingest.sources.folders import fit_file, sample_of
 from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
 from dfad_bench.ingest.sources.template import Template
 
@@ -30,11 +30,11 @@ Row = Mapping[str, str]
 
 
 def list_images(spec: DatasetSpec, root: Path) -> Listing:
-    """The images below `root`; a metadata file says more than the folders do.
+    """The images below `root`; metadata files take precedence over folder names.
 
     A metadata row names its image by `file_name`, relative to the metadata file. `generator` (or `label`, `class`,
     `model`), `split`, `source_key` and `target` (the path of the real target face, relative as well) are read where
-    they are given. Images that a row names and that are not there are counted.
+    they are given. Images that are named in a row and missing on disk are counted.
 
     Raises:
         ConfigError: no such folder, or a damaged metadata file.
@@ -43,14 +43,14 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     entries = [(entry, Template(entry.path)) for entry in spec.entries]
     rows: dict[str, Row] = {}
     files = []
-    for file in everything(root, listing, lambda place: False):
+    for file in list_all_files(root, listing, lambda place: False):
         if file.origin.rpartition("/")[2].lower() in _METADATA and not file.outside:
             rows.update(_rows(root, file))
         else:
             files.append(file)
     for file in files:
         row = rows.pop(file.origin, None)
-        found = fit(spec, file, entries)
+        found = fit_file(spec, file, entries)
         sample = found.sample if isinstance(found, Fitted) else None
         generator = sample.generator if sample else None
         name = found if isinstance(found, str) else None
@@ -58,15 +58,15 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             generator, name = spec.generator_of(given), given
         if generator is not None:
             sample = sample or sample_of(spec, file, Entry("{image:path}", generator=generator), {}, generator)
-            listing.samples.append(_told(spec, replace(sample, generator=generator), row or {}))
+            listing.samples.append(_with_metadata(spec, replace(sample, generator=generator), row or {}))
         else:
-            listing.ignore(f"unknown generator {name!r}" if name else _kind(file), file.origin)
+            listing.ignore(f"unknown generator {name!r}" if name else _reason_left_out(file), file.origin)
     for name in rows:
         listing.ignore("named in the metadata, but not there", name)
     return listing
 
 
-def _told(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
+def _with_metadata(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
     split = spec.split_of(row.get("split")) or sample.split
     if split is None:
         first = spec.split_of(sample.origin.split("/")[0])
@@ -82,7 +82,7 @@ def _told(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
 
 
 def _rows(root: Path, file: FoundFile) -> Iterator[tuple[str, Row]]:
-    """(origin of the image, what is said of it) of a metadata file."""
+    """(origin of the image, its row) for each line of a metadata file."""
     where = f"{root}/{file.origin}"
     try:
         if file.member is None:
@@ -131,6 +131,6 @@ def _join(folder: str, name: str) -> str:
     return "/".join([*([folder] if folder else []), *(part for part in parts if part not in ("", "."))])
 
 
-def _kind(file: FoundFile) -> str:
+def _reason_left_out(file: FoundFile) -> str:
     image = file.origin.lower().rpartition(".")[2] in EXTENSIONS
     return "no class: neither a folder nor a metadata row says who made it" if image else "no image"

@@ -1,4 +1,4 @@
-"""Splits by number: of the image itself, or of what a text file of the release makes of it."""
+"""Splits by number: the number of the image itself, or the one a text file of the release maps it to."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Numbers:
-    """Finds the text file on the way through the source folder, then gives every image its split."""
+    """Remembers the text file while the source folder is listed, then gives every image its split."""
 
     def __init__(self, rule: NumberSplit) -> None:
         self._rule = rule
         self._file: FoundFile | None = None
 
     def take(self, file: FoundFile) -> bool:
-        """Whether this is the text file; the first one found is read."""
+        """Whether this is the text file; the first one found is used."""
         name = self._rule.file
         if name is None or file.origin.rpartition("/")[2].casefold() != name.casefold() or file.outside:
             return False
@@ -31,7 +31,7 @@ class Numbers:
         return True
 
     def split(self, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
-        """The same with splits where neither path nor entry gave one; what cannot be split is a note."""
+        """The same samples, with a split where neither path nor entry gave one; a note counts those without."""
         table = self._table(listing)
         if table is None and self._rule.file is not None:
             return fitted

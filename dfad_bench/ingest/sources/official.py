@@ -1,7 +1,7 @@
 """The lists that video datasets are released with: test videos of Celeb-DF, splits of FaceForensics++, labels of DFDC.
 
-Names are compared without extension and case, so that extracted frames (a folder a video) are found as videos are.
-A listed video that is not there is counted in the listing, and so is one that no list names where all should be.
+Names are compared without extension and case, so that extracted frames (a folder per video) are found as videos are.
+The listing counts listed videos that are missing on disk, and videos that no list names where all should be listed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SPLIT_FOLDERS = ("dataset/splits", "splits", "")
 
 
 def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
-    """Celeb-DF and Celeb-DF++: listed videos are the test split, all others train. Lines: `1 path`, 1 is real.
+    """Celeb-DF and Celeb-DF++: listed videos are the test split, all others train. Lines: `1 path` (real) or `0 path`.
 
     Raises:
-        ConfigError: a line is neither.
+        ConfigError: a line has another form.
     """
     file = _find(root, _TEST_LIST)
     if file is None:
@@ -51,7 +51,7 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
             seen.add(name)
             contradicted += labels[name][0] != (sample.generator == REAL_KEY)
         listing.samples[index] = replace(sample, split="test" if name in labels else "train")
-    _absent(listing, _TEST_LIST, (path for name, (_, path) in labels.items() if name not in seen))
+    _count_absent(listing, _TEST_LIST, (path for name, (_, path) in labels.items() if name not in seen))
     if contradicted:
         listing.notes.append(f"{_TEST_LIST}: {contradicted} labels contradict the folder the video lies in")
 
@@ -59,8 +59,8 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
 def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     """FaceForensics++: `dataset/splits/{train,val,test}.json`, lists of [target, source].
 
-    A real video has the split of its pair, a forged one that of both its videos; without the files none is known.
-    Names of real videos that are not there are counted, if there are any real ones at all.
+    A real video has the split of its pair, a forged one that of its two videos; without the files no split is known.
+    Listed real videos that are missing on disk are counted if any real video is present.
 
     Raises:
         ConfigError: a damaged file.
@@ -86,15 +86,15 @@ def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
         listing.samples[index] = replace(sample, split=known)
     if unknown:
         listing.notes.append(f"{len(unknown)} files in none of the splits there are, {unknown[0]!r} first")
-    _absent(listing, "dataset/splits", sorted(set(splits) - reals) if reals else ())
+    _count_absent(listing, "dataset/splits", sorted(set(splits) - reals) if reals else ())
 
 
 def dfdc(listing: Listing, root: Path, spec: DatasetSpec) -> None:
-    """DFDC: `metadata.json` in each part, or `labels.csv` beside or above the test videos, say which are forged.
+    """DFDC: `metadata.json` in each part, or `labels.csv` beside or above the test videos, says which are forged.
 
-    The target of a forged video is its `original`, in the same part; both share a source key. A video without a
-    label is left out and counted; so is a listed one that is not there. Files sorted into real/ and fake/ need no
-    list.
+    The target of a forged video is its `original`, in the same part; both share a source key. Videos without a label
+    are left out and counted, and so are listed videos that are missing on disk. Files sorted into real/ and fake/
+    need no list.
 
     Raises:
         ConfigError: a damaged list.
@@ -118,7 +118,7 @@ def dfdc(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     listing.samples = kept
     for folder, videos in lists.items():
         missing = (_join(folder, name) for name in videos if _join(folder, name).casefold() not in named)
-        _absent(listing, "metadata.json or labels.csv", missing)
+        _count_absent(listing, "metadata.json or labels.csv", missing)
 
 
 def _labelled(sample: RawSample, folder: str, facts: dict[str, Any], origins: dict[str, str]) -> RawSample:
@@ -136,7 +136,7 @@ def _labelled(sample: RawSample, folder: str, facts: dict[str, Any], origins: di
 
 
 def _labels(root: Path, folder: str) -> dict[str, dict[str, Any]]:
-    """File name in lower case -> `fake`, `split`, `original`, of the lists in a folder (or a CSV above it)."""
+    """File name in lower case -> `fake`, `split`, `original`, from the lists in a folder (or a CSV above it)."""
     videos: dict[str, dict[str, Any]] = {}
     for place in dict.fromkeys((folder, folder.rpartition("/")[0])):
         file = _find(root, _join(place, "labels.csv"))
@@ -191,13 +191,13 @@ def _pairs(file: Path) -> list[list[str]]:
     return value
 
 
-def _absent(listing: Listing, file: str, paths: Iterable[str]) -> None:
+def _count_absent(listing: Listing, file: str, paths: Iterable[str]) -> None:
     for path in paths:
         listing.ignore(f"in {file}, but not there", path)
 
 
 def _video(sample: RawSample) -> str:
-    """The key of a sample's video: of a frame file, that of the folder it lies in."""
+    """The key of a sample's video; for an extracted frame, the key of its folder."""
     if sample.medium in ("video", "animation"):
         return _key(sample.origin)
     return sample.origin.rpartition("/")[0].casefold()

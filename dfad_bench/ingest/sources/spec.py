@@ -36,11 +36,11 @@ ALL = "all"  # key of `expected` for all splits together
 class Entry:
     """One kind of path below the source folder.
 
-    `generator` and `split` are for templates that do not hold them. `source_key` names what must not be torn
-    apart (an identity, a video). `target` lists where the real target face may lie, the first that exists
-    counts; with `target_dataset` it lies in another dataset and is not looked for. `candidates` name the real videos
-    or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares them).
-    `medium: video` takes files of any name for videos; a path that ends in `{ext:video}` needs no such word.
+    `generator` and `split` are for templates that do not hold them. `source_key` names what must stay in one split
+    (an identity, a video). `target` lists possible paths of the real target face, of which the first that exists
+    counts; with `target_dataset` the face is in another dataset and is not searched. `candidates` name the real
+    videos or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares
+    them). `medium: video` reads files of any name as videos; a path that ends in `{ext:video}` does not need it.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Entry:
             if unknown := set(Template(text).fields) - fields - {"ext"}:
                 raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
         if self.target_dataset and any("{ext}" in text for text in self.target):
-            raise ValueError("a target in another dataset needs its extension spelled out")
+            raise ValueError("a target in another dataset needs an explicit extension")
 
     @property
     def videos(self) -> bool:
@@ -73,8 +73,9 @@ class Entry:
 class NumberSplit:
     """The split by the number of an image: `below` says at which number each split ends, the others are `rest`.
 
-    The number is the field `field` of the path, or what a text file beside the images makes of it: white space
-    between columns, a header first; `key` is the column of the image's number, `value` of the one that counts.
+    The number is the field `field` of the path, or the number that a text file beside the images maps it to:
+    columns separated by white space, a header first; `key` is the column of the image's number, `value` that of the
+    number that decides.
     """
 
     field: str
@@ -125,14 +126,13 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One dataset: where it comes from, how its files lie, which generator each folder is.
+    """One dataset: where it comes from, the layout of its files, which generator each folder is.
 
     `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
-    taxonomy itself. `skip` lists paths that are known and not read;
-    of those that fit, `only` keeps the ones whose field holds one of the values (the compression level, say).
-    `expected` is what the release holds of each generator, as one number or by split (with `all` for the whole),
-    counted in `expected_of`; `expected_files` are paths that are there in a whole copy (`{0..49}` stands for many)
-    and what is missing without them.
+    taxonomy itself. `skip` lists paths that are known and not read; of the paths that fit, `only` keeps those whose
+    field holds one of the values (a compression level, for example). `expected` is the number of faces or videos of
+    each generator in the release, as one number or by split (with `all` for the total), counted in `expected_of`;
+    `expected_files` maps paths of a complete copy (`{0..49}` stands for many) to what is missing without them.
     """
 
     name: str
@@ -146,10 +146,10 @@ class DatasetSpec:
     crop: str = "face-256-1.3"
     entries: tuple[Entry, ...] = ()
     table: TableSpec | None = None
-    split_by: NumberSplit | None = None  # where neither path nor entry say it
+    split_by: NumberSplit | None = None  # where neither path nor entry gives the split
     lists: Literal["celeb_df", "faceforensics", "dfdc"] | None = None  # whose own lists of splits and labels to read
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
-    once: bool = False  # of several images with one source key, the one of the first entry (copies of other sizes)
+    once: bool = False  # of several images with one source key only that of the first entry (copies in other sizes)
     generators: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
@@ -195,13 +195,13 @@ class DatasetSpec:
         if not name:
             return None
         folded = {key.casefold(): value for key, value in self.splits.items()}
-        return sys.intern(folded.get(name.casefold(), name.lower()))  # one text for a million samples
+        return sys.intern(folded.get(name.casefold(), name.lower()))  # one string object for a million samples
 
     def with_generator(self, name: str) -> DatasetSpec:
         """The same dataset with every face attributed to one generator (`--generator`).
 
         Raises:
-            ConfigError: this dataset tells its generators itself.
+            ConfigError: the layout of this dataset gives the generators.
             UnknownNameError: not in the taxonomy.
         """
         if not self.generator_option:
@@ -239,7 +239,7 @@ class DatasetSpec:
             entries=(),
             table=None,
             split_by=None,
-            expected={},  # of the release, not of what a list takes from it
+            expected={},  # known for the release, not for the selection of a list
             expected_files={},
             index=str(file),
             index_sha256=digest,

@@ -12,7 +12,7 @@ from dfad_bench.core.files import safe_relative
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.base import Listing, walk
+from dfad_bench.ingest.sources.base import Listing, walk_files
 from dfad_bench.ingest.sources.spec import DatasetSpec, TableSpec
 from dfad_bench.ingest.sources.template import Template
 
@@ -59,7 +59,7 @@ def _with_target(
     sample: RawSample, rules: list[tuple[Template, list[Template]]], known: dict[str, RawSample]
 ) -> RawSample:
     if taxonomy()[sample.generator].forgery in (ForgeryType.EFS, ForgeryType.NONE):
-        return sample  # real, or made from nothing, whatever its name looks like
+        return sample  # real, or made from no face, whatever its name looks like
     for template, targets in rules:
         fields = template.match(sample.origin)
         for target in targets if fields is not None else ():
@@ -115,7 +115,7 @@ def _rows(file: Path, table: TableSpec) -> Iterator[tuple[int, dict[str, str]]]:
 def _count_unlisted(spec: DatasetSpec, root: Path, listed: dict[str, int], listing: Listing) -> None:
     assert spec.table is not None
     skip = [Template(text) for text in (*spec.skip, spec.table.file)]
-    for file in walk(root, listing):
+    for file in walk_files(root, listing):
         if file.origin in listed:
             continue
         known = any(template.match(file.origin) is not None for template in skip)

@@ -1,8 +1,8 @@
 r"""Path templates of dataset files: `{split}/{generator}/{target:int}_by_{other}.{ext}`.
 
-A field matches within one folder name; `{x:int}` digits, `{x:word}` no underscore, `{x:path}` several folders;
-`{x:number}` digits that are put in without leading zeros; `{ext}` any image extension, `{ext:video}` any of a video or
-animation. Literals match whatever their case; a field used twice must hold the same text.
+A field matches within one folder name; `{x:int}` matches digits, `{x:word}` anything without an underscore, `{x:path}`
+several folders, `{x:number}` digits that are filled in without leading zeros, `{ext}` any image extension and
+`{ext:video}` any extension of a video or animation. Literals ignore case; a field used twice must hold the same text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "
 
 
 class Template:
-    """One template, to match paths and to make them.
+    """One template, to match paths and to build them.
 
     >>> Template("{split}/{generator}/{who:word}_{shot:int}.{ext}").match("Train/x/id7_02.PNG")
     {'split': 'Train', 'generator': 'x', 'who': 'id7', 'shot': '02', 'ext': 'PNG'}
@@ -45,15 +45,15 @@ class Template:
         return found.groupdict() if found else None
 
     def fill(self, fields: Mapping[str, str | None]) -> str | None:
-        """The text with its fields put in, or None where one is missing or empty."""
+        """The text with its fields filled in, or None where one is missing or empty."""
         if not all(fields.get(name) for name in self.fields):
             return None
         return "".join(
-            literal + (_shown(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts
+            literal + (_format_value(fields[name] or "", kind) if name else "") for literal, name, kind in self._parts
         )
 
 
-def _shown(value: str, kind: str) -> str:
+def _format_value(value: str, kind: str) -> str:
     return (value.lstrip("0") or "0") if kind == "number" and value.isdigit() else value
 
 

@@ -1,4 +1,4 @@
-"""Videos, and frames extracted from videos: paths as in folders, then the release's own lists of splits and labels."""
+"""Videos and extracted frames: paths as in `folders`, then the release's own lists of splits and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VIDEOS = ("video", "animation")
 def list_videos(spec: DatasetSpec, root: Path) -> Listing:
     """The videos and frame files below `root` that fit an entry, with splits and labels as the release lists them.
 
-    A forged video knows the file of its target (`target_path`): it is sampled at the same frames.
+    A forged video gets the file of its target (`target_path`), so that it is sampled at the same frames.
 
     Raises:
         ConfigError: no such folder, or a damaged list.
@@ -30,7 +30,7 @@ def list_videos(spec: DatasetSpec, root: Path) -> Listing:
 
 
 def with_target_files(samples: list[RawSample]) -> list[RawSample]:
-    """Videos that were made from a video of the same folder, with that video's file."""
+    """The samples, with the file of the target added where a video was made from a video of the same folder."""
     files = {s.origin: s for s in samples if s.medium in VIDEOS and s.refusal is None}
     return [_with_target_file(sample, files) for sample in samples]
 

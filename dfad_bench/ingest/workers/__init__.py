@@ -1,1 +1,1 @@
-"""Shards of a build over processes of this host or of a Ray cluster."""
+"""Runs the shards of a build in processes of this host or of a Ray cluster."""

@@ -1,8 +1,8 @@
-"""Shards in this process, or over supervised processes that may die.
+"""Shards in this process, or in supervised worker processes that may die.
 
-A worker that is killed (out of memory, a crash in a decoder) breaks its pool. The shards that ran are then tried
-again one at a time; the item a worker died on twice is given up as `worker_crash`, one that hung as `timeout`,
-and everything else goes on.
+A worker that is killed (out of memory, a crash in a decoder) breaks its pool. The shards that were running are then
+tried again one at a time; an item on which a worker died twice is refused as `worker_crash`, one that hung as
+`timeout`, and everything else continues.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any
 from dfad_bench.core.children import follow_parent
 from dfad_bench.core.errors import DFADError
 from dfad_bench.ingest.shard import ShardTask, Watch
-from dfad_bench.ingest.workers.types import Run, Tell, silent
+from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
 
-_GRACE = 5.0  # seconds beyond the item limit before a worker that does not answer is ended
+_GRACE = 5.0  # seconds beyond the item limit after which a worker that hangs is killed
 
 _DEATHS = 2
 
-_NOWHERE = -2  # no item begun yet
+_NO_ITEM_YET = -2  # in place of an item's index before the first one
 
-_LOOK = 0.3  # seconds between looks at how far the workers are
+_POLL_SECONDS = 0.3  # between two checks of the workers' progress
 
 _state: dict[str, Any] = {}
 
@@ -39,18 +39,22 @@ class _Stopped(Exception):  # noqa: N818  not an error: the parent asked the wor
     pass
 
 
-def serial(run: Run, tasks: Sequence[ShardTask], tell: Tell = silent) -> Iterator[dict[str, Any]]:
-    """One shard after the other in this process: quick to start, but a crash ends it."""
+def run_serially(
+    run: Run, tasks: Sequence[ShardTask], on_progress: ProgressCallback = ignore_progress
+) -> Iterator[dict[str, Any]]:
+    """Run one shard after the other in this process: quick to start, but a crash ends the build."""
     for task in tasks:
 
         def watch(index: int, task: ShardTask = task) -> None:
-            tell(task, index if index >= 0 else len(task.samples))
+            on_progress(task, index if index >= 0 else len(task.samples))
 
         yield run(task, watch)
 
 
-def processes(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent) -> Iterator[dict[str, Any]]:
-    """Shards over `workers` processes, results in the order they come.
+def run_in_processes(
+    run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
+) -> Iterator[dict[str, Any]]:
+    """Run shards in `workers` processes; results in the order of completion.
 
     Raises:
         DFADError: workers die before they begin an item, or what `run` raises (a full disk).
@@ -59,15 +63,15 @@ def processes(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = s
     while waiting:
         suspects: list[ShardTask] = []
         with _Pool(min(workers, len(waiting))) as pool:
-            yield from _until_broken(run, pool, waiting, suspects, tell)
+            yield from _until_broken(run, pool, waiting, suspects, on_progress)
         for task in suspects:
-            yield alone(run, task, tell)
+            yield run_suspect(run, task, on_progress)
 
 
 def _until_broken(
-    run: Run, pool: _Pool, waiting: deque[ShardTask], suspects: list[ShardTask], tell: Tell
+    run: Run, pool: _Pool, waiting: deque[ShardTask], suspects: list[ShardTask], on_progress: ProgressCallback
 ) -> Iterator[dict[str, Any]]:
-    """Feed the pool one shard a worker, so that when it breaks the suspects are exactly what it was given."""
+    """Give the pool one shard per worker, so that when it breaks the suspects are exactly the running shards."""
     running: dict[Future[dict[str, Any]], tuple[ShardTask, int]] = {}
     free = set(range(pool.workers))
     while waiting or running:
@@ -79,10 +83,10 @@ def _until_broken(
                 free.remove(slot)
         except BrokenProcessPool:
             if not running:
-                return  # an idle worker was killed: nobody is suspect, a new pool takes the rest
-        done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                return  # an idle worker was killed: no shard is suspect, a new pool takes the rest
+        done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for task, slot in running.values():
-            tell(task, pool.done(task, slot))
+            on_progress(task, pool.done(task, slot))
         for future in done:
             task, slot = running.pop(future)
             free.add(slot)
@@ -93,13 +97,13 @@ def _until_broken(
                 continue
             yield result
         if suspects:
-            suspects += [task for future, (task, _) in running.items() if not _finished(future)]
-            yield from (future.result() for future in running if _finished(future))
+            suspects += [task for future, (task, _) in running.items() if not _has_result(future)]
+            yield from (future.result() for future in running if _has_result(future))
             return
 
 
-def alone(run: Run, task: ShardTask, tell: Tell = silent) -> dict[str, Any]:
-    """A suspect shard in a worker of its own, as often as it takes to find the items that kill it.
+def run_suspect(run: Run, task: ShardTask, on_progress: ProgressCallback = ignore_progress) -> dict[str, Any]:
+    """Run a suspect shard in a worker of its own, repeatedly, until the items that kill the worker are found.
 
     Raises:
         DFADError: workers die before they begin an item, or what `run` raises (a full disk).
@@ -109,8 +113,8 @@ def alone(run: Run, task: ShardTask, tell: Tell = silent) -> dict[str, Any]:
         with _Pool(1) as pool:
             try:
                 future = pool.submit(run, task, 0)
-                while not wait([future], timeout=_LOOK).done:
-                    tell(task, pool.done(task, 0))
+                while not wait([future], timeout=_POLL_SECONDS).done:
+                    on_progress(task, pool.done(task, 0))
                 return future.result()
             except BrokenProcessPool:
                 index, seconds = pool.last_item(0)
@@ -135,9 +139,9 @@ class _Pool:
         self.workers = workers
         # without locks: a worker killed while it holds one would block all others. Two numbers a running shard:
         # its item, and when that was begun
-        self._items = context.RawArray("d", [_NOWHERE, 0.0] * workers)
+        self._items = context.RawArray("d", [_NO_ITEM_YET, 0.0] * workers)
         self._stop = context.RawValue("b", 0)
-        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._items, self._stop))
+        self._pool = ProcessPoolExecutor(workers, context, _prepare_worker, (self._items, self._stop))
 
     def __enter__(self) -> _Pool:
         return self
@@ -147,9 +151,9 @@ class _Pool:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, run: Run, task: ShardTask, slot: int) -> Future[dict[str, Any]]:
-        """Have a worker run a shard; of the running shards no two share a slot."""
-        self._items[2 * slot] = _NOWHERE
-        return self._pool.submit(_work, run, task, slot)
+        """Have a worker run a shard; each running shard needs a slot of its own."""
+        self._items[2 * slot] = _NO_ITEM_YET
+        return self._pool.submit(_run_reporting, run, task, slot)
 
     def done(self, task: ShardTask, slot: int) -> int:
         """How many items of the shard in a slot are done."""
@@ -162,14 +166,14 @@ class _Pool:
         return int(index), time.monotonic() - float(began)
 
 
-def _finished(future: Future[dict[str, Any]]) -> bool:
+def _has_result(future: Future[dict[str, Any]]) -> bool:
     return future.done() and future.exception() is None
 
 
-def _begin(items: Any, stop: Any) -> None:
-    """In a new worker: leave interrupts to the parent, die with it, keep to one thread, say nothing.
+def _prepare_worker(items: Any, stop: Any) -> None:
+    """Set up a new worker: ignore interrupts, end with the parent, use one thread, write nothing to stderr.
 
-    What goes wrong travels back as a result; the rest of stderr is image libraries muttering about damaged files.
+    Errors travel back as results; what else would go to stderr are warnings of image libraries on damaged files.
     """
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -178,7 +182,7 @@ def _begin(items: Any, stop: Any) -> None:
     follow_parent()
 
 
-def _work(run: Run, task: ShardTask, slot: int) -> dict[str, Any]:
+def _run_reporting(run: Run, task: ShardTask, slot: int) -> dict[str, Any]:
     def report(index: int) -> None:
         if _state["stop"].value:
             raise _Stopped
@@ -190,7 +194,7 @@ def _work(run: Run, task: ShardTask, slot: int) -> dict[str, Any]:
 
 @contextmanager
 def watchdog(task: ShardTask, report: Callable[[int], None]) -> Iterator[Watch]:
-    """What a worker's shard is watched by: an item that hangs ends the process, even in a C library."""
+    """Watches the shard of a worker: an item that hangs ends the process, even inside a C library."""
     with Path(os.devnull).open("w") as nowhere:
 
         def watch(index: int) -> None:

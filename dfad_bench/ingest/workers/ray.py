@@ -1,8 +1,8 @@
-"""Shards over a Ray cluster: plain tasks that commit parts to a folder all hosts see; only small records travel.
+"""Shards on a Ray cluster: plain tasks that write parts to a folder all hosts share; only small records are sent.
 
-A task whose worker dies is tried again in a supervised process on whichever host takes it (`distribute.alone`),
-which finds the item that kills. Where faces are to be found on GPUs, shards go to actors instead, a few for each
-GPU that Ray has. Ray Data is not used: it hangs when its actors hold every CPU.
+A task whose worker dies is tried again in a supervised process on some host (`processes.run_suspect`), which finds
+the item that kills the worker. Where faces are to be found on GPUs, shards go to actors instead, a few for each GPU
+of the cluster. Ray Data is not used: it hangs when its actors hold every CPU.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ from typing import Any
 
 from dfad_bench.core.errors import DFADError, need
 from dfad_bench.ingest.shard import ShardTask
-from dfad_bench.ingest.workers.processes import alone, watchdog
-from dfad_bench.ingest.workers.types import Run, Tell, silent
+from dfad_bench.ingest.workers.processes import run_suspect, watchdog
+from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
 
-_CPU_SHARE = 0.9  # of a CPU a shard: a host is never filled to the brim, so that Ray's own work goes on
+_CPU_SHARE = 0.9  # CPUs per shard: leaves room for Ray's own processes
 _SLOTS_A_GPU = 4  # shards at a time on one GPU: one decodes while another detects
-_RETRIES = 3  # of a supervised shard, where hosts go away
-_LOOK = 1.0  # seconds between looks for an interrupt
+_RETRIES = 3  # of a supervised shard whose host is lost
+_POLL_SECONDS = 1.0  # between two checks for an interrupt
 
 
-def ray_tasks(run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent) -> Iterator[dict[str, Any]]:
-    """Shards over the cluster `RAY_ADDRESS` names, or over a local one that is started and ended here.
+def ray_tasks(
+    run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
+) -> Iterator[dict[str, Any]]:
+    """Run shards on the cluster that `RAY_ADDRESS` names, or on a local one that is started and ended here.
 
     Args:
         run: the pure function of a shard.
-        tasks: the shards; their parts and sources lie in folders that every host sees under the same path.
+        tasks: the shards; every host must see the folders of their parts and sources under the same path.
         workers: shards at a time; 0 is as many as Ray has CPUs.
-        tell: told of every shard that is done.
+        on_progress: is called after every shard.
 
     Raises:
         MissingDependencyError: Ray is not installed.
         DFADError: no cluster, workers that cannot start, or what `run` raises (a full disk).
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
     ray = need("ray", '"dfad-bench[ray]"', "--engine ray")
     ours = not ray.is_initialized()
     if ours:
         _start(ray, workers)
     try:
-        yield from _Cluster(ray, run, workers, tell).drain(deque(tasks))
+        yield from _Cluster(ray, run, workers, on_progress).drain(deque(tasks))
     finally:
         if ours:
             ray.shutdown()
@@ -84,23 +86,23 @@ class _Cluster:
     ray: ModuleType
     run: Run
     workers: int
-    tell: Tell
+    on_progress: ProgressCallback
     _slots: list[Any] = field(default_factory=list)  # idle actors
     _tried: set[str] = field(default_factory=set)  # shards a worker died on
 
     def drain(self, waiting: deque[ShardTask]) -> Iterator[dict[str, Any]]:
-        """Run every shard; a shard whose worker died goes on as a supervised one."""
+        """Run every shard; a shard whose worker died is run again under supervision."""
         ray = self.ray
         resources = ray.cluster_resources()
         wanted = bool(waiting) and waiting[0].device != "cpu"
         gpus = int(resources.get("GPU", 0)) if wanted else 0
         if wanted and not gpus:
             raise DFADError("Ray has no GPU; use the device cpu")
-        self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU - 1)]  # one share is left for suspects
+        self._slots = [self._slot() for _ in range(gpus * _SLOTS_A_GPU - 1)]  # one is left for suspects
         most = len(self._slots) or self.workers or max(1, int(resources.get("CPU", 1)))
         plain = ray.remote(num_cpus=_CPU_SHARE, max_retries=0)(_attempt)
         share = 1 / _SLOTS_A_GPU if gpus else 0
-        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(alone)
+        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(run_suspect)
         running: dict[Any, _Running] = {}
         suspects: deque[ShardTask] = deque()
         try:
@@ -113,7 +115,7 @@ class _Cluster:
                     slot = self._slots.pop() if gpus else None
                     reference = slot.attempt.remote(self.run, task) if slot else plain.remote(self.run, task)
                     running[reference] = _Running(task, slot)
-                done, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK)
+                done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
                 for reference in done:
                     record = self._result(reference, running.pop(reference), suspects)
                     if record is not None:
@@ -144,5 +146,5 @@ class _Cluster:
             return None
         if item.slot is not None:
             self._slots.append(item.slot)
-        self.tell(item.task, len(item.task.samples))
+        self.on_progress(item.task, len(item.task.samples))
         return record

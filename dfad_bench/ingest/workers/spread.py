@@ -1,4 +1,4 @@
-"""How shards spread over workers: in this process, over supervised processes, or over a Ray cluster."""
+"""Where shards run: in this process, in supervised worker processes, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from dfad_bench.ingest.shard import ShardTask
-from dfad_bench.ingest.workers.processes import processes, serial
-from dfad_bench.ingest.workers.types import Run, Tell, silent
+from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
+from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
 
 Engine = Literal["serial", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("serial", "processes", "ray")
 
 
 def spread(
-    engine: Engine, run: Run, tasks: Sequence[ShardTask], workers: int, tell: Tell = silent
+    engine: Engine, run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
 ) -> Iterator[dict[str, Any]]:
-    """Run every shard by the named engine; results in the order they come.
+    """Run every shard by the named engine; results in the order of completion.
 
     Args:
         engine: one of `ENGINES`.
         run: the pure function of a shard, `shard.run_shard`.
         tasks: the shards.
         workers: shards at a time; 0 is one (and, for Ray, as many as its cluster has CPUs).
-        tell: told how far each shard is.
+        on_progress: is called with a shard and how many of its items are done.
 
     Raises:
         DFADError: workers die before they begin an item, or what `run` raises (a full disk).
@@ -32,5 +32,9 @@ def spread(
     if engine == "ray":
         from dfad_bench.ingest.workers.ray import ray_tasks
 
-        return ray_tasks(run, tasks, workers, tell)
-    return serial(run, tasks, tell) if engine == "serial" else processes(run, tasks, max(workers, 1), tell)
+        return ray_tasks(run, tasks, workers, on_progress)
+    return (
+        run_serially(run, tasks, on_progress)
+        if engine == "serial"
+        else run_in_processes(run, tasks, max(workers, 1), on_progress)
+    )

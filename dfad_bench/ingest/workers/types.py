@@ -1,4 +1,4 @@
-"""What engines share: the function of a shard, and who is told how far it is."""
+"""Types that the engines share: the function of a shard, and the callback for its progress."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from dfad_bench.ingest.shard import ShardTask
 
 Run = Callable[..., dict[str, Any]]
-Tell = Callable[[ShardTask, int], None]  # a shard, and how many of its items are done; may go back after a crash
+# called with a shard and how many of its items are done; after a crash the number may be lower than before
+ProgressCallback = Callable[[ShardTask, int], None]
 
 
-def silent(task: ShardTask, done: int) -> None:
-    """Tells nobody."""
+def ignore_progress(task: ShardTask, done: int) -> None:
+    """A callback that does nothing."""
