@@ -18,9 +18,10 @@ from dfad_bench.core.taxonomy import Generator, taxonomy
 class Group:
     """One generator of one dataset: one column of a table.
 
-    `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the
-    protocol's counts for this group. `split` narrows the rows to a split of the dataset. `in_average` False keeps
-    an unseen group out of the attribution averages (a real set that only detection needs, GazeCLIP Table III).
+    `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the protocol's
+    counts for this group; of an unlabelled group, `train` overrides `unlabelled_per_group`. `split` narrows the rows to
+    a split of the dataset. `in_average` False keeps an unseen group out of the attribution averages (a real set that
+    only detection needs, GazeCLIP Table III).
     """
 
     generator: str
@@ -82,6 +83,13 @@ class Protocol:
 
     `split`: "source" trusts the split column of the manifest, "hash" deals source keys by seeded hash into
     `test_share` of test and the rest train, "auto" takes "source" for the groups that carry splits.
+
+    The unlabelled part is for models that also learn from faces whose labels they are not given. It consists of the
+    faces of the `unlabelled` groups, which may be of any generator, seen, unseen or neither (as in OW-DFA, whose
+    unlabelled faces are mostly of generators without labels), and of the faces of `unlabelled_share` of the sources
+    chosen for training, whose labels are hidden. Models that learn from faces of an unseen generator are transductive:
+    compare their numbers with each other only. No source and no pixels are shared between the unlabelled part and
+    training, validation or test.
     """
 
     name: str
@@ -104,6 +112,9 @@ class Protocol:
     corruptions: CorruptionPlan | None = None
     notes: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    unlabelled: tuple[Group, ...] = ()
+    unlabelled_per_group: int | None = None
+    unlabelled_share: float = 0.0
 
     def __post_init__(self) -> None:
         labels = [group.label for group in self.seen]
@@ -114,17 +125,40 @@ class Protocol:
         keys = [group.key for group in self.groups]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"groups listed twice: {twice}")
-        counts = [self.train_per_group, self.test_per_group, *(n for g in self.groups for n in (g.train, g.test))]
+        self._check_unlabelled()
+        counts = [self.train_per_group, self.test_per_group, self.unlabelled_per_group]
+        counts += [n for g in self.all_groups for n in (g.train, g.test)]
         if bad := [count for count in (*counts, self.image_size) if count is not None and count < 1]:
             raise ValueError(f"counts of faces and image_size must be 1 or more, got {bad[0]}")
-        for share in (self.validation_share, self.test_share):
+        for share in (self.validation_share, self.test_share, self.unlabelled_share):
             if not 0 <= share < 1:
                 raise ValueError(f"shares must lie in [0, 1), got {share}")
+
+    def _check_unlabelled(self) -> None:
+        if labelled := [group.key for group in self.unlabelled if group.label != UNSEEN]:
+            raise ValueError(f"unlabelled groups carry no label: {labelled}")
+        if tested := [group.key for group in self.unlabelled if group.test is not None]:
+            raise ValueError(f"unlabelled groups are not tested, so they carry no test count: {tested}")
+        keys = [group.key for group in self.unlabelled]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"unlabelled groups listed twice: {twice}")
+        if self.unlabelled_per_group is not None and not self.unlabelled:
+            raise ValueError("unlabelled_per_group counts the faces of unlabelled groups, and none is listed")
 
     @property
     def groups(self) -> tuple[Group, ...]:
         """Seen groups in label order, then unseen groups as listed."""
         return (*sorted(self.seen, key=lambda g: g.label), *self.unseen)
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """Seen, unseen, then unlabelled groups; a group may be tested and unlabelled, and is then listed twice."""
+        return (*self.groups, *self.unlabelled)
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether models are given faces without labels."""
+        return bool(self.unlabelled) or self.unlabelled_share > 0
 
     @property
     def num_generators(self) -> int:
@@ -137,6 +171,8 @@ class Protocol:
         cosmetic = {"title", "paper", "notes", "changes"}
         if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
             cosmetic.add("corruptions")
+        before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0}  # likewise
+        cosmetic |= {name for name, value in before.items() if getattr(self, name) == value}
         return content_hash({k: v for k, v in asdict(self).items() if k not in cosmetic})
 
 
@@ -148,7 +184,7 @@ def load_protocol(name: str) -> Protocol:
     """
     path = find_yaml("manifests", "protocols", name)
     protocol = read_dataclass(Protocol, path)
-    for group in protocol.groups:
+    for group in protocol.all_groups:
         if group.generator not in taxonomy():
             raise ConfigError(f"{path}: generator {group.generator!r} is not in the taxonomy")
     if path.stem != protocol.name:

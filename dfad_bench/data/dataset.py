@@ -1,14 +1,12 @@
 """Selected rows as batches: one vectorised gather a batch, no Python work per face.
 
-The order of an epoch is a pure function of (seed, stage, epoch), so no sampler has a state, and a run resumed in
-the middle of an epoch goes on with exactly the faces it would have seen.
+Which rows make up a batch is decided in `data.sampling`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,8 +19,6 @@ from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.prompts import Prompts
 from dfad_bench.data.views import view_array
 
-Sampler = Literal["shuffle", "class_balanced"]
-
 
 class FaceDataset:
     """Faces of one part of a selection.
@@ -34,6 +30,7 @@ class FaceDataset:
         views: per view name a frame with `sample_id`, or an array with a row per row of `rows`; test-time views.
         training_views: the same for views that only `losses` may see.
         prompts: per class its prompts; empty for models that read none.
+        unlabelled: the faces of `Selection.unlabelled` with the test-time views, for models that learn from them.
 
     `without_view` counts, per view, the faces that have no value and got zeros.
     """
@@ -47,6 +44,7 @@ class FaceDataset:
         views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
         training_views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
         prompts: Sequence[Prompts] = (),
+        unlabelled: FaceDataset | None = None,
     ) -> None:
         self.sample_ids: np.ndarray = rows["sample_id"].to_numpy()
         self.groups = rows["group"].to_numpy()
@@ -58,6 +56,7 @@ class FaceDataset:
         self._views = {name: self._view(name, source) for name, source in (views or {}).items()}
         self._training_views = {name: self._view(name, source) for name, source in (training_views or {}).items()}
         self._prompts = tuple(prompts)
+        self.unlabelled = unlabelled
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -72,11 +71,19 @@ class FaceDataset:
             views = {name: values.to(device) for name, values in views.items()}
         return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
 
-    def batch(self, index: np.ndarray, device: torch.device | None = None) -> Batch:
+    def batch(
+        self, index: np.ndarray, device: torch.device | None = None, unlabelled: np.ndarray | None = None
+    ) -> Batch:
         """Inputs, labels, prompts and training-only views of the given rows.
 
+        Args:
+            index: row numbers.
+            device: where the batch goes.
+            unlabelled: row numbers in the dataset `self.unlabelled`; None for a batch without unlabelled faces.
+
         Raises:
-            ProtocolError: a row is of no seen class, or nobody vouches whether it is real.
+            ProtocolError: a row is of no seen class, its detection label is unknown, or unlabelled rows are asked of
+                a dataset that has none.
         """
         labels, detection = self.attribution[index], self.detection[index]
         if (labels < 0).any() or (detection < 0).any():
@@ -88,7 +95,13 @@ class FaceDataset:
             torch.from_numpy(detection).to(place),
             tuple(self._prompts[label] for label in labels) if self._prompts else (),
             {name: torch.from_numpy(values[index]).to(place) for name, values in self._training_views.items()},
+            None if unlabelled is None else self._unlabelled_inputs(unlabelled, device),
         )
+
+    def _unlabelled_inputs(self, index: np.ndarray, device: torch.device | None) -> Inputs:
+        if self.unlabelled is None:
+            raise ProtocolError("this run has no unlabelled faces; give its protocol an unlabelled part")
+        return self.unlabelled.inputs(index, device)
 
     def _view(self, name: str, source: pd.DataFrame | np.ndarray) -> np.ndarray:
         if isinstance(source, pd.DataFrame):
@@ -102,50 +115,37 @@ class FaceDataset:
         return values
 
 
-def epoch_batches(
-    labels: np.ndarray, *, batch_size: int, seed: int, epoch: int, sampler: Sampler = "shuffle"
-) -> list[np.ndarray]:
-    """Row numbers of each batch of an epoch; a pure function of its arguments.
-
-    "shuffle" visits every row once; a last batch of one row joins the batch before, since BatchNorm cannot train
-    on one. "class_balanced" gives every class the same number of rows in every batch (at least one), repeating
-    the rows of small classes, for as many batches as "shuffle" would have.
-    """
-    rng = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    if sampler == "shuffle":
-        return list(_slices(torch.randperm(len(labels), generator=rng).numpy(), batch_size))
-    classes = np.unique(labels)
-    count = -(-len(labels) // batch_size)
-    each = max(1, batch_size // len(classes))
-    columns = []
-    for label in classes:
-        members = np.flatnonzero(labels == label)
-        rounds = -(-count * each // len(members))
-        drawn = [members[torch.randperm(len(members), generator=rng).numpy()] for _ in range(rounds)]
-        columns.append(np.concatenate(drawn)[: count * each].reshape(count, each))
-    return list(np.concatenate(columns, axis=1))
-
-
 def in_order(count: int, batch_size: int) -> list[np.ndarray]:
     """Row numbers of each batch, in order, all of them: for prediction."""
     return [np.arange(begin, min(begin + batch_size, count)) for begin in range(0, count, batch_size)]
 
 
-def prefetch(dataset: FaceDataset, batches: Sequence[np.ndarray], device: torch.device, *, training: bool) -> Iterator:
-    """`Batch` (training) or `Inputs` of each entry of `batches`; the next one is gathered meanwhile."""
+def prefetch(
+    dataset: FaceDataset,
+    batches: Sequence[np.ndarray],
+    device: torch.device,
+    *,
+    training: bool,
+    unlabelled: Sequence[np.ndarray] | None = None,
+) -> Iterator:
+    """`Batch` (training) or `Inputs` of each entry of `batches`; the next one is gathered meanwhile.
+
+    Args:
+        dataset: the faces.
+        batches: row numbers of each batch.
+        device: where the batches go.
+        training: whether labels are wanted.
+        unlabelled: per batch, row numbers of the unlabelled faces that go with it (training only).
+    """
+    asked = [(index, device) for index in batches]
+    if training and unlabelled is not None:
+        asked = [(index, device, rows) for index, rows in zip(batches, unlabelled, strict=True)]
     load = dataset.batch if training else dataset.inputs
     with ThreadPoolExecutor(1) as pool:
         coming = None
-        for index in batches:
-            ready, coming = coming, pool.submit(load, index, device)
+        for arguments in asked:
+            ready, coming = coming, pool.submit(load, *arguments)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
             yield coming.result()
-
-
-def _slices(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    cuts = list(range(batch_size, len(order), batch_size))
-    if cuts and len(order) - cuts[-1] == 1:
-        cuts.pop()
-    yield from np.split(order, cuts)

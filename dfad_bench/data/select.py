@@ -1,4 +1,4 @@
-"""Protocol and manifests to the rows of train, validation and test; nothing leaks between them.
+"""Protocol and manifests to the rows of train, validation, unlabelled and test; nothing leaks between them.
 
 A row is chosen by the seeded hash of its `sample_id`, so the choice is the same on every machine, and a face more
 or less moves few others. The protocol's seed decides, not the run's: every model and seed gets the same rows.
@@ -6,23 +6,25 @@ or less moves few others. The protocol's seed decides, not the run's: every mode
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from dfad_bench.core.errors import ManifestError, ProtocolError
+from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
-from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
-from dfad_bench.data.manifest import OK, Manifest
-
-COLUMNS = ("sample_id", "dataset", "generator", "forgery", "family", "split", "source_key", "crop_sha256", "status")
-_PLACE = ("origin", "frame")  # from which the video of a frame is known
-TRAIN_SPLITS = ("train", "val", "valid", "validation")  # validation is carved from train, by source
-TEST_SPLITS = ("test",)
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pools import (
+    choose,
+    group_pools,
+    ranks,
+    train_and_test,
+    unlabelled_candidates,
+    used,
+    without_labels,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Short:
     """A group with fewer faces than the protocol asks for."""
 
     group: str
-    part: str  # "train" or "test"
+    part: str  # "train", "unlabelled" or "test"
     wanted: int
     found: int
 
@@ -45,7 +47,7 @@ class Selection:
     Frames carry `sample_id, dataset, generator, forgery, family, group, source_key, video, crop_sha256,
     attribution_label, detection_label`, sorted by `sample_id`. `source_key` is qualified by the dataset unless it
     already names a namespace (`celeba_hq/00001`); a face without one is its own source. `video` names the video of a
-    frame, and is null for still images.
+    frame, and is null for still images. Both labels of `unlabelled` rows are hidden (-1).
     """
 
     train: pd.DataFrame
@@ -56,11 +58,18 @@ class Selection:
     dropped_duplicates: int = 0  # those of them with the very pixels
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest refused
+    unlabelled: pd.DataFrame = field(default_factory=pd.DataFrame)  # empty where the protocol has no such part
 
     @property
     def dropped_leaks(self) -> int:
-        """How many training rows share a source or the very pixels with a test row."""
+        """How many training and unlabelled rows share a source or the very pixels with a test row."""
         return len(self.leaking)
+
+    @property
+    def trained_on(self) -> pd.DataFrame:
+        """All rows that training sees: train, validation and unlabelled."""
+        frames = [frame for frame in (self.train, self.validation, self.unlabelled) if len(frame)]
+        return pd.concat(frames or [self.train], ignore_index=True)
 
     @property
     def tested(self) -> pd.DataFrame:
@@ -69,8 +78,10 @@ class Selection:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """Every row with its `part`: train, validation or test."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.tested}
+        """Every row with its `part`: train, validation, unlabelled or test."""
+        parts = {"train": self.train, "validation": self.validation}
+        parts |= {"unlabelled": self.unlabelled} if len(self.unlabelled) else {}
+        parts["test"] = self.tested
         return pd.concat([frame.assign(part=name) for name, frame in parts.items()], ignore_index=True)
 
     @property
@@ -86,7 +97,9 @@ def select(
 
     Test rows are chosen first; then every training row that shares a `source_key` or the pixels of its crop with
     a test row of any group is dropped and counted; then training rows are chosen, and of their sources a share is
-    set aside for validation.
+    set aside for validation, and of the others a share for the unlabelled part. Last, rows of the unlabelled groups
+    are chosen from those that share no source and no pixels with rows chosen before; those that share them with test
+    rows are counted as dropped, too.
 
     Args:
         protocol: groups, counts, split rule, seed.
@@ -98,67 +111,56 @@ def select(
         ProtocolError: groups without faces (all of them named), or too few faces under `on_short: error`.
         ManifestError: two manifests of one dataset.
     """
-    pools = _pools(protocol, manifests)
-    test, short, missing = {}, [], []
-    halves = {group.key: _halves(protocol, group, pools[group.key]) for group in protocol.groups}
-    for group in protocol.groups:
-        pool, is_seen = halves[group.key][1], group.label != UNSEEN
-        if pool.empty or (training and is_seen and halves[group.key][0].empty):
-            missing.append(group)
-        if not pool.empty:
-            test[group.key] = _choose(pool, _wanted(group.test, protocol.test_per_group), protocol.seed)
-            short += _short(group, "test", _wanted(group.test, protocol.test_per_group), len(test[group.key]))
+    mine = used(protocol, manifests)
+    pools = group_pools(mine, protocol.groups)
+    halves = {group.key: train_and_test(protocol, group, pools[group.key]) for group in protocol.groups}
+    extra = _unlabelled_pools(protocol, mine) if training else {}
+    missing = [group for group in protocol.groups if _is_missing(group, *halves[group.key], training)]
+    missing += [group for group in protocol.unlabelled if group.key in extra and extra[group.key].empty]
+    test, short = _tested(protocol, {key: half for key, (_, half) in halves.items()})
     if missing and not (allow_partial and test):
         raise ProtocolError(_missing_text(protocol, missing, manifests))
     blank = pools[protocol.groups[0].key].iloc[:0]
-    leaks: list[str] = []
-    train, validation, duplicates = blank, blank, 0
+    parts = _Parts(blank, blank, blank)
     if training:
         seen = {group.key: halves[group.key][0] for group in protocol.groups if group.label != UNSEEN}
-        train, validation, leaks, duplicates, lacking = _training(protocol, seen, test)
-        short += lacking
+        parts = _training(protocol, seen, test)
+        _add_unlabelled(protocol, parts, extra, test)
+        short += parts.short
     if short and protocol.on_short == "error" and not allow_partial:
         some = "; ".join(map(str, short))
+        if any(item.part == "unlabelled" for item in short):
+            some += " (unlabelled faces share no source with labelled ones; unlabelled_share leaves sources to them)"
         raise ProtocolError(f"protocol {protocol.name}: too few faces: {some}. --allow-partial goes on and says so")
-    refused = {key: int(pool.attrs["refused"]) for key, pool in pools.items() if pool.attrs["refused"]}
     return Selection(
-        train, validation, test, short, tuple(sorted(leaks)), duplicates, [group.key for group in missing], refused
+        parts.train,
+        parts.validation,
+        test,
+        short,
+        tuple(sorted(parts.leaks)),
+        parts.duplicates,
+        [group.key for group in missing],
+        {key: int(pool.attrs["refused"]) for key, pool in pools.items() if pool.attrs["refused"]},
+        parts.unlabelled,
     )
 
 
 def candidates(protocol: Protocol, manifests: Sequence[Manifest]) -> pd.DataFrame:
     """Every usable row of a protocol with its `side` (train or test), before anything is chosen or dropped.
 
-    `source_key` is qualified as in `Selection`.
+    Rows of the unlabelled part are on the train side. `source_key` is qualified as in `Selection`.
 
     Raises:
         ManifestError: two manifests of one dataset.
     """
-    pools = _pools(protocol, manifests)
-    frames = []
+    mine = used(protocol, manifests)
+    pools, frames = group_pools(mine, protocol.groups), []
     for group in protocol.groups:
-        train, test = _halves(protocol, group, pools[group.key])
-        trained = train if group.label != UNSEEN else train.iloc[:0]  # nobody trains on an unseen group
+        train, test = train_and_test(protocol, group, pools[group.key])
+        trained = train if group.label != UNSEEN else train.iloc[:0]  # no model is trained on an unseen group
         frames += [trained.assign(side="train"), test.assign(side="test")]
-    return pd.concat(frames, ignore_index=True)
-
-
-def qualified(rows: pd.DataFrame) -> pd.Series:
-    """`source_key` with its dataset in front unless it names a namespace; a face without one is its own source."""
-    keys = rows["source_key"].where(rows["source_key"].notna(), rows["sample_id"]).astype(str)
-    return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
-
-
-def videos(rows: pd.DataFrame) -> pd.Series:
-    """The video each frame is of, `dataset/path`: the file where it is a video, else the folder of the frame's file.
-
-    Null for still images, which carry no `frame`.
-    """
-    endings = tuple(f".{ending}" for ending in VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS)
-    origin = rows["origin"].astype(str)
-    inside = origin.str.lower().str.endswith(endings)
-    path = origin.where(inside, origin.str.replace(r"/?[^/]*$", "", regex=True))
-    return (rows["dataset"].astype(str) + "/" + path).where(rows["frame"].notna(), None).astype(object)
+    frames += [pool.assign(side="train") for pool in _unlabelled_pools(protocol, mine).values()]
+    return pd.concat(frames, ignore_index=True).drop_duplicates(["sample_id", "side"], ignore_index=True)
 
 
 def rows_hash(rows: pd.DataFrame) -> str:
@@ -172,99 +174,104 @@ def manifests_hash(manifests: Sequence[Manifest]) -> str:
     return content_hash(sorted([manifest.name, manifest.sha256] for manifest in manifests))
 
 
-def used(protocol: Protocol, manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The manifests whose dataset the protocol names.
+@dataclass
+class _Parts:
+    """What is chosen for training, and what was dropped on the way."""
 
-    Raises:
-        ManifestError: two manifests of one dataset.
-    """
-    names = [manifest.name for manifest in manifests]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ManifestError(f"two manifests of the dataset {', '.join(twice)}; give one a dataset")
-    return [manifest for manifest in manifests if manifest.name in {group.dataset for group in protocol.groups}]
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    unlabelled: pd.DataFrame
+    leaks: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    short: list[Short] = field(default_factory=list)
+
+    def without_leaks(self, pool: pd.DataFrame, test: _Shared) -> pd.DataFrame:
+        """Drop the rows that share a source or pixels with a test row, and count those not counted before."""
+        same_pixels, leaking = test.pixels_in(pool), test.found_in(pool)
+        new = leaking & ~pool["sample_id"].isin(self.leaks)
+        self.leaks += pool.loc[new, "sample_id"].tolist()
+        self.duplicates += int((same_pixels & new).sum())
+        return pool[~leaking]
 
 
-def _pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict[str, pd.DataFrame]:
-    """Per group, every usable row with its labels in this protocol."""
-    frames = {manifest.name: manifest.frame((*COLUMNS, *_PLACE), status=None) for manifest in used(protocol, manifests)}
-    pools = {}
+class _Shared:
+    """The sources and pixels of rows that are already chosen."""
+
+    def __init__(self, frames: Collection[pd.DataFrame]) -> None:
+        self._keys: set[str] = set().union(*(frame["source_key"] for frame in frames))
+        self._pixels: set[str] = set().union(*(frame["crop_sha256"].dropna() for frame in frames))
+
+    def pixels_in(self, rows: pd.DataFrame) -> pd.Series:
+        """Which rows have the very pixels of one of them."""
+        return rows["crop_sha256"].isin(self._pixels)
+
+    def found_in(self, rows: pd.DataFrame) -> pd.Series:
+        """Which rows share a source or pixels with one of them."""
+        return self.pixels_in(rows) | rows["source_key"].isin(self._keys)
+
+
+def _is_missing(group: Group, train: pd.DataFrame, test: pd.DataFrame, training: bool) -> bool:
+    return test.empty or (training and group.label != UNSEEN and train.empty)
+
+
+def _tested(protocol: Protocol, pools: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[Short]]:
+    """The test rows of each group that has any, and the groups with too few."""
+    test: dict[str, pd.DataFrame] = {}
+    short: list[Short] = []
     for group in protocol.groups:
-        rows = frames.get(group.dataset, pd.DataFrame(columns=[*COLUMNS, *_PLACE]))
-        rows = rows[rows["generator"] == group.generator]
-        if group.split is not None:
-            rows = rows[rows["split"] == group.split]
-        kept = rows[rows["status"] == OK].drop(columns="status").reset_index(drop=True)
-        kept = kept.assign(
-            group=group.key,
-            attribution_label=group.label,
-            detection_label=group.taxon.detection_label,
-            source_key=qualified(kept),
-            video=videos(kept),
-        ).drop(columns=list(_PLACE))
-        kept.attrs["refused"] = len(rows) - len(kept)
-        pools[group.key] = kept
-    return pools
+        if not pools[group.key].empty:
+            wanted = _wanted(group.test, protocol.test_per_group)
+            test[group.key] = choose(pools[group.key], wanted, protocol.seed)
+            short += _short(group, "test", wanted, len(test[group.key]))
+    return test, short
 
 
-def _halves(protocol: Protocol, group: Group, pool: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(train, test) candidates of a group.
-
-    An unseen group is tested as a whole unless its source says which rows are test. A group narrowed to one split
-    by the protocol keeps it whole as well when it is unseen.
-    """
-    carries = pool["split"].isin([*TRAIN_SPLITS, *TEST_SPLITS])
-    by_source = protocol.split == "source" or (protocol.split == "auto" and not pool.empty and bool(carries.all()))
-    unseen = group.label == UNSEEN
-    if unseen and (group.split is not None or not by_source):
-        return pool.iloc[:0], pool
-    if by_source:
-        return pool[pool["split"].isin(TRAIN_SPLITS)], pool[pool["split"].isin(TEST_SPLITS)]
-    in_test = _ranks(pool["source_key"], f"{protocol.seed}:split") < protocol.test_share
-    return pool[~in_test], pool[in_test]
-
-
-def _training(
-    protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int, list[Short]]:
-    """Train and validation rows without leaks; dropped rows, and how many for their pixels; short groups."""
-    keys = set().union(*(frame["source_key"] for frame in test.values())) if test else set()
-    pixels = set().union(*(frame["crop_sha256"].dropna() for frame in test.values())) if test else set()
+def _training(protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]) -> _Parts:
+    """Train and validation rows without leaks, and those training rows whose labels are hidden."""
     groups = {group.key: group for group in protocol.seen}
-    chosen, short, duplicates = [], [], 0
-    leaks: list[str] = []
+    blank = next(iter(seen.values())).iloc[:0]
+    parts, tested, chosen = _Parts(blank, blank, blank), _Shared(test.values()), []
     for key, pool in seen.items():
-        same_pixels = pool["crop_sha256"].isin(pixels)
-        leaking = same_pixels | pool["source_key"].isin(keys)
-        leaks, duplicates = leaks + pool.loc[leaking, "sample_id"].tolist(), duplicates + int(same_pixels.sum())
         wanted = _wanted(groups[key].train, protocol.train_per_group)
-        chosen.append(_choose(pool[~leaking], wanted, protocol.seed))
-        short += _short(groups[key], "train", wanted, len(chosen[-1]))
+        chosen.append(choose(parts.without_leaks(pool, tested), wanted, protocol.seed))
+        parts.short += _short(groups[key], "train", wanted, len(chosen[-1]))
     rows = pd.concat(chosen, ignore_index=True).sort_values("sample_id", kind="stable")
-    aside = _ranks(rows["source_key"], f"{protocol.seed}:validation") < protocol.validation_share
-    train, validation = rows[~aside], rows[aside]
+    aside = ranks(rows["source_key"], f"{protocol.seed}:validation") < protocol.validation_share
+    hidden = ~aside & (ranks(rows["source_key"], f"{protocol.seed}:unlabelled") < protocol.unlabelled_share)
+    train, validation = rows[~aside & ~hidden], rows[aside]
     validation = validation[~validation["crop_sha256"].isin(set(train["crop_sha256"].dropna()))]
     if train.empty:
         raise ProtocolError(
-            f"protocol {protocol.name}: no training faces are left ({len(leaks)} dropped because they share a source or"
-            f" their pixels with test faces, {len(validation)} set aside for validation)"
+            f"protocol {protocol.name}: no training faces are left ({len(parts.leaks)} dropped because they share a"
+            f" source or their pixels with test faces, {len(validation)} set aside for validation, {int(hidden.sum())}"
+            " for the unlabelled part)"
         )
-    return train.reset_index(drop=True), validation.reset_index(drop=True), leaks, duplicates, short
+    parts.train, parts.validation = train.reset_index(drop=True), validation.reset_index(drop=True)
+    parts.unlabelled = without_labels(rows[hidden])
+    return parts
 
 
-def _choose(pool: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
-    if count is not None and count < len(pool):
-        order = _ranks(pool["sample_id"], str(seed)).sort_values(kind="stable").index[:count]
-        pool = pool.loc[order]
-    return pool.sort_values("sample_id", kind="stable").reset_index(drop=True)
+def _add_unlabelled(
+    protocol: Protocol, parts: _Parts, pools: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]
+) -> None:
+    """Complete the unlabelled part with the rows of the unlabelled groups."""
+    tested, labelled, chosen = _Shared(test.values()), _Shared([parts.train, parts.validation]), [parts.unlabelled]
+    chosen[0] = chosen[0][~labelled.found_in(chosen[0])]  # the same pixels under another source
+    hidden = set(chosen[0]["sample_id"])
+    for group in protocol.unlabelled:
+        pool = parts.without_leaks(pools[group.key], tested)
+        pool = pool[~labelled.found_in(pool) & ~pool["sample_id"].isin(hidden)]
+        wanted = _wanted(group.train, protocol.unlabelled_per_group)
+        chosen.append(choose(pool, wanted, protocol.seed))
+        if not pools[group.key].empty:
+            parts.short += _short(group, "unlabelled", wanted or 1, len(chosen[-1]))
+    rows = pd.concat([frame for frame in chosen if len(frame)] or chosen[:1], ignore_index=True)
+    parts.unlabelled = rows.sort_values("sample_id", kind="stable").reset_index(drop=True)
 
 
-def _ranks(names: pd.Series, salt: str) -> pd.Series:
-    """A number in [0, 1) from the hash of each name."""
-
-    def rank(name: str) -> float:
-        return int.from_bytes(hashlib.sha256(f"{salt}:{name}".encode()).digest()[:6], "big") / 2**48
-
-    return names.astype(str).map(rank).astype(float)
+def _unlabelled_pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict[str, pd.DataFrame]:
+    pools = group_pools(manifests, protocol.unlabelled)
+    return {group.key: unlabelled_candidates(protocol, group, pools[group.key]) for group in protocol.unlabelled}
 
 
 def _wanted(own: int | None, common: int | None) -> int | None:
@@ -283,7 +290,7 @@ def _missing_text(protocol: Protocol, missing: Collection[Group], manifests: Seq
         hint = "its manifest has no usable faces of them" if dataset in have else f"build {dataset!r}"
         lines.append(f"{dataset} ({names}): {hint}")
     return (
-        f"protocol {protocol.name} lacks {len(missing)} of {len(protocol.groups)} groups: {'; '.join(lines)}."
+        f"protocol {protocol.name} lacks {len(missing)} of {len(protocol.all_groups)} groups: {'; '.join(lines)}."
         " Make manifests with `dfad build-manifest --dataset NAME` and pass each with --manifest,"
         " or go on without them with --allow-partial"
     )

@@ -43,6 +43,9 @@ class Share:
     index: np.ndarray
     weight: float
     split: bool
+    places: range = range(0)  # where its rows stand in the whole batch
+    unlabelled: np.ndarray | None = None  # its part of the unlabelled rows, and where those stand
+    unlabelled_places: range = range(0)
 
 
 class Team:
@@ -62,18 +65,31 @@ class Team:
         """Whether this process writes, logs and predicts."""
         return self.rank == 0
 
-    def share(self, index: np.ndarray, *, whole: bool = False) -> Share:
+    def share(self, index: np.ndarray, *, whole: bool = False, unlabelled: np.ndarray | None = None) -> Share:
         """This process's part of a batch; all of it where parts would be of one face, or `whole` asks for it.
+
+        Args:
+            index: the labelled rows of the batch.
+            whole: every process takes all rows.
+            unlabelled: the unlabelled rows that go with them; split where the labelled ones are, by the same rule.
 
         >>> Team(1, 2).share(np.arange(5)).index
         array([3, 4])
         """
-        if self.size == 1:
-            return Share(index, 1.0, False)
-        if whole or len(index) < 2 * self.size:
-            return Share(index, 1 / self.size, False)
-        part = np.array_split(index, self.size)[self.rank]
-        return Share(part, len(part) / len(index), True)
+        kinds = [index] if unlabelled is None else [index, unlabelled]
+        split = self.size > 1 and not whole and min(map(len, kinds)) >= 2 * self.size
+        parts = [_consecutive(len(rows), self.rank, self.size) if split else range(len(rows)) for rows in kinds]
+        mine = [rows[part.start : part.stop] for rows, part in zip(kinds, parts, strict=True)]
+        weight = len(mine[0]) / len(index) if split else 1 / self.size
+        return Share(mine[0], weight, split, parts[0], *(() if unlabelled is None else (mine[1], parts[1])))
+
+    def part(self, index: np.ndarray, share: Share) -> np.ndarray:
+        """What of other rows goes with a share of a batch: the same part of them, or all.
+
+        >>> Team(1, 2).part(np.arange(3), Team(1, 2).share(np.arange(4)))
+        array([2])
+        """
+        return np.array_split(index, self.size)[self.rank] if share.split else index
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
@@ -145,6 +161,17 @@ class Team:
         return LostProcessError(
             f"another of the {self.size} training processes ended; the same command goes on from the last checkpoint"
         )
+
+
+def _consecutive(count: int, number: int, parts: int) -> range:
+    """Places of one of the consecutive parts that `np.array_split` makes of `count` rows.
+
+    >>> [list(_consecutive(5, k, 2)) for k in range(2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    each, more = divmod(count, parts)
+    begin = number * each + min(number, more)
+    return range(begin, begin + each + (number < more))
 
 
 def processes() -> tuple[int, int, int]:

@@ -91,9 +91,11 @@ def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> Manif
 
     `exact_duplicates_train_test` counts what is left after dropping, which is none; what was dropped is beside it.
     """
-    parts = {"train": selection.train, "validation": selection.validation, "test": selection.tested}
-    keys = set(selection.train["source_key"]) & set(parts["test"]["source_key"])
-    pixels = set(selection.train["crop_sha256"].dropna()) & set(parts["test"]["crop_sha256"].dropna())
+    parts = {"train": selection.train, "validation": selection.validation, "unlabelled": selection.unlabelled}
+    parts["test"] = selection.tested
+    trained = selection.trained_on
+    keys = set(trained["source_key"]) & set(parts["test"]["source_key"])
+    pixels = set(trained["crop_sha256"].dropna()) & set(parts["test"]["crop_sha256"].dropna())
     return ManifestFacts(
         name="+".join(sorted(manifest.name for manifest in manifests)),
         content_sha256=manifests_hash(manifests),

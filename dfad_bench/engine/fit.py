@@ -251,10 +251,16 @@ class Trainer:
 
     def _run_epoch(self, plan: StagePlan, epoch: int) -> None:
         assert self.stepper is not None
-        batches = self.batches[self.position.stage].of(epoch)
-        left = batches[self.position.batch :]
+        stage, done = self.batches[self.position.stage], self.position.batch
+        batches, extra = stage.of(epoch), stage.unlabelled(epoch)
+        left = batches[done:]
         shares = [self.stepper.share(index) for index in left]
-        coming = prefetch(self.train, [share.index for share in shares], self.place.device, training=True)
+        rows = [share.index for share in shares]
+        unlabelled = None
+        if extra is not None:
+            pairs = zip(extra[done : len(batches)], shares, strict=True)
+            unlabelled = [self.team.part(index, share) for index, share in pairs]
+        coming = prefetch(self.train, rows, self.place.device, training=True, unlabelled=unlabelled)
         self.model.train()
         for index, share, batch in zip(left, shares, coming, strict=True):
             self._check_limits()

@@ -24,6 +24,7 @@ from dfad_bench.data.crop_store import Cache, CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.sampling import require_unlabelled
 from dfad_bench.data.select import Selection, select, used
 from dfad_bench.data.views import ViewProvider, view
 from dfad_bench.engine import checkpoint, compiling, facts
@@ -249,9 +250,12 @@ class Job:
         self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
     ) -> Trainer:
         config = self.config
+        train = self.dataset(selection.train, store, training=True)
+        train.unlabelled = self.dataset(selection.unlabelled, store) if len(selection.unlabelled) else None
+        require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model)
         return Trainer(
             model,
-            self.dataset(selection.train, store, training=True),
+            train,
             self.dataset(selection.validation, store, training=True),
             config.recipe,
             seed=config.seed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfad_bench.core.stage_plan import StagePlan
-from dfad_bench.data.dataset import epoch_batches
+from dfad_bench.data.sampling import epoch_batches, unlabelled_batches
 from dfad_bench.engine.seeding import derived
 
 if TYPE_CHECKING:
@@ -36,11 +36,21 @@ class StageBatches:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""
         return self._whole(epoch)[: max(0, self.steps - epoch * self.per_epoch)]
 
+    def unlabelled(self, epoch: int) -> list[np.ndarray] | None:
+        """Row numbers of the unlabelled faces that go with each batch of an epoch; None where none are asked for."""
+        if self._plan.unlabelled <= 0:
+            return None
+        faces = self._faces.unlabelled
+        rows, ratio = (0 if faces is None else len(faces)), self._plan.unlabelled
+        return unlabelled_batches(rows, self._whole(epoch), ratio=ratio, seed=self._seed, epoch=epoch)
+
     def _whole(self, epoch: int) -> list[np.ndarray]:
         return epoch_batches(
             self._faces.attribution,
+            self._faces.detection,
             batch_size=self._plan.batch_size,
             seed=self._seed,
             epoch=epoch,
             sampler=self._plan.sampler,
+            real_forged=self._plan.real_forged,
         )

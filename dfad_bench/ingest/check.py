@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
 from dfad_bench.ingest.plan import first_refusals
@@ -39,7 +40,7 @@ class GroupNeed:
     """One group of a protocol against what the manifests hold. `need` None is "every face there is"."""
 
     group: str
-    role: str  # seen or unseen
+    role: str  # seen, unseen or unlabelled
     need_train: int | None
     need_test: int | None
     train: int
@@ -81,7 +82,8 @@ def check_manifest(folder: Path) -> ManifestFacts:
 def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:
     """Each group of a protocol, with the number of faces the manifests hold of it; seen groups first.
 
-    A seen group needs training and test faces, an unseen one test faces only. Faces without a split (or with
+    A seen group needs training and test faces, an unseen one test faces only, an unlabelled one training faces only; a
+    group that is both unseen and unlabelled has two lines. Faces without a split (or with
     one that the protocol ignores) may become either.
     """
     found: dict[tuple[str, str], dict[str, int]] = {}
@@ -90,16 +92,17 @@ def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> li
             merged = found.setdefault((facts.dataset, generator), {})
             for split, number in splits.items():
                 merged[split] = merged.get(split, 0) + number
-    seen = set(protocol.seen)
+    roles = [(group, "seen" if group.label != UNSEEN else "unseen") for group in protocol.groups]
+    roles += [(group, "unlabelled") for group in protocol.unlabelled]
     return [
-        _group_need(protocol, group, group in seen, found.get((group.dataset, group.generator), {}))
-        for group in protocol.groups
+        _group_need(protocol, group, role, found.get((group.dataset, group.generator), {})) for group, role in roles
     ]
 
 
-def _group_need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, int]) -> GroupNeed:
-    need_train = (group.train or protocol.train_per_group) if seen else 0
-    need_test = group.test or protocol.test_per_group
+def _group_need(protocol: Protocol, group: Group, role: str, splits: dict[str, int]) -> GroupNeed:
+    common = protocol.unlabelled_per_group if role == "unlabelled" else protocol.train_per_group
+    need_train = 0 if role == "unseen" else group.train or common
+    need_test = 0 if role == "unlabelled" else group.test or protocol.test_per_group
     if group.split is not None:
         splits = {"": splits.get(group.split, 0)}
     elif protocol.split == "hash":
@@ -108,12 +111,12 @@ def _group_need(protocol: Protocol, group: Group, seen: bool, splits: dict[str, 
     lacking_train = max(0, (need_train or 0) - train)
     lacking_test = max(0, (need_test or 0) - test)
     missing = max(0, lacking_train + lacking_test - unsplit)
-    usable = test + unsplit + (train if seen else 0)
+    usable = unsplit + (0 if role == "unlabelled" else test) + (0 if role == "unseen" else train)
     if not usable:
         missing = max(missing, 1)
     return GroupNeed(
         group=group.key,
-        role="seen" if seen else "unseen",
+        role=role,
         need_train=need_train,
         need_test=need_test,
         train=train,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
+from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
 from dfad_bench.core.strict import from_mapping
@@ -172,6 +173,8 @@ class _Check:
         rows = rows.assign(attribution_label=rows["group"].map(labels), detection_label=rows["group"].map(kinds))
         for name, split in self.record.manifest.splits.items():
             mine = rows[rows["part"] == name]
+            if name == "unlabelled":
+                mine = mine.assign(attribution_label=UNSEEN, detection_label=UNLABELLED)
             found = {str(key): int(n) for key, n in mine["group"].value_counts().items()}
             at = f"manifest.splits.{name}"
             yield from self._same(f"{at}.rows", split.rows, len(mine))

@@ -7,13 +7,11 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import SIDE, toy_face, toy_manifests, toy_protocol
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dfad_bench.core.errors import IntegrityError, ManifestError, ProtocolError, UnknownNameError
 from dfad_bench.data import crop_store
 from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.dataset import FaceDataset, epoch_batches, in_order, prefetch
+from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, select
@@ -148,30 +146,3 @@ def test_prefetch_gives_every_batch_in_order(chosen: Selection, store: CropStore
     got = list(prefetch(dataset, batches, torch.device("cpu"), training=False))
     assert all(torch.equal(a.images, dataset.inputs(i).images) for a, i in zip(got, batches, strict=True))
     assert list(prefetch(dataset, [], torch.device("cpu"), training=False)) == []
-
-
-@given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 1000), st.integers(0, 50))
-@settings(max_examples=60, deadline=None)
-def test_shuffle_visits_every_row_once_and_never_leaves_one_alone(rows: int, size: int, seed: int, epoch: int) -> None:
-    batches = epoch_batches(np.zeros(rows, int), batch_size=size, seed=seed, epoch=epoch)
-    assert sorted(np.concatenate(batches)) == list(range(rows))
-    assert all(2 <= len(batch) <= size + 1 for batch in batches)
-    again = epoch_batches(np.zeros(rows, int), batch_size=size, seed=seed, epoch=epoch)
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-
-
-def test_order_changes_with_seed_and_epoch() -> None:
-    def order(seed: int, epoch: int) -> list[int]:
-        return np.concatenate(epoch_batches(np.zeros(50, int), batch_size=8, seed=seed, epoch=epoch)).tolist()
-
-    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
-@given(st.lists(st.integers(1, 30), min_size=2, max_size=5), st.integers(5, 40))
-@settings(max_examples=40, deadline=None)
-def test_class_balanced_batches_hold_every_class_equally(sizes: list[int], size: int) -> None:
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    batches = epoch_batches(labels, batch_size=size, seed=1, epoch=0, sampler="class_balanced")
-    assert len(batches) == -(-len(labels) // size)
-    for batch in batches:
-        assert np.bincount(labels[batch], minlength=len(sizes)).tolist() == [max(1, size // len(sizes))] * len(sizes)

@@ -10,7 +10,8 @@ from helpers.toy import SEEN, toy_manifests, toy_protocol, toy_row, toy_rows
 from dfad_bench.core.errors import ManifestError, ProtocolError
 from dfad_bench.core.protocol import Group
 from dfad_bench.data.manifest import Manifest, write_manifest
-from dfad_bench.data.select import Selection, manifests_hash, rows_hash, select, videos
+from dfad_bench.data.pools import videos
+from dfad_bench.data.select import Selection, manifests_hash, rows_hash, select
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def _remaining_leaks(subject: Subject) -> tuple[Finding, ...]:
     """Sources that are still on both sides after the protocol's selection; none unless `select` has a bug."""
     if subject.selection is None:
         return ()
-    train = pd.concat([subject.selection.train, subject.selection.validation])
+    train = subject.selection.trained_on
     test = subject.selection.tested
     left = train[train["source_key"].isin(set(test["source_key"]))]
     if left.empty:

@@ -13,7 +13,8 @@ from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.audit.near import NearPairs, near_pairs
 from dfad_bench.data.manifest import OK, Manifest
-from dfad_bench.data.select import TEST_SPLITS, TRAIN_SPLITS, Selection, candidates, qualified, select
+from dfad_bench.data.pools import TEST_SPLITS, TRAIN_SPLITS, qualified
+from dfad_bench.data.select import Selection, candidates, select
 
 NEAR_BITS = 6
 COLUMNS = (
@@ -84,7 +85,8 @@ def load(
     parts: dict[str, str] = {}
     if selection is not None:
         chosen = selection.rows
-        parts = dict(zip(chosen["sample_id"], chosen["part"].replace("validation", "train"), strict=True))
+        sides = chosen["part"].replace({"validation": "train", "unlabelled": "train"})  # whatever is trained on
+        parts = dict(zip(chosen["sample_id"], sides, strict=True))
     faces["side"] = [parts.get(name, "") for name in faces["sample_id"]]
     return Subject(faces, protocol, selection, candidates(protocol, manifests), obstacle, near_bits, seed)
 
