@@ -98,12 +98,11 @@ def test_early_stopping_counts_epochs_without_a_better_validation_loss(parts, tm
 def test_one_step_equals_plain_torch(parts, tmp_path: Path) -> None:
     """Adam with loss weights, against the same step written out."""
     recipe = replace(RECIPE, epochs=1, batch_size=1000, loss_weights={"dfd": 0.5, "size": 2.0})
-    trainer = make(parts, tmp_path, recipe=recipe, model=None)
-    trainer.model = NoValidation(3, ToyConfig())
+    trainer = make(parts, tmp_path, recipe=recipe, model=NoValidation(3, ToyConfig()))
     twin = NoValidation(3, ToyConfig())
     twin.load_state_dict(trainer.model.state_dict())
     trainer.run()
-    order = trainer._batches(trainer.model.stages[0], 0)[0]
+    order = trainer.batches[0].of(0)[0]
     seed_all(derived(0, "step", 0, 0))
     losses = twin.train().losses(parts[0].batch(order))
     optimiser = torch.optim.Adam(twin.parameters(), RECIPE.optimiser.lr)
