@@ -27,8 +27,13 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     show_default=True,
     help="CSV and JSON carry raw numbers and a column a group.",
 )
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="Number columns in place of the default ones, in this order: names of metrics (`dfad list metrics`).",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of printing.")
-def command(protocol: str | None, runs: tuple[Path, ...], format_: str, out: Path | None) -> None:
+def command(protocol: str | None, runs: tuple[Path, ...], format_: str, columns: str | None, out: Path | None) -> None:
     """Render the leaderboard of one protocol, or of every protocol that has records.
 
     Shipped records and every record.json under --runs are read; what papers reported stands beneath, unranked.
@@ -55,7 +60,11 @@ def command(protocol: str | None, runs: tuple[Path, ...], format_: str, out: Pat
     if detailed and len(protocols) > 1:
         names = ", ".join(p.name for p in protocols)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")
-    tables = [board(p, records, reported_scores(p.name), per_group=detailed, problems=problems) for p in protocols]
+    chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
+    tables = [
+        board(p, records, reported_scores(p.name), per_group=detailed, problems=problems, columns=chosen)
+        for p in protocols
+    ]
     text = "\n".join(render(table, format_) for table in tables)
     if out is None:
         click.echo(text, nl=False)

@@ -119,6 +119,8 @@ def _metric(name: str) -> Row:
     function = resolve("metric", name, {name: metric.function})
     return {
         "what": (function.__doc__ or "").strip().split("\n")[0],
+        "on": metric.on,
+        "averaging": ", ".join(metric.averaging),
         "unit": metric.unit,
         "better": "higher" if metric.higher_is_better else "lower",
     }
@@ -200,7 +202,11 @@ _KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row], Titles]] 
         _estimator,
         {"display": "Estimator", "idea": "Idea", "limits": "Limits", "weights": "Weights", "licence": "Licence"},
     ),
-    "metrics": (_metrics, _metric, {"what": "What", "unit": "Unit", "better": "Better"}),
+    "metrics": (
+        _metrics,
+        _metric,
+        {"what": "What", "on": "Faces", "averaging": "Mean", "unit": "Unit", "better": "Better"},
+    ),
     "recipes": (
         _recipes,
         _recipe,

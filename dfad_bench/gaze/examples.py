@@ -19,7 +19,7 @@ from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.normalize import normalize
 from dfad_bench.gaze.resample import choose
 from dfad_bench.gaze.table import crop_landmarks
-from dfad_bench.metrics.cosine import paired_cosine
+from dfad_bench.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,6 +166,6 @@ def _pair_values(tables: Sequence[pd.DataFrame], fakes: pd.DataFrame) -> tuple[n
         forged, real = (side[_ANGLES].to_numpy(dtype=np.float64) for side in sides)
         known = np.isfinite(forged).all(axis=1) & np.isfinite(real).all(axis=1)
         cosines.append(np.full(len(fakes), np.nan))
-        cosines[-1][known] = paired_cosine(real[known], forged[known]).values
+        cosines[-1][known] = METRICS["paired_cosine"].compute_per_face(a=real[known], b=forged[known])
         sure &= _confident(sides[0]) & _confident(sides[1])
     return np.array(cosines).reshape(len(tables), len(fakes)), sure

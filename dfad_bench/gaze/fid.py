@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfad_bench.gaze.backends import Distance
+from dfad_bench.gaze.backends import Distance, closed_form_2d
 from dfad_bench.gaze.resample import FEWEST, bootstrap_gaussians, split_gaussians
-from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, gaussian_frechet_2d, mean_part
+from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, mean_part
 
 FLOOR_SPLITS = 200
 Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (..., 2, 2)
@@ -47,7 +47,7 @@ def study_fid(
     random: np.random.Generator,
     *,
     real_draws: Gaussians | None = None,
-    distance: Distance = gaussian_frechet_2d,
+    distance: Distance = closed_form_2d,
 ) -> FidStudy:
     """Distance of real from forged gaze.
 
@@ -106,7 +106,7 @@ class RealSide:
         *,
         seed: int,
         resamples: int = 1000,
-        distance: Distance = gaussian_frechet_2d,
+        distance: Distance = closed_form_2d,
     ) -> None:
         self._scope, self._angles, self._distance = scope.encode(), angles, distance
         self._seed, self._resamples = seed, resamples

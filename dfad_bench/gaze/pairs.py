@@ -15,7 +15,7 @@ import numpy as np
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.gaze.resample import bootstrap_mean, choose
 from dfad_bench.gaze.vectors import angular_error_rad, to_unit
-from dfad_bench.metrics.cosine import paired_cosine
+from dfad_bench.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,20 +103,24 @@ def study_pairs(
 def _measure(
     real: np.ndarray, forged: np.ndarray, missing: int, resamples: int, random: np.random.Generator
 ) -> PairStudy:
-    def mean(values: np.ndarray) -> Mean | None:
+    def mean(values: np.ndarray, value: float | None = None) -> Mean | None:
         if not len(values):
             return None
         low, high = bootstrap_mean(values, resamples, random) or (None, None)
-        return Mean(float(values.mean()), low, high)
+        return Mean(float(values.mean()) if value is None else value, low, high)
 
-    flat = paired_cosine(real, forged)
+    def mean_cosine(of_real: np.ndarray, of_forged: np.ndarray) -> Mean | None:
+        cosines = cosine.compute_per_face(a=of_real, b=of_forged)
+        return mean(cosines[np.isfinite(cosines)], cosine.compute(a=of_real, b=of_forged))
+
+    cosine = METRICS["paired_cosine"]
     angle = angular_error_rad(real, forged)
     return PairStudy(
         n=len(real),
         missing=missing,
-        zero_norm=flat.undefined,
-        cosine_2d=mean(flat.values[np.isfinite(flat.values)]),
-        cosine_3d=mean(paired_cosine(to_unit(real), to_unit(forged)).values),
+        zero_norm=int(np.isnan(cosine.compute_per_face(a=real, b=forged)).sum()),
+        cosine_2d=mean_cosine(real, forged),
+        cosine_3d=mean_cosine(to_unit(real), to_unit(forged)),
         angle_rad=mean(angle),
         median_angle_rad=float(np.median(angle)),
     )

@@ -1,34 +1,72 @@
-"""Metrics: pure functions from arrays to a float, found by name."""
+"""Metrics: pure functions from arrays to a float, found by name.
+
+Scoring computes what is in `METRICS`: each entry on the set and with the averaging it says, in this order. A metric
+is one new file in this folder and one line here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dfad_bench.metrics.entry import SCORED, SETS, Metric
 
+__all__ = ["METRICS", "SCORED", "SETS", "Metric"]
 
-@dataclass(frozen=True)
-class Metric:
-    """Where a metric's function is ("module:function"), which way is better, and the unit of its value."""
-
-    function: str
-    higher_is_better: bool
-    unit: str  # "share" (0 to 1), "rad^2", "cosine"
-
+_HERE = "dfad_bench.metrics"
+_NAMED_RIGHTLY = f"{_HERE}.openset:named_rightly"
+_BELOW_THRESHOLD = f"{_HERE}.openset:below_threshold"
+_CALLED_RIGHTLY = f"{_HERE}.detection:called_rightly"
+_HITS = f"{_HERE}.retrieval:prototype_retrieval"
 
 METRICS: dict[str, Metric] = {
-    "seen_accuracy": Metric("dfad_bench.metrics.openset:seen_accuracy", True, "share"),
-    "unseen_accuracy": Metric("dfad_bench.metrics.openset:unseen_accuracy", True, "share"),
-    "auroc": Metric("dfad_bench.metrics.openset:auroc", True, "share"),
-    "oscr": Metric("dfad_bench.metrics.openset:oscr", True, "share"),
-    "fpr95": Metric("dfad_bench.metrics.openset:fpr95", False, "share"),
-    "accuracy": Metric("dfad_bench.metrics.detection:accuracy", True, "share"),
-    "balanced_accuracy": Metric("dfad_bench.metrics.detection:balanced_accuracy", True, "share"),
-    "tpr": Metric("dfad_bench.metrics.detection:tpr", True, "share"),
-    "tnr": Metric("dfad_bench.metrics.detection:tnr", True, "share"),
-    "auc": Metric("dfad_bench.metrics.detection:auc", True, "share"),
-    "ap": Metric("dfad_bench.metrics.detection:ap", True, "share"),
-    "eer": Metric("dfad_bench.metrics.detection:eer", False, "share"),
-    "ece": Metric("dfad_bench.metrics.detection:ece", False, "share"),
-    "prototype_retrieval": Metric("dfad_bench.metrics.retrieval:prototype_retrieval", True, "share"),
-    "frechet_distance": Metric("dfad_bench.metrics.frechet:frechet_distance", False, "rad^2"),
-    "paired_cosine": Metric("dfad_bench.metrics.cosine:paired_cosine", True, "cosine"),
-}
+    "seen_accuracy": Metric(
+        f"{_HERE}.openset:seen_accuracy", True, "share", on="seen", averaging=("macro",), per_face=_NAMED_RIGHTLY
+    ),
+    "unseen_accuracy": Metric(
+        f"{_HERE}.openset:unseen_accuracy", True, "share", on="unseen", averaging=("macro",),
+        per_face=_BELOW_THRESHOLD, near_far=True,
+    ),
+    "auroc": Metric(
+        f"{_HERE}.openset:auroc", True, "share", on="ranking", averaging=("pooled",), draws="auc", near_far=True
+    ),
+    "oscr": Metric(f"{_HERE}.openset:oscr", True, "share", on="ranking", averaging=("pooled",), draws="oscr"),
+    "fpr95": Metric(f"{_HERE}.openset:fpr95", False, "share", on="ranking", averaging=("pooled",), draws="fpr95"),
+    "accuracy": Metric(
+        f"{_HERE}.detection:accuracy", True, "share", on="detection", averaging=("pooled",), per_face=_CALLED_RIGHTLY
+    ),
+    "balanced_accuracy": Metric(
+        f"{_HERE}.detection:balanced_accuracy", True, "share", on="detection", averaging=("pooled",), needs="both",
+        per_face=_CALLED_RIGHTLY,
+    ),
+    "tpr": Metric(
+        f"{_HERE}.detection:tpr", True, "share", on="detection", averaging=("pooled",), needs="forged",
+        per_face=_CALLED_RIGHTLY, main=False,
+    ),
+    "tnr": Metric(
+        f"{_HERE}.detection:tnr", True, "share", on="detection", averaging=("pooled",), needs="real",
+        per_face=_CALLED_RIGHTLY, main=False,
+    ),
+    "auc": Metric(
+        f"{_HERE}.detection:auc", True, "share", on="detection", averaging=("pooled", "macro"), needs="both",
+        draws="auc",
+    ),
+    "ap": Metric(
+        f"{_HERE}.detection:ap", True, "share", on="detection", averaging=("pooled",), needs="both", draws="ap"
+    ),
+    "eer": Metric(
+        f"{_HERE}.detection:eer", False, "share", on="detection", averaging=("pooled",), needs="both", draws="eer"
+    ),
+    "ece": Metric(
+        f"{_HERE}.detection:ece", False, "share", on="detection", averaging=("pooled",), settings={"bins": 15},
+        draws="ece", biased=True, main=False,
+    ),
+    "prototype_retrieval": Metric(
+        f"{_HERE}.retrieval:retrieval_share", True, "share", on="retrieval", averaging=("macro",), per_face=_HITS,
+        main=False,
+    ),
+    "frechet_distance": Metric(
+        f"{_HERE}.frechet:gaussian_frechet_2d", False, "rad^2", on="gaze-distributions", averaging=("pooled",)
+    ),
+    "paired_cosine": Metric(
+        f"{_HERE}.cosine:mean_cosine", True, "cosine", on="gaze-pairs", averaging=("pooled",),
+        per_face=f"{_HERE}.cosine:pair_cosines",
+    ),
+}  # fmt: skip

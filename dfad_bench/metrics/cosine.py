@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class PairedCosine:
-    """`values` (n,) is nan where a vector has no direction; `mean` is over the others, None when there are none."""
+    """`values` (n,) is NaN where a vector has no direction; `mean` is over the others, None when there are none."""
 
     values: np.ndarray
     mean: float | None
@@ -45,3 +45,21 @@ def paired_cosine(a: ArrayLike, b: ArrayLike, *, smallest_norm: float = 1e-8) ->
     values[defined] = (unit_a * unit_b).sum(axis=1).clip(-1, 1)
     mean = float(values[defined].mean()) if defined.any() else None
     return PairedCosine(values, mean, int((~defined).sum()))
+
+
+def pair_cosines(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Cosine of each pair (n,), NaN where a vector has no direction. Arguments and errors as of `paired_cosine`.
+
+    >>> pair_cosines([[1, 0], [2, 0]], [[3, 0], [0, 1]]).tolist()
+    [1.0, 0.0]
+    """
+    return paired_cosine(a, b).values
+
+
+def mean_cosine(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Mean cosine of the pairs, None where none is defined. Arguments and errors as of `paired_cosine`.
+
+    >>> mean_cosine([[1, 0], [2, 0]], [[3, 0], [0, 1]])
+    0.5
+    """
+    return paired_cosine(a, b).mean

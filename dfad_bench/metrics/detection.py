@@ -20,14 +20,35 @@ class Confusion(NamedTuple):
     tn: int
 
 
+def called_fake(p_fake: np.ndarray) -> np.ndarray:
+    """Which faces (n,) are called fake: those with `p_fake` > 0.5, as argmax over (real, fake) does.
+
+    >>> called_fake(np.array([0.5, 0.6])).tolist()
+    [False, True]
+    """
+    called: np.ndarray = np.asarray(p_fake) > 0.5
+    return called
+
+
+def called_rightly(labels: np.ndarray, p_fake: np.ndarray) -> np.ndarray:
+    """Whether each face (n,) is called what its label says.
+
+    >>> called_rightly(np.array([1, 1, 0]), np.array([0.9, 0.2, 0.3])).tolist()
+    [True, False, True]
+    """
+    labels, p_fake = _checked(labels, p_fake)
+    right: np.ndarray = called_fake(p_fake) == (labels == 1)
+    return right
+
+
 def confusion(labels: np.ndarray, p_fake: np.ndarray) -> Confusion:
-    """Counts of a detection set; a face is called fake where `p_fake` > 0.5, as argmax over (real, fake) does.
+    """Counts of a detection set, by `called_fake`.
 
     >>> confusion(np.array([1, 1, 0, 0]), np.array([0.9, 0.2, 0.6, 0.1]))
     Confusion(tp=1, fp=1, fn=1, tn=1)
     """
     labels, p_fake = _checked(labels, p_fake)
-    called, fake = p_fake > 0.5, labels == 1
+    called, fake = called_fake(p_fake), labels == 1
     return Confusion(
         int((called & fake).sum()),
         int((called & ~fake).sum()),
@@ -148,7 +169,7 @@ def ece(labels: np.ndarray, p_fake: np.ndarray, *, bins: int = 15) -> float | No
     """Expected calibration error of `p_fake`; None for no faces.
 
     Faces are put in `bins` bins of equal width by `p_fake` (Guo et al., ICML 2017, of the fake probability instead
-    of the surest class's); the error is the mean over faces of |mean p_fake - share of fakes| of their bin.
+    of the most probable class's); the error is the mean over faces of |mean p_fake - share of fakes| of their bin.
 
     >>> ece(np.array([1, 0, 1, 0]), np.full(4, 0.75))
     0.25
@@ -177,5 +198,5 @@ def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels must be 0 (real) or 1 (fake)")
     if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} scores are not numbers")
+        raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN")
     return labels, scores

@@ -1,7 +1,7 @@
-"""How sure is a number? Intervals at 95 %.
+"""Intervals at 95 %: how much a number may vary with the faces.
 
 Shares of one group get Wilson's interval, everything else the percentile bootstrap over clusters: faces of one
-`source_key` stand or fall together, in whatever groups they are. Clusters are drawn within each group, so that group
+`source_key` are drawn together, in whatever groups they are. Clusters are drawn within each group, so that group
 sizes stay as the protocol has them; groups that share sources (forgeries of the same targets) are drawn from together.
 A bootstrap gives its draws, too: those of two models on the same faces and seed are paired.
 """
@@ -16,7 +16,6 @@ _Z95 = 1.959963984540054
 _CHUNK_CELLS = 4_000_000  # weights drawn at once: about 32 MB
 _BLOCK_CELLS = 1_000_000  # of those, ranked at once: a dozen arrays of 8 MB
 _KEPT_CELLS = 40_000_000  # draws up to so many weights are kept for the next statistic: 80 MB
-ECE_BINS = 15
 RANKINGS = ("auc", "oscr", "ap", "eer", "fpr95")
 
 
@@ -97,7 +96,7 @@ def stratified_wilson(
 
 
 def bounds(draws: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of bootstrap draws; draws that are not numbers are left out, None where no other is there."""
+    """The middle 95 % of bootstrap draws; NaN draws are left out, None where all are NaN."""
     known = draws[~np.isnan(draws)]
     if not len(known):
         return None
@@ -164,7 +163,7 @@ class ClusterBootstrap:
                 values.append(((weights @ right) / (weights @ total)).mean(axis=1))
         return np.concatenate(values)
 
-    def ece_draws(self, labels: np.ndarray, p_fake: np.ndarray, *, bins: int = ECE_BINS) -> np.ndarray:
+    def ece_draws(self, labels: np.ndarray, p_fake: np.ndarray, *, bins: int = 15) -> np.ndarray:
         """`detection.ece` of each resample."""
         place = np.minimum((np.asarray(p_fake) * bins).astype(int), bins - 1)
         gaps = np.asarray(p_fake, dtype=float) - (np.asarray(labels) == 1)
@@ -208,6 +207,13 @@ class ClusterBootstrap:
                 for name, values in _ranking(parts[0], parts[1], parts[2], only).items():
                     found[name].append(values)
         return {name: np.concatenate(values) for name, values in found.items()}
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """The row numbers (m,) of each resample, ascending; a row of a cluster drawn twice stands there twice."""
+        numbers = np.arange(self.rows)
+        for weights in self._weights():
+            for drawn in weights:
+                yield np.repeat(numbers, drawn[self.cluster].astype(np.int64))
 
     def _sums(self, column: np.ndarray) -> np.ndarray:
         return np.bincount(self.cluster, weights=column, minlength=int(self._sizes.sum()))

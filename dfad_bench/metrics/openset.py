@@ -1,8 +1,8 @@
 """Attribution in an open set: name the seen generators, notice the unseen ones.
 
 A face's confidence is its largest class probability. The papers count an unseen face as right where the confidence
-is below a threshold (BMRL section 4.1; strictly below), which a model that is never sure satisfies always: read
-`unseen_accuracy` beside `seen_accuracy`, `auroc` and `oscr`.
+is below a threshold (BMRL section 4.1; strictly below). A model whose confidence is always low satisfies that for
+every face: read `unseen_accuracy` beside `seen_accuracy`, `auroc` and `oscr`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,37 @@ import numpy as np
 from dfad_bench.metrics.detection import auc
 
 
+def named_rightly(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the most probable class of each face (n,) is its label, whatever the probability.
+
+    >>> named_rightly(np.array([[0.6, 0.4], [0.6, 0.4]]), np.array([0, 1])).tolist()
+    [True, False]
+    """
+    probs = _checked(probs)
+    if len(labels) != len(probs):
+        raise ValueError(f"{len(probs)} rows of probabilities, {len(labels)} labels")
+    right: np.ndarray = probs.argmax(axis=1) == labels
+    return right
+
+
+def below_threshold(probs: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether the confidence of each face (n,) is strictly below `threshold`: the rule that calls a face unseen.
+
+    >>> below_threshold(np.array([[0.9, 0.1], [0.6, 0.4]]), threshold=0.9).tolist()
+    [False, True]
+    """
+    below: np.ndarray = _checked(probs).max(axis=1) < threshold
+    return below
+
+
 def seen_accuracy(probs: np.ndarray, labels: np.ndarray) -> float | None:
     """Share of seen faces whose most probable class is their label, without any threshold; None for no faces.
 
     >>> seen_accuracy(np.array([[0.6, 0.4], [0.6, 0.4]]), np.array([0, 1]))
     0.5
     """
-    probs = _checked(probs)
-    if len(labels) != len(probs):
-        raise ValueError(f"{len(probs)} rows of probabilities, {len(labels)} labels")
-    return float((probs.argmax(axis=1) == labels).mean()) if len(probs) else None
+    right = named_rightly(probs, labels)
+    return float(right.mean()) if len(right) else None
 
 
 def unseen_accuracy(probs: np.ndarray, threshold: float) -> float | None:
@@ -30,12 +51,12 @@ def unseen_accuracy(probs: np.ndarray, threshold: float) -> float | None:
     >>> unseen_accuracy(np.array([[0.95, 0.05], [0.6, 0.4]]), threshold=0.9)
     0.5
     """
-    probs = _checked(probs)
-    return float((probs.max(axis=1) < threshold).mean()) if len(probs) else None
+    below = below_threshold(probs, threshold)
+    return float(below.mean()) if len(below) else None
 
 
 def auroc(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
-    """P(a seen face is surer than an unseen one), ties a half: the area under the ROC of the confidence.
+    """P(a seen face has more confidence than an unseen one), ties a half: the area under the ROC of the confidence.
 
     None where there are no seen or no unseen faces.
 
@@ -51,7 +72,7 @@ def oscr(seen_probs: np.ndarray, labels: np.ndarray, unseen_probs: np.ndarray) -
     """Area under correct classification rate (seen) over false positive rate (unseen), all thresholds.
 
     Dhamija et al., 2018. Linear between the points of the curve, so ties count a half: this is P(a seen face is
-    named rightly and is surer than an unseen one). None where there are no seen or no unseen faces.
+    named rightly and has more confidence than an unseen one). None where there are no seen or no unseen faces.
 
     >>> oscr(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]), np.array([[0.5, 0.5]]))
     0.5
@@ -59,7 +80,7 @@ def oscr(seen_probs: np.ndarray, labels: np.ndarray, unseen_probs: np.ndarray) -
     seen_probs, unseen_probs = _checked(seen_probs), _checked(unseen_probs)
     if not len(seen_probs) or not len(unseen_probs):
         return None
-    right = seen_probs.argmax(axis=1) == labels
+    right = named_rightly(seen_probs, labels)
     if not right.any():
         return 0.0
     ranked = auroc(seen_probs[right], unseen_probs)
@@ -87,5 +108,5 @@ def _checked(probs: np.ndarray) -> np.ndarray:
     if probs.ndim != 2:
         raise ValueError(f"probs must be (n, classes), got {probs.shape}")
     if np.isnan(probs).any():
-        raise ValueError(f"{int(np.isnan(probs).any(axis=1).sum())} rows hold probabilities that are not numbers")
+        raise ValueError(f"{int(np.isnan(probs).any(axis=1).sum())} rows hold NaN probabilities")
     return probs

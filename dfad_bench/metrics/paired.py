@@ -148,7 +148,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def bootstrap_p(differences: np.ndarray) -> float | None:
     """Two-sided p-value of paired bootstrap differences against 0, never below 2 / (draws + 1).
 
-    None where no draw is a number.
+    None where every draw is NaN.
     """
     known = np.asarray(differences, dtype=float)
     known = known[~np.isnan(known)]

@@ -31,7 +31,7 @@ def prototype_retrieval(probs: np.ndarray, generators: np.ndarray, registered: n
     if probs.ndim != 2 or len(probs) != len(generators) or len(probs) != len(registered):
         raise ValueError(f"shapes do not fit: {probs.shape}, {generators.shape}, {registered.shape}")
     if np.isnan(probs).any() or (probs < 0).any():
-        raise ValueError("probabilities must be numbers and not negative")
+        raise ValueError("probabilities must not be NaN and not negative")
     hits = np.full(len(probs), np.nan)
     names = np.unique(generators[registered])
     queries = ~registered & np.isin(generators, names)
@@ -44,3 +44,20 @@ def prototype_retrieval(probs: np.ndarray, generators: np.ndarray, registered: n
     own = generators[queries][:, None] == names
     hits[queries] = (near & own).sum(axis=1) / near.sum(axis=1)
     return hits
+
+
+def retrieval_share(probs: np.ndarray, generators: np.ndarray, registered: np.ndarray) -> float | None:
+    """Mean of the hits of `prototype_retrieval` over the queries that can be found; None where there are none.
+
+    Args:
+        probs: as of `prototype_retrieval`.
+        generators: likewise.
+        registered: likewise.
+
+    >>> p = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.8, 0.2]])
+    >>> retrieval_share(p, np.array(["a", "b", "a", "b"]), np.array([True, True, False, False]))
+    0.5
+    """
+    hits = prototype_retrieval(probs, generators, registered)
+    known = hits[~np.isnan(hits)]
+    return float(known.mean()) if len(known) else None

@@ -11,45 +11,59 @@ import numpy as np
 from dfad_bench.core.labels import FAKE, Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Sweep
-from dfad_bench.metrics import openset
-from dfad_bench.metrics.interval import clustered_wilson, stratified_wilson
-from dfad_bench.metrics.retrieval import prototype_retrieval
-from dfad_bench.report.scored_faces import Faces, Number, number
+from dfad_bench.metrics import METRICS
+from dfad_bench.metrics.entry import On
+from dfad_bench.metrics.openset import below_threshold
+from dfad_bench.report.face_set import FaceSet, Part
+from dfad_bench.report.scored_faces import Faces, Number
+from dfad_bench.report.set_numbers import macro_number, part_number, pooled_number
 
 SWEEP = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.99)
 _REGISTERED = 0.5  # share of a generator's sources that are registered for retrieval
-_DRAWN = {"auroc": "auc"}  # names in the bootstrap
 NEARNESS = ("near", "far", "near-family", "far-family", "near-forgery", "far-forgery")
 
 
 def attribution_numbers(faces: Faces) -> list[Number]:
-    """Seen and unseen shares, how well confidence tells the two apart, near and far unseen, retrieval."""
-    numbers = [_share(faces, "seen_accuracy", key, faces.right) for key in faces.seen]
-    numbers.append(_macro(faces, "seen_accuracy", "seen", faces.seen, faces.right))
-    sets = {"unseen": faces.averaged, **_near_and_far(faces)}
+    """Every attribution metric of the table: on seen faces, on unseen ones, seen against unseen, retrieval."""
+    seen = _groups_set(faces, "seen", "seen", faces.seen)
+    numbers = [n for name in seen.metrics for n in (*_part_numbers(seen, name), *_set_numbers(seen, name))]
+    subsets = {"unseen": faces.averaged, **_near_and_far(faces)}
     for threshold in faces.protocol.attribution.thresholds:
-        below, at = faces.sure < threshold, {"threshold": threshold}
-        numbers += [_share(faces, "unseen_accuracy", key, below, **at) for key in faces.unseen]
-        numbers += [_macro(faces, "unseen_accuracy", subset, keys, below, **at) for subset, keys in sets.items()]
-    for subset, keys in sets.items():
-        numbers += _ranking(faces, subset, keys, ("auroc", "oscr", "fpr95") if subset == "unseen" else ("auroc",))
-    everything = [*faces.seen, *faces.averaged]
-    return [*numbers, _retrieval(faces, "unseen", faces.averaged), _retrieval(faces, "all", everything)]
+        for name in _named("unseen"):
+            every = _groups_set(faces, "unseen", "unseen", faces.unseen, threshold, only=(name,))
+            numbers += _part_numbers(every, name)
+            for subset, keys in subsets.items():
+                if subset == "unseen" or METRICS[name].near_far:
+                    numbers += _set_numbers(_groups_set(faces, "unseen", subset, keys, threshold, only=(name,)), name)
+    for subset, keys in subsets.items():
+        chosen = _ranking_set(faces, subset, keys)
+        for name in chosen.metrics:
+            numbers += [*(_part_numbers(chosen, name) if subset == "unseen" else []), *_set_numbers(chosen, name)]
+    for subset, keys in (("unseen", faces.averaged), ("all", [*faces.seen, *faces.averaged])):
+        chosen = _retrieval_set(faces, subset, keys)
+        numbers += [number for name in chosen.metrics for number in _set_numbers(chosen, name)]
+    return numbers
 
 
 def sweep(faces: Faces) -> Sweep:
     """Unseen and seen shares at many thresholds, those of the protocol among them."""
     thresholds = tuple(sorted({*SWEEP, *faces.protocol.attribution.thresholds}))
     groups = {key: faces.of([key]) for key in (*faces.seen, *faces.averaged)}
+    unseen = METRICS["unseen_accuracy"]
 
     def mean(keys: Sequence[str], hits: np.ndarray) -> float | None:
         return float(np.mean([hits[groups[key]].mean() for key in keys])) if keys else None
 
+    def unseen_below(threshold: float) -> float | None:
+        chosen = _groups_set(faces, "unseen", "unseen", faces.averaged, threshold)
+        return chosen.mean_value(unseen, np.flatnonzero(chosen.rows))[0]
+
+    kept = {t: ~below_threshold(faces.probs, t) for t in thresholds}
     return Sweep(
         thresholds,
-        tuple(mean(faces.averaged, faces.sure < t) for t in thresholds),
-        tuple(mean(faces.seen, faces.sure >= t) for t in thresholds),
-        tuple(mean(faces.seen, (faces.sure >= t) & faces.right) for t in thresholds),
+        tuple(unseen_below(t) for t in thresholds),
+        tuple(mean(faces.seen, kept[t]) for t in thresholds),
+        tuple(mean(faces.seen, kept[t] & faces.named_rightly) for t in thresholds),
     )
 
 
@@ -80,79 +94,106 @@ def _near_and_far(faces: Faces) -> dict[str, list[str]]:
     return {name: [key for key in keys if key in present] for name, keys in nearness(faces.protocol).items()}
 
 
-def _share(faces: Faces, metric: str, key: str, hits: np.ndarray, **params: Any) -> Number:
-    rows = faces.of([key])
-    mine, sources = hits[rows], faces.source[rows]
-    facts = {"members": (key,), "n": len(mine), "params": params}
-    closed = (clustered_wilson(mine, sources), "wilson")
-    return number(
-        "attribution", metric, key, float(mine.mean()), None, facts, closed=closed, hits=mine, sources=sources
+def _named(on: On, *, near_far: bool = False) -> tuple[str, ...]:
+    """Metrics of the table on a set; `near_far`: those that are computed on near and far faces."""
+    return tuple(name for name, metric in METRICS.items() if metric.on == on and (metric.near_far or not near_far))
+
+
+def _part_numbers(chosen: FaceSet, name: str) -> list[Number]:
+    return [part_number(chosen, name, part) for part in chosen.parts] if "macro" in METRICS[name].averaging else []
+
+
+def _set_numbers(chosen: FaceSet, name: str) -> list[Number]:
+    make = {"macro": macro_number, "pooled": pooled_number}
+    return [make[averaging](chosen, name) for averaging in METRICS[name].averaging]
+
+
+def _groups_set(
+    faces: Faces, on: On, subset: str, keys: list[str], threshold: float | None = None, only: tuple[str, ...] = ()
+) -> FaceSet:
+    """Seen or unseen groups, each by itself; `threshold` for unseen ones."""
+    params = {} if threshold is None else {"threshold": threshold}
+
+    def arrays(chosen: np.ndarray) -> dict[str, Any]:
+        return {"probs": faces.probs[chosen], **(params or {"labels": faces.label[chosen]})}
+
+    return FaceSet(
+        faces,
+        "attribution",
+        subset,
+        only or _named(on),
+        faces.of(keys),
+        tuple(keys),
+        tuple(Part(key, faces.of([key]), (key,)) for key in keys),
+        arrays,
+        missing=lambda needs, chosen: None if len(chosen) else f"no {subset} groups",
+        no_parts=f"no {subset} groups",
+        params=params,
     )
 
 
-def _macro(faces: Faces, metric: str, subset: str, keys: list[str], hits: np.ndarray, **params: Any) -> Number:
-    rows = faces.of(keys)
-    facts = {"members": tuple(keys), "n": int(rows.sum()), "averaging": "macro", "params": params}
-    if not keys:
-        return number("attribution", metric, subset, None, f"no {subset} groups", facts)
-    value = float(np.mean([hits[faces.of([key])].mean() for key in keys]))
+def _ranking_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
+    """Seen faces against those of unseen groups."""
+    seen, name = faces.of(faces.seen), f"seen-vs-{subset}"
 
-    def draws() -> np.ndarray:
-        return faces.bootstrap(rows).macro_share_draws(hits[rows])
+    def arrays(chosen: np.ndarray) -> dict[str, Any]:
+        inside, outside = chosen[seen[chosen]], chosen[~seen[chosen]]
+        return {
+            "seen_probs": faces.probs[inside], "labels": faces.label[inside], "unseen_probs": faces.probs[outside],
+        }  # fmt: skip
 
-    def still() -> tuple[float, float] | None:
-        return stratified_wilson(hits[rows], faces.group[rows], faces.source[rows], macro=True)
+    def missing(needs: str, chosen: np.ndarray) -> str | None:
+        return None if seen[chosen].any() and not seen[chosen].all() else f"needs seen and {subset} faces"
 
-    more = {"draws": draws, "hits": hits[rows], "sources": faces.source[rows], "still": still}
-    return number("attribution", metric, subset, value, None, facts, **more)
-
-
-def _ranking(faces: Faces, subset: str, keys: list[str], metrics: Sequence[str]) -> list[Number]:
-    inside, outside = faces.of(faces.seen), faces.of(keys)
-    p, labels, q = faces.probs[inside], faces.label[inside], faces.probs[outside]
-    facts = {
-        "members": (*faces.seen, *keys), "averaging": "micro", "n": len(p) + len(q), "n_pos": len(p), "n_neg": len(q),
-    }  # fmt: skip
-    reason = None if len(p) and len(q) else f"needs seen and {subset} faces"
-    both = inside | outside
-    only = [_DRAWN.get(metric, metric) for metric in metrics]
-    draws = faces.ranking(both, inside[both], faces.sure[both], right=faces.right[both], only=only)
-    values = {
-        "auroc": lambda: openset.auroc(p, q),
-        "oscr": lambda: openset.oscr(p, labels, q),
-        "fpr95": lambda: openset.fpr95(p, q),
-    }
-    made = []
-    for metric in metrics:
-        more: dict[str, Any] = {"draws": draws(_DRAWN.get(metric, metric)), "sources": faces.source[both]}
-        if metric == "auroc":
-            more["ranked"] = (inside[both].astype(int), faces.sure[both])
-        made.append(number("attribution", metric, f"seen-vs-{subset}", values[metric](), reason, facts, **more))
-    return made
+    return FaceSet(
+        faces,
+        "attribution",
+        name,
+        _named("ranking", near_far=subset != "unseen"),
+        seen | faces.of(keys),
+        (*faces.seen, *keys),
+        tuple(Part(f"seen-vs-{key}", seen | faces.of([key]), (*faces.seen, key)) for key in keys),
+        arrays,
+        missing=missing,
+        no_parts=f"needs seen and {subset} faces",
+        positive=seen,
+        scores=faces.confidence,
+        right=faces.named_rightly,
+    )
 
 
-def _retrieval(faces: Faces, subset: str, keys: list[str]) -> Number:
-    """`prototype_retrieval` in the space of class probabilities; half of each generator's sources are registered."""
-    rows = faces.of(keys)
-    group, source = faces.group[rows], faces.source[rows]
-    registered = _registered(source, faces.protocol.seed)
-    usable = [key for key in keys if registered[group == key].any() and not registered[group == key].all()]
-    mine = np.isin(group, usable)
-    registered, probs = registered[mine], faces.probs[rows][mine]
-    params = {"space": "class probabilities", "registered": int(registered.sum())}
-    facts = {"members": tuple(usable), "n": int((~registered).sum()), "averaging": "macro", "params": params}
-    if len(usable) < 2:
-        reason = f"needs two {subset} groups of two sources" if subset != "all" else "needs two groups of two sources"
-        return number("attribution", "prototype_retrieval", subset, None, reason, facts)
-    hits = prototype_retrieval(probs, group[mine], registered)[~registered]
-    asked = np.zeros(len(rows), bool)
-    asked[np.flatnonzero(rows)[mine][~registered]] = True
-    value = float(np.mean([hits[faces.group[asked] == key].mean() for key in usable]))
+def _retrieval_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
+    """Queries in the space of class probabilities; half of each generator's sources are registered, in all resamples.
 
-    def draws() -> np.ndarray:
-        return faces.bootstrap(asked).macro_share_draws(hits)
+    A group of which no source is registered, or every one, has no part in it.
+    """
+    registered = _registered(faces.source, faces.protocol.seed)
+    groups = {key: faces.of([key]) for key in keys}
+    usable = [key for key, rows in groups.items() if registered[rows].any() and not registered[rows].all()]
+    known = np.flatnonzero(faces.of(usable) & registered)
 
-    return number("attribution", "prototype_retrieval", subset, value, None, facts, draws=draws)
+    def arrays(chosen: np.ndarray) -> dict[str, Any]:
+        rows = np.concatenate([known, chosen])
+        return {
+            "probs": faces.probs[rows], "generators": faces.group[rows],
+            "registered": np.arange(len(rows)) < len(known),
+        }  # fmt: skip
+
+    reason = "needs two groups of two sources" if subset == "all" else f"needs two {subset} groups of two sources"
+    enough = len(usable) >= 2
+    return FaceSet(
+        faces,
+        "attribution",
+        subset,
+        _named("retrieval"),
+        faces.of(usable) & ~registered,
+        tuple(usable),
+        tuple(Part(key, groups[key] & ~registered, (key,)) for key in usable) if enough else (),
+        arrays,
+        missing=lambda needs, chosen: None if enough else reason,
+        no_parts=reason,
+        params={"space": "class probabilities", "registered": len(known)},
+    )
 
 
 def _registered(sources: np.ndarray, seed: int) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""Is one run better than another? Paired tests on the very same test faces, corrected for how many there are.
+"""Is one run better than another? Paired tests on the same test faces, corrected for the number of tests.
 
 - Shares of right faces (accuracies): McNemar's test on sources, exact where few differ.
 - Areas under a ROC curve: DeLong's test, with the covariance of faces that share a source.
 - All else (balanced accuracy, OSCR, average precision, macro AUC, ...): paired bootstrap over sources.
 
 Every difference has its interval from that bootstrap. p-values are Holm's over the whole table, so that looking at
-more numbers does not find more. McNemar counts faces of all groups alike, the shown macro difference groups alike; with
-groups of equal size, as the papers have, they are the same.
+more numbers does not show more differences by chance. McNemar counts faces of all groups alike, the shown macro
+difference counts groups alike; with groups of equal size, as the papers have, they are the same.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
+from dfad_bench.report.headline import Key, headline_keys, scored_metrics
 from dfad_bench.report.run_record import protocol_of, read_predictions, trained_elsewhere
 from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
@@ -31,23 +32,9 @@ from dfad_bench.report.table import Column, Table
 
 RESAMPLES = 2000
 LEVEL = 0.05
-FEW = 20  # sources; fewer in a group are said
+FEW = 20  # sources; a note names groups with fewer
 _LABELS = ("group", "source_key", "attribution_label", "detection_label")
-# what is compared unless everything is asked for: (task, metric, subset, averaging), at every threshold
-_MAIN = {
-    ("attribution", "seen_accuracy", "seen", "macro"),
-    ("attribution", "unseen_accuracy", "unseen", "macro"),
-    ("attribution", "auroc", "seen-vs-unseen", "micro"),
-    ("attribution", "oscr", "seen-vs-unseen", "micro"),
-    ("attribution", "fpr95", "seen-vs-unseen", "micro"),
-    ("detection", "accuracy", "unseen", "micro"),
-    ("detection", "balanced_accuracy", "unseen", "micro"),
-    ("detection", "auc", "unseen", "micro"),
-    ("detection", "auc", "unseen", "macro"),
-    ("detection", "ap", "unseen", "micro"),
-    ("detection", "eer", "unseen", "micro"),
-    ("detection", "auc", "seen", "micro"),
-}
+_ALSO_MAIN = {("detection", "auc", "seen", "micro")}
 Test = Literal["mcnemar exact", "mcnemar", "delong", "bootstrap"]
 
 
@@ -74,7 +61,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the same faces: names, numbers, and what the reader must know."""
+    """Two runs on the same faces: names, numbers, and notes for the reader."""
 
     a: str
     b: str
@@ -109,7 +96,7 @@ def compare_runs(
     for record, frame in (first, second):
         faces, found = numbers(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
         made.append({_key(number.value): number for number in found})
-    keys = [key for key in made[0] if everything or key[:4] in _MAIN]
+    keys = [key for key in made[0] if everything or key[:4] in _main_numbers()]
     rows = _corrected([_compared(made[0][key], made[1][key]) for key in keys])
     sources = int(frame_a["source_key"].nunique())
     return Comparison(
@@ -175,6 +162,12 @@ def _refuse(
         raise ConfigError(f"{where}: the same faces have other groups, sources or labels")
 
 
+def _main_numbers() -> set[Key]:
+    """What is compared unless everything is asked for, at every threshold: the headlines that the table says."""
+    headlines = [headline_keys(name) for name in scored_metrics() if METRICS[name].main]
+    return {*_ALSO_MAIN, *(key for keys in headlines for key in keys)}
+
+
 def _key(value: MetricValue) -> tuple[str, str, str, str, float | None]:
     return value.task, value.metric, value.subset, value.averaging, value.params.get("threshold")
 
@@ -233,7 +226,7 @@ def _notes(
     if sources < faces:
         yield f"{faces:,} faces come from {sources:,} sources: all tests and intervals treat a source as one."
     if fewest < FEW:
-        yield f"A group has only {fewest} sources: intervals and tests from so few are too sure of themselves."
+        yield f"A group has only {fewest} sources: intervals and tests from so few are too narrow."
     for name, record in (("A", a), ("B", b)):
         if record.status != "complete":
             yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."

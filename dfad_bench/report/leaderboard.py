@@ -10,34 +10,24 @@ from typing import Any
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import FILE, GroupCounts, MetricValue, ResultRecord, read_record
+from dfad_bench.core.record import FILE, ResultRecord, read_record
 from dfad_bench.core.resources import shipped
+from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.run_record import protocol_of, trained_elsewhere
-from dfad_bench.report.table import Column, Table
+from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned, trivial_scores, trivial_scores_of
 
-# column -> task, metric, subset, averaging; the headline threshold is added for unseen accuracy
-_NUMBERS = {
-    "seen_acc": ("attribution", "seen_accuracy", "seen", "macro"),
-    "unseen_acc": ("attribution", "unseen_accuracy", "unseen", "macro"),
-    "auroc": ("attribution", "auroc", "seen-vs-unseen", "micro"),
-    "oscr": ("attribution", "oscr", "seen-vs-unseen", "micro"),
-    "detection_acc": ("detection", "accuracy", "unseen", "micro"),
-    "balanced_acc": ("detection", "balanced_accuracy", "unseen", "micro"),
-    "detection_auc": ("detection", "auc", "unseen", "micro"),
-    "seen_auc": ("detection", "auc", "seen", "micro"),
-}
 _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sha256", "manifests", "allow_partial")
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
-    "Seen ACC: right generator, no threshold. Unseen ACC: surest class below the threshold, mean over groups; a model"
-    " that is never sure reaches 100. ±: half the 95 % interval over faces (by source), mean over seeds.",
+    "Seen ACC: right generator, no threshold. Unseen ACC: confidence below the threshold, mean over groups; a model"
+    " whose confidence is always low reaches 100. ±: half the 95 % interval over faces (by source), mean over seeds.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
-    " leaves open, taken as independent between models; `dfad compare` tests two of them on the same faces.",
+    " allows, taken as independent between models; `dfad compare` tests two of them on the same faces.",
 )
 
 
@@ -62,20 +52,25 @@ def board(
     *,
     per_group: bool = False,
     problems: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Table:
     """The leaderboard of a protocol.
 
     Records are shown in one section for each (protocol hash, manifest hash, training elsewhere): rows of different
     sections were measured or trained on different faces or by different rules. Each section starts with the trivial
-    rows on its very faces. Runs that differ in the seed only are one row; rows of one model are told apart by the
+    rows on the same faces. Runs that differ in the seed only are one row; rows of one model are distinguished by the
     settings in which they differ.
 
     Args:
         protocol: named in the title; its groups give the trivial rows where nothing was measured yet.
-        records: those of other protocols are ignored.
+        records: records of other protocols are ignored.
         reported: what papers printed; shown beneath, never ranked.
         per_group: a column for each unseen group (CSV); rows always carry them (JSON).
         problems: more notes.
+        columns: names of the number columns, of `board_columns.known_columns`, instead of the default ones.
+
+    Raises:
+        UnknownNameError: no such column.
     """
     mine = [record for record in records if record.protocol.name == protocol.name]
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
@@ -108,8 +103,10 @@ def board(
         notes += [f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note]
     notes += _deviations(mine)
     title = f"{protocol.title} ({protocol.name})"
-    columns = _columns(protocol, bool(shown), per_group)
-    return Table(title, columns, rows, (*_NOTES, *notes, *problems), headings)
+    unasked = set(known_columns()) - set(default_columns()) - set(columns)
+    rows = [{key: value for key, value in row.items() if key not in unasked} for row in rows]
+    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
+    return Table(title, shown_columns, rows, (*_NOTES, *notes, *problems), headings)
 
 
 def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
@@ -121,7 +118,7 @@ def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
         settings = {key: value for key, value in record.run.config.items() if key != "seed"}
         key = content_hash([record.model.name, settings, record.status, record.model.registry_sha256])
         runs.setdefault(key, []).append(record)
-    tags = _apart([members[0] for members in runs.values()])
+    tags = _distinguishing_settings([members[0] for members in runs.values()])
     measured = [_measured_row(members, protocol, tags[place]) for place, members in enumerate(runs.values())]
     measured.sort(key=_order)
     _rank([row for row in measured if row["status"] == "complete" and not row["trivial"]])
@@ -129,7 +126,7 @@ def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
 
 
 def _rank(rows: Sequence[dict[str, Any]]) -> None:
-    """Number the rows, in order, and say which ranks their intervals leave open."""
+    """Number the rows in order, and add the range of ranks that their intervals allow."""
     known = [row for row in rows if row["oscr"] is not None]
     open_ranks = rank_intervals([row["oscr"] for row in known], [row["oscr_half"] for row in known])
     for place, row in enumerate(rows, start=1):
@@ -147,35 +144,35 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (not ranked, *numbers, row["model"])
 
 
-def _apart(records: Sequence[ResultRecord]) -> list[list[str]]:
-    """What tells each record from others of the same model: the settings in which they differ."""
+def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]:
+    """The settings in which each record differs from others of the same model."""
     found: list[list[str]] = []
     for record in records:
         alike = [other.run.config for other in records if other.model.name == record.model.name]
         known = dict.fromkeys(key for config in alike for key in config if key not in _TAGGED)
         odd = [key for key in known if len({content_hash(config.get(key)) for config in alike}) > 1]
-        found.append([f"{key}={_brief(record.run.config.get(key))}" for key in odd])
+        found.append([f"{key}={_short_text(record.run.config.get(key))}" for key in odd])
     return found
 
 
-def _brief(value: Any) -> str:
-    """A setting in a word or two: a recipe by its name and hash."""
+def _short_text(value: Any) -> str:
+    """A setting in one or two words: a recipe by its name and hash."""
     if isinstance(value, Mapping):
         return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
     return "default" if value is None else str(value)
 
 
 def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence[str] = ()) -> dict[str, Any]:
-    """`tags` are put behind the model's name, after what is always said of it."""
+    """The row of the runs of one model; `tags` are put behind its name, after the size, heads and options."""
     first = records[0]
-    several = [_numbers(record.metrics, record.groups, protocol) for record in records]
+    several = [row_numbers(record.metrics, protocol) for record in records]
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
     row["oscr_half"] = half_width([n["oscr_half"] for n in several], [n["oscr"] for n in several])
-    said: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
-    said += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
-    name = (first.model.display or first.model.name) + (f" ({', '.join([*said, *tags])})" if said or tags else "")
+    always: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
+    always += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
+    name = (first.model.display or first.model.name) + (f" ({', '.join([*always, *tags])})" if always or tags else "")
     return {
         **row,
         "model": name,
@@ -191,7 +188,7 @@ def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequenc
 def _trivial_rows(scores: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
     rows = []
     for name, scored in scores.items():
-        numbers = _numbers(scored.metrics, scored.groups, protocol)
+        numbers = row_numbers(scored.metrics, protocol)
         rows.append({**numbers, "model": name, "status": "trivial", "kind": "trivial", "trivial": True})
     return rows
 
@@ -214,67 +211,13 @@ def _reported_row(value: ReportedScore) -> dict[str, Any]:
     }
 
 
-def _numbers(
-    metrics: Iterable[MetricValue], groups: Mapping[str, GroupCounts], protocol: Protocol
-) -> dict[str, float | None]:
-    """The numbers of a row: headline metrics, the interval of the unseen share, shares of each unseen group."""
-    headline = protocol.attribution.headline
-    found = {
-        (value.task, value.metric, value.subset, value.averaging): value
-        for value in metrics
-        if value.params.get("threshold", headline) == headline
-    }
-    row: dict[str, float | None] = {}
-    for key, wanted in _NUMBERS.items():
-        row[key] = found[wanted].value if wanted in found else None
-    bounds = found[_NUMBERS["unseen_acc"]].ci95 if _NUMBERS["unseen_acc"] in found else None
-    row["unseen_low"], row["unseen_high"] = bounds or (None, None)
-    row["unseen_pm"] = (bounds[1] - bounds[0]) / 2 if bounds else None
-    around = found[_NUMBERS["oscr"]].ci95 if _NUMBERS["oscr"] in found else None
-    row["oscr_half"] = (around[1] - around[0]) / 2 if around else None
-    at = f"{headline:g}"
-    for group in protocol.unseen:
-        counts = groups.get(group.key)
-        known = counts is not None and at in counts.below
-        row[f"unseen_acc:{group.key}"] = counts.below[at] / counts.n if known and counts is not None else None
-    return row
-
-
-def _columns(protocol: Protocol, printed: bool, per_group: bool) -> tuple[Column, ...]:
-    columns = [
-        Column("model", "Model", "text"),
-        Column("ranks", "#", "text"),
-        Column("seeds", "Seeds", "count"),
-        Column("seen_acc", "Seen ACC", "percent"),
-        Column("unseen_acc", f"Unseen ACC @{protocol.attribution.headline:g}", "percent"),
-        Column("unseen_pm", "±", "percent"),
-        Column("auroc", "AUROC", "percent"),
-        Column("oscr", "OSCR", "percent"),
-        Column("detection_acc", "Det. ACC", "percent"),
-        Column("balanced_acc", "Balanced", "percent"),
-        Column("detection_auc", "AUC", "percent"),
-        Column("seen_auc", "AUC seen", "percent"),
-        Column("status", "Status", "text"),
-    ]
-    if printed:
-        columns.insert(6, Column("unseen_printed", "Printed", "percent"))
-    if per_group:
-        columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
-        columns += [Column(key, key, "percent") for key in ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")]
-        columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
-        columns += [
-            Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
-        ]
-    return tuple(columns)
-
-
 def _once(records: Sequence[ResultRecord]) -> list[ResultRecord]:
-    """One record for each run on the same faces and rules: evaluated twice or copied, it counts once."""
+    """One record for each run on the same faces and rules: a run that was evaluated twice or copied counts once."""
     kept: dict[tuple[str, ...], ResultRecord] = {}
     for record in records:
         key = (record.run.config_sha256, record.protocol.sha256, record.manifest.content_sha256)
         if key not in kept or ("train" in record.manifest.splits and "train" not in kept[key].manifest.splits):
-            kept[key] = record  # that of the run itself: it knows what was trained on
+            kept[key] = record  # the record of the run itself, which names its training faces
     return list(kept.values())
 
 

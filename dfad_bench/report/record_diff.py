@@ -1,4 +1,4 @@
-"""What two accounts of the same run disagree on, number by number, each with a name."""
+"""Where a record and the numbers computed again differ, each difference with a name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from dfad_bench.core.record import MetricValue, ResultRecord, plain
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
+# what every record of schema 1.1 states; a metric added to the table later is not missing in records made before
+_IN_SCHEMA = frozenset(
+    {
+        "seen_accuracy", "unseen_accuracy", "auroc", "oscr", "fpr95", "accuracy", "balanced_accuracy", "tpr", "tnr",
+        "auc", "ap", "eer", "ece", "prototype_retrieval",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Difference:
     found: Any
 
     def __str__(self) -> str:
-        return f"{self.name} is {_short(self.found)}, the record says {_short(self.stated)}"
+        return f"{self.name} is {_shortened(self.found)}, the record says {_shortened(self.stated)}"
 
 
 def metric_name(value: MetricValue) -> str:
@@ -41,12 +48,17 @@ def metric_name(value: MetricValue) -> str:
 def score_differences(record: ResultRecord, scored: Score) -> Iterator[Difference]:
     """Every field of every number of a record that differs from what its predictions score, by more than `TOLERANCE`.
 
-    A record of schema 1.0 was made before intervals minded sources everywhere and before some numbers were: of it,
-    the numbers it states are compared, without their intervals.
+    A record of schema 1.0 was made before all intervals were by source and before some numbers existed: only the
+    numbers it states are compared, without their intervals. Metrics of `added_metrics` are left out.
     """
     tasks = {value.task for value in scored.metrics}
     stated = [value for value in record.metrics if value.task in tasks]
-    groups, sweep, found = plain(scored.groups), plain(scored.sweep), list(scored.metrics)
+    added = added_metrics(record, scored)
+    groups, sweep, found = (
+        plain(scored.groups),
+        plain(scored.sweep),
+        [v for v in scored.metrics if v.metric not in added],
+    )
     if record.schema_version == "1.0":
         known = {metric_name(value) for value in stated}
         found = _without_intervals([value for value in found if metric_name(value) in known])
@@ -59,6 +71,12 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     yield from differences("", before, after)
     yield from differences("groups", plain(record.groups), groups)
     yield from differences("sweep", plain(record.sweep), sweep)
+
+
+def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
+    """Metrics that were added to the table after a record was made: neither it nor its schema has them."""
+    stated = {value.metric for value in record.metrics}
+    return sorted({value.metric for value in scored.metrics} - stated - _IN_SCHEMA)
 
 
 def _without_intervals(values: Sequence[MetricValue]) -> list[MetricValue]:
@@ -83,6 +101,6 @@ def _same(a: Any, b: Any) -> bool:
     return math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE) if numbers else bool(a == b)
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = "missing" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:16]}..."

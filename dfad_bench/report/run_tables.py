@@ -1,4 +1,4 @@
-"""A record's numbers as tables: all of them, group by group, over thresholds, and what was taken for what."""
+"""A record's numbers as tables: all of them, by group, over thresholds, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
+from dfad_bench.metrics.detection import Confusion, accuracy_of
+from dfad_bench.report.headline import at_headline
 from dfad_bench.report.run_record import protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
@@ -37,9 +39,14 @@ def metrics_table(record: ResultRecord) -> Table:
 
 
 def groups_table(record: ResultRecord) -> Table:
-    """A row a test group: attribution right or unsure, detection right, area under the curve."""
+    """A row for each test group: shares named rightly, below the threshold, detected rightly, and the area."""
     headline = _protocol(record).attribution.headline
-    areas = {value.subset: value.value for value in record.metrics if value.metric == "auc"}
+    numbers = at_headline(record.metrics, headline)
+
+    def value(task: str, metric: str, key: str) -> float | None:
+        number = numbers.get((task, metric, key, "none"))
+        return number.value if number is not None else None
+
     columns = (
         Column("group", "Group", "text"),
         Column("seen", "Seen", "text"),
@@ -51,15 +58,14 @@ def groups_table(record: ResultRecord) -> Table:
     )
     rows = []
     for key, counts in record.groups.items():
-        judged = counts.tp + counts.fp + counts.fn + counts.tn
         below = counts.below.get(f"{headline:g}")
         rows.append(
             {
                 "group": key, "seen": "yes" if counts.seen else "no", "n": counts.n,
-                "correct": None if counts.correct is None else counts.correct / counts.n,
+                "correct": value("attribution", "seen_accuracy", key),
                 "below": None if below is None else below / counts.n,
-                "detected": (counts.tp + counts.tn) / judged if judged else None,
-                "auc": areas.get(key),
+                "detected": accuracy_of(Confusion(counts.tp, counts.fp, counts.fn, counts.tn)),
+                "auc": value("detection", "auc", key),
             }
         )  # fmt: skip
     kinds = {FAKE: "forged", REAL: "real"}
@@ -87,7 +93,7 @@ def sweep_table(record: ResultRecord) -> Table:
 
 
 def confusion_table(record: ResultRecord) -> Table:
-    """A row a test group, a column a seen generator: the share of faces whose surest class it is, unsure or not."""
+    """A row for each test group: the share of its faces of which each seen generator is the most probable class."""
     protocol, headline = _protocol(record), _protocol(record).attribution.headline
     seen = sorted(protocol.seen, key=lambda group: group.label)
     columns = [Column("group", "Faces of", "text"), Column("n", "n", "count")]
@@ -100,7 +106,9 @@ def confusion_table(record: ResultRecord) -> Table:
         for key, counts in mine.items():
             shares = {group.key: n / counts.n for group, n in zip(seen, counts.named, strict=True)}
             rows.append({"group": key, "n": counts.n, **shares})
-    notes = [f"Surest class whatever its probability; how many are below {headline:g} is in the table by group."]
+    notes = [
+        f"Most probable class, whatever its probability; how many are below {headline:g} is in the table by group."
+    ]
     if not rows:
         notes = [_OLD.format("confusions were kept") if record.schema_version == "1.0" else "no attribution expert"]
     title = _title(record, "what was taken for what")
@@ -124,7 +132,7 @@ def _title(record: ResultRecord, what: str) -> str:
 
 
 def _stamps(record: ResultRecord) -> tuple[str, ...]:
-    """What a reader must know before trusting the numbers."""
+    """Notes for the reader: a partial run, training on other faces, departures from the protocol."""
     stamps = [] if record.status == "complete" else [f"{record.status}: {record.run.stopped or 'unfinished'}"]
     stamps += [elsewhere] if (elsewhere := trained_elsewhere(record)) else []
     return (*stamps, *record.protocol.deviations)

@@ -1,13 +1,15 @@
 """Predictions and a protocol to numbers: a pure function, the same for measured and for trivial rows.
 
-Which faces form which set:
+`metrics.METRICS` says which metrics there are, on which of these sets, and how they are averaged. Which faces form
+which set:
 
 - *seen* attribution: test faces of seen groups, right where the most probable class is the label; the mean over groups.
-- *unseen* attribution: test faces of unseen groups, right where the surest class is strictly below the threshold; the
-  mean over the groups the protocol counts (BMRL section 4.1; GazeCLIP Tables II and III).
+- *unseen* attribution: test faces of unseen groups, right where the confidence (the largest class probability) is
+  strictly below the threshold; the mean over the groups that the protocol counts (BMRL section 4.1; GazeCLIP Tables
+  II and III).
 - *near*, *far*: the unseen forged groups whose family or forgery type (by the taxonomy) is that of a seen generator,
   or not; `-family` and `-forgery` by one of the two alone.
-- *seen-vs-unseen* (also *-near*, *-far*, ...): both sets pooled, ranked by the surest class.
+- *seen-vs-unseen* (also *-near*, *-far*, ...): both sets pooled, ranked by confidence.
 - retrieval: half of the sources of each unseen generator (*unseen*), or of each generator (*all*), are registered,
   the faces of the others look for the nearest mean of class probabilities (`metrics.retrieval`); mean over groups.
   Predictions hold no embeddings, so this is in the space of class probabilities, and named so.
@@ -32,6 +34,7 @@ from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, Sweep
 from dfad_bench.metrics import detection
+from dfad_bench.metrics.openset import below_threshold
 from dfad_bench.report.attribution import attribution_numbers, sweep
 from dfad_bench.report.detection import detection_numbers
 from dfad_bench.report.scored_faces import Faces, Number
@@ -80,7 +83,7 @@ def score(
     groups = {g.key: _counts(faces, g, untrained) for g in protocol.groups if g.key in present}
     swept = None if untrained == "attribution" else sweep(faces)
     wanted = [n for n in made if only is None or n.value.metric in only]
-    return Score(tuple(n.settled(resamples, seed) for n in wanted), groups, swept)
+    return Score(tuple(n.with_interval(resamples, seed) for n in wanted), groups, swept)
 
 
 def numbers(
@@ -94,7 +97,7 @@ def numbers(
         made += detection_numbers(videos, suffix="-videos")
     untrained = _OTHER[heads]
     reason = _UNTRAINED.format(untrained)
-    return faces, [n.blank(reason) if n.value.task == untrained else n for n in made]
+    return faces, [n.without_value(reason) if n.value.task == untrained else n for n in made]
 
 
 def _counts(faces: Faces, group: Group, untrained: str | None) -> GroupCounts:
@@ -102,15 +105,15 @@ def _counts(faces: Faces, group: Group, untrained: str | None) -> GroupCounts:
     rows = faces.of([group.key])
     n, seen = int(rows.sum()), group.label != UNSEEN
     labelled = rows & (faces.truth >= 0)
-    counts = detection.confusion(faces.truth[labelled], faces.fake[labelled])
+    counts = detection.confusion(faces.truth[labelled], faces.p_fake[labelled])
     if untrained == "detection":
         counts = detection.Confusion(0, 0, 0, 0)
     label, kind = group.label, group.taxon.detection_label
     if untrained == "attribution":
         return GroupCounts(n, seen, label, kind, {}, None, *counts)
-    below = {f"{t:g}": int((faces.sure[rows] < t).sum()) for t in faces.protocol.attribution.thresholds}
-    correct = int(faces.right[rows].sum()) if seen else None
-    named = np.bincount(faces.named[rows], minlength=faces.protocol.num_generators)
+    below = {f"{t:g}": int(below_threshold(faces.probs[rows], t).sum()) for t in faces.protocol.attribution.thresholds}
+    correct = int(faces.named_rightly[rows].sum()) if seen else None
+    named = np.bincount(faces.predicted[rows], minlength=faces.protocol.num_generators)
     return GroupCounts(n, seen, label, kind, below, correct, *counts, named=tuple(map(int, named)))
 
 

@@ -1,8 +1,8 @@
 """Does a record follow from its predictions? Every number in it is computed again, every hash compared.
 
 What a record states and its folder does not hold (the checkpoint of a submitted record, say) cannot be checked, and is
-named. Nothing is believed because it is in the record: counts of test faces, of groups and of columns come from the
-predictions, the hash of the settings from the settings, that of the protocol from the protocol.
+named. Nothing is accepted only because the record states it: counts of test faces, groups and columns come from the
+predictions, the hash of the settings from the settings, the hash of the protocol from the protocol.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
 from dfad_bench.core.strict import from_mapping
-from dfad_bench.report.record_diff import Difference, differences, score_differences
+from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
 from dfad_bench.report.robustness.scores import SETTINGS, score_robustness
 from dfad_bench.report.run_record import FACTS, draws_of
 from dfad_bench.report.score import score
@@ -203,6 +203,8 @@ class _Check:
             self.notes.append(f"{others} numbers of other tasks were not checked: these predictions do not decide them")
         if record.schema_version != SCHEMA_VERSION:
             self.notes.append(f"schema {record.schema_version}: intervals were not checked, and it lacks newer numbers")
+        if added := added_metrics(record, new):
+            self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
         self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
         yield from score_differences(record, new)
 

@@ -122,5 +122,5 @@ def test_bad_arrays_are_refused() -> None:
         detection.auc(np.array([0, -1]), np.ones(2))
     with pytest.raises(ValueError, match="between 0 and 1"):
         detection.ece(np.array([0, 1]), np.array([-0.1, 0.5]))
-    with pytest.raises(ValueError, match="1 scores are not numbers"):
+    with pytest.raises(ValueError, match="1 scores are NaN"):
         detection.auc(np.array([0, 1]), np.array([0.0, np.nan]))

@@ -23,7 +23,7 @@ from dfad_bench.gaze.examples import (
     sees_patch,
     with_arrow,
 )
-from dfad_bench.metrics.cosine import paired_cosine
+from dfad_bench.metrics import METRICS
 from dfad_bench.report.figures import style
 from dfad_bench.report.figures.gaze_fid import Shown, draw_fid_figure
 from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
@@ -159,7 +159,7 @@ def _panel(
         )
         crops[estimator] = (target, forged)
         angles = np.array([[gaze[name][axis] for axis in _AXES] for name in (pair.target, pair.forged)])
-        cosines[estimator] = paired_cosine(angles[:1], angles[1:]).mean
+        cosines[estimator] = METRICS["paired_cosine"].compute(a=angles[:1], b=angles[1:])
     return PairPanel(key, name, forgery, crops, cosines, pair.confident)
 
 

@@ -1,0 +1,102 @@
+"""The columns of a leaderboard, and the numbers of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics import METRICS
+from dfad_bench.report.headline import Key, at_headline, headline_keys, scored_metrics
+from dfad_bench.report.table import Column
+
+# default number columns -> the number of the record, and the title
+_DEFAULT: dict[str, tuple[Key, str]] = {
+    "seen_acc": (("attribution", "seen_accuracy", "seen", "macro"), "Seen ACC"),
+    "unseen_acc": (("attribution", "unseen_accuracy", "unseen", "macro"), "Unseen ACC @{threshold:g}"),
+    "auroc": (("attribution", "auroc", "seen-vs-unseen", "micro"), "AUROC"),
+    "oscr": (("attribution", "oscr", "seen-vs-unseen", "micro"), "OSCR"),
+    "detection_acc": (("detection", "accuracy", "unseen", "micro"), "Det. ACC"),
+    "balanced_acc": (("detection", "balanced_accuracy", "unseen", "micro"), "Balanced"),
+    "detection_auc": (("detection", "auc", "unseen", "micro"), "AUC"),
+    "seen_auc": (("detection", "auc", "seen", "micro"), "AUC seen"),
+}
+_INTERVALS = ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")
+
+
+def default_columns() -> list[str]:
+    """Names of the number columns that a board shows unless others are chosen."""
+    return list(_DEFAULT)
+
+
+def known_columns() -> list[str]:
+    """Names of the number columns a board can show: the default ones, and every metric of predictions."""
+    return list(dict.fromkeys([*_DEFAULT, *scored_metrics()]))
+
+
+def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str, float | None]:
+    """The numbers of a row by column: every metric's headline, intervals, and the share of each unseen group.
+
+    None where the record has no such number or it is not defined.
+    """
+    found = at_headline(metrics, protocol.attribution.headline)
+
+    def value(key: Key) -> float | None:
+        return found[key].value if key in found else None
+
+    row = {name: value(key) for name, (key, _) in _DEFAULT.items()}
+    row |= {name: value(headline_keys(name)[0]) for name in scored_metrics() if name not in row}
+    unseen, oscr = ((found[key].ci95 if key in found else None) for key in (_key("unseen_acc"), _key("oscr")))
+    row["unseen_low"], row["unseen_high"] = unseen or (None, None)
+    row["unseen_pm"] = (unseen[1] - unseen[0]) / 2 if unseen else None
+    row["oscr_half"] = (oscr[1] - oscr[0]) / 2 if oscr else None
+    for group in protocol.unseen:
+        row[f"unseen_acc:{group.key}"] = value(("attribution", "unseen_accuracy", group.key, "none"))
+    return row
+
+
+def board_columns(
+    protocol: Protocol, *, printed: bool, per_group: bool, chosen: Sequence[str] = ()
+) -> tuple[Column, ...]:
+    """The columns of a protocol's leaderboard.
+
+    Args:
+        protocol: gives the threshold and the unseen groups.
+        printed: a column for averages as papers printed them.
+        per_group: columns for ranks, intervals, each unseen group and the facts of a row.
+        chosen: number columns, of `known_columns`, instead of the default ones.
+
+    Raises:
+        UnknownNameError: no such column; names the nearest ones.
+    """
+    if unknown := [name for name in chosen if name not in known_columns()]:
+        raise UnknownNameError("column", unknown[0], known_columns())
+    columns = [Column("model", "Model", "text"), Column("ranks", "#", "text"), Column("seeds", "Seeds", "count")]
+    for name in dict.fromkeys(chosen or _DEFAULT):
+        columns.append(_number_column(name, protocol))
+        if name == "unseen_acc":
+            columns.append(Column("unseen_pm", "±", "percent"))
+            columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
+    columns.append(Column("status", "Status", "text"))
+    if per_group:
+        columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
+        columns += [Column(key, key, "percent") for key in _INTERVALS]
+        columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
+        columns += [
+            Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
+        ]
+    return tuple(columns)
+
+
+def _number_column(name: str, protocol: Protocol) -> Column:
+    threshold = protocol.attribution.headline
+    if name in _DEFAULT:
+        return Column(name, _DEFAULT[name][1].format(threshold=threshold), "percent")
+    metric = METRICS[name]
+    title = f"{name} @{threshold:g}" if metric.on == "unseen" else name
+    return Column(name, title, "percent" if metric.unit == "share" else "number")
+
+
+def _key(column: str) -> Key:
+    return _DEFAULT[column][0]

@@ -1,0 +1,140 @@
+"""The table of metrics: what its entries say is checked, and how their functions are called."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfad_bench.metrics import METRICS, SCORED, SETS, Metric
+from dfad_bench.metrics.entry import load
+
+TOY = Metric("dfad_bench.metrics.detection:auc", True, "share", on="detection", averaging=("pooled",))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_functions_take_the_arrays_of_their_set(name: str) -> None:
+    metric = METRICS[name]
+    for path in filter(None, (metric.function, metric.per_face)):
+        parameters = inspect.signature(load(path)).parameters
+        required = {key for key, parameter in parameters.items() if parameter.default is parameter.empty}
+        assert required <= {*SETS[metric.on], *metric.settings}
+        assert load(path).__doc__
+    assert set(metric.settings) <= set(inspect.signature(metric.resolve()).parameters)
+
+
+def arrays(on: str, seed: int = 0) -> dict[str, Any]:
+    """Random arrays of a set of faces."""
+    rng = np.random.default_rng(seed)
+    p_fake = rng.random(60)
+    return {
+        "seen": {"probs": rng.dirichlet(np.ones(4), 60), "labels": rng.integers(0, 4, 60)},
+        "unseen": {"probs": rng.dirichlet(np.ones(4), 60), "threshold": 0.5},
+        "ranking": {
+            "seen_probs": rng.dirichlet(np.ones(4), 60), "labels": rng.integers(0, 4, 60),
+            "unseen_probs": rng.dirichlet(np.ones(4), 40),
+        },
+        "retrieval": {
+            "probs": rng.dirichlet(np.ones(4), 60), "generators": rng.choice(list("abc"), 60),
+            "registered": rng.random(60) < 0.5,
+        },
+        "detection": {"labels": rng.integers(0, 2, 60), "p_fake": p_fake, "scores": p_fake},
+        "gaze-pairs": {"a": rng.normal(size=(60, 2)), "b": rng.normal(size=(60, 2))},
+        "gaze-distributions": {
+            "mean_a": np.zeros(2), "cov_a": np.eye(2), "mean_b": np.ones(2), "cov_b": 2 * np.eye(2),
+        },
+    }[on]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_entry_can_be_computed_and_is_a_float(name: str) -> None:
+    metric = METRICS[name]
+    given = arrays(metric.on)
+    value = metric.compute(**given)
+    assert type(value) is float
+    if metric.unit == "share":
+        assert 0 < value < 1
+    if metric.per_face is None:
+        with pytest.raises(ValueError, match="no values by face"):
+            metric.compute_per_face(**given)
+        return
+    values = metric.compute_per_face(**given).astype(float)
+    among = {"forged": [1], "real": [0], "both": [1, 0]}.get(metric.needs)
+    sides = [values if among is None else values[given["labels"] == label] for label in among or [None]]
+    assert value == pytest.approx(np.mean([np.nanmean(side) for side in sides]))
+
+
+def test_every_set_of_predictions_has_a_metric_and_gaze_is_not_scored() -> None:
+    assert {metric.on for metric in METRICS.values()} == set(SETS)
+    assert set(SETS) - set(SCORED) == {"gaze-distributions", "gaze-pairs"}
+
+
+def nothing_known(labels: np.ndarray) -> float:
+    return float("nan")
+
+
+def infinite(labels: np.ndarray) -> np.float64:
+    return np.float64("inf")
+
+
+def none(labels: np.ndarray) -> None:
+    return None
+
+
+def counted(labels: np.ndarray, times: int = 1) -> int:
+    return times * len(labels)
+
+
+def everything(**offered: object) -> int:
+    return len(offered)
+
+
+def embeddings_wanted(embeddings: np.ndarray, labels: np.ndarray) -> float:
+    return 0.0
+
+
+def here(function: Any, **changes: Any) -> Metric:
+    return replace(TOY, function=f"{__name__}:{function.__name__}", **changes)
+
+
+def test_values_that_are_not_finite_are_not_defined() -> None:
+    given = arrays("detection")
+    assert [here(f).compute(**given) for f in (nothing_known, infinite, none)] == [None, None, None]
+
+
+def test_functions_get_what_they_name_and_settings() -> None:
+    given = arrays("detection")
+    assert here(counted).compute(**given) == 60.0
+    assert here(counted, settings={"times": 3}).compute(**given) == 180.0
+    assert here(everything, settings={"times": 3}).compute(**given) == len(given) + 1
+    with pytest.raises(TypeError, match="takes embeddings; the set 'detection' has labels, p_fake, scores"):
+        here(embeddings_wanted).compute(**given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"on": "video"}, "on='video', expected one of seen, unseen"),
+        ({"averaging": "macro"}, "averaging must be a tuple of macro or pooled"),
+        ({"averaging": ()}, "averaging must be a tuple"),
+        ({"averaging": ("micro",)}, "averaging='micro', expected one of macro, pooled"),
+        ({"needs": "fake"}, "needs='fake', expected one of any, forged, real, both"),
+        ({"on": "seen", "needs": "both"}, "needs='both' is of detection labels"),
+        ({"on": "seen", "draws": "auc"}, "'seen' is no set of two classes"),
+        ({"draws": "auroc"}, "draws='auroc', expected one of auc, oscr"),
+    ],
+)
+def test_entries_that_say_what_is_not_there_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        replace(TOY, **changes)
+    assert TOY.function in str(caught.value)
+
+
+def test_a_function_is_named_by_module_and_name() -> None:
+    with pytest.raises(ValueError, match="not of the form module:function"):
+        load("dfad_bench.metrics.detection.auc")
+    with pytest.raises(AttributeError):
+        load("dfad_bench.metrics.detection:auk")
