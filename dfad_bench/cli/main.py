@@ -1,16 +1,18 @@
-"""The lazy command group `dfad` and what it does with errors."""
+"""The lazy command group `dfad`, included folders, and what it does with errors."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dfad_bench import __version__
 from dfad_bench.core.errors import DFADError
+from dfad_bench.core.resources import INCLUDE, include, included
 
 # name -> module of dfad_bench.cli holding a click command called `command`, and its line in `dfad --help`
 COMMANDS = {
@@ -30,10 +32,34 @@ COMMANDS = {
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
-    "list": ("list_names", "List models, protocols, datasets, estimators, metrics, recipes, corruptions."),
+    "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),
+    "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),
 }
 EXIT_INTERRUPTED = 130
+
+
+_INCLUDE: dict[str, Any] = {
+    "type": click.Path(path_type=Path, file_okay=False),
+    "multiple": True,
+    "metavar": "DIR",
+    "help": f"Folder with generators, datasets, protocols ... of your own; repeatable, or set {INCLUDE}.",
+}
+
+
+def _include(context: click.Context, parameter: click.Parameter, folders: tuple[Path, ...]) -> None:
+    """Include folders until the command ends; the environment carries them to the processes it starts."""
+    if folders:
+        context.with_resource(include(*folders))
+        _check_generators()
+
+
+def _check_generators() -> None:
+    """Read the included generators at once: a bad row is an error of the folder, whatever the command needs."""
+    from dfad_bench.core.taxonomy import taxonomy
+
+    if included():
+        taxonomy()
 
 
 class LazyGroup(click.Group):
@@ -48,6 +74,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"dfad_bench.cli.{COMMANDS[cmd_name][0]}").command
+        if all(parameter.name != "include" for parameter in command.params):
+            command.params.append(click.Option(["--include"], expose_value=False, callback=_include, **_INCLUDE))
         if command.epilog and not command.epilog.startswith("\b"):
             command.epilog = f"\b\n{command.epilog}"  # click must not break the example's lines: it is to be copied
         return command
@@ -72,11 +100,15 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dfad")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def dfad(debug: bool) -> None:
+@click.option("--include", "folders", **_INCLUDE)
+@click.pass_context
+def dfad(context: click.Context, debug: bool, folders: tuple[Path, ...]) -> None:
     """Fine-grained deepfake attribution and detection under identical protocols.
 
     Start with `dfad quickstart`, then point `dfad build-manifest` at your own data.
     """
+    context.with_resource(include(*folders))  # also checks the folders of DFAD_INCLUDE
+    _check_generators()
 
 
 def main() -> None:

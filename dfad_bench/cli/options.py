@@ -35,9 +35,9 @@ def _protocols() -> list[str]:
 
 
 def _datasets() -> list[str]:
-    from dfad_bench.core.resources import shipped_names
+    from dfad_bench.core.resources import yaml_names
 
-    return shipped_names("manifests", "datasets")
+    return yaml_names("manifests", "datasets")
 
 
 def _estimators() -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import DFADError, IntegrityError, ShadowedPackageError, WeightsError
+from dfad_bench.core.includes import check_included
 from dfad_bench.core.registry import model_table
 from dfad_bench.core.weights import find_weights, weight_files
 
@@ -43,6 +44,7 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
     """All checks of this installation; `folder` is the one whose free disk space is read (default: the current one)."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         versions, devices, opencv, codecs, detector, model_packages, lambda: disk(folder or Path.cwd()), weights,
+        included_files,
     )  # fmt: skip
     return [finding for look in looks for finding in look()]
 
@@ -178,6 +180,13 @@ def weights() -> Iterator[Finding]:
         else:
             checked = "sha256 fits" if row.sha256 else "no hash known"
             yield Finding("weights", name, f"{place}, {checked}", "ok", row.licence)
+
+
+def included_files() -> Iterator[Finding]:
+    """Every file of the included folders, read as the commands read it."""
+    for file in check_included():
+        hint = file.problem or ""
+        yield Finding("include", str(file.path), "bad" if hint else "as it must be", "problem" if hint else "ok", hint)
 
 
 def _owners(package: str) -> list[str]:

@@ -60,11 +60,11 @@ class UnknownNameError(DFADError):
     no model named 'xcepton'. Did you mean xception? Known: cvit, xception.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
         names = sorted(known)
         near = get_close_matches(name, names, n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"no {kind} named {name!r}.{hint} Known: {', '.join(names)}.")
+        super().__init__(f"no {kind} named {name!r}.{hint} Known: {', '.join(names)}.{advice}")
 
 
 def need(module: str, package: str, why: str) -> ModuleType:

@@ -6,7 +6,7 @@ from enum import Enum
 
 REAL = 0  # detection label of a pristine face
 FAKE = 1  # detection label of a forged face
-UNLABELLED = -1  # detection label of a face nobody vouches for
+UNLABELLED = -1  # detection label of a face of unknown origin
 UNSEEN = -1  # attribution label of every generator outside the seen set, FFHQ included
 
 

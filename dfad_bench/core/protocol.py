@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
-from dfad_bench.core.resources import find_yaml, shipped_names
+from dfad_bench.core.resources import SHIPPED, find_yaml, origin, yaml_names
 from dfad_bench.core.strict import read_dataclass
-from dfad_bench.core.taxonomy import Generator, taxonomy
+from dfad_bench.core.taxonomy import REAL_KEY, Generator, taxonomy
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,27 @@ class Protocol:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that decides a number; titles and notes are left out."""
+        """Hash of everything that decides a number; titles and notes are left out.
+
+        Generators that are not shipped count with their rows of the taxonomy, shipped ones by name.
+        """
         cosmetic = {"title", "paper", "notes", "changes"}
         if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
             cosmetic.add("corruptions")
         before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0}  # likewise
         cosmetic |= {name for name, value in before.items() if getattr(self, name) == value}
-        return content_hash({k: v for k, v in asdict(self).items() if k not in cosmetic})
+        values = {k: v for k, v in asdict(self).items() if k not in cosmetic}
+        rows = self.included_generators
+        return content_hash({**values, "included_generators": rows} if rows else values)
+
+    @property
+    def included_generators(self) -> dict[str, Any]:
+        """Rows of the taxonomy that the protocol uses and that are not shipped, by key; {} for most protocols."""
+        return taxonomy().included(group.generator for group in self.all_groups)
 
 
 def load_protocol(name: str) -> Protocol:
-    """A shipped protocol by name, or the user's own by path.
+    """A shipped or included protocol by name, or the user's own by path.
 
     Raises:
         UnknownNameError, ConfigError: no such protocol, or a bad file.
@@ -186,12 +196,26 @@ def load_protocol(name: str) -> Protocol:
     protocol = read_dataclass(Protocol, path)
     for group in protocol.all_groups:
         if group.generator not in taxonomy():
-            raise ConfigError(f"{path}: generator {group.generator!r} is not in the taxonomy")
+            raise ConfigError(
+                f"{path}: generator {group.generator!r} is not in the taxonomy; rows of your own come with --include"
+            )
     if path.stem != protocol.name:
         raise ConfigError(f"{path}: name {protocol.name!r} must equal the file's name")
+    if origin(path) != SHIPPED:
+        _check_groups(protocol, str(path))
     return protocol
 
 
+def _check_groups(protocol: Protocol, where: str) -> None:
+    """Hold an included protocol to what tests hold the shipped ones to."""
+    for group in protocol.groups:
+        if group.generator != group.taxon.key:
+            raise ConfigError(f"{where}: write the generator's key {group.taxon.key!r}, not {group.generator!r}")
+    both = {group.generator for group in protocol.seen} & {group.generator for group in protocol.unseen}
+    if both := sorted(both - {REAL_KEY}):
+        raise ConfigError(f"{where}: {both[0]!r} is both seen and unseen; only {REAL_KEY!r} may be")
+
+
 def protocol_names() -> list[str]:
-    """The shipped protocols."""
-    return shipped_names("manifests", "protocols")
+    """The shipped and included protocols."""
+    return yaml_names("manifests", "protocols")

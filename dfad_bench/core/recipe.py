@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
-from dfad_bench.core.resources import find_yaml, shipped_names
+from dfad_bench.core.resources import find_yaml, yaml_names
 from dfad_bench.core.strict import read_dataclass
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
@@ -133,10 +134,18 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or the user's own by path."""
-    return read_dataclass(Recipe, find_yaml("manifests", "recipes", name))
+    """A shipped or included recipe by name, or the user's own by path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such recipe, or a bad file.
+    """
+    path = find_yaml("manifests", "recipes", name)
+    recipe = read_dataclass(Recipe, path)
+    if path.stem == name != recipe.name:
+        raise ConfigError(f"{path}: name {recipe.name!r} must equal the file's name")
+    return recipe
 
 
 def recipe_names() -> list[str]:
-    """The shipped recipes."""
-    return shipped_names("manifests", "recipes")
+    """The shipped and included recipes."""
+    return yaml_names("manifests", "recipes")

@@ -72,6 +72,7 @@ class ProtocolFacts:
     sha256: str
     config: dict[str, Any]
     deviations: tuple[str, ...] = ()
+    included_generators: dict[str, Any] = field(default_factory=dict)  # rows of the taxonomy that are not shipped
 
 
 @dataclass(frozen=True)

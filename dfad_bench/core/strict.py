@@ -51,10 +51,20 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 class _StrictDumper(yaml.SafeDumper):
-    """SafeDumper that quotes what either YAML takes for something else than text, and writes no aliases."""
+    """SafeDumper that quotes what YAML 1.1 or 1.2 does not take for text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Text with control characters or line separators in double quotes, the one style that escapes them."""
+        style = '"' if _UNSAFE.search(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+# PyYAML writes these into plain and single-quoted text as they are, and its reader folds or refuses them
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_StrictDumper.add_representer(str, _StrictDumper.represent_str)
 
 
 def _number_rules() -> None:
@@ -78,7 +88,7 @@ def read_yaml(path: Path) -> Any:
     """The plain data of a YAML file.
 
     Raises:
-        ConfigError: missing, larger than 1 MiB, not YAML, with aliases, tags, duplicate keys or deep nesting.
+        ConfigError: missing, unreadable, above 1 MiB, not YAML, with aliases, tags, duplicate keys or deep nesting.
     """
     try:
         size = path.stat().st_size
@@ -87,13 +97,18 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # a SafeLoader
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
+    except OSError as error:  # a folder, or a file that may not be read
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{path}: not readable as plain YAML ({text})") from error
 
 
 def yaml_text(value: Any) -> str:
-    """Plain data as YAML that `read_yaml` gives back: "1e5" is quoted, being a number in YAML 1.2 only."""
+    """Plain data as YAML that `read_yaml` reads back to an equal value.
+
+    Text that YAML 1.1 or 1.2 takes for a number, a date or a merge key is quoted; control characters are escaped.
+    """
     return yaml.dump(value, Dumper=_StrictDumper, sort_keys=True, allow_unicode=True)
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.labels import FAKE, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.resources import per_include, table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 
 REAL_KEY = "real"
 UNLABELLED_KEY = "unlabelled"
+_OWN_ROWS = " Rows of your own come with `dfad --include DIR`, or from DFAD_INCLUDE."
+_KEY = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class Generator:
-    """One row of `manifests/taxonomy.yaml`.
+    """One row of `taxonomy.yaml`.
 
     `key` is the name used everywhere in data; `display` is how papers print it; `prompt` is the name in the
     level-4 text prompt; `attribution_label` is the class of GazeCLIP Table I, -1 where it has none.
@@ -32,25 +36,59 @@ class Generator:
     aliases: tuple[str, ...] = ()
     reference: str | None = None
 
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ValueError(f"key {self.key!r} must be lower-case letters and digits, with '_' or '-' between them")
+        if self.attribution_label < UNSEEN:
+            raise ValueError(f"attribution_label must be {UNSEEN} (none) or a class, got {self.attribution_label}")
+        if (self.forgery is ForgeryType.NONE) != (self.detection_label != FAKE):
+            raise ValueError("forgery must be none for real and unlabelled faces, and for no others")
+
     @property
     def detection_label(self) -> int:
-        """0 for pristine faces, 1 for forged ones, -1 where nobody vouches for either."""
+        """0 for pristine faces, 1 for forged ones, -1 where neither is known."""
         return {REAL_KEY: REAL, UNLABELLED_KEY: UNLABELLED}.get(self.key, FAKE)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """All of the row that can decide a number; the reference is left out."""
+        row = asdict(self) | {"forgery": self.forgery.value, "family": self.family.value}
+        return {key: value for key, value in row.items() if key != "reference"}
 
 
 class Taxonomy:
-    """The generators by key, by display name and by alias; look-ups ignore case, spaces, `-`, `_` and `.`."""
+    """The generators by key, by display name and by alias; look-ups ignore case, spaces, `-`, `_` and `.`.
 
-    def __init__(self, generators: tuple[Generator, ...]) -> None:
+    Args:
+        generators: the rows.
+        files: the file of each row by key, where several files make one taxonomy.
+        included: keys of the rows that are not shipped.
+    """
+
+    def __init__(
+        self,
+        generators: tuple[Generator, ...],
+        files: Mapping[str, Path] | None = None,
+        included: frozenset[str] = frozenset(),
+    ) -> None:
+        self._files, self._included = dict(files or {}), included
         self._by_key = {g.key: g for g in generators}
         self._by_name: dict[str, Generator] = {}
+        labels: dict[int, Generator] = {}
         for generator in generators:
             for name in {_fold(n) for n in (generator.key, generator.display, *generator.aliases)}:
                 if name in self._by_name:
                     raise ConfigError(f"taxonomy: {name!r} names both {self._by_name[name].key} and {generator.key}")
                 self._by_name[name] = generator
+            if generator.attribution_label in labels:
+                other = labels[generator.attribution_label].key
+                raise ConfigError(
+                    f"taxonomy: attribution_label {generator.attribution_label} is of both {other} and {generator.key}"
+                )
+            if generator.attribution_label != UNSEEN:
+                labels[generator.attribution_label] = generator
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Generator]:
         return iter(self._by_key.values())
 
     def __contains__(self, name: str) -> bool:
@@ -65,26 +103,80 @@ class Taxonomy:
         try:
             return self._by_name[_fold(name)]
         except KeyError:
-            raise UnknownNameError("generator", name, self._by_key) from None
+            raise UnknownNameError("generator", name, self._by_key, _OWN_ROWS) from None
+
+    def file_of(self, key: str) -> Path:
+        """The file that holds the row of a key."""
+        return self._files[key]
+
+    def included(self, names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Definitions of the generators that are not shipped, by key; of `names` only, where they are given.
+
+        Hashes of protocols and datasets cover them.
+
+        Raises:
+            UnknownNameError: a name that is not in the taxonomy.
+        """
+        wanted = self._included if names is None else {self[name].key for name in names}
+        return {key: self._by_key[key].definition for key in sorted(wanted & self._included)}
 
 
-def read_taxonomy(path: Path) -> Taxonomy:
-    """Read a taxonomy file: a mapping from key to the fields of `Generator`.
+def read_rows(path: Path) -> tuple[Generator, ...]:
+    """The rows of a taxonomy file: a mapping from key to the other fields of `Generator`.
 
     Raises:
-        ConfigError: a bad row, or two rows sharing a name.
+        ConfigError: a bad row.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be a mapping of generators")
-    rows = [from_mapping(Generator, {"key": key, **(row or {})}, f"{path}: {key}") for key, row in raw.items()]
-    return Taxonomy(tuple(rows))
+    rows = []
+    for key, row in raw.items():
+        if row is not None and not isinstance(row, dict):
+            raise ConfigError(f"{path}: {key}: must be a mapping, got {row!r}")
+        if "key" in (row or {}):
+            raise ConfigError(f"{path}: {key}: unknown key 'key'; the row's own name is its key")
+        rows.append(from_mapping(Generator, {"key": key, **(row or {})}, f"{path}: {key}"))
+    return tuple(rows)
 
 
-@cache
+def read_taxonomy(path: Path) -> Taxonomy:
+    """Read one taxonomy file.
+
+    Raises:
+        ConfigError: a bad row, or two rows that share a name or a label.
+    """
+    return Taxonomy(read_rows(path))
+
+
+@per_include
 def taxonomy() -> Taxonomy:
-    """The shipped taxonomy."""
-    return read_taxonomy(shipped("manifests") / "taxonomy.yaml")
+    """The shipped taxonomy with the rows of included folders.
+
+    Raises:
+        ConfigError: a bad row of an included folder, or one that shares a name or label with another; both are named.
+    """
+    shipped, *others = table_files("taxonomy.yaml")
+    known = list(read_rows(shipped))
+    files = {row.key: shipped for row in known}
+    for path in others:
+        for row in read_rows(path):
+            _refuse_clash(row, path, known, files)
+            known.append(row)
+            files[row.key] = path
+    return Taxonomy(tuple(known), files, frozenset(key for key, path in files.items() if path != shipped))
+
+
+def _refuse_clash(row: Generator, path: Path, known: Iterable[Generator], files: Mapping[str, Path]) -> None:
+    """Refuse an included row that has a name or the label of another, and name the file of both."""
+    names = {_fold(name): name for name in (row.key, row.display, *row.aliases)}
+    for other in known:
+        where = f"{other.key!r} of {files[other.key]}"
+        for name in (other.key, other.display, *other.aliases):
+            if _fold(name) in names:
+                raise ConfigError(f"{path}: {row.key}: the name {names[_fold(name)]!r} is taken by {where}; rename it")
+        if row.attribution_label == other.attribution_label != UNSEEN:
+            raise ConfigError(f"{path}: {row.key}: attribution_label {row.attribution_label} is that of {where}")
 
 
 def _fold(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.files import check_hash
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _WRAPPERS = ("model_state", "state_dict", "model", "net")
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One row of `manifests/weights.yaml`: where a file comes from and under which terms."""
+    """One row of `weights.yaml`: where a file comes from and under which terms."""
 
     name: str
     file: str  # name under $DFAD_WEIGHTS
@@ -32,14 +32,28 @@ class WeightFile:
 
 
 def weight_files() -> dict[str, WeightFile]:
-    """Every weight file the toolkit knows how to load."""
-    path = shipped("manifests") / "weights.yaml"
-    raw = read_yaml(path) or {}
-    return {name: from_mapping(WeightFile, {"name": name, **row}, f"{path}: {name}") for name, row in raw.items()}
+    """Every weight file that has a row in a shipped or included `weights.yaml`, by name.
+
+    Raises:
+        ConfigError: a bad row, or a name or file that two rows have.
+    """
+    rows: dict[str, WeightFile] = {}
+    places: dict[str, Path] = {}  # of names and files
+    for path in table_files("weights.yaml"):
+        raw = read_yaml(path) or {}
+        if not isinstance(raw, Mapping) or not all(isinstance(row, Mapping) for row in raw.values()):
+            raise ConfigError(f"{path}: must map names to file, origin, licence, sha256")
+        for name, values in raw.items():
+            row = from_mapping(WeightFile, {**values, "name": name}, f"{path}: {name}")
+            for taken in {row.name, row.file} & places.keys():
+                raise ConfigError(f"{path}: {name}: {taken!r} is taken by a row of {places[taken]}; rename it")
+            rows[name] = row
+            places |= {row.name: path, row.file: path}
+    return rows
 
 
 def find_weights(name_or_path: str) -> Path:
-    """A weight file by its name in `manifests/weights.yaml` or by path.
+    """A weight file by its name in `weights.yaml` or by path.
 
     Raises:
         WeightsError: not found; says where to get it and where to put it.

@@ -6,12 +6,11 @@ Templates are data (`manifests/prompts/*.yaml`), which say which words come from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.resources import find_yaml, per_include
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import REAL_KEY, Generator
 
@@ -47,9 +46,9 @@ class PromptTemplates:
         return self.L1, self.L2[generator.forgery], self.L3[generator.family], self.L4.replace("{name}", name)
 
 
-@cache
+@per_include
 def load_prompts(name: str = "ftg-4") -> PromptTemplates:
-    """A shipped prompt file by name, or the user's own by path.
+    """A shipped or included prompt file by name, or the user's own by path.
 
     Raises:
         UnknownNameError, ConfigError: no such file, or not a valid one.

@@ -83,7 +83,14 @@ def model_facts(name: str, model: DFADModel, settings: Mapping[str, Any], checkp
 
 def protocol_facts(protocol: Protocol, deviations: Sequence[str]) -> ProtocolFacts:
     """The protocol in full."""
-    return ProtocolFacts(protocol.name, str(protocol.version), protocol.sha256, asdict(protocol), tuple(deviations))
+    return ProtocolFacts(
+        name=protocol.name,
+        version=str(protocol.version),
+        sha256=protocol.sha256,
+        config=asdict(protocol),
+        deviations=tuple(deviations),
+        included_generators=protocol.included_generators,
+    )
 
 
 def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> ManifestFacts:

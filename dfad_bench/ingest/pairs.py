@@ -249,10 +249,10 @@ def _compare_candidates(video: _Video, shots: Mapping[str, Shot]) -> Iterable[di
 
 
 def shipped_spec(name: str) -> DatasetSpec | None:
-    """The shipped dataset file of that name, or None."""
-    from dfad_bench.core.resources import shipped_names
+    """The shipped or included dataset file of a manifest of that name, or None."""
+    from dfad_bench.core.resources import yaml_names
 
-    return load_dataset_spec(name) if name in shipped_names("manifests", "datasets") else None
+    return load_dataset_spec(name) if name in yaml_names("manifests", "datasets") else None
 
 
 def _frame(value: Any) -> int | None:

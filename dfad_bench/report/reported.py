@@ -1,16 +1,16 @@
-"""Tables as papers printed them: read from `leaderboards/reported`, averages recomputed beside the printed ones."""
+"""Tables as papers printed them: shipped and included ones, averages recomputed beside the printed ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.protocol import load_protocol
+from dfad_bench.core.resources import SHIPPED, find_yaml, origin, per_include, yaml_files
 from dfad_bench.core.strict import read_dataclass
 
 AVERAGE = "average"
@@ -188,11 +188,49 @@ def read_table(path: Path) -> ReportedTable:
     return table
 
 
-@cache
+@per_include
 def reported_tables() -> list[ReportedTable]:
-    """Every transcribed table, by file name."""
-    paths = sorted((shipped("leaderboards") / "reported").glob("*.yaml"))
-    return [read_table(path) for path in paths if path.stem not in _OTHER_FILES]
+    """Every transcribed table, by file name; those of included folders last."""
+    return [load_table(name) for name in yaml_files("leaderboards", "reported") if name not in _OTHER_FILES]
+
+
+def load_table(name: str) -> ReportedTable:
+    """A shipped or included table by name; an included one passes `check_table`.
+
+    Raises:
+        UnknownNameError, ConfigError: no such table, or a bad file.
+    """
+    path = find_yaml("leaderboards", "reported", name)
+    table = read_table(path)
+    if origin(path) != SHIPPED:
+        check_table(table, str(path))
+    return table
+
+
+def check_table(table: ReportedTable, where: str) -> None:
+    """Refuse what the form of a table does not show: unknown groups, averages that are off and not flagged.
+
+    Args:
+        table: a transcribed table.
+        where: its file, for the message.
+
+    Raises:
+        UnknownNameError: its protocol does not exist.
+        ConfigError: a column of no unseen group of the protocol, or a printed average that is not the mean of its
+            cells in a row without `mismatch`, or `mismatch` where it is.
+    """
+    known = [group.key for group in load_protocol(table.protocol).unseen]
+    for column in table.columns:
+        if column.group and column.group not in known:
+            raise ConfigError(f"{where}: columns: no unseen group {column.group!r} in {table.protocol}; {known}")
+    off = {id(average.row): average for average in table.averages() if not average.agrees}
+    for row in table.rows:
+        average = off.get(id(row))
+        if average is not None and not row.mismatch:
+            means = f"printed {average.printed:.2f}, mean of its {average.cells} cells {average.recomputed:.2f}"
+            raise ConfigError(f"{where}: rows: {row.printed}: {means}; compare the cells, or say so in `mismatch`")
+        if average is None and row.mismatch:
+            raise ConfigError(f"{where}: rows: {row.printed}: `mismatch`, yet every printed average recomputes")
 
 
 def reported_scores(protocol: str) -> list[ReportedScore]:

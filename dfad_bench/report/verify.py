@@ -97,6 +97,8 @@ class _Check:
         yield from self._same("protocol.name", record.protocol.name, protocol.name)
         yield from self._same("protocol.version", record.protocol.version, str(protocol.version))
         file = safe_relative(self.folder, record.predictions.path)
+        rows = plain(protocol.included_generators)
+        yield from self._same("protocol.included_generators", record.protocol.included_generators, rows)
         yield from self._same("predictions.sha256", record.predictions.sha256, sha256_file(file))
         if record.run.config:
             yield from self._settings(record.run.config)

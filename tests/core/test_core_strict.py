@@ -131,6 +131,8 @@ def test_numbers(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: no such file"):
         read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
+        read_yaml(tmp_path)
 
 
 outers = st.builds(
@@ -148,6 +150,7 @@ outers = st.builds(
 
 @settings(max_examples=60)
 @example(Outer(share=0.0, pair=(0, "0e0")))
+@example(Outer(share=0.0, weights={"a\x85b": 1.0}))
 @given(outers)
 def test_any_value_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value: Outer) -> None:
     raw = asdict(value) | {"colour": value.colour.value, "pair": list(value.pair)}
@@ -155,6 +158,36 @@ def test_any_value_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value
     path = tmp_path_factory.mktemp("round") / "value.yaml"
     path.write_text(yaml_text(raw), encoding="utf-8")
     assert read_dataclass(Outer, path) == value
+
+
+# breaks of lines, other controls, and texts that look like numbers, booleans, dates, null, merge and value keys
+ODD_TEXTS = [
+    "\x85", "\u2028", "\u2029", "a\x85 b", " \u2028x", "\ufeff", "\ufffe", "\x00", "\x1b[0m", "\x7f", "\xa0", "\r",
+    "a\r\nb", "\n", " \n x", "\t", " ", "", "1e5", "0e0", "-1.5", "1_000", "007", "0x1F", "12:30", ".nan", ".inf",
+    "yes", "No", "true", "null", "~", "2020-01-01", "2001-12-14t21:59:43.10-05:00", "<<", "=",
+    "---", "...", "- a", "? a", "a: b", "#", "&a", "*a", "!a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=repr)
+def test_odd_text_survives_yaml_as_key_and_value(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.yaml"
+    value = {text: text, "list": [text, {text: [text]}], "long": f"{text} " * 40 + text}
+    path.write_text(yaml_text(value), encoding="utf-8", newline="\n")
+    assert read_yaml(path) == value
+
+
+any_text = st.text(
+    st.sampled_from("\x85\u2028\u2029\x00\n\r\t '\"#:-?,[]{}&*!|>%@<=~0123456789eE.+_ayesno") | st.characters()
+)
+
+
+@settings(max_examples=150)
+@given(st.dictionaries(any_text, st.lists(any_text, max_size=2), max_size=3))
+def test_any_text_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value: dict[str, list[str]]) -> None:
+    path = tmp_path_factory.mktemp("text") / "value.yaml"
+    path.write_text(yaml_text(value), encoding="utf-8", newline="\n")
+    assert read_yaml(path) == value
 
 
 plain = st.recursive(

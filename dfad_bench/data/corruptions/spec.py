@@ -12,7 +12,7 @@ import numpy as np
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.registry import resolve
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.data.corruptions import CORRUPTIONS
 
@@ -57,19 +57,29 @@ class Corruption:
 
 
 def corruptions(path: Path | None = None) -> dict[str, Corruption]:
-    """The shipped corruptions by name, or those of the user's own file.
+    """The shipped and included corruptions by name, or those of the user's own file alone.
 
     Raises:
-        ConfigError: no such file, or not of the form of `manifests/corruptions.yaml`.
+        ConfigError: no such file, not of the form of `manifests/corruptions.yaml`, or a name that two files have.
     """
-    path = path or shipped("manifests") / "corruptions.yaml"
+    found: dict[str, Corruption] = {}
+    places: dict[str, Path] = {}
+    for file in [path] if path else table_files("corruptions.yaml"):
+        for name, row in _read(file).items():
+            if name in found:
+                raise ConfigError(f"{file}: {name}: the name is taken by {places[name]}; rename it")
+            found[name], places[name] = row, file
+    return found
+
+
+def _read(path: Path) -> dict[str, Corruption]:
     raw = read_yaml(path)
     if not isinstance(raw, Mapping) or set(raw) != {"version", "corruptions"} or raw["version"] != 1:
         raise ConfigError(f"{path}: must hold `version: 1` and `corruptions`, and nothing else")
     rows = raw["corruptions"]
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()) or not rows:
         raise ConfigError(f"{path}: corruptions must map names to title, values, meaning, paper_exact, source")
-    return {name: from_mapping(Corruption, {"name": name, **row}, f"{path}: {name}") for name, row in rows.items()}
+    return {name: from_mapping(Corruption, {**row, "name": name}, f"{path}: {name}") for name, row in rows.items()}
 
 
 def choose(names: Sequence[str], known: Mapping[str, Corruption]) -> list[Corruption]:

@@ -177,8 +177,16 @@ class DatasetSpec:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that decides which rows there are."""
-        return content_hash({key: value for key, value in asdict(self).items() if key not in _COSMETIC})
+        """Hash of everything that decides which rows there are, and of the generators that are not shipped.
+
+        A dataset that names its generators is covered by their rows; one that looks folder names up in the taxonomy,
+        by every included row.
+        """
+        values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
+        named = self.generators and self.layout != "deepfakebench"
+        used = [*self.generators.values(), *(entry.generator for entry in self.entries if entry.generator)]
+        rows = taxonomy().included(used if named else None)
+        return content_hash({**values, "included_generators": rows} if rows else values)
 
     @cached_property
     def _folded(self) -> Mapping[str, str]:
@@ -256,7 +264,7 @@ class DatasetSpec:
 
 
 def load_dataset_spec(name: str) -> DatasetSpec:
-    """A shipped dataset by name, or the user's own by path.
+    """A shipped or included dataset by name, or the user's own by path.
 
     Raises:
         UnknownNameError, ConfigError: no such dataset, or a bad file.

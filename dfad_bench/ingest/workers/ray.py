@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from dfad_bench.core.errors import DFADError, need
+from dfad_bench.core.resources import INCLUDE, included
 from dfad_bench.ingest.shard import ShardTask
 from dfad_bench.ingest.workers.processes import run_suspect, watchdog
 from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
@@ -56,6 +57,8 @@ def _start(ray: ModuleType, workers: int) -> None:
     settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     if not os.environ.get("RAY_ADDRESS"):
         settings["num_cpus"] = max(workers, os.cpu_count() or 1)  # of a local cluster
+    if included():  # workers of a cluster do not share this environment
+        settings["runtime_env"] = {"env_vars": {INCLUDE: os.environ[INCLUDE]}}
     try:
         ray.init(**settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
