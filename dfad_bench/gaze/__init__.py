@@ -1,1 +1,1 @@
-"""Gaze of faces: estimators, side tables, and the comparison of real with forged faces. Imports nothing by itself."""
+"""Gaze of faces: estimators, side tables, and the comparison of real with forged faces."""

@@ -1,7 +1,7 @@
-"""Gaze of real against forged faces, generator by generator: FID (GazeCLIP Fig. 1) and paired cosine (Fig. 7).
+"""Gaze of real compared with forged faces, by generator: FID (GazeCLIP Fig. 1) and paired cosine (Fig. 7).
 
-All distances are of Gaussians fitted to (pitch, yaw) in radians; square radians become square degrees times
-`DEG2_PER_RAD2`. Distances of different estimators are not comparable.
+All distances are between Gaussians fitted to (pitch, yaw) in radians; square radians times `DEG2_PER_RAD2` are square
+degrees. Distances of different estimators are not comparable.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class GazeReport:
     claims: tuple[ClaimTest, ...] = ()
 
     def flat(self) -> list[dict[str, Any]]:
-        """A flat dict a row, plain numbers: for tables, CSV and JSON."""
-        return list(self._flat())
+        """One flat dict of plain values per row: for tables, CSV and JSON."""
+        return list(self._flat_rows())
 
-    def _flat(self) -> Iterator[dict[str, Any]]:
+    def _flat_rows(self) -> Iterator[dict[str, Any]]:
         for row in self.rows:
             facts = {key: value for key, value in vars(row).items() if key not in ("fid", "pairs")}
             yield {**facts, **vars(row.fid), **row.pairs.flat()}
@@ -78,18 +78,18 @@ def analyse(
 ) -> GazeReport:
     """Compare the gaze of each generator's faces with real faces.
 
-    Every generator is compared on the same number of faces a side: the smallest of `samples`, of the real faces
-    and of the generators that have at least `ENOUGH_FACES`; faces are chosen by a seeded hash of their id.
-    A generator meets the real faces of its own dataset where there are any, else all. One without a gaze, or with a
-    single face, is a row that says so.
+    Every generator is compared on the same number of real and forged faces: the smallest of `samples`, of the real
+    faces and of the generators that have at least `ENOUGH_FACES`; faces are chosen by a seeded hash of their id.
+    A generator is compared with the real faces of its own dataset where there are any, else with all. One without a
+    gaze, or with a single face, is a row whose verdict says so.
 
     Args:
-        frame: a row a face with `COLUMNS` (`flags`, and `status` with refused faces, are used where given); rows
+        frame: a row per face with `COLUMNS` (`flags`, and `status` with refused faces, are used where given); rows
             that are neither real nor forged (detection_label -1) are left out.
-        samples: at most so many faces a side, and so many pairs.
-        seed: of every choice and every resample.
-        resamples: of the bootstrap intervals.
-        equal_n: the same number for all; else as many as each generator has, so that floors differ.
+        samples: most faces on each side, and most pairs.
+        seed: seed of every choice and every resample.
+        resamples: number of bootstrap resamples.
+        equal_n: the same number of faces for all generators; else as many as each has, so that floors differ.
         backend: a name of `backends.FID_BACKENDS`.
 
     Raises:
@@ -97,7 +97,7 @@ def analyse(
         UnknownNameError: no such backend.
     """
     settings = Settings(samples, seed, resamples, backend)
-    frame, usable = _usable(frame)
+    frame, usable = _usable_rows(frame)
     reals = frame[usable & (frame["detection_label"] == REAL)]
     fakes = frame[usable & (frame["detection_label"] == FAKE)]
     for what, faces in (("real", reals), ("forged", fakes)):
@@ -112,7 +112,7 @@ def analyse(
     for key, every in groups.items():
         scope = scopes[key[0]]
         side = min(n if equal_n else min(samples, len(scope.rows)), counts[key])
-        row, points[key] = _study(every, side, scope, reals, settings)
+        row, points[key] = _study_generator(every, side, scope, reals, settings)
         rows.append(row)
     order = [kind.value for kind in ForgeryType]
     rows.sort(key=lambda row: (row.dataset, order.index(row.forgery), row.generator))
@@ -121,7 +121,7 @@ def analyse(
     return GazeReport(tuple(rows), control, told, points, group_generators(rows), check_claim(rows, seed=seed))
 
 
-def _usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+def _usable_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     if missing := [column for column in COLUMNS if column not in frame.columns]:
         raise ManifestError(f"gaze rows lack the columns {missing}")
     if frame["sample_id"].duplicated().any():
@@ -141,7 +141,7 @@ def _groups(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     return {(str(key[0]), str(key[1])): rows for key, rows in found}  # type: ignore[index]
 
 
-def _study(
+def _study_generator(
     every: pd.DataFrame, side: int, scope: Scope, reals: pd.DataFrame, settings: Settings
 ) -> tuple[GeneratorGaze, tuple[np.ndarray, np.ndarray]]:
     """One generator's row from all of its faces, and the compared gaze (real, forged)."""
@@ -173,7 +173,7 @@ def _study(
         low_confidence=float((fake["confidence"] < _LOW_CONFIDENCE).mean()) if side else None,
         head_only=float((flags & GazeFlag.HEAD_ONLY.value != 0).mean()) if flags is not None and side else None,
         fid=fid,
-        pairs=study_pairs(seen, reals, **settings.of_pairs) if len(seen) else PairStudy(0, verdict=_without(first)),
+        pairs=study_pairs(seen, reals, **settings.of_pairs) if len(seen) else PairStudy(0, verdict=_no_pairs(first)),
         refused=refused,
         faces_sha256=_ids_hash(real, fake),
     )
@@ -188,7 +188,7 @@ def _verdict(row: GeneratorGaze) -> str:
     return "all faces refused" if row.refused and not row.dropped else "no face with a gaze"
 
 
-def _without(face: pd.Series) -> str:
+def _no_pairs(face: pd.Series) -> str:
     return NO_TARGET if face["forgery"] == ForgeryType.EFS.value else NO_PAIRS
 
 

@@ -26,7 +26,7 @@ def closed_form_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, co
 
 
 def pytorch_fid_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> np.ndarray:
-    """`gaussian_frechet_2d` by pytorch-fid's `calculate_frechet_distance`, one call a pair of Gaussians.
+    """`gaussian_frechet_2d` by pytorch-fid's `calculate_frechet_distance`, one call per pair of Gaussians.
 
     Args:
         mean_a: (..., 2).
@@ -42,7 +42,7 @@ def pytorch_fid_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, co
     means = [np.broadcast_to(mean, shape).reshape(-1, 2) for mean in (mean_a, mean_b)]
     covs = [np.broadcast_to(cov, (*shape, 2)).reshape(-1, 2, 2) for cov in (cov_a, cov_b)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # singular covariances warn, and give the right value
+        warnings.simplefilter("ignore")  # for singular covariances it warns although the value is right
         found = [calculate(*pair) for pair in zip(means[0], covs[0], means[1], covs[1], strict=True)]
     return np.array(found, dtype=np.float64).clip(min=0).reshape(shape[:-1])  # rounding can leave -1e-17
 
@@ -63,29 +63,29 @@ def fid_backend(name: str) -> Distance:
 
 @cache
 def pytorch_fid_function() -> Callable[..., Any]:
-    """pytorch-fid's `calculate_frechet_distance`, calling a `sqrtm` that still takes `disp`, and silent.
+    """pytorch-fid's `calculate_frechet_distance`, with a `sqrtm` that takes `disp`, and without output.
 
-    pytorch-fid 0.3.0 asks for `sqrtm(..., disp=False)`, which newer SciPy warns of and SciPy 1.18 refuses; and it
+    pytorch-fid 0.3.0 calls `sqrtm(..., disp=False)`, of which newer SciPy warns and which SciPy 1.18 rejects; and it
     prints to stdout where the product of the covariances has no root (it then adds 1e-6 to both diagonals). The
-    function is copied with a name space of its own: neither SciPy nor pytorch-fid is changed for anybody else.
+    function is copied with a name space of its own, so that other users of SciPy and pytorch-fid see no change.
 
     Raises:
         MissingDependencyError: pytorch-fid is not installed.
     """
     module = need("pytorch_fid.fid_score", "pytorch-fid", "--fid-backend pytorch-fid")
     original = module.calculate_frechet_distance
-    names = {**original.__globals__, "print": _silent}
-    if not takes_disp(module.linalg.sqrtm):
+    names = {**original.__globals__, "print": _print_nothing}
+    if not accepts_disp(module.linalg.sqrtm):
         names["linalg"] = SimpleNamespace(sqrtm=_with_disp(module.linalg.sqrtm))
     return FunctionType(original.__code__, names, original.__name__, original.__defaults__, original.__closure__)
 
 
-def _silent(*_: object) -> None:
-    """Prints nothing: stdout belongs to tables and JSON."""
+def _print_nothing(*_: object) -> None:
+    """Print nothing: stdout is reserved for tables and JSON."""
 
 
-def takes_disp(sqrtm: Callable[..., Any]) -> bool:
-    """Whether a `sqrtm` has the argument `disp` without calling it outdated (its default is then no longer True)."""
+def accepts_disp(sqrtm: Callable[..., Any]) -> bool:
+    """Whether a `sqrtm` has the argument `disp` and has not deprecated it (its default is then no longer True)."""
     parameter = inspect.signature(sqrtm).parameters.get("disp")
     return parameter is not None and parameter.default is True
 

@@ -1,4 +1,4 @@
-"""Estimators side by side: do they put the generators in the same order? (GazeCLIP Table V and Fig. 7)."""
+"""Agreement of estimators: do they rank the generators in the same order? (GazeCLIP Table V and Fig. 7)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfad_bench.gaze.families import counted
+from dfad_bench.gaze.families import rows_with_enough_faces
 
 if TYPE_CHECKING:
     from dfad_bench.gaze.analysis import GazeReport
     from dfad_bench.gaze.rows import GeneratorGaze
 
-FEWEST = 3  # generators below which an order says nothing
+FEWEST = 3  # generators that a rank correlation needs
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class RankAgreement:
 
 
 def rank_agreement(reports: Mapping[str, GazeReport]) -> tuple[RankAgreement, ...]:
-    """For each two estimators: agreement of the order of FIDs, and of paired 2-D cosines.
+    """For each pair of estimators: agreement of the ranks of FIDs, and of paired 2-D cosines.
 
     Args:
-        reports: by estimator. Generators with too few faces are left out (`families.counted`).
+        reports: by estimator. Generators with too few faces are left out (`families.rows_with_enough_faces`).
     """
     return tuple(
         _agreement(reports, first, second, measure, value)
@@ -51,7 +51,7 @@ def _agreement(
 ) -> RankAgreement:
     sides = []
     for name in (first, second):
-        found = {(row.dataset, row.generator): value(row) for row in counted(reports[name].rows)}
+        found = {(row.dataset, row.generator): value(row) for row in rows_with_enough_faces(reports[name].rows)}
         sides.append({key: number for key, number in found.items() if number is not None})
     keys = sorted(sides[0].keys() & sides[1].keys())
     a, b = (np.array([side[key] for key in keys]) for side in sides)

@@ -1,4 +1,4 @@
-"""A gaze as an arrow: on the normalised patch it was estimated from, and back on the face crop."""
+"""Drawing a gaze as an arrow: on the normalised patch it was estimated from, or on the face crop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dfad_bench.gaze.vectors import to_unit
 
 RED_RGB = (255, 0, 0)
 WHITE_RGB = (255, 255, 255)
-ARROW_MM = 168.0  # a look at right angles to the view; at 25 degrees the arrow ends at the patch's edge
+ARROW_MM = 168.0  # length in space: at 25 degrees from the view the arrow ends at the patch's edge
 PATCH_ARROW_PX = ARROW_MM * FOCAL_NORM_PX / DISTANCE_NORM_MM
-_SHIFT = 4  # bits of a pixel that OpenCV draws with
-_WIDTHS_A_SIDE = 80  # line widths in an image's shorter side
+_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+_WIDTHS_A_SIDE = 80  # shorter side of an image over the line width
 Point = tuple[float, float]
 
 
@@ -33,8 +33,8 @@ def draw_arrow(
         start: (x, y) in continuous coordinates: the first pixel's centre is at 0.5.
         tip: as `start`; may lie outside.
         colour: RGB.
-        halo: colour of a rim, so that the arrow stands out of dark and bright faces; with it a dot marks the start.
-        thickness: of the line, pixels.
+        halo: colour of a rim, so that the arrow is visible on dark and bright faces; with it a dot marks the start.
+        thickness: thickness of the line, pixels.
     """
     import cv2
 
@@ -59,7 +59,7 @@ def draw_on_crop(
 
     Args:
         crop: (H, W, 3) uint8 RGB.
-        landmarks: (5, 2) in crop pixels, nan where unknown; as given to the estimator.
+        landmarks: (5, 2) in crop pixels, NaN where unknown; as given to the estimator.
         pitch_yaw_rad: (2,); not finite draws nothing.
         normalised: the angles are those of the virtual camera, otherwise of the crop's own.
     """
@@ -79,9 +79,9 @@ def draw_on_patch(patch: np.ndarray, pitch_yaw_rad: ArrayLike) -> np.ndarray:
 def arrow_on_crop(
     width: int, height: int, landmarks: np.ndarray, pitch_yaw_rad: ArrayLike, *, normalised: bool = True
 ) -> tuple[Point, Point]:
-    """Start and tip of the arrow of `draw_on_crop` in continuous coordinates, nan where the gaze is not finite.
+    """Start and tip of the arrow of `draw_on_crop` in continuous coordinates, NaN where the gaze is not finite.
 
-    The gaze is turned back from the virtual camera (g = R^T g_norm) and projected with the crop's camera. Without
+    The gaze is rotated back from the virtual camera (g = R^T g_norm) and projected with the crop's camera. Without
     a head pose it starts in the middle of the crop, in weak perspective.
     """
     angles = np.asarray(pitch_yaw_rad, dtype=np.float64)

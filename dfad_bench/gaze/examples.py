@@ -1,7 +1,7 @@
-"""Faces to show beside the numbers: typical ones by a fixed rule, so that nobody picks them by eye.
+"""Example faces for figures: typical ones, chosen by a fixed rule instead of by eye.
 
 The rule: of a generator's faces (or pairs) with a gaze take the confident ones, of these the half nearest to the
-median, of these the first by a seeded hash of the id. The order of rows plays no part.
+median, of these the first by a seeded hash of the id. The order of rows does not matter.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Face:
     """A crop and its landmarks."""
 
     crop: np.ndarray  # (H, W, 3) uint8 RGB
-    landmarks: np.ndarray  # (5, 2) crop pixels, continuous coordinates; nan where unknown
+    landmarks: np.ndarray  # (5, 2) crop pixels, continuous coordinates; NaN where unknown
 
 
 @dataclass(frozen=True)
@@ -54,28 +54,28 @@ def choose_face(rows: pd.DataFrame, seed: int) -> tuple[str, bool] | None:
     """The sample_id of a typical face, and whether it is a confident one; None where no row has a gaze.
 
     Args:
-        rows: of one generator: sample_id, pitch_rad, yaw_rad, confidence, and flags where known.
-        seed: of the hash.
+        rows: faces of one generator: sample_id, pitch_rad, yaw_rad, confidence, and flags where known.
+        seed: seed of the hash.
     """
     rows = rows[np.isfinite(rows[_ANGLES].to_numpy(dtype=np.float64)).all(axis=1)]
     if rows.empty:
         return None
-    sure = _confident(rows)
+    sure = _confident_rows(rows)
     pool = rows[sure] if sure.any() else rows
     angles = pool[_ANGLES].to_numpy(dtype=np.float64)
-    chosen = _typical(pool["sample_id"].tolist(), np.linalg.norm(angles - np.median(angles, axis=0), axis=1), seed)
+    chosen = _typical_face(pool["sample_id"].tolist(), np.linalg.norm(angles - np.median(angles, axis=0), axis=1), seed)
     return chosen, bool(sure.any())
 
 
 def choose_pairs(frames: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, str], Pair]:
-    """By (dataset, generator): one typical pair for all estimators alike; none for generators without pairs.
+    """By (dataset, generator): one typical pair, the same for all estimators; none for generators without pairs.
 
     A pair counts where both faces have a gaze by every estimator; "nearest to the median" is by the 2-D cosine, its
     distances summed over the estimators.
 
     Args:
-        frames: one an estimator, all of the same faces: the columns of `gaze.analysis.COLUMNS`, and flags.
-        seed: of the hash.
+        frames: one per estimator, all of the same faces: the columns of `gaze.analysis.COLUMNS`, and flags.
+        seed: seed of the hash.
     """
     first = frames[0]
     fakes = first[(first["detection_label"] == FAKE) & first["target_id"].notna()]
@@ -92,14 +92,14 @@ def choose_pairs(frames: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, s
         at = at[sure[at]] if confident else at
         off = np.abs(values[:, at] - np.median(values[:, at], axis=1, keepdims=True)).sum(axis=0)
         pool = fakes.iloc[at]
-        forged = _typical(pool["sample_id"].tolist(), off, seed)
+        forged = _typical_face(pool["sample_id"].tolist(), off, seed)
         target = str(pool.loc[pool["sample_id"] == forged, "target_id"].iloc[0])
         found[str(key[0]), str(key[1])] = Pair(forged, target, confident)  # type: ignore[index]
     return found
 
 
 def load_faces(manifests: Sequence[Manifest], sample_ids: Iterable[str]) -> dict[str, Face]:
-    """Crops and landmarks by sample_id, one pass over each manifest; ids that are in none are left out."""
+    """Crops and landmarks by sample_id, in one pass over each manifest; unknown ids are left out."""
     wanted = set(sample_ids)
     faces: dict[str, Face] = {}
     for manifest in manifests:
@@ -114,7 +114,7 @@ def load_faces(manifests: Sequence[Manifest], sample_ids: Iterable[str]) -> dict
 
 
 def gaze_of(frame: pd.DataFrame, sample_ids: Iterable[str]) -> dict[str, dict[str, float]]:
-    """pitch_rad, yaw_rad and flags by sample_id of the faces of `frame` that are asked for."""
+    """pitch_rad, yaw_rad and flags of the given faces of `frame`, by sample_id."""
     rows = frame[frame["sample_id"].isin(set(sample_ids))].set_index("sample_id")
     columns = [*_ANGLES, "flags"] if "flags" in rows else _ANGLES
     values = rows[columns].fillna({"flags": 0}).to_numpy(dtype=np.float64)
@@ -122,7 +122,7 @@ def gaze_of(frame: pd.DataFrame, sample_ids: Iterable[str]) -> dict[str, dict[st
 
 
 def sees_patch(estimator: str) -> bool:
-    """Whether an estimator's angles are those of the normalised patch, rather than of the crop it looks at.
+    """Whether an estimator's angles are in the camera of the normalised patch, not in that of the crop.
 
     Estimators of raw faces say so by a class attribute `normalised = False`.
     """
@@ -133,24 +133,24 @@ def sees_patch(estimator: str) -> bool:
 
 
 def with_arrow(face: Face, gaze: Mapping[str, float], *, normalised: bool = True) -> np.ndarray:
-    """The crop with its gaze, as `gaze_of` gives it. `normalised`: see `sees_patch`."""
+    """The crop with its gaze (a value of `gaze_of`) drawn on it. `normalised`: see `sees_patch`."""
     resized = bool(int(gaze.get("flags", 0)) & GazeFlag.RESIZED.value)
     angles = [gaze[name] for name in _ANGLES]
     return draw_on_crop(face.crop, face.landmarks, angles, normalised=normalised and not resized)
 
 
 def gaze_patch(face: Face, gaze: Mapping[str, float]) -> np.ndarray:
-    """(224, 224, 3) the normalised patch with its gaze, as estimators see the face."""
+    """(224, 224, 3) the normalised patch, the input of estimators, with its gaze drawn on it."""
     patch = normalize(face.crop[None], face.landmarks[None]).images[0]
     return draw_on_patch(patch, [gaze[name] for name in _ANGLES])
 
 
-def _typical(names: list[str], off: np.ndarray, seed: int) -> str:
+def _typical_face(names: list[str], off: np.ndarray, seed: int) -> str:
     near = [name for name, far in zip(names, off, strict=True) if far <= np.median(off)]
     return str(near[int(choose(near, 1, seed)[0])])
 
 
-def _confident(rows: pd.DataFrame) -> np.ndarray:
+def _confident_rows(rows: pd.DataFrame) -> np.ndarray:
     sure = rows["confidence"].to_numpy(dtype=np.float64) >= CONFIDENT
     if "flags" in rows:
         sure &= rows["flags"].fillna(0).to_numpy(dtype=np.int64) & _POORER == 0
@@ -158,7 +158,7 @@ def _confident(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _pair_values(tables: Sequence[pd.DataFrame], fakes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """2-D cosines (estimators, pairs), nan where undefined, and (pairs,) whether all of them are confident."""
+    """2-D cosines (estimators, pairs), NaN where undefined, and (pairs,) whether all of them are confident."""
     cosines = []
     sure = np.ones(len(fakes), dtype=bool)
     for table in tables:
@@ -167,5 +167,5 @@ def _pair_values(tables: Sequence[pd.DataFrame], fakes: pd.DataFrame) -> tuple[n
         known = np.isfinite(forged).all(axis=1) & np.isfinite(real).all(axis=1)
         cosines.append(np.full(len(fakes), np.nan))
         cosines[-1][known] = METRICS["paired_cosine"].compute_per_face(a=real[known], b=forged[known])
-        sure &= _confident(sides[0]) & _confident(sides[1])
+        sure &= _confident_rows(sides[0]) & _confident_rows(sides[1])
     return np.array(cosines).reshape(len(tables), len(fakes)), sure

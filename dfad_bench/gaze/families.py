@@ -1,7 +1,7 @@
 """Generators grouped by forgery type and family, and the paper's claim that diffusion is nearer to real than GAN.
 
-GazeCLIP (Fig. 1, Introduction) reads from its figure that the FID of diffusion-made gaze is lower than that of
-GAN-made gaze. What varies there is the generator, not the face, so the test shuffles families over generators.
+GazeCLIP (Fig. 1, Introduction) concludes from its figure that the FID of diffusion-made gaze is lower than that of
+GAN-made gaze. The unit of that claim is the generator, not the face, so the test permutes families over generators.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dfad_bench.core.labels import Family, ForgeryType
 if TYPE_CHECKING:
     from dfad_bench.gaze.rows import GeneratorGaze
 
-ENOUGH_FACES = 50  # a generator with fewer decides nothing about the others
+ENOUGH_FACES = 50  # a generator with fewer does not limit the number of faces of the others
 SIGNIFICANT = 0.05
-MOST_ASSIGNMENTS = 100_000  # enumerated one by one; more are drawn
+MOST_ASSIGNMENTS = 100_000  # up to this number all are enumerated, above it they are sampled
 DRAWS = 9_999
 ALL = "all generators"
 STRATIFIED = "within forgery types"
@@ -29,12 +29,12 @@ STRATIFIED = "within forgery types"
 
 @dataclass(frozen=True)
 class GroupGaze:
-    """Mean over the generators of one forgery type, one family, or both; "" stands for any."""
+    """Mean over the generators of one forgery type, one family, or both; "" means any."""
 
     forgery: str
     family: str
     generators: int
-    fid_rad2: float  # mean over generators, less sampling bias
+    fid_rad2: float  # mean over generators, sampling bias subtracted
     lowest_rad2: float
     highest_rad2: float
     with_pairs: int  # generators with a paired cosine
@@ -46,9 +46,9 @@ class GroupGaze:
 class ClaimTest:
     """One-sided permutation test of "the FID of diffusion is lower than that of GAN"; the unit is the generator.
 
-    `difference_rad2` is GAN less diffusion, above 0 as claimed (over several forgery types: the mean of their
-    differences, weighted by how much each tells). `assignments` is the number of distinct ways to deal the two
-    families to the generators: no p below `smallest_p` can come out.
+    `difference_rad2` is GAN minus diffusion, above 0 if as claimed (over several forgery types: the mean of their
+    differences, weighted by information). `assignments` is the number of distinct ways to assign the two families to
+    the generators: p cannot be below `smallest_p`.
     """
 
     scope: str
@@ -64,17 +64,17 @@ class ClaimTest:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One generator: mean over the datasets it was met in."""
+    """One generator: mean over the datasets that have it."""
 
     forgery: str
     family: str
     fid_rad2: float
 
 
-def counted(rows: Sequence[GeneratorGaze]) -> list[GeneratorGaze]:
+def rows_with_enough_faces(rows: Sequence[GeneratorGaze]) -> list[GeneratorGaze]:
     """The rows that enter means and tests: at least 50 faces, or half as many as the largest has if that is fewer.
 
-    The others have so high a floor that they would say more about their number of faces than about their gaze.
+    The floor of the others is so high that their distance depends more on the number of faces than on gaze.
     """
     enough = min(ENOUGH_FACES, max((row.fid.n for row in rows), default=0) / 2)
     return [row for row in rows if row.fid.fid_rad2 is not None and row.fid.n >= enough]
@@ -82,7 +82,7 @@ def counted(rows: Sequence[GeneratorGaze]) -> list[GeneratorGaze]:
 
 def group_generators(rows: Sequence[GeneratorGaze]) -> tuple[GroupGaze, ...]:
     """Means by forgery type, by family, and by both where a type holds several families."""
-    rows = counted(rows)
+    rows = rows_with_enough_faces(rows)
     types = [kind.value for kind in ForgeryType if any(row.forgery == kind.value for row in rows)]
     families = [kind.value for kind in Family if any(row.family == kind.value for row in rows)]
     keys = [(forgery, "") for forgery in types] + [("", family) for family in families]
@@ -110,21 +110,21 @@ def _group(rows: Iterable[GeneratorGaze], forgery: str, family: str) -> GroupGaz
 
 
 def _distance(row: GeneratorGaze) -> float:
-    # the raw distance is larger the fewer the faces, which would mix up size and family
+    # the raw distance grows as the number of faces falls, which would confound number and family
     return float(row.fid.unbiased_rad2 or 0.0)
 
 
 def check_claim(rows: Sequence[GeneratorGaze], *, seed: int = 0) -> tuple[ClaimTest, ...]:
     """The claim over all generators, within each forgery type that has both families, and within types together."""
-    units = list(_units(counted(rows)))
+    units = list(_units(rows_with_enough_faces(rows)))
     types = [kind.value for kind in ForgeryType]
     strata = {name: [unit for unit in units if unit.forgery == name] for name in types}
     both = {name: of for name, of in strata.items() if {unit.family for unit in of} == {"gan", "diffusion"}}
-    tests = [_permute(ALL, [units], seed)]
+    tests = [_permutation_test(ALL, [units], seed)]
     if len(both) > 1:
-        tests.append(_permute(STRATIFIED, list(both.values()), seed))
+        tests.append(_permutation_test(STRATIFIED, list(both.values()), seed))
     if len({unit.forgery for unit in units}) > 1:
-        tests += [_permute(f"within {name}", [of_type], seed) for name, of_type in both.items()]
+        tests += [_permutation_test(f"within {name}", [of_type], seed) for name, of_type in both.items()]
     return tuple(tests)
 
 
@@ -135,8 +135,8 @@ def _units(rows: Sequence[GeneratorGaze]) -> Iterator[_Unit]:
         yield _Unit(forgery, family, float(np.mean([_distance(row) for row in of_name])))
 
 
-def _permute(scope: str, strata: list[list[_Unit]], seed: int) -> ClaimTest:
-    """Deal the families anew within each stratum; the more a GAN total exceeds most others, the lower p."""
+def _permutation_test(scope: str, strata: list[list[_Unit]], seed: int) -> ClaimTest:
+    """Permute the families within each stratum; p is the share of permutations with a GAN total at least as high."""
     values = [np.array([unit.fid_rad2 for unit in stratum]) for stratum in strata]
     gan = [np.array([unit.family == "gan" for unit in stratum], dtype=bool) for stratum in strata]
     many = sum(int(mask.sum()) for mask in gan)
@@ -157,10 +157,10 @@ def _permute(scope: str, strata: list[list[_Unit]], seed: int) -> ClaimTest:
 
 
 def _difference(values: list[np.ndarray], gan: list[np.ndarray]) -> float:
-    """Mean of GAN less mean of diffusion, strata weighted by g d / (g + d).
+    """Mean of GAN minus mean of diffusion, strata weighted by g d / (g + d).
 
-    With these weights the sum over strata is the total of the GAN distances but for a constant, so ordering dealings
-    by that total is ordering them by this difference.
+    With these weights the sum over strata is the total of the GAN distances plus a constant, so ordering permutations
+    by that total orders them by this difference.
     """
     differences = [float(of[mask].mean() - of[~mask].mean()) for of, mask in zip(values, gan, strict=True)]
     weights = [int(mask.sum()) * int((~mask).sum()) / len(mask) for mask in gan]

@@ -16,15 +16,14 @@ Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (...
 
 @dataclass(frozen=True)
 class FidStudy:
-    """One generator's distance; everything in square radians, None where two faces a side are not there.
+    """One generator's distance; all values in square radians, None where a side has fewer than two faces.
 
-    `unbiased` is the distance less its sampling bias (estimated by bootstrap), `low` and `high` the 95 % interval
-    of that, None with fewer than `resample.FEWEST` faces (three would cover the truth three times in four); `floor`
-    is what two disjoint draws of real faces of the same size give on average, `floor_high` what 95 % of such draws
-    stay below.
+    `unbiased` is the distance minus its sampling bias (estimated by bootstrap), `low` and `high` its 95 % interval,
+    None with fewer than `resample.FEWEST` faces (with three the coverage would be 75 %); `floor` is the mean distance
+    of two disjoint samples of real faces of the same size, `floor_high` the 95 % quantile of such distances.
     """
 
-    n: int  # faces a side
+    n: int  # faces on each side
     fid_rad2: float | None = None
     unbiased_rad2: float | None = None
     low_rad2: float | None = None
@@ -55,9 +54,9 @@ def study_fid(
         real: (n, 2) angles in radians.
         fake: (n, 2).
         floor: as `RealSide.floor` gives it.
-        resamples: of the bootstrap.
-        random: of the bootstrap.
-        real_draws: resampled Gaussians of `real`, where they are shared by several generators.
+        resamples: number of bootstrap resamples.
+        random: random generator of the bootstrap.
+        real_draws: resampled Gaussians of `real`, where several generators share them.
         distance: a backend.
     """
     n = len(fake)
@@ -68,7 +67,7 @@ def study_fid(
     if real_draws is None:
         real_draws = bootstrap_gaussians(real, resamples, random)
     drawn = distance(*real_draws, *bootstrap_gaussians(fake, resamples, random))
-    # A resample adds its own sampling bias to the one the estimate has: once off the estimate, twice off the interval.
+    # A resample adds its own sampling bias: subtract it once from the estimate, twice from the interval.
     bias = float(drawn.mean()) - fid
     ends = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0).tolist() if n >= FEWEST else (None, None)
     return FidStudy(
@@ -92,10 +91,10 @@ class RealSide:
     """The real faces of one scope: their floors and resamples, computed once for each number of faces.
 
     Args:
-        scope: its name; part of the seed.
+        scope: name of the scope; part of the seed.
         angles: (m, 2) all of its faces, radians.
-        seed: of every draw.
-        resamples: of the bootstrap.
+        seed: seed of every draw.
+        resamples: number of bootstrap resamples.
         distance: a backend.
     """
 
@@ -114,17 +113,17 @@ class RealSide:
         self._draws: dict[int, Gaussians] = {}
 
     def floor(self, n: int) -> tuple[float, float] | None:
-        """Mean and 95 % quantile, square radians, of real against real at n faces; None with fewer than four.
+        """Mean and 95 % quantile, square radians, of distances of real from real at n faces; None with fewer than four.
 
-        With fewer than twice as many real faces the two draws are halves, and their distance is scaled by half / n,
-        because it falls as one over the number of faces.
+        With fewer than 2 n real faces the two samples are halves, and their distance is scaled by half / n, because
+        it is inversely proportional to the number of faces.
         """
         if n not in self._floors:
             self._floors[n] = self._floor(n)
         return self._floors[n]
 
     def draws(self, chosen: np.ndarray) -> Gaussians:
-        """Resampled Gaussians of the `chosen` (n, 2) faces: the same for every generator that meets them."""
+        """Resampled Gaussians of the `chosen` (n, 2) faces: the same for every generator compared with them."""
         n = len(chosen)
         if n not in self._draws:
             random = np.random.default_rng([self._seed, 5, n, *self._scope])

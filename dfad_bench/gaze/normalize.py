@@ -1,11 +1,11 @@
-"""Head pose from five landmarks, and the normalised face patch gaze networks expect.
+"""Head pose from five landmarks, and the normalised face patch that gaze networks take.
 
 Modified data normalisation of Zhang, Sugano and Bulling (ETRA 2018) with ETH-XGaze's numbers: a virtual camera of
 focal length 960 px looks at the face centre from 600 mm, upright in the head's frame, 224 x 224 px. A frontal
-adult face then has 1.6 px a millimetre and its eyes about 102 px apart.
+adult face then has 1.6 px per millimetre and its eyes about 102 px apart.
 
 Points are continuous coordinates: the first pixel's centre is at 0.5, the image ends at its width. OpenCV counts
-pixel centres from 0, which is where the half pixels below come from; leaving them out costs 3 degrees of yaw.
+pixel centres from 0, which is why half pixels are added and subtracted below; without that, yaw is 3 degrees off.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ FACE_MODEL_MM = np.array(
     [[-32.0, -32.0, 37.0], [32.0, -32.0, 37.0], [0.0, 0.0, 0.0], [-28.5, 33.0, 37.0], [28.5, 33.0, 37.0]]
 )
 NOSE_BASE_MM = np.array([0.0, 9.5, 17.0])
-FOCAL_FACTOR = 4.0  # focal length of the unknown camera in image widths: a portrait lens, as a crop was taken
+FOCAL_FACTOR = 4.0  # assumed focal length of the camera, in widths of the crop: a portrait lens
 FOCAL_NORM_PX = 960.0
 DISTANCE_NORM_MM = 600.0
 PATCH_SIDE = 224
 FACE_CENTRE_MM = (FACE_MODEL_MM[:2].mean(axis=0) + NOSE_BASE_MM) / 2  # midway between the eyes and the nose's base
-# A detector's tight face box in lengths of the face (eyes apart, or eyes to mouth, whichever is longer): width, height
-# and how far its middle lies below the middle of eyes and mouth. Medians of 1,579 detections.
+# A detector's tight face box in units of the face (distance of the eyes, or of eyes and mouth, whichever is longer):
+# width, height, and how far its middle lies below the middle of eyes and mouth. Medians of 1,579 detections.
 BOX_SHARES = (2.05, 2.7, -0.18)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where N heads are; rows without a pose are nan in every array."""
+    """Poses of N heads; rows without a pose are NaN in every array."""
 
     rotation: np.ndarray  # (N, 3, 3) head axes in camera axes
     translation: np.ndarray  # (N, 3) nose tip, mm
@@ -45,7 +45,7 @@ class Pose:
         return self.place(FACE_CENTRE_MM)
 
     def place(self, point_mm: np.ndarray) -> np.ndarray:
-        """(N, 3) where a point (3,) of the face model is in camera axes, mm."""
+        """(N, 3) position of a point (3,) of the face model in camera axes, mm."""
         return self.rotation @ point_mm + self.translation
 
 
@@ -55,7 +55,7 @@ class View:
 
     rotation: np.ndarray  # (N, 3, 3) from the camera's axes to the virtual camera's
     homography: np.ndarray  # (N, 3, 3) from crop to patch, continuous coordinates
-    forward: np.ndarray  # (N, 3) where the head points, unit, in the virtual camera's axes
+    forward: np.ndarray  # (N, 3) unit direction of the head, in the virtual camera's axes
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Patches:
     """Normalised faces; `ok` is False where there was no pose and the crop was only resized."""
 
     images: np.ndarray  # (N, height, side, 3) uint8 RGB
-    head_rad: np.ndarray  # (N, 2) pitch and yaw of the head, nan without a pose
+    head_rad: np.ndarray  # (N, 2) pitch and yaw of the head, NaN without a pose
     ok: np.ndarray  # (N,) bool
 
 
@@ -104,7 +104,7 @@ def virtual_camera(
 ) -> View:
     """The camera that looks at each face centre, with the head's x axis level: W = C S R K^-1.
 
-    Gaze is turned by `rotation` only, never scaled (the "modified" normalisation). The patch is `side` wide and
+    Gaze is rotated by `rotation` only, never scaled (the "modified" normalisation). The patch is `side` wide and
     `height` (default: as much) high; `centre_mm` is the point of the face model that lies in its middle.
     """
     centre = pose.place(centre_mm)
@@ -138,7 +138,7 @@ def project_model(pose: Pose, points_mm: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, homography: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`image` seen through a homography in continuous coordinates, bilinear, edges repeated."""
+    """`image` transformed by a homography in continuous coordinates, bilinear, edges repeated."""
     import cv2
 
     down, up = np.eye(3), np.eye(3)
@@ -161,9 +161,9 @@ def normalize(
 
     Args:
         crops: (N, H, W, 3) uint8 RGB.
-        landmarks: (N, 5, 2) in crop pixels, continuous coordinates; nan where there are none.
+        landmarks: (N, 5, 2) in crop pixels, continuous coordinates; NaN where there are none.
         side: width of the patch in pixels.
-        height: of the patch, by default `side`.
+        height: height of the patch, by default `side`.
         focal_px: see `virtual_camera`.
         distance_mm: see `virtual_camera`.
         centre_mm: see `virtual_camera`.
@@ -174,12 +174,12 @@ def normalize(
     view = virtual_camera(
         pose, focal_px=focal_px, distance_mm=distance_mm, side=side, height=height, centre_mm=centre_mm
     )
-    images = _warped(crops, view.homography, pose.ok, side, height or side)
+    images = _warp_all(crops, view.homography, pose.ok, side, height or side)
     return Patches(images, to_pitch_yaw(view.forward), pose.ok)
 
 
 def face_boxes(crops: np.ndarray, landmarks: np.ndarray, side: int) -> Patches:
-    """Faces cut out as a detector's box and stretched to a square, for networks that take no normalised patch.
+    """Faces cropped to a detector's box and stretched to a square, for networks that take no normalised patch.
 
     The box is guessed from the landmarks (`BOX_SHARES`), upright in the crop; beyond its edge the crop is repeated.
     Head angles are in the crop's camera. A face without landmarks or pose is resized as a whole and marked.
@@ -193,14 +193,14 @@ def face_boxes(crops: np.ndarray, landmarks: np.ndarray, side: int) -> Patches:
     width, height, below = (share * length for share in BOX_SHARES)
     middle = (eyes + mouth) / 2
     matrix = np.zeros((len(crops), 3, 3))
-    with np.errstate(divide="ignore"):  # points all in one place have no pose either
+    with np.errstate(divide="ignore"):  # points that all coincide have no pose either
         matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 2, 2] = side / width, side / height, 1
     matrix[:, 0, 2] = side / 2 - middle[:, 0] * matrix[:, 0, 0]
     matrix[:, 1, 2] = side / 2 - (middle[:, 1] + below) * matrix[:, 1, 1]
-    return Patches(_warped(crops, matrix, pose.ok, side, side), to_pitch_yaw(-pose.rotation[:, :, 2]), pose.ok)
+    return Patches(_warp_all(crops, matrix, pose.ok, side, side), to_pitch_yaw(-pose.rotation[:, :, 2]), pose.ok)
 
 
-def _warped(crops: np.ndarray, homography: np.ndarray, ok: np.ndarray, width: int, height: int) -> np.ndarray:
+def _warp_all(crops: np.ndarray, homography: np.ndarray, ok: np.ndarray, width: int, height: int) -> np.ndarray:
     """(N, height, width, 3) crops through their homographies; resized as a whole where not `ok`."""
     import cv2
 

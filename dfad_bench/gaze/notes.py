@@ -1,4 +1,4 @@
-"""What a reader of a gaze study must know: how many faces were compared, with whom, and what is left out."""
+"""Notes to a gaze study: how many faces were compared, with which real faces, and what is left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.estimators.base import GazeFlag
-from dfad_bench.gaze.families import ENOUGH_FACES, counted
+from dfad_bench.gaze.families import ENOUGH_FACES, rows_with_enough_faces
 from dfad_bench.gaze.pairs import NO_TARGET
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ def notes(
     """Sentences under the tables.
 
     Args:
-        rows: of the study.
+        rows: rows of the study.
         frame: every face of it.
         usable: which of these have a gaze.
-        n: faces a side if the same for all, else None.
-        samples: the limit on them.
-        seed: of the choice.
+        n: faces on each side if the same for all, else None.
+        samples: limit on the number of faces.
+        seed: seed of the choice of faces.
     """
-    yield from _on_choice(rows, n, samples, seed)
-    yield from _on_losses(rows, frame, usable)
-    yield from _on_pairs(rows)
+    yield from _notes_on_choice(rows, n, samples, seed)
+    yield from _notes_on_losses(rows, frame, usable)
+    yield from _notes_on_pairs(rows)
 
 
-def _on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int, seed: int) -> Iterator[str]:
+def _notes_on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int, seed: int) -> Iterator[str]:
     limit = f"(at most {samples:,}, by hash, seed {seed})"
     if n is None:
         yield f"Distances on as many faces a side as each generator has {limit}: compare each with its own floor."
@@ -54,13 +54,13 @@ def _on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int, seed:
         "Floor: mean distance of two disjoint draws of real faces of the same size. The interval (95 %, bootstrap,"
         " faces taken as independent) is of the distance less its sampling bias; fewer than five faces have none."
     )
-    within = {(row.dataset, row.generator) for row in counted(rows)}
+    within = {(row.dataset, row.generator) for row in rows_with_enough_faces(rows)}
     few = [_name(row) for row in rows if row.fid.fid_rad2 is not None and (row.dataset, row.generator) not in within]
     if few:
         yield f"Too few faces to enter group means and tests: {', '.join(few)}."
 
 
-def _on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.ndarray) -> Iterator[str]:
+def _notes_on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.ndarray) -> Iterator[str]:
     for row in rows:
         if row.fid_verdict:
             lost = f" ({row.refused:,} refused, {row.dropped:,} without a gaze)" if row.refused or row.dropped else ""
@@ -71,13 +71,13 @@ def _on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.nd
         yield f"{refused:,} faces were refused when the manifests were built."
     if dropped := int((~usable & seen & known).sum()):
         yield f"{dropped:,} faces without a gaze (no head pose) are left out."
-    yield from _on_poorer(frame[usable & known])
+    yield from _notes_on_flags(frame[usable & known])
     if unlabelled := int((~known & seen).sum()):
-        yield f"{unlabelled:,} faces that nobody vouches for are left out."
+        yield f"{unlabelled:,} faces without a known label are left out."
 
 
-def _on_poorer(faces: pd.DataFrame) -> Iterator[str]:
-    """What the flags of faces with a gaze say, where they are given."""
+def _notes_on_flags(faces: pd.DataFrame) -> Iterator[str]:
+    """Notes on the flags of faces with a gaze, where flags are given."""
     flags = faces["flags"].to_numpy(dtype=float).astype(int) if "flags" in faces else np.zeros(0, dtype=int)
     if resized := int((flags & GazeFlag.RESIZED.value != 0).sum()):
         yield f"{resized:,} of {len(flags):,} faces have no head pose: not normalised, the whole crop was resized."
@@ -85,7 +85,7 @@ def _on_poorer(faces: pd.DataFrame) -> Iterator[str]:
         yield f"{head_only:,} of {len(flags):,} faces have the head's direction only: eyes too small or cut off."
 
 
-def _on_pairs(rows: Sequence[GeneratorGaze]) -> Iterator[str]:
+def _notes_on_pairs(rows: Sequence[GeneratorGaze]) -> Iterator[str]:
     if missing := sum(row.pairs.missing for row in rows):
         yield f"{missing:,} pairs are left out: their real target is not in these manifests or has no gaze."
     if not any(row.pairs.n for row in rows) and any(row.pairs.verdict != NO_TARGET for row in rows):

@@ -1,7 +1,7 @@
-"""Pairs of a real target face and its forged face: how far the gaze was kept (GazeCLIP Fig. 7).
+"""Pairs of a real target face and its forged face: how well the gaze was preserved (GazeCLIP Fig. 7).
 
-The paper's cosine is of the two angles as a vector, (pitch, yaw): near the straight look it is very sensitive to
-noise, and it knows no size. The cosine of the 3-D directions and the angle between them stand beside it.
+The paper's cosine takes the two angles as a vector, (pitch, yaw): for gaze near the camera it is very sensitive to
+noise, and it ignores magnitude. The cosine of the 3-D directions and the angle between them are given as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_TARGET = "no target"  # an entirely synthesised face has none
-NO_PAIRS = "no pairs"  # it should have one, but none is known or at hand
+NO_PAIRS = "no pairs"  # a target exists, but it is not known or not in the manifests
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class PairStudy:
-    """`verdict` says why there are no numbers, "" where there are. Angles in degrees only in tables; here radians."""
+    """The pairs of one generator, angles in radians. `verdict` says why there are no values, "" where there are."""
 
     n: int
     verdict: str = ""
-    missing: int = 0  # pairs whose real face is not at hand
+    missing: int = 0  # pairs whose real face is not in the manifests
     zero_norm: int = 0  # pairs with a gaze straight into the camera: no 2-D direction
     cosine_2d: Mean | None = None
     cosine_3d: Mean | None = None
@@ -68,15 +68,15 @@ class PairStudy:
 def study_pairs(
     fakes: pd.DataFrame, reals: pd.DataFrame, *, samples: int, seed: int, resamples: int, shuffled: bool = False
 ) -> PairStudy:
-    """Gaze of forged faces against that of their real targets.
+    """Gaze of forged faces compared with that of their real targets.
 
     Args:
         fakes: columns sample_id, forgery, target_id, pitch_rad, yaw_rad.
-        reals: columns sample_id, pitch_rad, yaw_rad; where targets are looked up.
-        samples: at most so many pairs, chosen by a seeded hash of the forged face's id.
-        seed: of the choice and the resamples.
-        resamples: of the intervals.
-        shuffled: pair each forged face with another one's target: the control.
+        reals: columns sample_id, pitch_rad, yaw_rad; the faces among which targets are found.
+        samples: most pairs, chosen by a seeded hash of the forged face's id.
+        seed: seed of the choice and the resamples.
+        resamples: number of resamples of the intervals.
+        shuffled: pair each forged face with the target of another one: the control.
     """
     named = fakes[fakes["target_id"].notna()]
     if named.empty:
@@ -95,12 +95,12 @@ def study_pairs(
     if not len(targets):
         return PairStudy(0, verdict=NO_PAIRS, missing=missing)
     real = reals.set_index("sample_id").loc[targets, ["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
-    study = _measure(real, forged, missing, resamples, np.random.default_rng([seed, 4, len(forged)]))
+    study = _measure_pairs(real, forged, missing, resamples, np.random.default_rng([seed, 4, len(forged)]))
     lines = sorted(f"{name} {target}" for name, target in zip(names, targets, strict=True))
     return replace(study, pairs_sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
-def _measure(
+def _measure_pairs(
     real: np.ndarray, forged: np.ndarray, missing: int, resamples: int, random: np.random.Generator
 ) -> PairStudy:
     def mean(values: np.ndarray, value: float | None = None) -> Mean | None:

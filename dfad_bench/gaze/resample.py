@@ -1,4 +1,4 @@
-"""Choosing samples by a hash of their id, and bootstrap moments; everything follows from a seed."""
+"""Choosing samples by a hash of their id, and bootstrap moments; everything is determined by a seed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEWEST = 5  # values that have an interval: the range of four covers their mean 7 times in 8 at best
-_CELLS = 100_000  # of the count matrix held at once: less than a megabyte stays in the cache
+FEWEST = 5  # values an interval needs: the range of four covers the mean in 7 of 8 cases at best
+_CELLS = 100_000  # cells of the count matrix held at once: less than a megabyte fits into the cache
 
 
 def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
-    """Positions of `count` samples, sorted: the same faces whatever the order of the rows.
+    """Positions of `count` samples, sorted; the same samples for any order of the rows.
 
     >>> ids = [f"s{i}" for i in range(100)]
     >>> picked = {ids[i] for i in choose(ids, 5, seed=0)}
@@ -30,7 +30,7 @@ def bootstrap_gaussians(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means (resamples, 2) and covariances (resamples, 2, 2) of (n, 2) vectors drawn with replacement."""
     n = len(vectors)
-    centre = vectors.mean(axis=0)  # second moments about it keep their digits
+    centre = vectors.mean(axis=0)  # second moments about the mean lose fewer digits
     sums = bootstrap_sums(_features(vectors - centre), resamples, generator)
     means, covs = _gaussians(sums, n)
     return means + centre, covs
@@ -45,7 +45,7 @@ def bootstrap_sums(features: np.ndarray, resamples: int, generator: np.random.Ge
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         for row, drawn in enumerate(generator.integers(0, n, (rows, n))):
-            counts[row] = np.bincount(drawn, minlength=n)  # a row at a time: its counters stay in the nearest cache
+            counts[row] = np.bincount(drawn, minlength=n)  # one row at a time: its counters fit into the L1 cache
         np.matmul(counts[:rows], features, out=sums[start : start + rows])
     return sums
 
@@ -67,8 +67,8 @@ def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Gene
     """95 % interval of the mean of (n,) values; None for fewer than `FEWEST`.
 
     The expanded percentile interval of Hesterberg (What Teachers Should Know About the Bootstrap, The American
-    Statistician 2015, section 5.3): plain percentiles are too narrow by sqrt((n - 1) / n) and by the normal for the
-    t distribution, which leaves 83 % of coverage at n = 5.
+    Statistician 2015, section 5.3): plain percentiles are too narrow by sqrt((n - 1) / n) and by taking the normal
+    for the t distribution, with a coverage of only 83 % at n = 5.
     """
     from scipy.special import ndtr, stdtrit
 
@@ -89,7 +89,7 @@ def _features(vectors: np.ndarray) -> np.ndarray:
 def _gaussians(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     mean = sums[:, :2] / n
     variances = ((sums[:, [2, 4]] - n * mean**2) / (n - 1)).clip(min=0)
-    # a few faces drawn again and again leave rounding only: it must not become a matrix that is no covariance
+    # where a resample repeats a few faces only, rounding errors must not make the matrix indefinite
     bound = np.sqrt(variances[:, 0] * variances[:, 1])
     covariance = ((sums[:, 3] - n * (mean[:, 0] * mean[:, 1])) / (n - 1)).clip(-bound, bound)
     return mean, np.stack([variances[:, 0], covariance, covariance, variances[:, 1]], axis=1).reshape(-1, 2, 2)

@@ -1,4 +1,4 @@
-"""One row of a gaze study: a generator against the real faces it is compared with."""
+"""One row of a gaze study: a generator compared with real faces."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dfad_bench.gaze.pairs import PairStudy
 
 @dataclass(frozen=True)
 class GeneratorGaze:
-    """All that is known of one generator of one dataset."""
+    """The results of one generator of one dataset."""
 
     dataset: str
     generator: str
     forgery: str
     family: str
-    reals: str  # whose real faces it is compared with: a dataset, or "all"
+    reals: str  # the real faces it is compared with: a dataset, or "all"
     found: int  # forged faces with a gaze
     dropped: int  # forged faces without
-    low_confidence: float | None  # share of the compared forged faces with a confidence below one half
-    head_only: float | None  # share whose gaze is the head's alone; None where flags are not given
+    low_confidence: float | None  # share of the compared forged faces with a confidence below 0.5
+    head_only: float | None  # share whose gaze is the head direction only; None where flags are not given
     fid: FidStudy
     pairs: PairStudy
-    refused: int = 0  # forged faces without a crop, so never looked at
+    refused: int = 0  # forged faces without a crop, hence without an estimate
     fid_verdict: str = ""  # why there is no distance, "" where there is one
-    faces_sha256: str = ""  # of the ids that were compared: real ones, an empty line, forged ones, each sorted
+    faces_sha256: str = ""  # hash of the compared ids: real ones, an empty line, forged ones, each sorted

@@ -1,4 +1,4 @@
-"""Whose real faces a generator is compared with."""
+"""The real faces that a generator is compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a study is made: see `analysis.analyse`."""
+    """The settings of a study, see `analysis.analyse`."""
 
     samples: int
     seed: int
@@ -27,13 +27,13 @@ class Settings:
 
     @property
     def of_pairs(self) -> dict[str, Any]:
-        """What `study_pairs` takes."""
+        """The arguments of `study_pairs`."""
         return {"samples": self.samples, "seed": self.seed, "resamples": self.resamples}
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The real faces some generators are compared with, and their name: a dataset, or "all"."""
+    """The real faces that some generators are compared with, and their name: a dataset, or "all"."""
 
     name: str
     rows: pd.DataFrame
@@ -41,14 +41,14 @@ class Scope:
     _chosen: dict[tuple[int, int], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def choose(self, count: int, seed: int) -> pd.DataFrame:
-        """`count` of the rows by hash of their id; the same ones for every generator, so they are chosen once."""
+        """`count` of the rows, chosen once by a hash of their id, the same for every generator."""
         if (count, seed) not in self._chosen:
             self._chosen[count, seed] = choose_rows(self.rows, count, seed)
         return self._chosen[count, seed]
 
 
 def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> dict[str, Scope]:
-    """By dataset of the forged faces: the real faces to compare with."""
+    """The real faces to compare with, by dataset of the forged faces."""
 
     def scope(name: str, rows: pd.DataFrame) -> Scope:
         distance = fid_backend(settings.backend)

@@ -1,4 +1,4 @@
-"""A gaze study from manifests: every face's gaze by every estimator asked for, and a report of each."""
+"""A gaze study of manifests: the gaze of every face by each requested estimator, and a report for each estimator."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SILENT = Silent()
 
 @dataclass(frozen=True)
 class GazeStudy:
-    """Reports, frames (a row a face with a crop), estimators and their tables' remarks by name of the estimator.
+    """Reports, frames (a row per face with a crop), estimators and the remarks of their tables, by estimator name.
 
-    `failed` says why others gave none.
+    `failed` says why other estimators gave no report.
     """
 
     reports: dict[str, GazeReport]
@@ -48,15 +48,15 @@ def study_gaze(
     """Report on every estimator that can be used; gaze that is not stored yet is estimated and stored.
 
     Args:
-        manifests: one a dataset.
-        weights: estimators asked for, each with its weight file or None.
+        manifests: manifests of different datasets.
+        weights: the requested estimators, each with its weight file or None.
         device: torch device, or "auto".
-        progress: told about every batch.
-        settings: of `analysis.analyse`.
+        progress: is called after every batch.
+        settings: settings of `analysis.analyse`.
 
     Raises:
         UnknownNameError: no estimator of that name.
-        DFADError: the only estimator cannot be used, or none of several (one line with all reasons).
+        DFADError: no estimator can be used (one line with all reasons).
     """
     study = GazeStudy({}, {}, {}, {}, {})
     for name, file in weights.items():
@@ -64,8 +64,8 @@ def study_gaze(
             built = build_estimator(name, file)
             if built.name in study.estimators:
                 if built.fingerprint == study.estimators[built.name].fingerprint:
-                    continue  # asked for twice, once by an alias
-                raise ConfigError(f"{built.name} is there already with other weights or settings; run this one alone")
+                    continue  # requested twice, once by an alias
+                raise ConfigError(f"{built.name} is requested twice, with other weights or settings; run one at a time")
             frame = gaze_frame(manifests, name, file, device=device, progress=progress)
             report = analyse(frame, **settings)
         except UnknownNameError:
@@ -87,7 +87,7 @@ def study_gaze(
 def gaze_frame(
     manifests: Sequence[Manifest], estimator: str, weights: str | None, *, device: str, progress: Progress = _SILENT
 ) -> pd.DataFrame:
-    """A row a face of all manifests, refused ones too (`status`), with the columns of `analysis.COLUMNS` and flags."""
+    """A row per face of all manifests, refused ones too (`status`), with the columns `analysis.COLUMNS` and flags."""
     import pandas as pd
 
     from dfad_bench.data.pair_table import with_pairs

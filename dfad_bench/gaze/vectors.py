@@ -42,5 +42,5 @@ def angular_error_rad(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def mirrored(pitch_yaw_rad: ArrayLike) -> np.ndarray:
-    """What the gaze becomes when the image is flipped left to right: the yaw changes its sign."""
+    """The gaze after flipping the image left to right: the yaw changes its sign."""
     return np.asarray(pitch_yaw_rad, dtype=np.float64) * [1.0, -1.0]

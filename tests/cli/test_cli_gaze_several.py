@@ -117,7 +117,7 @@ def test_one_estimator_with_other_settings_is_not_silently_left_out(manifest, mo
     assert list(json.loads(once.stdout)["estimators"]) == ["toy"]
     result = fid(manifest, "--estimator", "toy", "--estimator", "renamed", "--json", code=1)
     assert list(json.loads(result.stdout)["estimators"]) == ["toy"]
-    assert "estimator renamed left out: toy is there already with other weights or settings" in result.stderr
+    assert "estimator renamed left out: toy is requested twice, with other weights or settings" in result.stderr
 
 
 def test_bad_generators_are_reported_beside_the_good_ones(manifest, tmp_path) -> None:

@@ -35,7 +35,7 @@ def test_a_missing_package_is_a_problem_with_a_command(monkeypatch: pytest.Monke
 
 def test_a_version_out_of_range_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy",))
-    monkeypatch.setattr(doctor, "_asked_for", lambda: {"numpy": "<1"})
+    monkeypatch.setattr(doctor, "_required_versions", lambda: {"numpy": "<1"})
     finding = named(doctor.versions())["numpy"]
     assert finding.level == "warning"
     assert "pip install 'numpy<1'" in finding.hint

@@ -79,7 +79,7 @@ def test_cut_files_are_one_line(tmp_path: Path, name: str, keep: int) -> None:
 def test_other_content_is_refused(tmp_path: Path, value: object) -> None:
     path = tmp_path / "w.pth"
     torch.save(value, path)
-    with pytest.raises(WeightsError, match="holds no plain dict of tensors"):
+    with pytest.raises(WeightsError, match="does not hold a plain dict of tensors"):
         weights.load_state_dict(path)
 
 

@@ -245,9 +245,9 @@ def test_file_facts_by_group(tmp_path: Path):
 @pytest.mark.parametrize(
     ("fakes", "by"),
     [
-        ({"source_width": 128, "source_height": 128}, "size alone tells"),
-        ({"source_format": "JPEG"}, "format alone tells"),
-        ({"source_bytes": 9000}, "bytes a pixel alone tell"),
+        ({"source_width": 128, "source_height": 128}, "size alone predicts"),
+        ({"source_format": "JPEG"}, "format alone predicts"),
+        ({"source_bytes": 9000}, "bytes per pixel alone predict"),
         ({}, None),
     ],
 )

@@ -9,7 +9,7 @@ from scipy.stats import permutation_test, spearmanr
 from dfad_bench.gaze import families
 from dfad_bench.gaze.analysis import GazeReport
 from dfad_bench.gaze.compare import rank_agreement
-from dfad_bench.gaze.families import ALL, STRATIFIED, check_claim, counted, group_generators
+from dfad_bench.gaze.families import ALL, STRATIFIED, check_claim, group_generators, rows_with_enough_faces
 from dfad_bench.gaze.fid import FidStudy
 from dfad_bench.gaze.pairs import NO_TARGET, Mean, PairStudy
 from dfad_bench.gaze.rows import GeneratorGaze
@@ -130,7 +130,7 @@ def test_groups_are_plain_means_of_generators_with_enough_faces() -> None:
         generator("tiny", "gan", 99.0, n=5),
         generator("none", "gan", None, n=0),
     ]
-    assert [row.generator for row in counted(rows)] == ["a", "b", "c"]
+    assert [row.generator for row in rows_with_enough_faces(rows)] == ["a", "b", "c"]
     found = {(group.forgery, group.family): group for group in group_generators(rows)}
     assert list(found) == [("EFS", ""), ("FS", ""), ("", "gan"), ("", "diffusion"), ("FS", "gan"), ("FS", "diffusion")]
     gan = found["", "gan"]
@@ -143,7 +143,7 @@ def test_groups_are_plain_means_of_generators_with_enough_faces() -> None:
 
 def test_where_all_are_small_half_the_largest_is_enough() -> None:
     rows = [generator("a", "gan", 4.0, n=12), generator("b", "diffusion", 2.0, n=6), generator("c", "gan", 9.0, n=5)]
-    assert [row.generator for row in counted(rows)] == ["a", "b"]
+    assert [row.generator for row in rows_with_enough_faces(rows)] == ["a", "b"]
 
 
 def report_of(fids: dict[str, float | None], cosines: dict[str, float] | None = None) -> GazeReport:

@@ -11,7 +11,7 @@ from gaze_frames import gaze_frame
 
 from dfad_bench.core.errors import ManifestError, MissingDependencyError, UnknownNameError
 from dfad_bench.gaze.analysis import GazeReport, analyse
-from dfad_bench.gaze.backends import CLOSED_FORM, PYTORCH_FID, fid_backend, pytorch_fid_function, takes_disp
+from dfad_bench.gaze.backends import CLOSED_FORM, PYTORCH_FID, accepts_disp, fid_backend, pytorch_fid_function
 from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET
 from dfad_bench.gaze.resample import choose
@@ -151,9 +151,9 @@ def test_pytorch_fid_runs_on_a_scipy_without_disp_and_changes_nothing(monkeypatc
 
 
 def test_only_a_plain_disp_is_used_as_it_is() -> None:
-    assert takes_disp(lambda a, disp=True: a)
-    assert not takes_disp(lambda a, disp=...: a)  # SciPy 1.17 has a mark there, and warns of any other value
-    assert not takes_disp(lambda a: a)
+    assert accepts_disp(lambda a, disp=True: a)
+    assert not accepts_disp(lambda a, disp=...: a)  # SciPy 1.17 has a mark there, and warns of any other value
+    assert not accepts_disp(lambda a: a)
 
 
 def test_pytorch_fid_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

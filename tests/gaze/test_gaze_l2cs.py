@@ -11,7 +11,7 @@ from rendered_eyes import draw_faces
 from dfad_bench.core.errors import WeightsError
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.estimators.build import build_estimator
-from dfad_bench.gaze.estimators.l2cs import L2CSEstimator, enlarged
+from dfad_bench.gaze.estimators.l2cs import L2CSEstimator, enlarge_images
 from dfad_bench.gaze.estimators.loading import resnet_trunk
 from dfad_bench.gaze.table import VALUES
 
@@ -105,7 +105,7 @@ def test_faces_are_enlarged_to_448(published) -> None:
     images = estimator.prepare(crops, landmarks).images
     assert images.shape == (1, 448, 448, 3)
     pairs = np.array([[[[0] * 3, [100] * 3]] * 2], dtype=np.uint8)
-    assert enlarged(pairs, 4)[0, 0, :, 0].tolist() == [0, 25, 75, 100]
+    assert enlarge_images(pairs, 4)[0, 0, :, 0].tolist() == [0, 25, 75, 100]
     assert estimator.fingerprint != SmallL2CS.build(published).fingerprint
 
 

@@ -14,12 +14,12 @@ from dfad_bench.core.errors import WeightsError
 from dfad_bench.gaze.estimators.loading import (
     FAMILIES,
     family_of,
-    fill,
+    fill_module,
     read_family,
     resnet_features,
     resnet_trunk,
-    under,
-    without,
+    tensors_under,
+    tensors_without,
 )
 
 MARKS = {
@@ -141,7 +141,7 @@ def filled(**changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
 def test_fill_converts_and_does_not_ask_for_counters() -> None:
     state = {key: value.half() for key, value in filled(**{"1__num_batches_tracked": None}).items()}
     module = small()
-    fill(module, state, Path("w.pt"), "faze")
+    fill_module(module, state, Path("w.pt"), "faze")
     assert all(value.dtype == torch.float32 for value in module.parameters())
     torch.testing.assert_close(module[0].weight, state["0.weight"].float())
     assert module.eval()(torch.ones(1, 3)).isfinite().all()
@@ -153,11 +153,11 @@ def test_fill_converts_and_does_not_ask_for_counters() -> None:
         ({"0__bias": None}, r"does not fit FAZE; missing: 0\.bias$"),
         ({"2__bias": torch.zeros(1)}, r"not known: 2\.bias$"),
         ({"0__weight": torch.zeros(2, 4)}, r"other shape: 0\.weight \(2, 4\) for \(2, 3\)$"),
-        ({"0__weight": torch.full((2, 3), torch.nan)}, r"not finite in 0\.weight"),
+        ({"0__weight": torch.full((2, 3), torch.nan)}, r"NaN or inf in 0\.weight"),
     ],
 )
 def test_fill_says_what_does_not_fit(change: dict[str, torch.Tensor | None], match: str) -> None:
-    one_line(lambda: fill(small(), filled(**change), Path("w.pt"), "faze"), match)
+    one_line(lambda: fill_module(small(), filled(**change), Path("w.pt"), "faze"), match)
 
 
 @pytest.mark.parametrize("kind", ["resnet18", "resnet34", "resnet50"])
@@ -166,7 +166,7 @@ def test_resnet_is_read_off_the_keys(kind: str) -> None:
 
     with torch.device("meta"):
         state = models.get_model(kind, weights=None).state_dict()
-    found = resnet_trunk(under({f"a.{key}": value for key, value in state.items()}, "a.")).state_dict()
-    expected = without(state, "fc.")
+    found = resnet_trunk(tensors_under({f"a.{key}": value for key, value in state.items()}, "a.")).state_dict()
+    expected = tensors_without(state, "fc.")
     assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in expected.items()}
     assert resnet_features(state) == state["fc.weight"].shape[1]

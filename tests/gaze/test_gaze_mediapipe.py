@@ -120,9 +120,9 @@ def test_closed_lids_and_eyes_that_disagree_count_less() -> None:
 def test_of_several_faces_the_one_at_the_landmarks_is_meant(meshes: tuple[np.ndarray, np.ndarray]) -> None:
     first, second = meshes[0][0], meshes[0][0] + [90, 10]
     landmarks = module.five_points(second[None])[0] + 2
-    np.testing.assert_array_equal(module.meant(np.stack([first, second]), landmarks), second)
-    assert np.isnan(module.meant(first[None], landmarks)).all()
-    np.testing.assert_array_equal(module.meant(np.stack([first, second]), np.full((5, 2), np.nan)), first)
+    np.testing.assert_array_equal(module.nearest_face(np.stack([first, second]), landmarks), second)
+    assert np.isnan(module.nearest_face(first[None], landmarks)).all()
+    np.testing.assert_array_equal(module.nearest_face(np.stack([first, second]), np.full((5, 2), np.nan)), first)
 
 
 def fake_mediapipe(monkeypatch: pytest.MonkeyPatch, faces: list[np.ndarray]) -> list[np.ndarray]:

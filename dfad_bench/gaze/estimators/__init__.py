@@ -1,4 +1,4 @@
-"""Gaze estimators by name: adding one is its file and a line here."""
+"""Gaze estimators by name; to add one, add its file and a line here."""
 
 ESTIMATORS = {
     "eth_xgaze": "dfad_bench.gaze.estimators.eth_xgaze:EthXGazeEstimator",

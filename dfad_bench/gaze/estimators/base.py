@@ -1,4 +1,4 @@
-"""What every gaze estimator is: crops and landmarks in, angles and how far to trust them out."""
+"""The interface of gaze estimators: from crops and landmarks to angles with a confidence."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 
 class GazeFlag(IntFlag):
-    """Why a gaze is worth less; the sum is stored in the column `flags`."""
+    """Why a gaze is less reliable; the sum is stored in the column `flags`."""
 
     NONE = 0
     NO_POSE = 1  # no landmarks, or no head pose fits them
-    HEAD_ONLY = 2  # irises cannot be seen, the face being too small or cut off: head pose alone
+    HEAD_ONLY = 2  # from the head pose only: irises are not visible, the face is too small or cut off
     EYES_DISAGREE = 4  # the two eyes look in clearly different directions
     RESIZED = 8  # not normalised, the whole crop was resized
 
 
 @dataclass(frozen=True)
 class GazeCard:
-    """What a reader of a gaze table must know about its estimator."""
+    """Facts about an estimator that a reader of its results needs."""
 
     display: str
     paper: str
@@ -34,7 +34,7 @@ class GazeCard:
 
 @dataclass(frozen=True)
 class GazeResult:
-    """One row a face; angles in radians in ETH-XGaze's signs (see `gaze.vectors`), nan where there is none."""
+    """One row per face; angles in radians in ETH-XGaze's signs (see `gaze.vectors`), NaN where there is no gaze."""
 
     pitch_rad: np.ndarray  # (N,)
     yaw_rad: np.ndarray
@@ -46,7 +46,7 @@ class GazeResult:
 
 @runtime_checkable
 class GazeEstimator(Protocol):
-    """A gaze estimator. `fingerprint` (64 hex) changes with weights and constants, so tables never mix."""
+    """A gaze estimator. `fingerprint` (64 hex) changes with weights and constants, so that results never mix."""
 
     name: str
     card: GazeCard
@@ -72,15 +72,15 @@ class GazeEstimator(Protocol):
 
         Args:
             crops: (N, H, W, 3) uint8 RGB.
-            landmarks: (N, 5, 2) in crop pixels, continuous coordinates (the crop spans 0 to W); nan where unknown.
+            landmarks: (N, 5, 2) in crop pixels, continuous coordinates (the crop spans 0 to W); NaN where unknown.
                 Order: image-left eye, image-right eye, nose, image-left and image-right mouth corner.
             device: torch device.
-            source_scale: (N,) source pixels a crop pixel, so that enlarged small faces are known as small.
+            source_scale: (N,) source pixels per crop pixel, so that small faces that were enlarged are recognised.
         """
 
 
 def remarks_of(estimator: GazeEstimator) -> tuple[str, ...]:
-    """What a reader of this estimator's results must know besides its card; a network's weights are checked for it.
+    """Remarks for a reader of this estimator's results, besides its card; for a network, checks its weights.
 
     Raises:
         WeightsError: the weights fail the check.

@@ -1,4 +1,4 @@
-"""A registered gaze estimator by name, with its weights and settings."""
+"""Building a registered gaze estimator by name, with its weights and settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfad_bench.gaze.estimators.base import GazeEstimator
 def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
     """A registered estimator with its weights, given by name or by path.
 
-    Settings of networks follow the name: `eth_xgaze:yaw_pitch,bgr` (see `network.WORDS`).
+    Settings of networks follow the name: `eth_xgaze:yaw_pitch,bgr` (see `network.SETTING_WORDS`).
 
     Raises:
         UnknownNameError: no estimator of that name.
@@ -37,7 +37,7 @@ def estimator_names() -> list[str]:
 
 
 def estimator_class(name: str) -> type[GazeEstimator]:
-    """The class of an estimator, by name or alias, whatever settings follow it.
+    """The class of an estimator, by name or alias; settings after the name are ignored.
 
     Raises:
         UnknownNameError: no estimator of that name.

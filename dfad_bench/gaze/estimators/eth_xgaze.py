@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_features, resnet_trunk, under, without
+from dfad_bench.gaze.estimators.loading import (
+    fill_module,
+    read_family,
+    resnet_features,
+    resnet_trunk,
+    tensors_under,
+    tensors_without,
+)
 from dfad_bench.gaze.estimators.network import NetworkEstimator
 
 
@@ -30,7 +37,7 @@ class _Official(nn.Module):
 
 
 class EthXGazeEstimator(NetworkEstimator):
-    """ResNet-50 in the official layout, or a ResNet in ptgaze's, told apart by their keys."""
+    """ResNet-50 in the official layout, or a ResNet in ptgaze's; the keys of the file decide."""
 
     name = "eth_xgaze"
     card = GazeCard(
@@ -44,15 +51,15 @@ class EthXGazeEstimator(NetworkEstimator):
     )
 
     def load(self, path: Path) -> nn.Module:
-        """See `NetworkEstimator.load`; the ImageNet classifier that the official file still carries is left out."""
+        """See `NetworkEstimator.load`; the ImageNet classifier in the official file is ignored."""
         family, state = read_family(path, "eth_xgaze", "eth_xgaze_resnet")
         if family == "eth_xgaze":
-            state = without(state, "gaze_network.fc.")
-            trunk = under(state, "gaze_network.")
+            state = tensors_without(state, "gaze_network.fc.")
+            trunk = tensors_under(state, "gaze_network.")
             with torch.device("meta"):
                 network: nn.Module = _Official(resnet_trunk(trunk), resnet_features(trunk))
         else:
             network = resnet_trunk(state)
             network.fc = nn.Linear(resnet_features(state), 2, device="meta")
-        fill(network, state, path, family)
+        fill_module(network, state, path, family)
         return network

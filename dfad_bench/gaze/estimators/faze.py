@@ -1,6 +1,6 @@
-"""FAZE, also known by its first author, Park: gaze from a strip with both eyes, through a code that turns with it.
+"""FAZE, also known by its first author, Park: gaze from a strip with both eyes, through a code that rotates with it.
 
-Only the gaze half of the network is used; see `nets.dted` for what about its layers is assumed.
+Only the gaze half of the network is used; `nets.dted` says which of its properties are assumed.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class FazeEstimator(NetworkEstimator):
             distance_mm=DISTANCE_MM,
             centre_mm=EYES_MIDDLE_MM,
         )
-        return replace(strips, images=equalized(strips.images))
+        return replace(strips, images=equalize_images(strips.images))
 
     def decode(self, output: Any) -> Tensor:
-        """Angles of vectors with the gaze's sign turned: their y is up, their x to the image's left."""
+        """Angles of the negated gaze vectors the network returns: their y is up, their x to the image's left."""
         x, y, z = output.double().unbind(dim=1)
         return torch.stack([torch.asin(y.clamp(-1, 1)), torch.atan2(x, z)], dim=1)
 
@@ -111,7 +111,7 @@ class FazeEstimator(NetworkEstimator):
         )
 
 
-def equalized(images: np.ndarray) -> np.ndarray:
+def equalize_images(images: np.ndarray) -> np.ndarray:
     """(N, h, w, 3) uint8 RGB with the luma's histogram (Y of YCrCb) equalised, image by image."""
     import cv2
 

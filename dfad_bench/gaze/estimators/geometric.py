@@ -1,9 +1,10 @@
-"""Gaze without weights: head pose from five landmarks, and how far the irises are off the eyes' centres.
+"""Gaze without weights: head pose from five landmarks, and the offset of the irises from the centres of the eyes.
 
-An eyeball seen in the normalised patch: the gaze's horizontal part is a share of the head's direction plus the iris
-offset over the eyeball's radius. Vertical iris offsets hide behind eyelids and only add noise, so the vertical part
-is the head's. Constants were fitted to another estimator's video and agree with anatomy: a radius of 9.2 mm at
-1.6 px/mm makes 0.068 a pixel; 0.08 since the mean over all places is nearer to the eye's middle than the iris.
+Model of an eyeball in the normalised patch: the horizontal part of the gaze is a fraction of the head's direction
+plus the iris offset over the eyeball's radius. Vertical iris offsets are hidden by eyelids and only add noise, so the
+vertical part is the head's. The constants were fitted to another estimator on a video and agree with anatomy: a
+radius of 9.2 mm at 1.6 px/mm gives 0.068 per pixel; 0.08 because the weighted mean over all positions is nearer to
+the middle of the eye than the iris is.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ IRIS_SHARE_X = 0.08
 HEAD_SHARE_Y = 0.54  # gy = 0.54 hy - 0.04
 BIAS_Y = -0.04
 RADII_PX = (8, 9, 10, 11)  # iris in the patch: 5 to 6.9 mm
-SEARCH_X, SEARCH_Y = 14, 8  # the iris is looked for this far from the eye's centre, patch px
-PRIOR_WEIGHT = 25.0  # grey levels an iris at the rim of the search window must be better
-SOFTNESS = 20.0  # grey levels by which a place must be better to count e times as much
-ARC_PX = 4  # width of the white on both sides
+SEARCH_X, SEARCH_Y = 14, 8  # the iris is searched this far from the centre of the eye, patch px
+PRIOR_WEIGHT = 25.0  # grey levels subtracted from the score at the edge of the search window
+SOFTNESS = 20.0  # grey levels by which a position must be better to count e times as much
+ARC_PX = 4  # width of the white arcs on both sides
 ARC_RAD = np.radians(35)
-DISAGREE_PX = 6.0  # eyes this far apart halve the iris's weight
-FLAG_DISAGREE_PX = 6.0  # further apart, one of them is no iris: 3 % of photographs
-SMALLEST_IOD_PX = 40.0  # eyes closer than this in the source: no iris to be seen
-_HALF = max(RADII_PX) + ARC_PX  # of the templates' width
-_HALF_Y = max(RADII_PX)  # of their height: the arcs end at 15 sin(35 degrees) = 8.6
+DISAGREE_PX = 6.0  # a difference of the eyes' offsets that halves the weight of the irises
+FLAG_DISAGREE_PX = 6.0  # above this difference one of the two is no iris: 3 % of photographs
+SMALLEST_IOD_PX = 40.0  # with less distance between the eyes in the source, irises are not visible
+_HALF = max(RADII_PX) + ARC_PX  # half the width of the templates
+_HALF_Y = max(RADII_PX)  # half their height: the arcs end at 15 sin(35 degrees) = 8.6
 
 
 class GeometricEstimator:
-    """The embedded default: no download, deterministic, approximate."""
+    """The built-in default: no download, deterministic, approximate."""
 
     name = "geometric"
     card = GazeCard(
@@ -84,7 +85,7 @@ class GeometricEstimator:
         offset, disagreement = iris_offsets(crops, points, pose, view, device)
         iod = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
         iod = iod * (1.0 if source_scale is None else np.asarray(source_scale, dtype=np.float64))
-        unseen = ~(iod >= SMALLEST_IOD_PX) | _outside(points[:, :2], crops.shape[2], crops.shape[1])
+        unseen = ~(iod >= SMALLEST_IOD_PX) | _eye_outside(points[:, :2], crops.shape[2], crops.shape[1])
         unseen &= pose.ok
         weight = np.where(unseen, 0.0, 1 / (1 + (disagreement / DISAGREE_PX) ** 2))
         head = view.forward
@@ -98,13 +99,13 @@ class GeometricEstimator:
         return GazeResult(pitch, yaw, np.where(pose.ok, weight, 0.0), flags, head_rad[:, 0], head_rad[:, 1])
 
 
-def _outside(eyes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Which faces (N,) have an eye (N, 2, 2) that the crop does not show."""
+def _eye_outside(eyes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which faces (N,) have an eye (N, 2, 2) outside the crop."""
     return np.asarray(((eyes < 0) | (eyes > [width, height])).any(axis=(1, 2)))
 
 
 def angles(gx: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch and yaw (N,) in radians of a gaze known by its x and y; one too long is shortened."""
+    """Pitch and yaw (N,) in radians of a gaze given by x and y of its unit vector; longer vectors are shortened."""
     excess = np.maximum(np.hypot(gx, gy) / 0.99, 1.0)
     gx, gy = gx / excess, gy / excess
     return np.arcsin(-gy), np.arctan2(-gx, np.sqrt(1 - gx**2 - gy**2))
@@ -113,7 +114,7 @@ def angles(gx: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def iris_offsets(
     crops: np.ndarray, landmarks: np.ndarray, pose: normalize.Pose, view: normalize.View, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean horizontal iris offset (N,) of both eyes in patch px, and how much the eyes differ.
+    """Mean horizontal iris offset (N,) of both eyes in patch px, and the difference (N,) between the eyes.
 
     An eye's centre is the mean of its landmark, which follows the iris a little, and of the model's projected eye.
     """
@@ -144,9 +145,9 @@ def eye_windows(crops: np.ndarray, centres: np.ndarray, homography: np.ndarray, 
 def find_irises(windows: np.ndarray, device: str) -> np.ndarray:
     """Horizontal offset (M,) in px of the iris, a dark disc, from the middle of each (h, w) window.
 
-    Score of a place: mean of the white arcs at both sides less the mean of the disc, less a quadratic prior for the
-    middle, for the best radius. The offset is the mean over all places weighted by exp(score / SOFTNESS): a clear
-    iris gives its own place, while an eyelash that scores a little better does not win all.
+    Score of a position: mean of the white arcs at both sides minus the mean of the disc, minus a quadratic prior for
+    the middle, for the best radius. The offset is the mean over all positions weighted by exp(score / SOFTNESS): a
+    clear iris determines it, while an eyelash that scores only a little better does not.
     """
     import torch
 
@@ -162,9 +163,9 @@ def find_irises(windows: np.ndarray, device: str) -> np.ndarray:
 @cache
 def _templates() -> tuple[np.ndarray, np.ndarray]:
     """Kernels (radii, 1, h, w), and the prior (2 SEARCH_Y + 1, 2 SEARCH_X + 1) in grey levels; float32."""
-    fine = 5  # samples a pixel side
+    fine = 5  # samples per pixel along each side
     tall, wide = (2 * half + 1 for half in (_HALF_Y, _HALF))
-    # centred on whole numbers, so that left and right are equal to the last bit
+    # centred on integers, so that left and right are equal to the last bit
     y, x = (2 * np.mgrid[: tall * fine, : wide * fine] + 1 - fine * np.array([tall, wide])[:, None, None]) / (2 * fine)
     radius, slope = np.hypot(x, y), np.arctan2(np.abs(y), np.abs(x))
 

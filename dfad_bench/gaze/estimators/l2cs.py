@@ -1,4 +1,4 @@
-"""L2CS-Net: a ResNet-50 that classifies pitch and yaw into bins, on the face as a detector cuts it out."""
+"""L2CS-Net: a ResNet-50 that classifies pitch and yaw into bins, on the box of a face detector."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import nn
 
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import read_family, without
+from dfad_bench.gaze.estimators.loading import read_family, tensors_without
 from dfad_bench.gaze.estimators.nets.binned import fill_binned, resnet
 from dfad_bench.gaze.estimators.network import NetworkEstimator, Order
 
-SIDE = 448  # the faces were 224 px and enlarged
+SIDE = 448  # of the input; the network was trained on faces of 224 px that were enlarged
 
 
 class L2CSEstimator(NetworkEstimator):
-    """The Gaze360 file (90 bins of 4 degrees) or one of MPIIFaceGaze (28 of 3), told by its shapes.
+    """The Gaze360 file (90 bins of 4 degrees) or one of MPIIFaceGaze (28 of 3); the shapes in the file decide.
 
-    The layer `fc_yaw_gaze` and the first output are the yaw, whatever the authors' pipeline calls them.
+    The layer `fc_yaw_gaze` and the first output are the yaw, although the authors' pipeline names them otherwise.
     """
 
     name = "l2cs"
@@ -42,20 +42,20 @@ class L2CSEstimator(NetworkEstimator):
     def load(self, path: Path) -> nn.Module:
         """See `NetworkEstimator.load`."""
         _, state = read_family(path, "l2cs")
-        used = without(state, "fc_finetune.")  # of an earlier design, takes part in nothing
+        used = tensors_without(state, "fc_finetune.")  # of an earlier design, unused
         return fill_binned(resnet(state), used, ("fc_yaw_gaze", "fc_pitch_gaze"), path, "l2cs")
 
     def prepare(self, crops: np.ndarray, landmarks: np.ndarray) -> normalize.Patches:
-        """Face boxes at half the side, enlarged, as those it was trained on."""
+        """Face boxes at half the side, enlarged as in training."""
         boxes = normalize.face_boxes(crops, landmarks, self.side // 2)
-        return normalize.Patches(enlarged(boxes.images, self.side), boxes.head_rad, boxes.ok)
+        return normalize.Patches(enlarge_images(boxes.images, self.side), boxes.head_rad, boxes.ok)
 
     def settings(self) -> dict[str, Any]:
         """See `NetworkEstimator.settings`."""
         return {"side": self.side}
 
 
-def enlarged(images: np.ndarray, side: int) -> np.ndarray:
+def enlarge_images(images: np.ndarray, side: int) -> np.ndarray:
     """(N, side, side, 3) of (N, h, w, 3) uint8, bilinear."""
     import cv2
 

@@ -1,6 +1,6 @@
-"""Weight files of gaze networks: which network a file belongs to, told by its keys, and into the module with it.
+"""Weight files of gaze networks: recognising the network by the keys of a file, and loading it into a module.
 
-Nothing but tensors is ever unpickled (`core.weights.load_state_dict`).
+Only tensors are unpickled (`core.weights.load_state_dict`).
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dfad_bench.core.errors import WeightsError
 from dfad_bench.core.weights import load_state_dict
 
 State = Mapping[str, Tensor]
-_SHOWN = 4  # keys named in an error
+_MOST_SHOWN = 4  # keys listed in an error
 
 
 def _shape(state: State, key: str) -> tuple[int, ...]:
     return tuple(state[key].shape) if key in state else ()
 
 
-def _any(state: State, prefix: str) -> bool:
+def _has_prefix(state: State, prefix: str) -> bool:
     return any(key.startswith(prefix) for key in state)
 
 
-# Family: what the error calls it, and how its published files are told from the others. The first that fits counts.
+# Family: its name in errors, and the test that recognises its published files. The first that fits counts.
 FAMILIES: dict[str, tuple[str, Callable[[State], bool]]] = {
-    "eth_xgaze": ("ETH-XGaze ResNet-50", lambda s: "gaze_fc.0.weight" in s and _any(s, "gaze_network.")),
+    "eth_xgaze": ("ETH-XGaze ResNet-50", lambda s: "gaze_fc.0.weight" in s and _has_prefix(s, "gaze_network.")),
     "puregaze": ("PureGaze", lambda s: "gazeEs.fc.weight" in s),
     "l2cs": ("L2CS-Net", lambda s: "fc_yaw_gaze.weight" in s),
-    "mobilegaze": ("MobileGaze", lambda s: _any(s, "fc_yaw.")),
-    "unigaze": ("UniGaze", lambda s: "gaze_fc.weight" in s and _any(s, "vit.")),
-    "faze": ("FAZE", lambda s: _any(s, "encoder.initial") and _any(s, "gaze1.")),
+    "mobilegaze": ("MobileGaze", lambda s: _has_prefix(s, "fc_yaw.")),
+    "unigaze": ("UniGaze", lambda s: "gaze_fc.weight" in s and _has_prefix(s, "vit.")),
+    "faze": ("FAZE", lambda s: _has_prefix(s, "encoder.initial") and _has_prefix(s, "gaze1.")),
     "faze_maml": ("FAZE's few-shot gaze layers", lambda s: "layer01.weights" in s and "layer02.weights" in s),
     "gazetr": ("GazeTR", lambda s: "cls_token" in s and _shape(s, "feed.weight") == (2, 32)),
-    "gaze360": ("Gaze360", lambda s: _any(s, "lstm.") and _shape(s, "last_layer.weight")[:1] == (3,)),
+    "gaze360": ("Gaze360", lambda s: _has_prefix(s, "lstm.") and _shape(s, "last_layer.weight")[:1] == (3,)),
     "eth_xgaze_resnet": (
         "ptgaze ResNet (ETH-XGaze)",
         lambda s: "layer1.0.conv1.weight" in s and _shape(s, "fc.weight") in ((2, 512), (2, 2048)),
@@ -58,29 +58,29 @@ def family_of(state: State) -> str | None:
 def read_family(path: Path, *expected: str) -> tuple[str, dict[str, Tensor]]:
     """Family and tensors of a weight file that must be of one of the `expected` families.
 
-    Wrappers and the `module.` prefix are off.
+    Wrappers and the `module.` prefix are removed.
 
     Raises:
-        WeightsError: not readable, or of another family; names what was expected and what is in it.
+        WeightsError: not readable, or of another family; says what was expected and what was found.
     """
     state = load_state_dict(path)
     found = family_of(state)
     if found in expected:
         return str(found), state
     wanted = " or ".join(FAMILIES[name][0] for name in expected)
-    inside = f"looks like {FAMILIES[found][0]}" if found else f"has {len(state)} tensors: {named(state)}"
+    inside = f"looks like {FAMILIES[found][0]}" if found else f"has {len(state)} tensors: {list_names(state)}"
     raise WeightsError(f"{path}: expected weights of {wanted}, but the file {inside}")
 
 
-def without(state: State, *prefixes: str) -> dict[str, Tensor]:
+def tensors_without(state: State, *prefixes: str) -> dict[str, Tensor]:
     """The tensors whose keys begin with none of `prefixes`."""
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
-def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
+def fill_module(module: nn.Module, state: State, path: Path, family: str) -> None:
     """Load `state` into `module`, every key of both used, in the module's own precision.
 
-    The module takes the file's memory where the precision is the same, so it may be built on the device "meta".
+    The module uses the file's memory where the precision is the same, so it may be built on the device "meta".
 
     Raises:
         WeightsError: keys or shapes do not fit; names a few.
@@ -94,7 +94,7 @@ def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
         if key in state and state[key].shape != own[key].shape
     ]
     problems = [
-        f"{what}: {named(keys)}"
+        f"{what}: {list_names(keys)}"
         for what, keys in (("missing", missing), ("not known", extra), ("other shape", shapes))
         if keys
     ]
@@ -102,7 +102,7 @@ def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
         raise WeightsError(f"{path}: does not fit {FAMILIES[family][0]}; {'; '.join(problems)}")
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise WeightsError(f"{path}: holds numbers that are not finite in {named(broken)}; get the file again")
+        raise WeightsError(f"{path}: holds NaN or inf in {list_names(broken)}; get the file again")
     counters = {key: torch.zeros((), dtype=torch.int64) for key in own if key not in state}
     values = {key: value.to(own[key].dtype) for key, value in state.items()}
     module.load_state_dict({**counters, **values}, assign=True)  # assigned: the module may be on "meta"
@@ -111,7 +111,7 @@ def fill(module: nn.Module, state: State, path: Path, family: str) -> None:
 def resnet_trunk(state: State) -> nn.Module:
     """The ResNet-18, 34 or 50 that `state` (keys `conv1.weight`, `layer1.0.conv1.weight`, ...) belongs to.
 
-    Without its classifier, and on the device "meta": `fill` gives it numbers.
+    Without its classifier, and on the device "meta": `fill_module` loads the values.
     """
     from torchvision import models
 
@@ -128,17 +128,17 @@ def resnet_features(state: State) -> int:
     return 2048 if "layer1.0.conv3.weight" in state else 512
 
 
-def under(state: State, prefix: str) -> dict[str, Tensor]:
+def tensors_under(state: State, prefix: str) -> dict[str, Tensor]:
     """The tensors whose keys begin with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def named(keys: Mapping[str, object] | list[str]) -> str:
-    """A few of `keys` for an error, and how many more there are.
+def list_names(keys: Mapping[str, object] | list[str]) -> str:
+    """A few of `keys` for an error message, and the number of the others.
 
-    >>> named(["a", "b", "c", "d", "e", "f"])
+    >>> list_names(["a", "b", "c", "d", "e", "f"])
     'a, b, c, d and 2 more'
     """
     names = list(keys)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return (", ".join(names[:_SHOWN]) or "none") + more
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return (", ".join(names[:_MOST_SHOWN]) or "none") + more

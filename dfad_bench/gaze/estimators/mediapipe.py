@@ -1,7 +1,7 @@
-"""Gaze from MediaPipe's face mesh: head pose from five of its points, and where its irises are in the eyes.
+"""Gaze from MediaPipe's face mesh: head pose from five of its points, and the position of the irises in the eyes.
 
-The eyeball model of `geometric` with better points: irises are located by a network, so the vertical part is seen
-too. MediaPipe is in none of our extras, since it brings a second OpenCV; see docs/gaze.md.
+The eyeball model of `geometric` with better points: a network locates the irises, so that the vertical part is known
+too. MediaPipe is not among our extras, since it brings a second OpenCV; see docs/gaze.md.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ HEAD_SHARE_Y = 0.63  # gy = 0.63 hy + 0.079 offset_y + 0.17
 IRIS_SHARE_Y = 0.079
 BIAS_Y = 0.17
 REST_Y_PX = -3.4  # irises lie this far above the line of the eye corners: median of photographs
-REST_APART_PX = -4.2  # and this much further outward than their eyes' middles, image-left less image-right
+REST_APART_PX = -4.2  # and this much further outward than the middles of their eyes, image-left minus image-right
 OPEN_SHARE = 0.15  # of the eye's width: lids closer than this hide part of the iris
-FACES = 3  # looked for in a crop; the one at the landmarks is taken
+FACES = 3  # most faces detected in a crop; the one at the landmarks is used
 POINTS = 478  # with irises; a model without them has 468
 # Points of the mesh, image left first.
 EYE_CORNERS = ((33, 133), (362, 263))
@@ -78,7 +78,7 @@ class MediapipeEstimator:
 
     @classmethod
     def build(cls, weights: Path | None) -> Self:
-        """A new estimator; MediaPipe itself is asked for by `estimate`, so stored tables can be read without it.
+        """A new estimator; only `estimate` needs MediaPipe, so that stored tables can be read without it.
 
         Raises:
             WeightsError: the model file is missing.
@@ -94,7 +94,7 @@ class MediapipeEstimator:
         *,
         source_scale: np.ndarray | None = None,
     ) -> GazeResult:
-        """See `GazeEstimator.estimate`; landmarks only tell which of several faces is meant.
+        """See `GazeEstimator.estimate`; landmarks only decide which of several faces is used.
 
         Raises:
             MissingDependencyError: MediaPipe is not installed.
@@ -103,7 +103,7 @@ class MediapipeEstimator:
         return gaze_of_mesh(self._meshes(crops, landmarks), crops.shape[1], crops.shape[2], source_scale)
 
     def _meshes(self, crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """(N, 478, 2) points in crop pixels, continuous coordinates; nan where no face was found."""
+        """(N, 478, 2) points in crop pixels, continuous coordinates; NaN where no face was found."""
         package = need("mediapipe", PACKAGE, _WHY)
         height, width = crops.shape[1:3]
         meshes = np.full((len(crops), POINTS, 2), np.nan)
@@ -112,12 +112,12 @@ class MediapipeEstimator:
             faces = self._landmarker.detect(image).face_landmarks
             if faces:
                 points = np.array([[(point.x, point.y) for point in face] for face in faces]) * [width, height]
-                meshes[row] = meant(points, landmarks[row])
+                meshes[row] = nearest_face(points, landmarks[row])
         return meshes
 
     @cached_property
     def _landmarker(self) -> Any:
-        """Face Landmarker in its mode for single images: it keeps nothing from one to the next."""
+        """Face Landmarker in its mode for single images, in which images do not influence each other."""
         tasks = need("mediapipe.tasks.python", PACKAGE, _WHY)
         options = tasks.vision.FaceLandmarkerOptions(
             base_options=tasks.BaseOptions(model_asset_buffer=self._weights.read_bytes()), num_faces=FACES
@@ -127,14 +127,14 @@ class MediapipeEstimator:
         except (RuntimeError, ValueError) as error:
             line = str(error).splitlines()[0]
             raise WeightsError(f"{self._weights}: MediaPipe cannot use this model ({line})") from error
-        weakref.finalize(self, landmarker.close)  # its own __del__ comes too late when Python ends
+        weakref.finalize(self, landmarker.close)  # its own __del__ is too late when Python exits
         return landmarker
 
 
-def meant(meshes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Of (k, 478, 2) faces the one whose five points are nearest to `landmarks` (5, 2); all nan where none is near.
+def nearest_face(meshes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Of (k, 478, 2) faces the one whose five points are nearest to `landmarks` (5, 2); all NaN where none is near.
 
-    Near is: on average within a quarter of the distance of the landmarks' eyes. Without landmarks it is the first face.
+    Near means on average within a quarter of the distance between the eyes. Without landmarks it is the first face.
     """
     if not np.isfinite(landmarks).all():
         return meshes[0]
@@ -146,19 +146,19 @@ def meant(meshes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 def five_points(meshes: np.ndarray) -> np.ndarray:
-    """(N, 5, 2) points in the order of `GazeEstimator.estimate` of (N, 478, 2) meshes; eyes are their corners' middles.
+    """(N, 5, 2) points in the order of `GazeEstimator.estimate` of (N, 478, 2) meshes; an eye is between its corners.
 
-    Eyes and mouth corners are where `normalize.FACE_MODEL_MM` has them.
+    Eyes and mouth corners are the points of `normalize.FACE_MODEL_MM`.
     """
     eyes = [meshes[:, pair].mean(axis=1) for pair in EYE_CORNERS]
     return np.stack([*eyes, *(meshes[:, index] for index in NOSE_AND_MOUTH)], axis=1)
 
 
 def gaze_of_mesh(meshes: np.ndarray, height: int, width: int, source_scale: np.ndarray | None) -> GazeResult:
-    """Gaze of (N, 478, 2) meshes in crops of `height` x `width`; nan meshes have none.
+    """Gaze of (N, 478, 2) meshes in crops of `height` x `width`; NaN meshes have none.
 
-    Confidence falls with the eyes' disagreement (half at `DISAGREE_PX`) and as the lids close; the angles do not
-    depend on it.
+    The confidence falls with the disagreement of the eyes (half at `DISAGREE_PX`) and as the lids close; the angles
+    do not depend on it.
     """
     points = five_points(meshes)
     pose = normalize.solve_pose(points, width, height)
@@ -176,12 +176,12 @@ def gaze_of_mesh(meshes: np.ndarray, height: int, width: int, source_scale: np.n
     flags = np.where(pose.ok, GazeFlag.NONE, GazeFlag.NO_POSE).astype(np.int16)
     flags |= np.where(small, GazeFlag.HEAD_ONLY, 0).astype(np.int16)
     flags |= np.where(~small & (apart > FLAG_DISAGREE_PX), GazeFlag.EYES_DISAGREE, 0).astype(np.int16)
-    trust = (openness(meshes) / OPEN_SHARE).clip(0, 1) / (1 + (apart / DISAGREE_PX) ** 2)
+    trust = (lid_openness(meshes) / OPEN_SHARE).clip(0, 1) / (1 + (apart / DISAGREE_PX) ** 2)
     confidence = np.where(pose.ok & ~small, trust, 0.0)
     return GazeResult(pitch, yaw, confidence, flags, head_rad[:, 0], head_rad[:, 1])
 
 
-def openness(meshes: np.ndarray) -> np.ndarray:
+def lid_openness(meshes: np.ndarray) -> np.ndarray:
     """Distance of the lids over the eye's width (N,), mean of both eyes, of (N, 478, 2) meshes."""
     shares = [
         np.linalg.norm(meshes[:, upper] - meshes[:, lower], axis=1)

@@ -1,10 +1,10 @@
-"""Does a network's yaw change its sign in the mirror, and its pitch not? Tells swapped outputs without any labels.
+"""The mirror check: yaw must change its sign for a mirrored face, pitch must not. Finds swapped outputs without labels.
 
 Published gaze networks disagree about which of two outputs is the pitch, and some papers' own code names them wrongly.
-A few drawn faces and their mirror images settle it. What the check cannot see: an output with the wrong sign, or
-the wrong unit, behaves the same in the mirror. The faces are drawn, always the same ones, so that the verdict on a
-weight file never depends on whose gaze is asked for first; a network that does not see drawn faces as faces may fail
-although its order is right, which is why an order named by the user is never overruled.
+A few drawn faces and their mirror images decide it. The check cannot find outputs with the wrong sign or unit, which
+behave the same in the mirror. The faces are always the same drawn ones, so that the verdict on a weight file does not
+depend on the data; a network that does not recognise drawn faces may fail although its order is right, which is why
+an order named by the user is never overruled.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from functools import cache
 
 import numpy as np
 
-MARGIN = 1 / 3  # the yaw's odd share must exceed the pitch's by this much; below, the outputs are no pitch and yaw
-ODD_SHARE = 2 / 3  # of the yaw's spread should be odd in the mirror, and as much of the pitch's even; below, a remark
-LEAST_SPREAD_RAD = 1e-4  # an output that moves less over the faces does not see them
+MARGIN = 1 / 3  # the yaw's odd share must exceed the pitch's by this much, else the outputs are not pitch and yaw
+ODD_SHARE = 2 / 3  # least share of the yaw's spread that is odd, and of the pitch's that is even, without a remark
+LEAST_SPREAD_RAD = 1e-4  # an output that varies less over the faces does not depend on them
 _POSES_DEG = ((-14, 8), (12, 9), (-13, 17), (15, 16), (-12, 24), (13, 23))  # head pitch and yaw
-_EYES = 1.25  # the gaze goes this much further than the head
-_MOUTH_MM = ((-26.5, 33.0, 35.0), (26.5, 33.0, 35.0))  # of the drawn head
+_EYES = 1.25  # angle of the gaze over the angle of the head
+_MOUTH_MM = ((-26.5, 33.0, 35.0), (26.5, 33.0, 35.0))  # mouth corners of the drawn head
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Of two outputs: the share of their spread that changes its sign in the mirror, and that spread in radians."""
+    """For two outputs: the share of their spread that changes its sign in the mirror, and the spread in radians."""
 
     odd: tuple[float, float]
     spread_rad: tuple[float, float]
@@ -41,7 +41,7 @@ class Symmetry:
         return max(self.odd) >= ODD_SHARE and min(self.odd) <= 1 - ODD_SHARE
 
     def __str__(self) -> str:
-        """For a remark or an error."""
+        """The text for a remark or an error."""
         first, second = self.odd
         return f"odd in the mirror: {first:.0%} of the first output, {second:.0%} of the second"
 
@@ -49,8 +49,8 @@ class Symmetry:
 def symmetry(plain: np.ndarray, mirrored: np.ndarray) -> Symmetry:
     """How (n, 2) outputs for faces and for their mirror images are related.
 
-    The spread around the common mean falls into an odd part (changes its sign) and an even one; exact yaw is all odd,
-    exact pitch all even.
+    The spread around the common mean is the sum of an odd part (which changes its sign) and an even one; perfect yaw
+    is all odd, perfect pitch all even.
 
     >>> symmetry(np.array([[0.1, 0.3], [0.2, -0.1]]), np.array([[0.1, -0.3], [0.2, 0.1]])).odd
     (0.0, 1.0)

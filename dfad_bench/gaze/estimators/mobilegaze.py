@@ -20,9 +20,9 @@ SIDE = 448
 
 
 class MobileGazeEstimator(NetworkEstimator):
-    """ResNet-18, 34, 50, MobileNetV2 or the fused MobileOne-S0, whichever the file holds; `.onnx` by onnxruntime.
+    """ResNet-18, 34, 50, MobileNetV2 or the fused MobileOne-S0, as the file has it; `.onnx` files run by onnxruntime.
 
-    An ONNX file's outputs count by position, yaw first: older exports named them the wrong way round.
+    Outputs of an ONNX file are taken by position, yaw first: older exports swapped their names.
     """
 
     name = "mobilegaze"
@@ -71,7 +71,7 @@ class MobileGazeEstimator(NetworkEstimator):
 
 
 def trunk_of(state: State) -> Trunk:
-    """The empty backbone whose keys `state` has; a ResNet where it looks like none."""
+    """The backbone, without values, whose keys `state` has; a ResNet where none fits."""
     if "stage0.reparam_conv.weight" in state:
         with torch.device("meta"):
             return MobileOneS0(), FEATURES

@@ -1,6 +1,6 @@
-"""What all gaze networks share: finding weights, preparing faces, running in batches, the check of their outputs.
+"""Shared code of all gaze networks: finding weights, preparing faces, running in batches, checking the outputs.
 
-A network's file holds its architecture, its card and, where they differ from the rest, how it wants its faces.
+The file of a network holds its architecture, its card and, where they differ from the default, its input settings.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RG
 
 
 _SETTINGS = {"order": Order, "channel": Channel, "norm": Norm}
-WORDS = {word: key for key, kind in _SETTINGS.items() for word in get_args(kind)}  # no two settings share a word
-_VERDICTS: dict[str, mirror.Symmetry] = {}  # by fingerprint: a process looks at the same weights once
+SETTING_WORDS = {word: key for key, kind in _SETTINGS.items() for word in get_args(kind)}  # words are unique
+_VERDICTS: dict[str, mirror.Symmetry] = {}  # by fingerprint: a process checks the same weights once
 
 
 def settings_of(words: str) -> dict[str, str]:
-    """Settings from words with commas between.
+    """Settings from words separated by commas.
 
     >>> settings_of("yaw_pitch,bgr")
     {'order': 'yaw_pitch', 'channel': 'bgr'}
 
     Raises:
-        ConfigError: a word means nothing, or two mean the same setting.
+        ConfigError: an unknown word, or two words for the same setting.
     """
     found: dict[str, str] = {}
     for word in words.split(","):
-        if word not in WORDS or WORDS[word] in found:
-            raise ConfigError(f"estimator setting {word!r}: known are {', '.join(WORDS)}, one of a kind")
-        found[WORDS[word]] = word
+        if word not in SETTING_WORDS or SETTING_WORDS[word] in found:
+            raise ConfigError(f"estimator setting {word!r}: known are {', '.join(SETTING_WORDS)}, one of a kind")
+        found[SETTING_WORDS[word]] = word
     return found
 
 
@@ -59,9 +59,9 @@ class NetworkEstimator(ABC):
 
     name: ClassVar[str]
     card: ClassVar[GazeCard]
-    version: ClassVar[int] = 1  # of the subclass: whatever in it changes numbers
-    default_order: ClassVar[Order] = "pitch_yaw"  # of what `decode` returns
-    order_varies: ClassVar[bool] = False  # files of both orders are published: a wrong one is swapped, not refused
+    version: ClassVar[int] = 1  # of the subclass: raised when a change of its code changes results
+    default_order: ClassVar[Order] = "pitch_yaw"  # of the outputs of `decode`
+    order_varies: ClassVar[bool] = False  # files of both orders are published: wrong order is swapped, not refused
     default_channel: ClassVar[Channel] = "rgb"
     default_norm: ClassVar[Norm] = "imagenet"
     batch_size: ClassVar[int] = 32  # faces in the network at once
@@ -78,8 +78,8 @@ class NetworkEstimator(ABC):
 
         Args:
             weights: the file.
-            order: which output is which; the mirror check then only remarks on it. None: as published, checked.
-            channel: of the input; None: as the network was trained.
+            order: order of the outputs; the mirror check then only adds a remark. None: as published, and checked.
+            channel: channel order of the input; None: as the network was trained.
             norm: "imagenet" mean and deviation, "unit" 0 to 1, "signed" -1 to 1; None: as the network was trained.
 
         Raises:
@@ -87,29 +87,29 @@ class NetworkEstimator(ABC):
             ConfigError: no such order, channel or norm.
         """
         self.weights = Path(weights)
-        self.order: Order = _one_of("order", order or self.default_order, Order)
+        self.order: Order = _check_choice("order", order or self.default_order, Order)
         self.order_given = order is not None
-        self.channel: Channel = _one_of("channel", channel or self.default_channel, Channel)
-        self.norm: Norm = _one_of("norm", norm or self.default_norm, Norm)
+        self.channel: Channel = _check_choice("channel", channel or self.default_channel, Channel)
+        self.norm: Norm = _check_choice("norm", norm or self.default_norm, Norm)
         self._device = torch.device("cpu")
         self.network = self.load(self.weights).eval().requires_grad_(False)
 
     @classmethod
     def build(cls, weights: Path | None, **settings: Any) -> Self:
-        """A new estimator; without `weights` the first file of the card's names that is under `$DFAD_WEIGHTS`.
+        """A new estimator; without `weights`, the first file named by the card that is under `$DFAD_WEIGHTS`.
 
         Args:
             weights: the file.
             settings: order, channel, norm; see the constructor.
 
         Raises:
-            WeightsError: none is there (says where to get it), or it does not fit.
+            WeightsError: no file is found (says where to get it), or it does not fit.
             IntegrityError: another file than the published one.
         """
-        return cls(weights or cls._find(), **settings)
+        return cls(weights or cls._find_weights(), **settings)
 
     @classmethod
-    def _find(cls) -> Path:
+    def _find_weights(cls) -> Path:
         missing: list[str] = []
         for name in cls.card.weights:
             try:
@@ -121,27 +121,27 @@ class NetworkEstimator(ABC):
 
     @abstractmethod
     def load(self, path: Path) -> nn.Module:
-        """The network with the weights of `path` in it, float32 on the CPU.
+        """The network with the weights of `path`, float32 on the CPU.
 
         Raises:
             WeightsError: the file does not fit.
         """
 
     def prepare(self, crops: np.ndarray, landmarks: np.ndarray) -> normalize.Patches:
-        """Faces as the network wants them, uint8 RGB; not `ok` where they could only be resized."""
+        """Faces as input of the network, uint8 RGB; not `ok` where they could only be resized."""
         return normalize.normalize(crops, landmarks)
 
     def decode(self, output: Any) -> Tensor:
-        """(n, 2) radians in the order `default_order`, in the project's signs, of what the network returns."""
+        """The outputs of the network as (n, 2) radians in the order `default_order`, in the project's signs."""
         return output
 
     def settings(self) -> dict[str, Any]:
-        """Whatever else changes numbers, for the fingerprint; JSON values."""
+        """Further settings that change the results, for the fingerprint; JSON values."""
         return {}
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hex: weight file, input, order as asked for, and the rules of this file."""
+        """64 hex of the weight file, the input settings, the requested order, and the rules of this file."""
         return content_hash(
             {
                 "estimator": [self.name, self.version, VERSION],
@@ -155,12 +155,12 @@ class NetworkEstimator(ABC):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the results must know besides the card; runs the mirror check where it has not run yet.
+        """Remarks for a reader of the results besides the card; runs the mirror check if it has not run yet.
 
         Raises:
             WeightsError: the outputs fail the mirror check.
         """
-        return self._checked[1]
+        return self._checked_order[1]
 
     def estimate(
         self,
@@ -175,8 +175,8 @@ class NetworkEstimator(ABC):
         Raises:
             WeightsError: the outputs fail the mirror check.
         """
-        self._move(device)
-        order = self._checked[0]
+        self._move_to(device)
+        order = self._checked_order[0]
         points = np.asarray(landmarks, dtype=np.float64)
         faces = self.prepare(crops, points)
         angles = self._run(faces.images)
@@ -186,8 +186,8 @@ class NetworkEstimator(ABC):
         return GazeResult(pitch.copy(), yaw.copy(), faces.ok.astype(np.float64), flags, head[:, 0], head[:, 1])
 
     @cached_property
-    def _checked(self) -> tuple[Order, tuple[str, ...]]:
-        """The order of the outputs that counts, and what to say about it."""
+    def _checked_order(self) -> tuple[Order, tuple[str, ...]]:
+        """The order of the outputs that is used, and remarks on it."""
         if self.fingerprint not in _VERDICTS:
             _VERDICTS[self.fingerprint] = mirror.check(lambda c, points: self._run(self.prepare(c, points).images))
         found = _VERDICTS[self.fingerprint]
@@ -227,13 +227,13 @@ class NetworkEstimator(ABC):
             x = x * 2 - 1
         return x.flip(1) if self.channel == "bgr" else x
 
-    def _move(self, device: str) -> None:
+    def _move_to(self, device: str) -> None:
         if torch.device(device) != self._device:
             self._device = torch.device(device)
             self.network.to(self._device)
 
 
-def _one_of(what: str, value: Any, kind: Any) -> Any:
+def _check_choice(what: str, value: Any, kind: Any) -> Any:
     if value not in get_args(kind):
         raise ConfigError(f"{what}: must be one of {', '.join(get_args(kind))}, got {value!r}")
     return value

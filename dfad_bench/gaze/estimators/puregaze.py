@@ -1,7 +1,7 @@
-"""PureGaze: a ResNet purified of what does not matter for gaze, by a decoder that must fail to restore the face.
+"""PureGaze: a ResNet whose features are purified of gaze-irrelevant facts, by training against a decoder of the face.
 
-Cheng, Bao and Lu, "PureGaze: Purifying Gaze Feature for Generalizable Gaze Estimation", AAAI 2022. The decoder only
-trains; of the published file it is skipped.
+Cheng, Bao and Lu, "PureGaze: Purifying Gaze Feature for Generalizable Gaze Estimation", AAAI 2022. The decoder is
+used in training only; its weights in the published file are ignored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import fill, read_family, resnet_features, resnet_trunk, under, without
+from dfad_bench.gaze.estimators.loading import (
+    fill_module,
+    read_family,
+    resnet_features,
+    resnet_trunk,
+    tensors_under,
+    tensors_without,
+)
 from dfad_bench.gaze.estimators.network import NetworkEstimator
 
 
@@ -48,9 +55,9 @@ class PureGazeEstimator(NetworkEstimator):
     def load(self, path: Path) -> nn.Module:
         """See `NetworkEstimator.load`."""
         family, state = read_family(path, "puregaze")
-        state = without(state, "deconv.")
-        trunk = under(state, "feature.")
+        state = tensors_without(state, "deconv.")
+        trunk = tensors_under(state, "feature.")
         with torch.device("meta"):
             network = _PureGaze(resnet_trunk(trunk), resnet_features(trunk))
-        fill(network, state, path, family)
+        fill_module(network, state, path, family)
         return network

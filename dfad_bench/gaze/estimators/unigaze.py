@@ -1,7 +1,7 @@
 """UniGaze: a masked autoencoder's vision transformer, pre-trained on faces, with one linear layer for the gaze.
 
-Qin et al., "UniGaze: Towards Universal Gaze Estimation via Large-scale Pre-Training", WACV 2026. Which transformer a
-file holds (B/16, L/16, H/14) is read off its shapes. The transformer is timm's.
+Qin et al., "UniGaze: Towards Universal Gaze Estimation via Large-scale Pre-Training", WACV 2026. The shapes in a file
+decide which transformer it holds (B/16, L/16, H/14). The transformer is timm's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError
 from dfad_bench.gaze.estimators.base import GazeCard
-from dfad_bench.gaze.estimators.loading import State, fill, read_family, without
+from dfad_bench.gaze.estimators.loading import State, fill_module, read_family, tensors_without
 from dfad_bench.gaze.estimators.network import NetworkEstimator
 
 HEADS = {768: 12, 1024: 16, 1280: 16}  # attention heads by width: base, large, huge
@@ -49,17 +49,17 @@ class UniGazeEstimator(NetworkEstimator):
     )
 
     def load(self, path: Path) -> nn.Module:
-        """See `NetworkEstimator.load`; the autoencoder's classifier, where a file still has one, is left out."""
+        """See `NetworkEstimator.load`; a classifier of the autoencoder in the file is ignored."""
         family, state = read_family(path, "unigaze")
-        state = without(state, "vit.head.")
+        state = tensors_without(state, "vit.head.")
         with torch.device("meta"):
             network = _UniGaze(transformer(state, path), state["vit.patch_embed.proj.weight"].shape[0])
-        fill(network, state, path, family)
+        fill_module(network, state, path, family)
         return network
 
 
 def transformer(state: State, path: Path) -> nn.Module:
-    """The vision transformer of `state`'s shapes, on the device "meta"."""
+    """The vision transformer with the shapes of `state`, on the device "meta"."""
     from timm.models.vision_transformer import VisionTransformer
 
     patches = state.get("vit.patch_embed.proj.weight")

@@ -1,1 +1,1 @@
-"""Architectures of the gaze networks that torchvision and timm do not carry."""
+"""Architectures of gaze networks that torchvision and timm do not have."""

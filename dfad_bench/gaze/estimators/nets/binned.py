@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.gaze.estimators.loading import State, fill, resnet_trunk, without
+from dfad_bench.gaze.estimators.loading import State, fill_module, resnet_trunk, tensors_without
 
 BINS_DEG = {90: (4.0, -180.0), 28: (3.0, -42.0)}  # bins of Gaze360 and MPIIFaceGaze: width, and angle of the first
 Trunk = tuple[nn.Module, int]  # (B, 3, H, W) to (B, features), and features
 
 
 class BinnedGaze(nn.Module):
-    """A trunk and a linear layer an angle.
+    """A trunk and a linear layer per angle.
 
     Args:
         trunk: (B, 3, H, W) to (B, features).
-        features: what the trunk gives.
+        features: number of features of the trunk.
         bins: a key of `BINS_DEG`.
     """
 
@@ -53,7 +53,7 @@ def bins_of(layer: str, state: State, path: Path) -> int:
     """How many bins the layer named `layer` has.
 
     Raises:
-        WeightsError: neither of the known numbers.
+        WeightsError: not one of the known numbers.
     """
     weight = state.get(f"{layer}.weight")
     bins = len(weight) if weight is not None and weight.ndim == 2 else 0
@@ -66,11 +66,11 @@ def fill_binned(trunk: Trunk, state: State, layers: tuple[str, str], path: Path,
     """A network with the weights of `state`, every key used.
 
     Args:
-        trunk: empty.
+        trunk: the trunk without values, and its number of features.
         state: the trunk's keys, and weight and bias of both `layers`.
         layers: names of the yaw's and the pitch's layer.
-        path: for errors.
-        family: of `loading.FAMILIES`, for errors.
+        path: the file, for errors.
+        family: a key of `loading.FAMILIES`, for errors.
 
     Raises:
         WeightsError: keys or shapes do not fit.
@@ -78,19 +78,19 @@ def fill_binned(trunk: Trunk, state: State, layers: tuple[str, str], path: Path,
     with torch.device("meta"):
         network = BinnedGaze(*trunk, bins_of(layers[0], state, path))
     heads = tuple(f"{layer}." for layer in layers)
-    fill(network.trunk, without(state, *heads), path, family)
+    fill_module(network.trunk, tensors_without(state, *heads), path, family)
     both = nn.ModuleDict(dict(zip(layers, (network.yaw, network.pitch), strict=True)))
-    fill(both, {key: value for key, value in state.items() if key.startswith(heads)}, path, family)
+    fill_module(both, {key: value for key, value in state.items() if key.startswith(heads)}, path, family)
     return network
 
 
 def resnet(state: State) -> Trunk:
-    """The empty ResNet-18, 34 or 50 whose keys `state` has."""
+    """The ResNet-18, 34 or 50, without values, whose keys `state` has."""
     return resnet_trunk(state), 2048 if "layer1.0.conv3.weight" in state else 512
 
 
 def mobilenet() -> Trunk:
-    """An empty MobileNetV2."""
+    """A MobileNetV2 without values."""
     from torchvision.models import mobilenet_v2
 
     with torch.device("meta"):

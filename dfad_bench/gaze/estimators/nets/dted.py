@@ -1,12 +1,12 @@
 """The gaze half of FAZE: DT-ED's DenseNet encoder, its gaze code and the small gaze estimator.
 
 Park et al., "Few-Shot Adaptive Gaze Estimation", ICCV 2019. Channels, kernels, biases and the norms' weights are read
-off the checkpoint. What a checkpoint cannot tell is assumed, after the paper and DenseNet (Huang et al., CVPR 2017):
+from the checkpoint. The rest is assumed, after the paper and DenseNet (Huang et al., CVPR 2017):
 
 - each convolution of the initial layers halves the map, and so does each transition (average of 2 x 2);
 - composite layers and transitions are instance norm, leaky ReLU (0.01), convolution; the initial layers are
   convolutions with instance norm and leaky ReLU between them;
-- after the last block comes the global average, without norm or activation;
+- the last block is followed by the global average, without norm or activation;
 - the gaze code is a (3, n) matrix with unit columns, read row by row; the estimator's hidden layer is a SELU.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.gaze.estimators.loading import fill, named
+from dfad_bench.gaze.estimators.loading import fill_module, list_names
 
 LEAK = 0.01
 STRIP_WIDTH, STRIP_HEIGHT = 256, 64
@@ -53,44 +53,44 @@ class GazeCode(nn.Module):
         self.encoder, self.code, self.hidden, self.out = encoder, code, hidden, out
 
     def forward(self, strips: Tensor) -> Tensor:
-        """The gaze with its sign turned, in camera axes: (0, 0, 1) looks into the camera, y > 0 up."""
+        """The negated gaze vector, in camera axes: (0, 0, 1) looks into the camera, y > 0 up."""
         features = self.encoder(strips).mean(dim=(2, 3))  # (B, C)
         code = F.normalize(self.code(features).unflatten(1, (3, -1)), dim=1)  # (B, 3, n)
         return F.normalize(self.out(F.selu(self.hidden(code.flatten(1)))), dim=1)
 
 
 def read_gaze_code(state: State, path: Path) -> GazeCode:
-    """The network `state` describes, with its weights; decoder, appearance and head code are left out.
+    """The network that `state` describes, with its weights; decoder, appearance and head code are left out.
 
     Args:
         state: keys `encoder.*`, one linear layer from the encoder's features to the gaze code, `gaze1`, `gaze2`.
-        path: for errors.
+        path: the file, for errors.
 
     Raises:
-        WeightsError: keys or shapes do not fit; names them.
+        WeightsError: keys or shapes do not fit; lists them.
     """
     with torch.device("meta"):
         encoder, modules, features = _encoder(state, path)
         hidden, out = (_linear(state, name, path) for name in ("gaze1", "gaze2"))
     if hidden.in_features % 3 or out.in_features != hidden.out_features or out.out_features != 3:
         shapes = [f"{name} {tuple(state[name].shape)}" for name in ("gaze1.weight", "gaze2.weight")]
-        raise WeightsError(f"{path}: does not fit FAZE; {named(shapes)} should be (h, 3 n) and (3, h)")
+        raise WeightsError(f"{path}: does not fit FAZE; {list_names(shapes)} should be (h, 3 n) and (3, h)")
     name = _code_name(state, (hidden.in_features, features), path)
     with torch.device("meta"):
         code = _linear(state, name, path)
     modules |= {name: code, "gaze1": hidden, "gaze2": out}
     used = ("encoder.", f"{name}.", "gaze1.", "gaze2.")
-    fill(_nested(modules), {key: value for key, value in state.items() if key.startswith(used)}, path, "faze")
+    fill_module(_nested(modules), {key: value for key, value in state.items() if key.startswith(used)}, path, "faze")
     return GazeCode(encoder, code, hidden, out)
 
 
 def _encoder(state: State, path: Path) -> tuple[nn.Sequential, dict[str, nn.Module], int]:
-    """Empty layers in the order they run, the same by their names in the file, and the channels at the end."""
+    """Layers without values in the order they run, the same by their names in the file, and the output channels."""
     convs = [key.removesuffix(".weight") for key, value in state.items() if _is_conv(key, value)]
     layers: list[nn.Module] = []
     modules: dict[str, nn.Module] = {}
     channels, halvings = 3, 0
-    initial = sorted((name for name in convs if name.startswith(_INITIAL)), key=_natural)
+    initial = sorted((name for name in convs if name.startswith(_INITIAL)), key=_natural_order)
     for index, name in enumerate(initial):
         conv = modules[name] = _conv(state, name, channels, path, stride=2)
         channels = conv.out_channels
@@ -99,7 +99,7 @@ def _encoder(state: State, path: Path) -> tuple[nn.Sequential, dict[str, nn.Modu
             layers += [_norm(state, name, channels, modules, index), nn.LeakyReLU(LEAK)]
     for name in sorted((name for name in convs if not name.startswith(_INITIAL)), key=lambda name: _rank(name, state)):
         conv = modules[name] = _conv(state, name, channels, path)
-        transition = conv.out_channels == conv.in_channels  # compression 1; a dense layer adds fewer than come in
+        transition = conv.out_channels == conv.in_channels  # compression 1; a dense layer has fewer outputs than inputs
         halvings += transition
         layers.append(NormConv(_norm(state, name, channels, modules), conv, transition=transition))
         channels = channels if transition else channels + conv.out_channels
@@ -121,13 +121,13 @@ def _stage(key: str) -> tuple[int, str] | None:
 
 
 def _rank(name: str, state: State) -> tuple[int, bool, str]:
-    """Where a convolution stands: `block1`'s layers, `trans1`, `block2`'s layers and so on, however keys are sorted."""
+    """Sort key of a convolution: `block1`'s layers, `trans1`, `block2`'s layers and so on, for any order of keys."""
     number, rest = _stage(f"{name}.weight") or (0, name)
     outputs, inputs = state[f"{name}.weight"].shape[:2]
-    return number, outputs == inputs, _natural(rest)
+    return number, outputs == inputs, _natural_order(rest)
 
 
-def _natural(name: str) -> str:
+def _natural_order(name: str) -> str:
     return re.sub(r"\d+", lambda digits: digits[0].zfill(6), name)
 
 
@@ -147,9 +147,9 @@ def _conv(state: State, name: str, channels: int, path: Path, stride: int = 1) -
 
 
 def _norm(state: State, conv: str, channels: int, modules: dict[str, nn.Module], index: int = 0) -> nn.InstanceNorm2d:
-    """The norm beside a convolution, the `index`-th under the same parent; one without weights has no keys at all.
+    """The norm beside a convolution, the `index`-th under the same parent; a norm without weights has no keys.
 
-    With stored statistics it computes what a batch norm does.
+    With stored statistics it computes the same as a batch norm.
     """
     parent = conv.rpartition(".")[0]
     beside = dict.fromkeys(key.rpartition(".")[0] for key in state if key.startswith(f"{parent}."))
@@ -168,19 +168,19 @@ def _norm(state: State, conv: str, channels: int, modules: dict[str, nn.Module],
 def _linear(state: State, name: str, path: Path) -> nn.Linear:
     weight = state.get(f"{name}.weight")
     if weight is None or weight.ndim != 2:
-        raise WeightsError(f"{path}: does not fit FAZE; missing: {name}.weight; has {named(dict(state))}")
+        raise WeightsError(f"{path}: does not fit FAZE; missing: {name}.weight; has {list_names(dict(state))}")
     return nn.Linear(weight.shape[1], weight.shape[0], bias=f"{name}.bias" in state)
 
 
 def _code_name(state: State, shape: tuple[int, int], path: Path) -> str:
-    """The linear layer from the encoder's features to the gaze code, told by its shape."""
+    """The name of the linear layer from the encoder's features to the gaze code, found by its shape."""
     names = [
         key.removesuffix(".weight")
         for key, value in state.items()
         if key.endswith(".weight") and tuple(value.shape) == shape and not key.startswith(("encoder.", "gaze", "dec"))
     ]
     if len(names) != 1:
-        found = named(names) if names else "none"
+        found = list_names(names) if names else "none"
         raise WeightsError(f"{path}: does not fit FAZE; one layer of shape {shape} for the gaze code, found {found}")
     return names[0]
 

@@ -1,4 +1,4 @@
-"""MobileOne-S0 as it is deployed: every block's branches folded into one convolution.
+"""MobileOne-S0 in its inference form: the branches of every block are fused into one convolution.
 
 Vasu et al., "MobileOne: An Improved One millisecond Mobile Backbone", CVPR 2023, figure 3 (right) and table 2 of the
 paper. Keys follow the authors' names: `stage0`, `stage1.0` (depthwise), `stage1.1` (pointwise), ..., each with a
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLOCKS = (2, 8, 10, 1)  # depthwise and pointwise pairs a stage; stages 3 and 4 of table 2 are one here
+BLOCKS = (2, 8, 10, 1)  # depthwise and pointwise pairs per stage; stages 3 and 4 of table 2 are one here
 WIDTHS = (48, 128, 256, 1024)  # (64, 128, 256, 512) times (0.75, 1, 1, 2)
 STEM = 48
 FEATURES = WIDTHS[-1]

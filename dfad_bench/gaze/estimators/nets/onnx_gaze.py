@@ -1,6 +1,6 @@
-"""An ONNX file with two outputs of binned angles, run by onnxruntime as if it were a torch module.
+"""An ONNX file with two outputs of binned angles, run by onnxruntime behind the interface of a torch module.
 
-A downloaded ONNX file is untrusted: its inputs and outputs are checked before it runs, and it may read no other file.
+A downloaded ONNX file is untrusted: its inputs and outputs are checked before it runs, and it cannot read other files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError, need
-from dfad_bench.gaze.estimators.loading import named
+from dfad_bench.gaze.estimators.loading import list_names
 from dfad_bench.gaze.estimators.nets.binned import BINS_DEG, expected_angle
 
 _LARGEST_BYTES = 1 << 30
@@ -26,11 +26,11 @@ class OnnxGaze(nn.Module):
 
     Args:
         path: the file.
-        side: of the square images it must take.
+        side: side of the square input images, pixels.
 
     Raises:
         MissingDependencyError: onnx or onnxruntime is not installed.
-        WeightsError: not such a file.
+        WeightsError: not a file of that kind.
     """
 
     def __init__(self, path: Path, side: int) -> None:
@@ -51,29 +51,29 @@ class OnnxGaze(nn.Module):
             raise WeightsError(f"{self.path}: does not run ({_first_line(error)})") from error
         found = [tuple(each.shape) for each in logits]
         if any(len(shape) != 2 or shape[0] != len(images) or shape[1] not in BINS_DEG for shape in found):
-            raise WeightsError(f"{self.path}: outputs {found} for {len(images)} faces, expected two of {_wanted()}")
+            raise WeightsError(f"{self.path}: outputs {found} for {len(images)} faces, expected two of {_bin_names()}")
         return torch.stack([expected_angle(torch.from_numpy(each)) for each in logits], dim=1)
 
 
 def _session(path: Path) -> Any:
-    """The file in onnxruntime.
+    """A session of onnxruntime for the file.
 
-    Weights in other files are refused here: onnxruntime 1.20 reads them from any place the file names. Newer ones
-    look in the file's folder only; they are given an empty one.
+    Weights in other files are refused: onnxruntime 1.20 reads them from any path in the file, newer versions only
+    from the file's folder, for which they get an empty one.
     """
     runtime, onnx = (need(name, "dfad-bench[onnx]", f"running {path.name}") for name in ("onnxruntime", "onnx"))
     if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise WeightsError(f"{path}: no ONNX file, or one larger than {_LARGEST_BYTES >> 20} MB")
+        raise WeightsError(f"{path}: not an ONNX file, or larger than {_LARGEST_BYTES >> 20} MB")
     content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's errors differ between its implementations
         raise WeightsError(f"{path}: not readable as an ONNX file ({_first_line(error)})") from error
-    if elsewhere := sorted(set(_elsewhere(model))):
-        raise WeightsError(f"{path}: keeps weights in other files ({named(elsewhere)}); convert it to a single file")
+    if elsewhere := sorted(set(_external_tensors(model))):
+        raise WeightsError(f"{path}: keeps weights in other files ({list_names(elsewhere)}); convert it to one file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what is wrong is said by the error
+    options.log_severity_level = 4  # errors are raised, not logged
     try:
         with TemporaryDirectory() as empty:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
@@ -82,14 +82,14 @@ def _session(path: Path) -> Any:
         raise WeightsError(f"{path}: not runnable by onnxruntime ({_first_line(error)})") from error
 
 
-def _elsewhere(message: Any) -> Iterator[str]:
-    """Names of all tensors at any depth (graphs, attributes, functions) whose numbers are not in the file."""
+def _external_tensors(message: Any) -> Iterator[str]:
+    """Names of all tensors at any depth (graphs, attributes, functions) whose values are not in the file."""
     for field, value in message.ListFields():
         if field.name == "external_data" or (field.name == "data_location" and value == _EXTERNAL):
             yield message.name
         elif field.type == field.TYPE_MESSAGE:
             for part in [value] if hasattr(value, "ListFields") else value:
-                yield from _elsewhere(part)
+                yield from _external_tensors(part)
 
 
 def _check_input(session: Any, path: Path, side: int) -> bool:
@@ -118,10 +118,10 @@ def _check_outputs(session: Any, path: Path) -> None:
     )
     if len(outputs) != 2 or not fits:
         found = [(each.name, each.type, each.shape) for each in outputs]
-        raise WeightsError(f"{path}: gives {found}, expected two float outputs of {_wanted()}")
+        raise WeightsError(f"{path}: gives {found}, expected two float outputs of {_bin_names()}")
 
 
-def _wanted() -> str:
+def _bin_names() -> str:
     return " or ".join(f"{bins} bins" for bins in BINS_DEG)
 
 
