@@ -208,11 +208,11 @@ def load_protocol(name: str) -> Protocol:
 
 def _check_groups(protocol: Protocol, where: str) -> None:
     """Hold an included protocol to what tests hold the shipped ones to."""
-    for group in protocol.groups:
+    for group in protocol.all_groups:
         if group.generator != group.taxon.key:
             raise ConfigError(f"{where}: write the generator's key {group.taxon.key!r}, not {group.generator!r}")
-    both = {group.generator for group in protocol.seen} & {group.generator for group in protocol.unseen}
-    if both := sorted(both - {REAL_KEY}):
+    shared = {group.generator for group in protocol.seen} & {group.generator for group in protocol.unseen}
+    if both := sorted(shared - {REAL_KEY}):
         raise ConfigError(f"{where}: {both[0]!r} is both seen and unseen; only {REAL_KEY!r} may be")
 
 

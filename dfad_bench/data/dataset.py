@@ -5,8 +5,9 @@ Which rows make up a batch is decided in `data.sampling`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,10 +138,10 @@ def prefetch(
         training: whether labels are wanted.
         unlabelled: per batch, row numbers of the unlabelled faces that go with it (training only).
     """
-    asked = [(index, device) for index in batches]
+    load: Callable[..., Batch | Inputs] = dataset.batch if training else dataset.inputs
+    asked: list[tuple[Any, ...]] = [(index, device) for index in batches]
     if training and unlabelled is not None:
         asked = [(index, device, rows) for index, rows in zip(batches, unlabelled, strict=True)]
-    load = dataset.batch if training else dataset.inputs
     with ThreadPoolExecutor(1) as pool:
         coming = None
         for arguments in asked:
