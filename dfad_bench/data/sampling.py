@@ -105,8 +105,8 @@ def unlabelled_batches(
     return [order[first:last] for first, last in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
-def require_unlabelled(stages: Iterable[Stage], protocol: Protocol, rows: int, model: str) -> None:
-    """Refuse to train a model that asks for unlabelled faces where there are none.
+def require_unlabelled(stages: Iterable[Stage], protocol: Protocol, rows: int, model: str) -> bool:
+    """Whether a model asks for unlabelled faces; it is refused where it does and there are none.
 
     Args:
         stages: the model's.
@@ -119,7 +119,7 @@ def require_unlabelled(stages: Iterable[Stage], protocol: Protocol, rows: int, m
     """
     asking = [stage.name for stage in stages if stage.unlabelled > 0]
     if not asking or rows > 0:
-        return
+        return bool(asking)
     why = "none was selected" if protocol.has_unlabelled else "the protocol has no unlabelled part"
     raise ConfigError(
         f"model {model} asks for unlabelled faces in stage {asking[0]!r}, and protocol {protocol.name} gives none"

@@ -251,8 +251,8 @@ class Job:
     ) -> Trainer:
         config = self.config
         train = self.dataset(selection.train, store, training=True)
-        train.unlabelled = self.dataset(selection.unlabelled, store) if len(selection.unlabelled) else None
-        require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model)
+        if require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model):
+            train.unlabelled = self.dataset(selection.unlabelled, store)
         return Trainer(
             model,
             train,

@@ -12,6 +12,7 @@ from dfad_bench.core.protocol import AttributionRule, Group, Protocol, load_prot
 
 REAL = Group("real", "celeba_hq", label=0)
 SWAP = Group("simswap", "df40", label=1)
+DIT = Group("dit", "df40")
 TOY = Protocol("toy", 1, "Toy", seen=(SWAP, REAL), unseen=(Group("real", "ffhq"),))
 
 
@@ -35,6 +36,12 @@ def test_groups_stand_in_label_order() -> None:
         ({"train_per_group": -3}, "1 or more, got -3"),
         ({"image_size": 0}, "1 or more, got 0"),
         ({"unseen": (Group("real", "ffhq", test=0),)}, "1 or more, got 0"),
+        ({"unlabelled_share": 1.0}, r"shares must lie in \[0, 1\), got 1.0"),
+        ({"unlabelled_per_group": 5}, "unlabelled_per_group counts the faces of unlabelled groups, and none is listed"),
+        ({"unlabelled": (DIT,), "unlabelled_per_group": 0}, "1 or more, got 0"),
+        ({"unlabelled": (replace(DIT, label=1),)}, r"unlabelled groups carry no label: \['df40/dit'\]"),
+        ({"unlabelled": (replace(DIT, test=5),)}, r"carry no test count: \['df40/dit'\]"),
+        ({"unlabelled": (DIT, DIT)}, r"unlabelled groups listed twice: \['df40/dit'\]"),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:
@@ -60,8 +67,31 @@ def test_hash_leaves_out_words_and_sees_everything_else() -> None:
         replace(TOY, attribution=AttributionRule(thresholds=(0.7, 0.9))),
         replace(TOY, unseen=(Group("real", "ffhq", in_average=False),)),
         replace(TOY, seen=(replace(SWAP, label=0), replace(REAL, label=1))),
+        replace(TOY, unlabelled_share=0.3),
+        replace(TOY, unlabelled=(DIT,)),
+        replace(TOY, unlabelled=(DIT,), unlabelled_per_group=5),
     ]
     assert len({p.sha256 for p in (TOY, *others)}) == len(others) + 1
+
+
+def test_hash_of_protocols_without_unlabelled_faces_is_what_it_was_before_there_were_any() -> None:
+    """Records of earlier releases name these hashes."""
+    known = {
+        "bmrl-1": "e4c82911ec0f1a943738048b4056a056688793468ad18e36458cdf46182d18f6",
+        "bmrl-robustness": "1d732c5c248855805b404645c9b5421f5757e26f64d18b3636f78cab89de37ab",
+        "gazeclip-df40": "8dfe549dc4ea94122b9ea8283c375c4daeb604291abb1d94548d583f19fb14f8",
+        "synthetic": "c447af7e2f236e62b6e79c0230daf0cd9a7362654c52a4d606bbcb69a2273ca2",
+    }
+    assert {name: load_protocol(name).sha256 for name in known} == known
+
+
+def test_a_group_may_be_tested_and_unlabelled() -> None:
+    both = replace(TOY, unseen=(DIT,), unlabelled=(DIT, Group("real", "ffhq")))
+    assert [group.key for group in both.groups] == ["celeba_hq/real", "df40/simswap", "df40/dit"]
+    assert [group.key for group in both.all_groups[3:]] == ["df40/dit", "ffhq/real"]
+    assert both.has_unlabelled
+    assert replace(TOY, unlabelled_share=0.3).has_unlabelled
+    assert not TOY.has_unlabelled
 
 
 OWN = "name: mine\nversion: 1\ntitle: Mine\nseen: [{label: 0, generator: real, dataset: mine}]\n"
@@ -79,6 +109,7 @@ def test_own_file(tmp_path: Path) -> None:
         (OWN.replace("real", "reel"), "generator 'reel' is not in the taxonomy"),
         (OWN.replace("name: mine", "name: other"), "name 'other' must equal the file's name"),
         (OWN.replace("label: 0", "label: 1"), r"mine\.yaml: seen labels must be 0 to 0"),
+        (OWN + "unlabelled: [{generator: reel, dataset: mine}]\n", "generator 'reel' is not in the taxonomy"),
         (OWN + "treshold: 0.9\n", "unknown key 'treshold'"),
         (OWN + "on_short: ignore\n", "on_short must be one of error, warn"),
     ],

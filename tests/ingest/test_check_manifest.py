@@ -97,6 +97,16 @@ def test_splits_decide_what_is_missing(folder: Path, settings: dict, missing: li
     assert [n.missing for n in protocol_needs(toy(**settings), [check_manifest(folder)])] == missing
 
 
+def test_what_an_unlabelled_part_lacks(folder: Path):
+    unlabelled = (Group("vae", "extra"), Group("hart", "extra", train=7))
+    protocol = toy(unlabelled=unlabelled, unlabelled_per_group=5)
+    needs = [n for n in protocol_needs(protocol, [check_manifest(folder)]) if n.role == "unlabelled"]
+    found = [(n.group, n.need_train, n.need_test, n.train, n.missing) for n in needs]
+    assert found == [("extra/vae", 5, 0, 4, 1), ("extra/hart", 7, 0, 0, 7)]
+    everything = protocol_needs(toy(unlabelled=unlabelled[:1]), [check_manifest(folder)])[-1]
+    assert (everything.role, everything.need_train, everything.missing) == ("unlabelled", None, 0)
+
+
 def test_needs_of_the_papers_without_any_manifest():
     for name in ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-wild", "gazeclip-recent", "bmrl-1", "bmrl-2"):
         needs = protocol_needs(load_protocol(name), [])
