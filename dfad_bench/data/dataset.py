@@ -128,6 +128,7 @@ def prefetch(
     *,
     training: bool,
     unlabelled: Sequence[np.ndarray] | None = None,
+    change: Callable[[int, Batch], Batch] | None = None,
 ) -> Iterator:
     """`Batch` (training) or `Inputs` of each entry of `batches`; the next one is gathered meanwhile.
 
@@ -137,15 +138,20 @@ def prefetch(
         device: where the batches go.
         training: whether labels are wanted.
         unlabelled: per batch, row numbers of the unlabelled faces that go with it (training only).
+        change: called with the number of each batch and the batch, meanwhile, too; it must not draw from global
+            generators, which belong to the model (training only).
     """
-    load: Callable[..., Batch | Inputs] = dataset.batch if training else dataset.inputs
-    asked: list[tuple[Any, ...]] = [(index, device) for index in batches]
-    if training and unlabelled is not None:
-        asked = [(index, device, rows) for index, rows in zip(batches, unlabelled, strict=True)]
+
+    def load(number: int) -> Batch | Inputs:
+        if not training:
+            return dataset.inputs(batches[number], device)
+        batch = dataset.batch(batches[number], device, None if unlabelled is None else unlabelled[number])
+        return batch if change is None else change(number, batch)
+
     with ThreadPoolExecutor(1) as pool:
         coming = None
-        for arguments in asked:
-            ready, coming = coming, pool.submit(load, *arguments)
+        for number in range(len(batches)):
+            ready, coming = coming, pool.submit(load, number)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
