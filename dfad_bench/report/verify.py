@@ -162,7 +162,7 @@ class _Check:
         yield from self._same("", ours, theirs)
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
-        """The rows of training, validation and test, where the run says which they were."""
+        """The rows of every part, where the run says which they were."""
         near = (self.folder, self.folder.parent)  # a robustness evaluation lies in that of the faces as they are
         chosen = next((folder / _SELECTION for folder in near if (folder / _SELECTION).is_file()), None)
         if chosen is None or self.rows_hash is None:
@@ -172,11 +172,13 @@ class _Check:
         labels = {group.key: group.label for group in protocol.groups}
         kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
         yield from self._same_faces(rows[rows["part"] == "test"], frame)
-        rows = rows.assign(attribution_label=rows["group"].map(labels), detection_label=rows["group"].map(kinds))
         for name, split in self.record.manifest.splits.items():
             mine = rows[rows["part"] == name]
             if name == "unlabelled":
                 mine = mine.assign(attribution_label=UNSEEN, detection_label=UNLABELLED)
+            else:
+                known = {"attribution_label": mine["group"].map(labels), "detection_label": mine["group"].map(kinds)}
+                mine = mine.assign(**known)
             found = {str(key): int(n) for key, n in mine["group"].value_counts().items()}
             at = f"manifest.splits.{name}"
             yield from self._same(f"{at}.rows", split.rows, len(mine))
