@@ -25,11 +25,12 @@ def _models() -> list[str]:
 def _model(name: str) -> Row:
     from dataclasses import asdict
 
-    from dfad_bench.core.registry import model_class, model_table
+    from dfad_bench.core.registry import model_table
+    from dfad_bench.engine.model_contract import Subject
 
-    cls = model_class(name)
-    needs = [*cls.needs, *cls.needs_training, *(["prompts"] if cls.needs_prompts else [])]
-    card = asdict(cls.card)
+    model = Subject(name).build()  # what a model needs may follow from its settings
+    needs = [*model.needs, *model.needs_training, *(["prompts"] if model.needs_prompts else [])]
+    card = asdict(model.card)
     deviations = "; ".join(card["deviations"])
     return {**card, "needs": ", ".join(needs), "deviations": deviations, "origin": model_table()[name]}
 

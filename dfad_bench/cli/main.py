@@ -48,9 +48,10 @@ _INCLUDE: dict[str, Any] = {
 
 
 def _include(context: click.Context, parameter: click.Parameter, folders: tuple[Path, ...]) -> None:
-    """Include folders until the command ends; the environment carries them to the processes it starts."""
+    """Include folders until `dfad` ends; the environment carries them to the processes it starts."""
     if folders:
-        context.with_resource(include(*folders))
+        # of the group: click does not close a command's own context when a later option of it is wrong
+        context.find_root().with_resource(include(*folders))
         _check_generators()
 
 

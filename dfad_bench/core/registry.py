@@ -33,9 +33,24 @@ def model_table() -> dict[str, str]:
                 " installs the same name), or run from another folder"
             )
         table |= module.DFAD_MODELS
-    for entry in entry_points(group="dfad_bench.models"):
+    return with_entry_points("model", table, "dfad_bench.models")
+
+
+def with_entry_points(kind: str, ours: dict[str, str], group: str) -> dict[str, str]:
+    """A name table with the entries that other distributions register under an entry point group.
+
+    Args:
+        kind: what the names stand for, for the message.
+        ours: names to "module:attribute".
+        group: of entry points, e.g. "dfad_bench.models".
+
+    Raises:
+        DFADError: a name is registered twice.
+    """
+    table = dict(ours)
+    for entry in entry_points(group=group):
         if entry.name in table:
-            raise DFADError(f"model {entry.name!r} is registered twice: {table[entry.name]} and {entry.value}")
+            raise DFADError(f"{kind} {entry.name!r} is registered twice: {table[entry.name]} and {entry.value}")
         table[entry.name] = entry.value
     return table
 

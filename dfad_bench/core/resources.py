@@ -174,7 +174,7 @@ def per_include(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         text = os.environ.get(INCLUDE, "")
-        return kept((text, _generation if text else 0), *args, **kwargs)
+        return kept((text, _generation if text else 0), *args, **kwargs)  # type: ignore[arg-type]
 
     return call
 

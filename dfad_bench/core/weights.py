@@ -44,6 +44,8 @@ def weight_files() -> dict[str, WeightFile]:
         if not isinstance(raw, Mapping) or not all(isinstance(row, Mapping) for row in raw.values()):
             raise ConfigError(f"{path}: must map names to file, origin, licence, sha256")
         for name, values in raw.items():
+            if "name" in values:
+                raise ConfigError(f"{path}: {name}: unknown key 'name'; the row's own name is it")
             row = from_mapping(WeightFile, {**values, "name": name}, f"{path}: {name}")
             for taken in {row.name, row.file} & places.keys():
                 raise ConfigError(f"{path}: {name}: {taken!r} is taken by a row of {places[taken]}; rename it")

@@ -127,9 +127,10 @@ def sees_patch(estimator: str) -> bool:
     Estimators of raw faces say so by a class attribute `normalised = False`.
     """
     from dfad_bench.core.registry import resolve
-    from dfad_bench.gaze.estimators import ESTIMATORS
+    from dfad_bench.gaze.estimators.build import estimator_table
 
-    return estimator not in ESTIMATORS or bool(getattr(resolve("estimator", estimator, ESTIMATORS), "normalised", True))
+    table = estimator_table()
+    return estimator not in table or bool(getattr(resolve("estimator", estimator, table), "normalised", True))
 
 
 def with_arrow(face: Face, gaze: Mapping[str, float], *, normalised: bool = True) -> np.ndarray:

@@ -7,11 +7,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from dfad_bench.cli import listed_kinds
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.registry import model_names
 from dfad_bench.core.resources import shipped_names
 
-KINDS = ["models", "protocols", "datasets", "estimators", "metrics", "recipes", "corruptions"]
+KINDS = list(listed_kinds.KINDS)
 
 
 def run(*arguments: str) -> str:

@@ -80,6 +80,20 @@ def test_a_name_registered_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         registry.model_table()
 
 
+def test_other_tables_take_entry_points_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def found(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return [EntryPoint("own", "my_package:Own", group)]
+
+    monkeypatch.setattr(registry, "entry_points", found)
+    assert registry.with_entry_points("thing", {"a": "b:c"}, "some.group") == {"a": "b:c", "own": "my_package:Own"}
+    assert asked == ["some.group"]
+    with pytest.raises(DFADError, match="thing 'own' is registered twice: d:e and my_package:Own"):
+        registry.with_entry_points("thing", {"own": "d:e"}, "some.group")
+
+
 def test_missing_package_says_what_to_install() -> None:
     with pytest.raises(MissingDependencyError, match="drawing needs nothing-there: pip install nothing-there"):
         need("no_such_module", "nothing-there", "drawing")

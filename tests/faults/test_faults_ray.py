@@ -184,6 +184,24 @@ def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, devic
     assert all(options["num_cpus"] < 1 for options in ray.asked)
 
 
+def test_workers_of_a_cluster_are_told_of_included_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from types import SimpleNamespace
+
+    from dfad_bench.core.resources import include
+    from dfad_bench.ingest.workers.ray import _start
+
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
+    asked: list[dict[str, Any]] = []
+    ray: Any = SimpleNamespace(init=lambda **settings: asked.append(settings))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "taxonomy.yaml").write_text("x: {display: X1, forgery: EFS, family: gan}\n")
+    _start(ray, 0)
+    with include(tmp_path / "mine"):
+        _start(ray, 0)
+    assert "runtime_env" not in asked[0]
+    assert asked[1]["runtime_env"] == {"env_vars": {"DFAD_INCLUDE": str(tmp_path / "mine")}}
+
+
 def test_a_cluster_without_gpus_is_said(tmp_path: Path):
     from dataclasses import replace
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
-from dfad_bench.core.registry import resolve
+from dfad_bench.core.registry import resolve, with_entry_points
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.data.corruptions import CORRUPTIONS
@@ -24,7 +25,7 @@ class Corruption:
     """One corruption and the strength of its severities 1, 2, ...
 
     `paper_exact`: values and operator are those of the papers' results, as published by their source.
-    `operator`: the entry of `CORRUPTIONS`, where it differs from the name.
+    `operator`: the entry of `operators()`, where it differs from the name.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Corruption:
     operator: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.operator or self.name) not in CORRUPTIONS:
-            raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(CORRUPTIONS))}")
+        if (self.operator or self.name) not in operators():
+            raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(operators()))}")
         if not self.values:
             raise ValueError("values is empty; give one per severity")
 
@@ -52,8 +53,20 @@ class Corruption:
         return self.values[severity - 1]
 
     def definition(self, severity: int) -> dict[str, Any]:
-        """Operator and strength: all that decides the pixels."""
-        return {"operator": self.operator or self.name, "value": self.value(severity)}
+        """All that decides the pixels: operator and strength, and the place of an operator that is not ours."""
+        name = self.operator or self.name
+        place = {} if name in CORRUPTIONS else {"place": operators()[name]}
+        return {"operator": name, "value": self.value(severity), **place}
+
+
+@cache
+def operators() -> dict[str, str]:
+    """Every operator's name and where it is: ours, then those of other distributions (`dfad_bench.corruptions`).
+
+    Raises:
+        DFADError: a name is registered twice.
+    """
+    return with_entry_points("corruption", CORRUPTIONS, "dfad_bench.corruptions")
 
 
 def corruptions(path: Path | None = None) -> dict[str, Corruption]:
@@ -79,6 +92,8 @@ def _read(path: Path) -> dict[str, Corruption]:
     rows = raw["corruptions"]
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()) or not rows:
         raise ConfigError(f"{path}: corruptions must map names to title, values, meaning, paper_exact, source")
+    if own := [name for name, row in rows.items() if "name" in row]:
+        raise ConfigError(f"{path}: {own[0]}: unknown key 'name'; the row's own name is it")
     return {name: from_mapping(Corruption, {**row, "name": name}, f"{path}: {name}") for name, row in rows.items()}
 
 
@@ -114,7 +129,7 @@ def corrupt(image: np.ndarray, corruption: Corruption, severity: int, *, sample_
         raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if severity == 0:
         return image.copy()
-    operator = resolve("corruption", corruption.operator or corruption.name, CORRUPTIONS)
+    operator = resolve("corruption", corruption.operator or corruption.name, operators())
     text = f"{seed}:{sample_id}:{corruption.name}:{severity}"
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
     result: np.ndarray = operator(image, corruption.value(severity), rng)

@@ -31,9 +31,21 @@ def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
 
 def estimator_names() -> list[str]:
     """Every name and alias `build_estimator` knows."""
-    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
+    from dfad_bench.gaze.estimators import ALIASES
 
-    return sorted({*ESTIMATORS, *ALIASES})
+    return sorted({*estimator_table(), *ALIASES})
+
+
+def estimator_table() -> dict[str, str]:
+    """Every estimator's name and where it is: ours, then those of other distributions (`dfad_bench.estimators`).
+
+    Raises:
+        DFADError: a name is registered twice.
+    """
+    from dfad_bench.core.registry import with_entry_points
+    from dfad_bench.gaze.estimators import ESTIMATORS
+
+    return with_entry_points("estimator", ESTIMATORS, "dfad_bench.estimators")
 
 
 def estimator_class(name: str) -> type[GazeEstimator]:
@@ -43,7 +55,8 @@ def estimator_class(name: str) -> type[GazeEstimator]:
         UnknownNameError: no estimator of that name.
     """
     from dfad_bench.core.registry import resolve
-    from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
+    from dfad_bench.gaze.estimators import ALIASES
 
-    known = {**ESTIMATORS, **{alias: ESTIMATORS[real] for alias, real in ALIASES.items() if real in ESTIMATORS}}
+    table = estimator_table()
+    known = {**table, **{alias: table[real] for alias, real in ALIASES.items() if real in table}}
     return resolve("estimator", name.partition(":")[0], known)
