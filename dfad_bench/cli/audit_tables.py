@@ -1,4 +1,4 @@
-"""What an audit found, as tables and as JSON."""
+"""The findings of an audit, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from dfad_bench.data.audit.findings import Face, Findings
     from dfad_bench.report.table import Table
 
-_EXAMPLES = 2  # of a remark, in a table's notes
+_EXAMPLES = 2  # examples of a remark in the notes of a table
 
 
 def audit_tables(found: Sequence[Findings]) -> list[Table]:
-    """A table a check, its remarks below with an example or two, and a summary at the end."""
+    """One table per check, its remarks below with up to two examples, and a summary at the end."""
     from dfad_bench.report.table import Column, Table
 
     tables = []
@@ -41,7 +41,7 @@ def audit_tables(found: Sequence[Findings]) -> list[Table]:
 
 
 def audit_json(found: Sequence[Findings], folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """The same, raw; a face names its manifest's folder."""
+    """The findings as plain values; a face names the folder of its manifest."""
     return [
         {
             "check": item.check,

@@ -33,51 +33,53 @@ _MOST_WORKERS = 8
     required=True,
     help="Folder with the dataset as released.",
 )
-@options.out("Manifest folder; a run that was stopped goes on here.")
+@options.out("Manifest folder; an interrupted run continues here.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
     default=None,
-    help="Processes (default: one a core, at most 8; with Ray as many as it has CPUs); 0 works in this one.",
+    help="Worker processes (default: one per core, at most 8; with Ray one per CPU); 0: no worker process.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["serial", "processes", "ray"]),
     default="processes",
     show_default=True,
-    help="How parts are spread. ray: over the cluster RAY_ADDRESS names, else a local one; needs the extra `ray`.",
+    help="Where parts are made. ray: on the cluster RAY_ADDRESS names, else on a local one; needs the extra `ray`.",
 )
 @click.option(
     "--shard",
     default=None,
     metavar="I/N",
-    help="Make only every N-th part from the I-th on (I from 0): one job of N, on one host or many that share --out.",
+    help="Make only every N-th part from the I-th on (I from 0): one of N jobs, on hosts that share --out.",
 )
 @click.option(
     "--device",
     default="cpu",
     show_default=True,
-    help="Where faces are found: cpu, cuda or cuda:N. The last digits differ, so a manifest keeps to one.",
+    help="Device of the face detector: cpu, cuda or cuda:N. Results differ in the last digits: use one only.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=None, help="Images or videos of each generator and split.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=None, help="Most images or videos of each generator and split."
+)
 @click.option("--crop", default=None, help="Crop profile by name or YAML path (default: the dataset's).")
-@click.option("--generator", default=None, help="Who made them, for --dataset images and videos.")
+@click.option("--generator", default=None, help="Generator of all files, for --dataset images and videos.")
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
     default=None,
-    help="Frames of each video, evenly spaced over the whole of it (default: 32).",
+    help="Frames of each video, evenly spaced (default: 32).",
 )
-@click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead: every so many-th frame.")
+@click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead of --frames: take every N-th frame.")
 @options.only
 @options.from_deepfakebench
-@click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images a part.")
+@click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images per part.")
 @click.option(
     "--max-refused",
     type=click.FloatRange(0, 1),
     default=0.05,
     show_default=True,
-    help="Exit code 3 where a larger share of the images was refused.",
+    help="Exit with code 3 if a larger share of the images was refused.",
 )
 @options.as_json
 @options.quiet
@@ -103,8 +105,8 @@ def command(
 ) -> None:
     """Crop the faces of a dataset into a manifest.
 
-    Finds the biggest face of every image, cuts it out as a square of 256 pixels and keeps box, landmarks and
-    labels. What cannot be used becomes a row with a reason. Run the same command again after an interruption.
+    Finds the biggest face of every image, crops it to a square of 256 pixels and keeps box, landmarks and labels.
+    An image that cannot be used becomes a row with a reason. After an interruption, run the same command again.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.ingest.build import build_manifest

@@ -1,4 +1,4 @@
-"""`dfad check-manifest`: is a manifest sound, what is in it, and what would a protocol lack."""
+"""`dfad check-manifest`: check the files of a manifest, count its faces, and find what a protocol lacks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     "--audit",
     "audited",
     is_flag=True,
-    help="Look for duplicates, near duplicates, leaks between train and test, reused real faces, uneven classes, "
-    "and labels that file size or format give away; over all manifests together.",
+    help="Search for duplicates, near duplicates, leaks between train and test, reused real faces, uneven classes, "
+    "and labels that can be predicted from file size or format; over all manifests together.",
 )
 @click.option(
     "--near-bits",
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     show_default="6",
     help="With --audit: bits of 64 in which the perceptual hashes of near duplicates may differ.",
 )
-@click.option("--strict", is_flag=True, help="With --audit: end with exit code 4 where it finds an error.")
+@click.option("--strict", is_flag=True, help="With --audit: exit with code 4 if it finds an error.")
 @click.option(
     "--contact-sheet",
     type=click.Path(path_type=Path),
     default=None,
-    help="Draw a row of faces a generator into this .png file. With --audit also a folder: faces.png, and what was "
-    "found, side by side, in one PNG a check.",
+    help="Draw a row of faces per generator into this .png file. With --audit also a folder: faces.png, and the "
+    "examples of each check side by side in one PNG.",
 )
 @options.as_json
 def command(
@@ -57,11 +57,11 @@ def command(
     contact_sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Check a manifest, and what a protocol would lack.
+    """Check a manifest, and find what a protocol lacks.
 
-    Verifies every file against its hash (exit code 4 names a damaged one) and counts faces by generator, split
-    and status. With --protocol, tells for each group what is needed, found and missing, and where to get it;
-    that works without any manifest, too. With --audit, train and test are the rows the protocol chooses, or else
+    Verifies every file against its hash (exit code 4 for a damaged one) and counts faces by generator, split and
+    status. With --protocol, lists for each group what is needed, found and missing, and where to get it; this works
+    without any manifest, too. With --audit, train and test are the rows that the protocol chooses, or without one
     the split of the source.
     """
     import json
@@ -97,7 +97,7 @@ def command(
         tables += audit_tables(found) if audited else []
         click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
     drawn = _draw(manifests, found, contact_sheet, audited) if contact_sheet is not None else []
-    for path in [] if as_json else drawn:  # last: what was found is told even where no face is left to draw
+    for path in [] if as_json else drawn:  # last, so that the tables are printed even if there is no face to draw
         click.echo(f"contact sheet  {path}")
     if strict and (wrong := [item.check for item in found if item.severity == "error"]):
         raise IntegrityError(f"the audit found errors: {', '.join(wrong)}")
@@ -121,7 +121,7 @@ def shorten(names: Sequence[str], most: int = 3) -> str:
 
 
 def refusal_notes(refusals: Sequence[Mapping[str, Any]], refused: int) -> list[str]:
-    """A line for each of the first refusals, and how many rows are left of all that were refused."""
+    """A line for each of the first refusals, and the number of the other refused rows."""
     notes = [
         f"{item['origin']!r}: {item['status']}: {item['reason']}" + (f" ({rows} frames)" if rows > 1 else "")
         for item in refusals
@@ -168,7 +168,7 @@ def _facts_table(facts: ManifestFacts) -> Table:
         rows.append({**row, **{f"split {s}": n for s, n in counts.items()}})
     refused = facts.rows - sum(row.get("ok", 0) for row in facts.counts.values())
     notes = refusal_notes(facts.refusals, refused)
-    notes.append(f"every file is as committed; content sha256 {facts.sha256[:16]}…")
+    notes.append(f"every file matches its hash; content sha256 {facts.sha256[:16]}…")
     return Table(f"{facts.dataset} ({facts.folder})", (*plain.columns, *shown), rows, tuple(notes))
 
 

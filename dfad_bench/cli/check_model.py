@@ -1,4 +1,4 @@
-"""`dfad check-model`: the contract test on one model, also one from another distribution."""
+"""`dfad check-model`: run the contract test on one model, which may come from another distribution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dfad_bench.cli import options
 def command(name: str, as_json: bool) -> None:
     """Run the contract checks on the model NAME: tiny, random weights, on the CPU, in seconds.
 
-    Shapes, losses, gradients, frozen parts, independence of the batch, offline building. Exit code 1 if one
-    fails. A model of another distribution is found through its entry point `dfad_bench.models`.
+    Checks shapes, losses, gradients, frozen parts, independence of the batch, and building offline. Exit code 1 if
+    one fails. A model of another distribution is found through its entry point `dfad_bench.models`.
     """
     from dfad_bench.core.errors import DFADError
     from dfad_bench.engine.model_contract import CHECKS, check_model

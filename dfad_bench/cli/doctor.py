@@ -1,4 +1,4 @@
-"""`dfad doctor`: is this installation sound, and is a source folder whole."""
+"""`dfad doctor`: check this installation, or compare a source folder with its release."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ _FOLDERS = 12
 )
 @options.only
 @options.from_deepfakebench
-@click.option("--strict", is_flag=True, help="Exit with 1 where something is missing or wrong (weights are optional).")
+@click.option(
+    "--strict", is_flag=True, help="Exit with code 1 if something is missing or wrong (weights are optional)."
+)
 @options.as_json
 @click.pass_context
 def command(
@@ -42,13 +44,13 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Look before you work: this installation, or a source folder.
+    """Check this installation, or compare a source folder with its release.
 
     Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours. With
-    --dataset and --root: what is there against what the release holds, by generator and split, from names alone
-    (compressed archives are read through for theirs, which takes minutes instead of seconds); what is missing,
-    unknown, and where the rest is obtained. Counts are of images, or of videos and sequences
-    where the release is counted so. Exit code 0, whatever was found; see --strict.
+    --dataset and --root: the files found compared with the release, by generator and split, from file names only
+    (compressed archives must be read for theirs, which takes minutes instead of seconds); what is missing or
+    unknown, and where to get it. Counts are of images, or of videos or sequences, as the release counts them. The
+    exit code is 0 for any result; see --strict.
     """
     if from_deepfakebench is not None:
         dataset = dataset or "deepfakebench"
@@ -109,7 +111,7 @@ def _findings_table(findings: Sequence[Finding]) -> Table:
     ]
     bad = sum(finding.level in ("warning", "problem") for finding in findings)
     notes = tuple(f"{finding.name}: {finding.hint}" for finding in findings if finding.hint and finding.level != "ok")
-    return Table(f"dfad doctor: {f'{bad} things to look at' if bad else 'all is well'}", columns, rows, notes)
+    return Table(f"dfad doctor: {f'{bad} findings to check' if bad else 'all is well'}", columns, rows, notes)
 
 
 def _survey_table(found: Survey) -> Table:
@@ -123,7 +125,7 @@ def _survey_table(found: Survey) -> Table:
         *(Column(f"split {name}", name or "no split", "text") for name in splits),
         Column("verdict", "verdict", "text"),
     )
-    verdict = "as released, as far as is known" if found.complete else "not whole"
+    verdict = "as released, as far as is known" if found.complete else "incomplete"
     rows = [_survey_row(row) for row in found.coverage]
     return Table(f"{found.dataset}: {verdict}", columns, rows, tuple(_survey_notes(found)))
 
@@ -139,13 +141,13 @@ def _survey_row(row: Coverage) -> Mapping[str, Any]:
 def _survey_notes(found: Survey) -> list[str]:
     from dfad_bench.cli.check_manifest import shorten
 
-    notes = [f"looked at {found.root}"]
+    notes = [f"source folder: {found.root}"]
     paths: dict[str, list[str]] = {}
     for path, why in found.missing_files.items():
         paths.setdefault(why, []).append(path)
-    notes += [f"not there: {shorten(names)} ({len(names)}): {why}" for why, names in paths.items()]
+    notes += [f"missing: {shorten(names)} ({len(names)}): {why}" for why, names in paths.items()]
     notes += [
-        f"not there: {number:,} files that {name} lists ({shorten(found.absent_examples[name])})"
+        f"missing: {number:,} files that {name} lists ({shorten(found.absent_examples[name])})"
         for name, number in found.absent.items()
     ]
     for gap in found.targets:

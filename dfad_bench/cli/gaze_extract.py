@@ -1,4 +1,4 @@
-"""`dfad gaze-extract`: gaze vectors of a manifest, once, in a side table."""
+"""`dfad gaze-extract`: estimate the gaze of every face of a manifest, and store it in a side table."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Estimate the gaze of every face of a manifest, once.
+    """Estimate the gaze of every face of a manifest, and store it.
 
-    Vectors are stored beside the manifest and found again by every command that needs them. A run that was
-    stopped goes on where it stopped. Of several estimators those that can be used are, and the others are named.
+    The table beside the manifest is used by every command that needs gaze. An interrupted run continues where it
+    stopped. Of several estimators, those that cannot be used are skipped and named.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.core.errors import DFADError, UnknownNameError

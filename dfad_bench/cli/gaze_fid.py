@@ -1,4 +1,4 @@
-"""`dfad gaze-fid`: gaze of real against forged faces, generator by generator."""
+"""`dfad gaze-fid`: compare the gaze of real and forged faces by generator."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ RESAMPLES = 1000
     type=click.IntRange(min=2),
     default=10_000,
     show_default=True,
-    help="At most so many real and so many forged faces a generator, and so many pairs.",
+    help="Most real and most forged faces per generator, and most pairs.",
 )
 @click.option(
     "--equal-n/--no-equal-n",
     default=True,
     show_default=True,
-    help="The same number of faces for all generators, or all that each one has.",
+    help="The same number of faces for all generators, or all faces of each.",
 )
 @click.option(
     "--fid-backend",
     type=click.Choice(["closed-form", "pytorch-fid"]),
     default="closed-form",
     show_default=True,
-    help="Closed form of two dimensions, or pytorch-fid's function for each distance: equal values, slower.",
+    help="The closed form in two dimensions, or pytorch-fid's function: equal values, slower.",
 )
 @options.device
 @options.seed
@@ -61,11 +61,11 @@ def command(
     out: Path | None,
     quiet: bool,
 ) -> None:
-    """Compare the gaze of real and forged faces: FID and paired cosine a generator.
+    """Compare the gaze of real and forged faces: FID and paired cosine by generator.
 
-    Distances come with a 95 % interval and with the floor that real faces reach against real faces, by forgery
-    type and by family, and the claim that diffusion is nearer to real than GAN is put to a permutation test. Gaze
-    is estimated first where it is not there yet. Several estimators are set side by side.
+    Distances have a 95 % interval and a floor (the distance of real faces from real faces), and are averaged by
+    forgery type and by family. The claim that diffusion is nearer to real than GAN is tested by permutation. Gaze
+    that is not stored yet is estimated first. Several estimators are compared side by side.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.core.errors import DFADError
@@ -102,7 +102,7 @@ def command(
 
 
 def _facts(study: GazeStudy) -> dict[str, Any]:
-    """Everything of a study as plain values; lists over several estimators name theirs in each entry."""
+    """All results of a study as plain values; with several estimators each entry of a list names its own."""
     from dfad_bench.gaze.compare import rank_agreement
     from dfad_bench.report.gaze.published import published_gaze
 

@@ -1,4 +1,4 @@
-"""`dfad infer-pairs`: which real face each forged one was made from."""
+"""`dfad infer-pairs`: find the real face each forged one was made from."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, as_json: bool, quiet: bool) -> None:
     """Find the real face each forged one was made from.
 
-    Targets that file names tell are looked up; where a name leaves two candidates, the forged frames are compared
-    with both, around the face. The result is a table beside the manifest that `dfad gaze-fid` reads.
+    Targets given by file names are looked up; where a name allows two candidates, the surroundings of the forged face
+    are compared with both. The result is a table beside the manifest that `dfad gaze-fid` reads.
     """
     import json
 
@@ -70,7 +70,7 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
 
 
 def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a forged generator: faces, pairs by method, mean confidence."""
+    """A row per forged generator: faces, pairs by method, mean confidence."""
     faces = manifest.frame(["sample_id", "generator", "detection_label"])
     faces = faces[faces["detection_label"] == 1].merge(pairs, on="sample_id", how="left")
     rows = []
@@ -93,11 +93,11 @@ def _table(name: str, rows: list[dict[str, Any]], without: pd.DataFrame) -> Tabl
     full = [{**row, **{reason: reasons.get((row["generator"], reason), 0) for reason in shown}} for row in rows]
     counts = [Column(key, key, "count") for key in ("faces", "pairs", "name", "key", "compared", *shown)]
     columns = (Column("generator", "generator", "text"), *counts, Column("confidence", "mean confidence"))
-    notes = ["name: the file name tells; key: the same, found by source key; compared: the better of two candidates"]
+    notes = ["name: by file name; key: by file name, found by its source key; compared: the better of two candidates"]
     if NOT_AT_HAND in shown:
         notes.append(f"{NOT_AT_HAND}: give the manifest with the real faces by --real; {_missing(without)}")
     if NO_RULE in shown:
-        notes.append(f"{NO_RULE}: neither file names nor the dataset file tell a target; see `candidates` there")
+        notes.append(f"{NO_RULE}: neither file names nor the dataset file give a target; see `candidates` there")
     return Table(f"{name}: pairs of forged and real faces", columns, full, tuple(notes))
 
 
@@ -105,4 +105,4 @@ def _missing(without: pd.DataFrame) -> str:
     from dfad_bench.cli.check_manifest import shorten
 
     names = sorted({name for row in without["wanted"] for name in row})
-    return f"missing: {shorten(names)}" if names else "the faces (or frames) that their names tell are missing"
+    return f"missing: {shorten(names)}" if names else "the faces (or frames) that file names give are missing"

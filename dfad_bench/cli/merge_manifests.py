@@ -1,4 +1,4 @@
-"""`dfad merge-manifests`: finish what several shards built, or join finished manifests."""
+"""`dfad merge-manifests`: finish a manifest built in shards, or join finished manifests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dfad_bench.cli import options
 @options.as_json
 @options.quiet
 def command(manifests: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> None:
-    """Finish what several shards built, or join finished manifests.
+    """Finish a manifest built in shards, or join finished manifests.
 
     Without --manifest, finishes the folder that `dfad build-manifest --shard I/N` runs wrote to; the last of them
-    does so itself unless it was stopped. With --manifest, joins manifests of the same dataset and settings whose
-    sources lay in different places: parts are verified, then linked or copied.
+    does this itself unless it was interrupted. With --manifest, joins manifests of the same dataset and settings
+    that were built from different source folders: parts are verified, then linked or copied.
     """
     import json
     from dataclasses import asdict

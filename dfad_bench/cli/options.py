@@ -119,7 +119,7 @@ estimator = click.option(
     type=ESTIMATOR,
     default="geometric",
     show_default=True,
-    help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... tells a network's order, channels, range.",
+    help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... sets a network's order, channels, range.",
 )
 gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")
 estimators = click.option(
@@ -129,7 +129,7 @@ estimators = click.option(
     multiple=True,
     default=("geometric",),
     show_default=True,
-    help="See `dfad list estimators`; repeat to see several side by side. NAME:yaw_pitch,bgr,... tells a network's"
+    help="See `dfad list estimators`; repeat to compare several. NAME:yaw_pitch,bgr,... sets a network's"
     " order, channels, range.",
 )
 

@@ -1,4 +1,4 @@
-"""`dfad profile`: what models cost, beside what the papers print."""
+"""`dfad profile`: parameters and operations of models, beside the published figures."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Count parameters and multiply-adds of one image, beside the published figures.
 
-    Counts with 11 generators, both experts and random weights. Deviations from a published figure are explained
-    below the table.
+    Counts are made with 11 generators, both experts and random weights. Deviations from a published figure are
+    explained below the table.
     """
     if everything == bool(models):
         raise click.UsageError("give --model NAME (repeatable) or --all")
@@ -56,7 +56,7 @@ def command(
 
 
 def profile_table(profiles: list[Profile]) -> Table:
-    """One row a model; counts in millions and 10^9, latency in milliseconds if it was measured."""
+    """One row per model; counts in millions and 10^9, latency in milliseconds if it was measured."""
     from dfad_bench.report.table import Column, Table
 
     columns = [

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class TerminalProgress:
-    """A rich bar with rate, time left and the latest facts."""
+    """A rich progress bar with rate, remaining time and the latest facts."""
 
     def __init__(self) -> None:
         self._bar: RichBar | None = None
         self._task: TaskID | None = None
 
     def start(self, label: str, total: int | None) -> None:
-        """Begin a bar; one left open by an error is closed first."""
+        """Start a bar; one left open by an error is closed first."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,7 +37,7 @@ class TerminalProgress:
         self._task = self._bar.add_task(label, total=total, facts="")
 
     def advance(self, steps: int = 1, **facts: object) -> None:
-        """Move the bar and show the facts."""
+        """Advance the bar and show the facts."""
         if self._bar is not None and self._task is not None:
             text = "  ".join(f"{key} {_short(value)}" for key, value in facts.items())
             self._bar.advance(self._task, steps)
@@ -45,7 +45,7 @@ class TerminalProgress:
                 self._bar.update(self._task, facts=text)
 
     def finish(self) -> None:
-        """Close the bar."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar, self._task = None, None
@@ -60,7 +60,7 @@ class LogProgress(Silent):
 
 
 def make_progress(quiet: bool = False) -> Progress:
-    """Bars on a terminal, lines elsewhere, nothing with `--quiet`."""
+    """Bars on a terminal, one line per bar elsewhere, nothing with `--quiet`."""
     if quiet:
         return Silent()
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()

@@ -1,4 +1,4 @@
-"""`dfad synthesize`: procedural faces with a known gaze, in the layout of a source dataset."""
+"""`dfad synthesize`: draw faces with a known gaze, in the layout of a source dataset."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 @click.command("synthesize", epilog="Example: dfad synthesize --out faces --per-group 24")
 @options.out("Folder for the faces and their ground truth.")
 @click.option("--per-group", type=int, default=60, show_default=True, help="Faces of each source and generator.")
-@click.option("--test-share", type=float, default=0.25, show_default=True, help="Share of them held out for testing.")
+@click.option(
+    "--test-share", type=float, default=0.25, show_default=True, help="Fraction of them held out for testing."
+)
 @options.seed
 @options.quiet
 @options.as_json
 def command(out: Path, per_group: int, test_share: float, seed: int, quiet: bool, as_json: bool) -> None:
     """Draw synthetic faces with a known gaze: two real sources and nine stand-in generators.
 
-    Each generator leaves another trace and keeps the gaze of its target to another degree. The folder is read by
+    Each generator leaves its own trace and preserves the gaze of its target to its own degree. The folder is read by
     the datasets `synthetic` and `synthetic-outdoor`; `ground_truth.parquet` beside the faces holds gaze, head pose
-    and targets. Interrupted, the same command goes on where it stopped.
+    and targets. After an interruption, the same command continues where it stopped.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.report.table import render

@@ -117,8 +117,8 @@ def analyse(
     order = [kind.value for kind in ForgeryType]
     rows.sort(key=lambda row: (row.dataset, order.index(row.forgery), row.generator))
     control = study_pairs(fakes, reals, shuffled=True, **settings.of_pairs)
-    told = tuple(notes(rows, frame, usable, n=n if equal_n else None, samples=samples, seed=seed))
-    return GazeReport(tuple(rows), control, told, points, group_generators(rows), check_claim(rows, seed=seed))
+    sentences = tuple(notes(rows, frame, usable, n=n if equal_n else None, samples=samples, seed=seed))
+    return GazeReport(tuple(rows), control, sentences, points, group_generators(rows), check_claim(rows, seed=seed))
 
 
 def _usable_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:

@@ -60,11 +60,11 @@ def choose_face(rows: pd.DataFrame, seed: int) -> tuple[str, bool] | None:
     rows = rows[np.isfinite(rows[_ANGLES].to_numpy(dtype=np.float64)).all(axis=1)]
     if rows.empty:
         return None
-    sure = _confident_rows(rows)
-    pool = rows[sure] if sure.any() else rows
+    is_confident = _confident_rows(rows)
+    pool = rows[is_confident] if is_confident.any() else rows
     angles = pool[_ANGLES].to_numpy(dtype=np.float64)
     chosen = _typical_face(pool["sample_id"].tolist(), np.linalg.norm(angles - np.median(angles, axis=0), axis=1), seed)
-    return chosen, bool(sure.any())
+    return chosen, bool(is_confident.any())
 
 
 def choose_pairs(frames: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, str], Pair]:
@@ -81,15 +81,15 @@ def choose_pairs(frames: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, s
     fakes = first[(first["detection_label"] == FAKE) & first["target_id"].notna()]
     real = first.loc[first["detection_label"] == REAL, "sample_id"]
     fakes = fakes[fakes["target_id"].isin(real)]
-    values, sure = _pair_values([frame.set_index("sample_id") for frame in frames], fakes)
+    values, is_confident = _pair_values([frame.set_index("sample_id") for frame in frames], fakes)
     whole = np.isfinite(values).all(axis=0)
     found = {}
     for key, index in fakes.groupby(["dataset", "generator"], observed=True, sort=True).indices.items():
         at = index[whole[index]]
         if not len(at):
             continue
-        confident = bool(sure[at].any())
-        at = at[sure[at]] if confident else at
+        confident = bool(is_confident[at].any())
+        at = at[is_confident[at]] if confident else at
         off = np.abs(values[:, at] - np.median(values[:, at], axis=1, keepdims=True)).sum(axis=0)
         pool = fakes.iloc[at]
         forged = _typical_face(pool["sample_id"].tolist(), off, seed)
@@ -152,21 +152,21 @@ def _typical_face(names: list[str], off: np.ndarray, seed: int) -> str:
 
 
 def _confident_rows(rows: pd.DataFrame) -> np.ndarray:
-    sure = rows["confidence"].to_numpy(dtype=np.float64) >= CONFIDENT
+    is_confident = rows["confidence"].to_numpy(dtype=np.float64) >= CONFIDENT
     if "flags" in rows:
-        sure &= rows["flags"].fillna(0).to_numpy(dtype=np.int64) & _POORER == 0
-    return sure
+        is_confident &= rows["flags"].fillna(0).to_numpy(dtype=np.int64) & _POORER == 0
+    return is_confident
 
 
 def _pair_values(tables: Sequence[pd.DataFrame], fakes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """2-D cosines (estimators, pairs), NaN where undefined, and (pairs,) whether all of them are confident."""
     cosines = []
-    sure = np.ones(len(fakes), dtype=bool)
+    is_confident = np.ones(len(fakes), dtype=bool)
     for table in tables:
         sides = [table.reindex(fakes[column]) for column in ("sample_id", "target_id")]
         forged, real = (side[_ANGLES].to_numpy(dtype=np.float64) for side in sides)
         known = np.isfinite(forged).all(axis=1) & np.isfinite(real).all(axis=1)
         cosines.append(np.full(len(fakes), np.nan))
         cosines[-1][known] = METRICS["paired_cosine"].compute_per_face(a=real[known], b=forged[known])
-        sure &= _confident_rows(sides[0]) & _confident_rows(sides[1])
-    return np.array(cosines).reshape(len(tables), len(fakes)), sure
+        is_confident &= _confident_rows(sides[0]) & _confident_rows(sides[1])
+    return np.array(cosines).reshape(len(tables), len(fakes)), is_confident

@@ -89,7 +89,7 @@ def _notes_on_pairs(rows: Sequence[GeneratorGaze]) -> Iterator[str]:
     if missing := sum(row.pairs.missing for row in rows):
         yield f"{missing:,} pairs are left out: their real target is not in these manifests or has no gaze."
     if not any(row.pairs.n for row in rows) and any(row.pairs.verdict != NO_TARGET for row in rows):
-        yield "No forged face has its target at hand, so no cosines: add the manifest of the targets, or infer pairs."
+        yield "No forged face has its target in these manifests: add the manifest of the targets, or infer pairs."
 
 
 def _name(row: GeneratorGaze) -> str:

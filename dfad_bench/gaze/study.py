@@ -76,8 +76,8 @@ def study_gaze(
             study.failed[name] = str(error)
             continue
         study.estimators[built.name], study.reports[built.name] = built, report
-        told = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
-        study.remarks[built.name] = tuple(dict.fromkeys(told))
+        remarks = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
+        study.remarks[built.name] = tuple(dict.fromkeys(remarks))
         study.frames[built.name] = frame[frame["status"] == OK].drop(columns="status").reset_index(drop=True)
     if not study.reports:
         raise DFADError("; ".join(f"{name}: {why}" for name, why in study.failed.items()))

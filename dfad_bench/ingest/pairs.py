@@ -221,8 +221,8 @@ def _read_shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progr
 def _drop_contradicted(
     rows: dict[str, dict[str, Any]], forged: str, copies: Sequence[Mapping[int | None, str]]
 ) -> None:
-    told = rows.get(forged)
-    if told is not None and not any(told["target_id"] in copy.values() for copy in copies):
+    by_name = rows.get(forged)
+    if by_name is not None and not any(by_name["target_id"] in copy.values() for copy in copies):
         del rows[forged]
 
 

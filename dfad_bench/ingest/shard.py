@@ -35,7 +35,7 @@ class Watch(Protocol):
 
 
 class ItemTimeout(BaseException):
-    """An item took too long. Not an `Exception`, so that no handler in a decoder can swallow it."""
+    """An item took too long. Not an `Exception`, so that no handler in a decoder can catch it."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from dfad_bench.ingest.sources.template import Template
 
 FROM_NOTHING = "made from no face"
 NO_RULE = "no rule"  # neither the file name nor the dataset file gives a target
-NOT_AT_HAND = (
-    "real not at hand"  # the target or its candidates are known, but the real manifests lack them or the frame
-)
+NOT_AT_HAND = "real not at hand"  # the real manifests lack the target, its candidates or the frame
 COLUMNS = ["generator", "reason", "faces", "wanted"]
 
 

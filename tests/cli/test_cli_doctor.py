@@ -79,5 +79,5 @@ def test_a_list_of_deepfakebench(tmp_path: Path) -> None:
     index = deepfakebench_json(tmp_path / "list.json")
     result = run("--from-deepfakebench", str(index), "--root", str(tmp_path))
     assert result.exit_code == 0
-    assert "not there: 7 files that list.json lists" in result.stdout
+    assert "missing: 7 files that list.json lists" in result.stdout
     assert run("--from-deepfakebench", str(index)).exit_code == 2

@@ -144,7 +144,7 @@ def test_bad_generators_are_reported_beside_the_good_ones(manifest, tmp_path) ->
     assert (found["toy-face"]["n"], found["toy-face"]["pair_verdict"]) == (1, "no target")
     assert found["random pairs"]["pair_verdict"] == "no pairs"
     notes = facts["estimators"]["toy"]["notes"]
-    assert sum("has its target at hand" in note for note in notes) == 1
+    assert sum("has its target in these manifests" in note for note in notes) == 1
     assert not list((tmp_path / "out").glob("gaze-pairs*"))
 
 

@@ -24,7 +24,7 @@ def test_shards_then_merge(options: list[object], tmp_path: Path):
     out = tmp_path / "m"
     first = run("build-manifest", *options, "--out", out, "--shard", "0/2")
     assert first.exit_code == 0, first.output
-    assert "2 of 4 parts are there; the shard that makes the last one finishes the manifest" in first.stdout
+    assert "2 of 4 parts are present; the shard that makes the last one finishes the manifest" in first.stdout
     early = run("merge-manifests", "--out", out)
     assert early.exit_code == 1
     assert "2 of 4 parts are missing or damaged (part-00001.parquet, part-00003.parquet)" in early.stderr

@@ -51,7 +51,7 @@ def test_without_pairs_one_note_says_what_to_do() -> None:
     frame["target_id"] = None
     report = analyse(frame, resamples=20)
     assert report.control.verdict == NO_PAIRS
-    assert sum("No forged face has its target at hand" in note for note in report.notes) == 1
+    assert sum("No forged face has its target in these manifests" in note for note in report.notes) == 1
     only_synthesised = analyse(gaze_frame({"flow": 60}), resamples=20)
     assert not any("target at hand" in note for note in only_synthesised.notes)
 

@@ -271,7 +271,7 @@ def test_generator_option_is_for_images_only():
     assert load_dataset_spec("images").with_generator("FLUX.1").entries[0].generator == "flux"
     with pytest.raises(UnknownNameError, match="no generator named 'fluxx'. Did you mean flux"):
         load_dataset_spec("images").with_generator("fluxx")
-    with pytest.raises(ConfigError, match="tells its generators by its layout"):
+    with pytest.raises(ConfigError, match="gives its generators by its layout"):
         load_dataset_spec("ffhq").with_generator("flux")
 
 

@@ -58,9 +58,9 @@ class Verdict:
 def check(subject: Subject) -> Findings:
     """Classify real against forged, and the groups, from file facts; cross-validated by source."""
     facts = files(subject)
-    vouched = facts[facts["detection_label"] >= 0]
+    labelled = facts[facts["detection_label"] >= 0]
     questions = {
-        "real or forged": (vouched, vouched["detection_label"].map({0: "real", 1: "forged"})),
+        "real or forged": (labelled, labelled["detection_label"].map({0: "real", 1: "forged"})),
         "which group": (facts, facts["group"].astype(str)),
     }
     rows: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ def check(subject: Subject) -> Findings:
         verdicts = {name: classify(usable, columns, subject.seed) for name, columns in FACTS.items()}
         rows += [_row(question, name, verdict) for name, verdict in verdicts.items()]
         remarks += _remarks(question, verdicts)
-    title = "Shortcut test: labels told from facts of the files alone"
+    title = "Shortcut test: labels predicted from facts of the files only"
     return Findings("shortcut", title, _COLUMNS, rows, tuple(remarks))
 
 

@@ -72,8 +72,8 @@ def read_index(path: Path) -> Index:
         raise
     known = [time for time in times if time is not None]
     # AVI stores no presentation times
-    tells = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
-    if not tells or len(set(known)) < len(times):
+    packets_suffice = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
+    if not packets_suffice or len(set(known)) < len(times):
         count, damage = _count_by_decoding(path)
         cut = cut or damage
         return Index(max(0, count - _REORDER) if cut and reordered else count, (), (), cut)
@@ -90,7 +90,7 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
     the others may be missing, so that the positions are unknown. As soon as a frame is shown later than all before
     it, no frame before the latest of those can be missing.
     """
-    discarded, latest, sure = 0, None, None
+    discarded, latest, complete_until = 0, None, None
     packets = packets_of(container, stream)
     while True:
         packet, error = _next(packets)
@@ -103,7 +103,7 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
             continue
         times.append(packet.pts)
         if packet.pts is not None and (latest is None or packet.pts > latest):
-            latest, sure = packet.pts, latest
+            latest, complete_until = packet.pts, latest
         if packet.is_keyframe:
             keys.append(packet.pts)
         if len(times) > MAX_COUNT:
@@ -111,8 +111,8 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
     declared = stream.frames - discarded if "mp4" in container.format.name else 0
     if declared > len(times):
         cut = f"cut short: {len(times)} of {declared} frames are there"
-    if cut and sure is not None:
-        times[:] = [time for time in times if time is None or time <= sure]
+    if cut and complete_until is not None:
+        times[:] = [time for time in times if time is None or time <= complete_until]
     return cut
 
 

@@ -187,8 +187,8 @@ def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known:
         name = f"{path}.*" if text.endswith(_STEM) else path
         origin = path if entry.target_dataset else known.get(name.casefold())
         if origin is not None and (entry.target_dataset or origin != sample.origin):
-            dataset, sure = entry.target_dataset, entry.pair_confidence
-            return replace(sample, target_origin=origin, target_dataset=dataset, pair_confidence=sure)
+            dataset, confidence = entry.target_dataset, entry.pair_confidence
+            return replace(sample, target_origin=origin, target_dataset=dataset, pair_confidence=confidence)
     return sample
 
 

@@ -98,10 +98,10 @@ def _rows(root: Path, file: FoundFile) -> Iterator[tuple[str, Row]]:
         name = row.get("file_name")
         if not name:
             raise ConfigError(f"{where}: line {number}: no file_name")
-        told = dict(row)
-        if target := told.get("target"):
-            told["target"] = _join(folder, target)
-        yield _join(folder, name), told
+        fields = dict(row)
+        if target := fields.get("target"):
+            fields["target"] = _join(folder, target)
+        yield _join(folder, name), fields
 
 
 def _csv(text: str, where: str) -> Iterator[tuple[int, Row]]:

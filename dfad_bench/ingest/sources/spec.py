@@ -213,7 +213,7 @@ class DatasetSpec:
             UnknownNameError: not in the taxonomy.
         """
         if not self.generator_option:
-            raise ConfigError(f"dataset {self.name!r} tells its generators by its layout; --generator is for `images`")
+            raise ConfigError(f"dataset {self.name!r} gives its generators by its layout; --generator is for `images`")
         key = taxonomy()[name].key
         return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
 

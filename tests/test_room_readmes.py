@@ -1,0 +1,82 @@
+"""Every room has a README of one screen, and what the pages of the folders name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_architecture import RULES
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "dfad_bench"
+ROOMS = sorted(
+    path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name.isidentifier() and path.name[0] != "_"
+)
+MOST_LINES = 40
+PAGES = [*sorted(PACKAGE.glob("*/README.md")), *sorted(ROOT.glob("*/README.md")), *sorted((ROOT / "docs").glob("*.md"))]
+WORD = re.compile(r"\w+")
+NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def in_backticks(text: str) -> list[str]:
+    """Spans in single backticks, without code blocks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def missing_paths(page: Path, text: str) -> list[str]:
+    """Spans that are paths of this repository (they begin with one of its folders, or end in .py) and do not exist."""
+    bases = (page.parent, PACKAGE, ROOT)
+    missing = []
+    for span in in_backticks(text):
+        if re.search(r"[\s<>*{}$=…:,]", span) or span.startswith(("/", "-", ".")):
+            continue
+        inside = "/" in span and any((base / span.split("/")[0]).is_dir() for base in bases)
+        if (inside or span.endswith(".py")) and not any((base / span).exists() for base in bases):
+            missing.append(span)
+    return missing
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_on_one_screen_what_it_is_for(room: str) -> None:
+    page = PACKAGE / room / "README.md"
+    assert page.is_file(), f"dfad_bench/{room} has no README.md"
+    text = page.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    assert text.startswith(f"# {room}: ")
+    for part in ("**Imports**", "**Imported by**") if room != "core" else ("**Imported by**",):
+        assert part in text
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_identifiers_that_a_room_page_names_occur_in_the_code(room: str, code_words: frozenset[str]) -> None:
+    spans = in_backticks((PACKAGE / room / "README.md").read_text(encoding="utf-8"))
+    names = [span for span in spans if NAME.fullmatch(span) and not span.endswith((".py", ".md", ".yaml", ".json"))]
+    assert [name for name in names if not set(name.split(".")) <= code_words] == []
+
+
+@pytest.fixture(scope="module")
+def code_words() -> frozenset[str]:
+    return frozenset(word for path in PACKAGE.rglob("*.py") for word in WORD.findall(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {"core", "cli"}))
+def test_a_room_page_names_the_rooms_it_may_import(room: str) -> None:
+    """The same as the table of the architecture test."""
+    allowed = set()
+    for package, (ours, _) in RULES.items():
+        if package == f"dfad_bench.{room}" or package.startswith(f"dfad_bench.{room}."):
+            allowed |= {name.removeprefix("dfad_bench.") for name in ours}
+    text = (PACKAGE / room / "README.md").read_text(encoding="utf-8")
+    sentence = text.split("**Imports**")[1].split("**Imported by**")[0]
+    assert {word for word in WORD.findall(re.sub("`.*?`", "", sentence)) if word in ROOMS} == allowed - {room}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    assert missing_paths(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_a_path_that_does_not_exist_is_found() -> None:
+    text = "see `manifests/taxonomy.yaml`, `manifests/none.yaml`, `absent.py`, `runs/x`, `media/image.py`"
+    assert missing_paths(PACKAGE / "ingest" / "README.md", text) == ["manifests/none.yaml", "absent.py"]
