@@ -16,15 +16,16 @@ import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.files import write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.stage_plan import StagePlan, check_stage_names, plan_stage
-from dfad_bench.data.dataset import FaceDataset, prefetch
+from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
+from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.checkpoint import Position
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team, synchronise
+from dfad_bench.engine.epoch_faces import EpochFaces
 from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
@@ -123,6 +124,8 @@ class Trainer:
         self.plans = [plan_stage(stage, recipe, cap_epochs=cap_epochs) for stage in model.stages]
         self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
         self.data = FaceData(train, validation, place)
+        views = (*model.needs, *model.needs_training)
+        self.augment = Augmenter(recipe.augment, views=views, where=f"recipe {recipe.name}: augment")
         self.optimisers: OptimiserSet | None = None
         self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")
@@ -251,18 +254,12 @@ class Trainer:
 
     def _run_epoch(self, plan: StagePlan, epoch: int) -> None:
         assert self.stepper is not None
-        stage, done = self.batches[self.position.stage], self.position.batch
-        batches, extra = stage.of(epoch), stage.unlabelled(epoch)
-        left = batches[done:]
-        shares = [self.stepper.share(index) for index in left]
-        rows = [share.index for share in shares]
-        unlabelled = None
-        if extra is not None:
-            pairs = zip(extra[done : len(batches)], shares, strict=True)
-            unlabelled = [self.team.part(index, share) for index, share in pairs]
-        coming = prefetch(self.train, rows, self.place.device, training=True, unlabelled=unlabelled)
+        faces = EpochFaces(
+            self.train, self.batches[self.position.stage], epoch, self.position,
+            share=self.stepper.share, team=self.team, augment=self.augment, device=self.place.device,
+        )  # fmt: skip
         self.model.train()
-        for index, share, batch in zip(left, shares, coming, strict=True):
+        for index, share, batch in faces:
             self._check_limits()
             began = time.monotonic()
             try:
@@ -276,7 +273,7 @@ class Trainer:
             )
             speed = len(index) / max(time.monotonic() - began, 1e-9)
             self._tell({**values, "lr": rate, "faces_per_s": speed}, epoch)
-            if self.position.batch < len(batches) and self._checkpoint_due():
+            if self.position.batch < faces.end and self._checkpoint_due():
                 self._save()
 
     def _tell(self, values: dict[str, float], epoch: int) -> None:
@@ -302,9 +299,9 @@ class Trainer:
 
     def _refusal(self, error: NotFiniteError, plan: StagePlan, index: np.ndarray) -> DFADError:
         faces, step = [str(name) for name in self.train.sample_ids[index]], self.position.step + 1
-        path, terms = self.folder.parent / REFUSED, {name: repr(value) for name, value in error.values.items()}
+        path = self.folder.parent / REFUSED
         if self.team.lead:
-            write_json(path, {"step": step, "stage": plan.name, "terms": terms, "sample_ids": faces})
+            error.write(path, step=step, stage=plan.name, sample_ids=faces)
         more = f" and {len(faces) - 4} more, all in {path}" if len(faces) > 4 else ""
         ways = "lower the learning rate or clip gradients (recipe: lr, clip_norm)"
         ways += ", or use --precision fp32" if self.place.precision != "fp32" else ""

@@ -6,12 +6,14 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.contract import Batch, DFADModel, Label, loss_terms, weighted_losses
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import write_json
 from dfad_bench.core.parallel import split_batch
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.engine.compiling import compile_called, restore
@@ -29,6 +31,11 @@ class NotFiniteError(ArithmeticError):
     def __init__(self, values: Mapping[str, float]) -> None:
         super().__init__(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
         self.values = values
+
+    def write(self, path: Path, *, step: int, stage: str, sample_ids: list[str]) -> None:
+        """Keep the step, its terms and its faces in a JSON file."""
+        terms = {name: repr(value) for name, value in self.values.items()}
+        write_json(path, {"step": step, "stage": stage, "terms": terms, "sample_ids": sample_ids})
 
 
 class Objective(nn.Module):

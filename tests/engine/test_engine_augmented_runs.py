@@ -1,0 +1,67 @@
+"""Augmentation in the training loop: it changes what is learnt, and a run stopped anywhere ends with the same bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.toy import RECIPE, SIDE, Toy, toy_manifests, toy_protocol
+
+from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.recipe import Augmentation
+from dfad_bench.data.crop_store import CropStore
+from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.select import select
+from dfad_bench.engine.devices import Place
+from dfad_bench.engine.fit import Limits, Trainer
+from dfad_bench.engine.seeding import derived, seed_all
+
+PLAIN = replace(RECIPE, epochs=2)
+AUGMENTED = replace(
+    PLAIN, augment=(Augmentation("horizontal_flip"), Augmentation("gaussian_noise", 0.7), Augmentation("jpeg", 0.3))
+)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[FaceDataset, FaceDataset]:
+    torch.set_num_threads(1)
+    manifests = toy_manifests(tmp_path_factory.mktemp("manifests"))
+    chosen = select(toy_protocol(), manifests)
+    store = CropStore.open(chosen.rows, manifests, SIDE)
+    return FaceDataset(chosen.train, store, toy_protocol()), FaceDataset(chosen.validation, store, toy_protocol())
+
+
+def trained(parts, folder: Path, recipe=AUGMENTED, **more) -> dict[str, torch.Tensor]:
+    seed_all(derived(0, "weights"))
+    model, cpu = Toy.build(3), Place(torch.device("cpu"))
+    Trainer(model, *parts, recipe, seed=0, place=cpu, folder=folder, config_sha256="c", **more).run()
+    return model.state_dict()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_augmented_runs_are_exact_wherever_they_stop(parts, tmp_path: Path) -> None:
+    whole = trained(parts, tmp_path / "whole")
+    assert not same(whole, trained(parts, tmp_path / "plain", PLAIN))
+    for stop in (1, 4, 6):
+        trained(parts, tmp_path / str(stop), limits=Limits(max_steps=stop))
+        assert same(whole, trained(parts, tmp_path / str(stop)))
+
+
+def test_each_step_draws_its_own(parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+    from dfad_bench.engine.augment import Augmenter
+
+    monkeypatch.setattr(Augmenter, "__call__", lambda self, batch, *, seed, **rest: (seeds.append(seed), batch)[1])
+    trained(parts, tmp_path)
+    assert len(set(seeds)) == len(seeds) > 5
+
+
+def test_an_unknown_change_names_recipe_and_near_names(parts, tmp_path: Path) -> None:
+    recipe = replace(PLAIN, augment=(Augmentation("horizontal_flop"),))
+    with pytest.raises(UnknownNameError, match="Did you mean horizontal_flip"):
+        trained(parts, tmp_path, recipe)
