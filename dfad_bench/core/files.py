@@ -57,6 +57,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def move_into_place(made: Path, path: Path) -> None:
+    """Flush a finished file to disk and move it to its final name, in the same file system."""
+    with made.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    made.replace(path)
+    _sync_folder(path.parent)
+
+
 def reserve(temporary: Path) -> None:
     """Allocate the disk space of a sparse file: writing to a mapped file on a full disk kills the process.
 

@@ -10,6 +10,7 @@ Whichever is taken, the pixels are the same.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,25 +22,17 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.cores import usable_cores
-from dfad_bench.core.errors import ConfigError, ManifestError
-from dfad_bench.core.files import (
-    atomic_path,
-    content_hash,
-    read_json,
-    reserve,
-    sha256_file,
-    sweep_temporaries,
-    write_json,
-)
+from dfad_bench.core.errors import ManifestError
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, sized
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.side_array import Block, SideArray
 
 if TYPE_CHECKING:
     import torch
 
 Cache = Literal["disk", "ram", "gpu", "none"]
-_VERIFY_BYTES = 1 << 30  # larger files are checked by size only: hashing them takes longer than an epoch's start
 _ROOM = 0.6  # share of an accelerator's free memory that crops may take; the rest is for the model
 
 
@@ -85,8 +78,6 @@ class CropStore:
             ManifestError: a face is not in its manifest, or `folder` cannot be made.
             IntegrityError: a crop does not decode.
         """
-        from filelock import FileLock
-
         rows = rows.drop_duplicates("sample_id").sort_values("sample_id", kind="stable")
         ids = rows["sample_id"].tolist()
         if not ids:
@@ -96,13 +87,13 @@ class CropStore:
             return cls(PngPixels([found[name] for name in ids], ids, image_size), ids)
         key = content_hash([image_size, list(map(list, rows[["sample_id", "crop_sha256"]].astype(str).to_numpy()))])
         folder = folder or default_folder(manifests)
-        path = folder / f"crops-{image_size}-{key[:16]}.npy"
-        if not _valid(path, key):
+        stored = SideArray(folder / f"crops-{image_size}-{key[:16]}.npy", {"key": key})
+        if not stored.is_whole():
             _prepare(folder)
-            with FileLock(path.with_suffix(".lock")):  # other runs on these faces wait for it instead of decoding, too
-                if not _valid(path, key):
-                    _decode(path, key, rows, manifests, image_size, progress)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+            with stored.locked():  # other runs on these faces wait for it instead of decoding, too
+                if not stored.is_whole():
+                    _decode(stored, rows, manifests, image_size, progress)
+        array = stored.open()
         if cache == "ram":
             return cls(np.array(array), ids)
         if cache == "gpu":
@@ -147,22 +138,6 @@ def _prepare(folder: Path) -> None:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ManifestError(f"{folder}: no room for decoded crops ({why}); set DFAD_CACHE to another folder") from error
-    sweep_temporaries(folder)
-
-
-def _valid(path: Path, key: str) -> bool:
-    """Whether the store at `path` is whole and of these rows."""
-    facts_path = path.with_suffix(".json")
-    if not path.is_file() or not facts_path.is_file():
-        return False
-    try:
-        facts = read_json(facts_path)
-    except ConfigError:
-        return False
-    size = path.stat().st_size
-    if not isinstance(facts, dict) or facts.get("key") != key or facts.get("bytes") != size:
-        return False
-    return size > _VERIFY_BYTES or facts.get("sha256") == sha256_file(path)
 
 
 def _encoded(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[tuple[str, bytes]]:
@@ -182,22 +157,18 @@ def _encoded(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[tupl
 
 
 def _decode(
-    path: Path, key: str, rows: pd.DataFrame, manifests: Sequence[Manifest], side: int, progress: Progress
+    stored: SideArray, rows: pd.DataFrame, manifests: Sequence[Manifest], side: int, progress: Progress
 ) -> None:
+    rows = rows.reset_index(drop=True)
     place = {sample: index for index, sample in enumerate(rows["sample_id"])}
-    progress.start(f"Decoding crops ({len(place) * side * side * 3 / 2**20:,.0f} MiB)", len(place))
-    try:
-        with atomic_path(path) as temporary, ThreadPoolExecutor(usable_cores()) as pool:
-            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(place), side, side, 3))
-            reserve(temporary)
-            left = _encoded(rows, manifests)
-            while some := list(islice(left, AT_ONCE)):
+    shape = (len(rows), side, side, 3)
+
+    def work(left: np.ndarray) -> Iterator[Block]:
+        encoded = _encoded(rows.loc[left], manifests)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            while some := list(islice(encoded, AT_ONCE)):
                 crops = pool.map(lambda item: sized(item[1], side, item[0]), some)  # Pillow lets other threads run
-                for (sample, _), crop in zip(some, crops, strict=True):
-                    array[place[sample]] = crop
-                progress.advance(len(some))
-            array.flush()
-            del array
-    finally:
-        progress.finish()
-    write_json(path.with_suffix(".json"), {"key": key, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+                yield Block(np.array([place[sample] for sample, _ in some]), list(crops))
+
+    label = f"Decoding crops ({math.prod(shape) / 2**20:,.0f} MiB)"
+    stored.make(shape, "uint8", work, label=label, progress=progress)

@@ -1,9 +1,8 @@
 """Which real face a forged one was made from, as a side table of a manifest (`ingest.pairs` makes it).
 
-    <manifest>/tables/pairs.parquet    a row a forged face with a target at hand, and beside it
-    <manifest>/tables/pairs.json       what it was made from, and its hash
+    <manifest>/tables/pairs.parquet    a row a forged face whose target is in the manifests; see `data.side_table`
 
-A manifest is never rewritten; whoever needs pairs takes the table before the column `target_id` (`with_pairs`).
+A manifest is never rewritten; code that needs pairs prefers the table to the column `target_id` (`with_pairs`).
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import IntegrityError
-from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, write_json
+from dfad_bench.core.files import read_json
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.side_table import SideTable
 
 VERSION = 1
 SCHEMA = pa.schema(
@@ -33,19 +32,11 @@ SCHEMA = pa.schema(
 
 def write_pairs(manifest: Manifest, pairs: pd.DataFrame, reals: Sequence[Manifest]) -> None:
     """Store pairs beside a manifest."""
-    path = manifest.folder / "tables" / "pairs.parquet"
-    with atomic_path(path) as temporary:
-        table = pa.Table.from_pandas(pairs, schema=SCHEMA, preserve_index=False)
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-    record = {
-        "version": VERSION,
-        "manifest_sha256": manifest.sha256,
+    facts = {
         "reals": {other.name: other.sha256 for other in reals},
-        "rows": len(pairs),
         "methods": {str(k): int(v) for k, v in pairs["method"].value_counts().items()},
-        "sha256": sha256_file(path),
     }
-    write_json(path.with_suffix(".json"), record)
+    _table(manifest).write(pairs, facts)
 
 
 def read_pairs(manifest: Manifest) -> pd.DataFrame | None:
@@ -54,16 +45,17 @@ def read_pairs(manifest: Manifest) -> pd.DataFrame | None:
     Raises:
         IntegrityError: damaged, or made for another state of the manifest.
     """
-    path = manifest.folder / "tables" / "pairs.parquet"
+    table = _table(manifest)
+    path = table.path
     if not path.is_file():
         return None
-    record = read_json(path.with_suffix(".json"))
-    if not isinstance(record, dict) or record.get("version") != VERSION:
-        raise IntegrityError(f"{path}: of another version; run `dfad infer-pairs` again")
-    if record.get("manifest_sha256") != manifest.sha256:
+    if table.record() is None:
+        stored = read_json(table.record_path)
+        known = stored.get("identity", stored) if isinstance(stored, dict) else {}
+        if known.get("version") != VERSION:
+            raise IntegrityError(f"{path}: of another version; run `dfad infer-pairs` again")
         raise IntegrityError(f"{path}: made for another state of the manifest; run `dfad infer-pairs` again")
-    check_hash(path, str(record.get("sha256")))
-    return pq.read_table(path).to_pandas()
+    return table.read()
 
 
 def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
@@ -78,6 +70,12 @@ def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
     known = pairs.set_index("sample_id")
     rows = rows.copy()
     for column in {"target_id", "pair_confidence"} & set(rows.columns):
-        told = rows["sample_id"].map(known[column])
-        rows[column] = told.where(told.notna(), rows[column])
+        inferred = rows["sample_id"].map(known[column])
+        rows[column] = inferred.where(inferred.notna(), rows[column])
     return rows
+
+
+def _table(manifest: Manifest) -> SideTable:
+    identity = {"version": VERSION, "manifest_sha256": manifest.sha256}
+    path = manifest.folder / "tables" / "pairs.parquet"
+    return SideTable(path, identity, again="run `dfad infer-pairs` again", schema=SCHEMA)
