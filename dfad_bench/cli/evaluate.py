@@ -10,8 +10,9 @@ import click
 from dfad_bench.cli import options
 
 if TYPE_CHECKING:
-    from dfad_bench.data.corruptions.stream import LiveViews
+    from dfad_bench.core.progress import Progress
     from dfad_bench.data.manifest import Manifest
+    from dfad_bench.views.provider import ViewProvider
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FORMATS = ("rich", "markdown", "csv", "json", "latex")
@@ -20,10 +21,10 @@ _FORMATS = ("rich", "markdown", "csv", "json", "latex")
 # options that mean nothing without another one, by that one
 _ONLY_WITH = {
     "corruptions": (
-        "severities", "corruptions_file", "corrupt_at", "gaze_on", "keep_images", "workers", "out", "format_",
+        "severities", "corruptions_file", "corrupt_at", "views_from", "keep_images", "workers", "out", "format_",
         "by_group", "seed",
     ),
-    "manifests": ("protocol", "device", "estimator", "gaze_weights", "allow_partial"),
+    "manifests": ("protocol", "device", "view_settings", "estimator", "gaze_weights", "allow_partial"),
 }  # fmt: skip
 
 
@@ -82,11 +83,13 @@ def _levels(context: click.Context, parameter: click.Parameter, value: str | Non
     "--corrupt-at", type=click.IntRange(8), help="Side of the crops that are corrupted.  [default: as they are]"
 )
 @click.option(
+    "--views-from",
     "--gaze-on",
+    "views_from",
     type=click.Choice(["corrupted", "clean"]),
     default="corrupted",
     show_default=True,
-    help="Crop the gaze of corrupted faces is estimated on.",
+    help="Crop that gaze and other views of corrupted faces are made from.",
 )
 @click.option("--keep-images", type=_FOLDER, help="Store the corrupted crops in this folder, too.")
 @click.option(
@@ -99,8 +102,9 @@ def _levels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--by-group", is_flag=True, help="Print every number of every group instead of the headline ones.")
 @options.seed
 @options.device
-@options.estimator
-@click.option("--gaze-weights", help="Weight file of the gaze estimator (a name or a path).")
+@options.view
+@options.view_estimator
+@options.view_weights
 @click.option("--allow-partial", is_flag=True, help="Go on with missing or short groups; the record says so.")
 @options.quiet
 @options.as_json
@@ -146,17 +150,16 @@ def _again(run: Path, as_json: bool) -> None:
 
 def _other_faces(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]) -> None:
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.cli.train import gaze_views, show_record
+    from dfad_bench.cli.train import show_record
     from dfad_bench.engine.evaluate import run_evaluation
 
-    progress, opened = make_progress(asked["quiet"]), _open(run, manifests, asked)
-    estimator, weights, device = asked["estimator"], asked["gaze_weights"], asked["device"]
+    progress, opened = make_progress(asked["quiet"]), _open(manifests)
     result = run_evaluation(
         run,
         opened,
         protocol=protocol,
-        device=device,
-        views=gaze_views(opened, estimator, weights, device, progress),
+        device=asked["device"],
+        views=_views(opened, asked, progress),
         allow_partial=asked["allow_partial"],
         progress=progress,
     )
@@ -195,12 +198,10 @@ def _corrupted(
 
 def _run_one(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]) -> Path:
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.cli.train import gaze_views
     from dfad_bench.core.cores import usable_cores
     from dfad_bench.engine.robustness import run_robustness
 
-    progress, opened = make_progress(asked["quiet"]), _open(run, manifests, asked)
-    estimator, weights, device = asked["estimator"], asked["gaze_weights"], asked["device"]
+    progress, opened = make_progress(asked["quiet"]), _open(manifests)
     cores = usable_cores()
     result = run_robustness(
         run,
@@ -211,11 +212,10 @@ def _run_one(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked
         protocol=protocol,
         corrupt_at=asked["corrupt_at"],
         seed=asked["seed"],
-        device=device,
+        device=asked["device"],
         workers=cores - 1 if asked["workers"] is None else asked["workers"],
-        views=gaze_views(opened, estimator, weights, device, progress),
-        live_views=_live(opened, estimator, weights, device),
-        views_from=asked["gaze_on"],
+        views=_views(opened, asked, progress),
+        views_from=asked["views_from"],
         keep_images=asked["keep_images"],
         allow_partial=asked["allow_partial"],
         progress=progress,
@@ -227,31 +227,18 @@ def _run_one(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked
     return result.out
 
 
-def _open(run: Path, manifests: tuple[Path, ...], asked: dict[str, Any]) -> list[Manifest]:
-    from dfad_bench.cli.train import views_made
-    from dfad_bench.core.errors import ConfigError
+def _open(manifests: tuple[Path, ...]) -> list[Manifest]:
     from dfad_bench.data.manifest import Manifest
-    from dfad_bench.engine.config import read_config
 
-    trained, wanted = read_config(run).views, views_made(asked["estimator"], asked["gaze_weights"])
-    if trained and trained != wanted:
-        raise ConfigError(f"{run}: trained on gaze from {trained}, not {wanted}; use the same --estimator and weights")
     return [Manifest.open(folder) for folder in manifests]
 
 
-def _live(manifests: list[Manifest], estimator: str, weights: str | None, device: str) -> LiveViews:
-    """Gaze of corrupted crops; the estimator is built when the first is asked for."""
-    built: list[LiveViews] = []
+def _views(manifests: list[Manifest], asked: dict[str, Any], progress: Progress) -> ViewProvider:
+    from dfad_bench.views.options import view_settings
+    from dfad_bench.views.provider import ViewProvider
 
-    def provide(name: str, samples: Any, crops: Any) -> Any:
-        from dfad_bench.gaze.live import LiveGaze
-
-        if not built:
-            where = "cpu" if device == "auto" else device
-            built.append(LiveGaze(manifests, estimator, weights=weights, device=where))
-        return built[0](name, samples, crops)
-
-    return provide
+    given = view_settings(asked["view_settings"], estimator=asked["estimator"], gaze_weights=asked["gaze_weights"])
+    return ViewProvider(manifests, given, device=asked["device"], progress=progress)
 
 
 def _write(path: Path, text: str) -> None:

@@ -122,6 +122,19 @@ estimator = click.option(
     help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... sets a network's order, channels, range.",
 )
 gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")
+view_estimator = click.option(
+    "--estimator",
+    type=ESTIMATOR,
+    help="Gaze estimator, short for --view gaze.estimator=...: see `dfad list estimators`.  [default: geometric]",
+)
+view_weights = click.option("--gaze-weights", help="Weight file of the gaze estimator (a name or a path).")
+view = click.option(
+    "--view",
+    "view_settings",
+    metavar="NAME.KEY=VALUE",
+    multiple=True,
+    help="A setting of a view the model needs, as in parsing.folder=labels; repeatable.",
+)
 estimators = click.option(
     "--estimator",
     "estimators",

@@ -13,9 +13,6 @@ from dfad_bench.cli import options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dfad_bench.core.progress import Progress
-    from dfad_bench.data.manifest import Manifest
-    from dfad_bench.data.views import ViewProvider
     from dfad_bench.engine.run import RunResult
 
 
@@ -81,8 +78,9 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases, too.")
 @click.option("--weights", help="Pre-trained weights to start from (a name or a path); random without.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the model; repeatable.")
-@options.estimator
-@click.option("--gaze-weights", help="Weight file of the gaze estimator (a name or a path).")
+@options.view
+@options.view_estimator
+@options.view_weights
 @click.option("--allow-partial", is_flag=True, help="Go on with missing or short groups; the record says so.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after so many steps; the run is partial and can go on.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so many minutes of training.")
@@ -93,8 +91,8 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
 @options.as_json
 def command(
     model: str, protocol: str, manifests: tuple[Path, ...], out: Path, size: Any, recipe: str, epochs: int | None,
-    seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...], estimator: str,
-    gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
+    seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...],
+    view_settings: tuple[str, ...], estimator: str | None, gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
     quiet: bool, as_json: bool, compiled: bool, channels_last: bool | None, processes: int, wandb: str | None,
     seeds: tuple[int, ...], cache: Any,
 ) -> None:  # fmt: skip
@@ -109,6 +107,8 @@ def command(
     from dfad_bench.engine.fit import Limits
     from dfad_bench.engine.launch import end_with_launcher
     from dfad_bench.engine.run import run_training
+    from dfad_bench.views.options import view_settings as view_options
+    from dfad_bench.views.provider import ViewProvider
 
     if seeds and _given("seed"):
         raise click.UsageError("--seed and --seeds: give one of them.")
@@ -119,20 +119,21 @@ def command(
         raise click.UsageError(f"--processes {processes}: torchrun has started {world}; leave it out.")
     if world > 1:
         end_with_launcher()
+    given = view_options(view_settings, estimator=estimator, gaze_weights=gaze_weights)
     logs = ("tensorboard", *(["wandb"] if wandb else []))
     if rank == 0:
         for line in loggers.lacking(logs):
             click.echo(line, err=True)
-        for line in _unused(model):
+        for line in _unused(model, given):
             click.echo(line, err=True)
     progress = make_progress(quiet or rank > 0)
-    views = gaze_views(opened, estimator, gaze_weights, device, progress)
+    views = ViewProvider(opened, given, device=device, progress=progress)
 
     def run(seed: int, folder: Path) -> bool:
         result = run_training(
             model, protocol, opened, folder, size=size, recipe=recipe, epochs=epochs, seed=seed, device=device,
             precision=precision, heads=heads, weights=weights, options=parse_settings(settings), views=views,
-            views_made=views_made(estimator, gaze_weights), allow_partial=allow_partial,
+            allow_partial=allow_partial,
             limits=Limits(max_steps, max_minutes), resume=resume, progress=progress, compiled=compiled,
             channels_last=channels_last, cache=cache, logs=logs, wandb_project=wandb or "",
         )  # fmt: skip
@@ -155,15 +156,18 @@ def _given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _unused(model: str) -> list[str]:
-    """A line for each given option that this model makes no use of."""
+def _unused(model: str, given: Mapping[str, Any]) -> list[str]:
+    """A line for each given option of a view that this model makes no use of."""
     from dfad_bench.core.registry import model_class
     from dfad_bench.engine.run import needs
+    from dfad_bench.views.options import option_of
 
-    if needs(model_class(model)):
-        return []
-    given = [name for name in ("estimator", "gaze_weights") if _given(name)]
-    return [f"--{name.replace('_', '-')} is not used: {model} reads no gaze" for name in given]
+    idle = {name: settings for name, settings in given.items() if name not in needs(model_class(model))}
+    return [
+        f"{option_of(name, key)} is not used: {model} reads no {name}"
+        for name, settings in idle.items()
+        for key in settings
+    ]
 
 
 def _report(result: RunResult, out: Path) -> None:
@@ -232,30 +236,6 @@ def show_record(out: Path, *, fresh: bool, as_json: bool) -> None:
     protocol = protocol_of({"protocol": {"config": record.protocol.config}}, str(out / FILE))
     click.echo(render(board(protocol, [record]), "rich"), nl=False)
     click.echo(f"Record: {out / FILE}", err=True)
-
-
-def gaze_views(
-    manifests: Sequence[Manifest], estimator: str, weights: str | None, device: str, progress: Progress
-) -> ViewProvider:
-    """A provider that estimates the gaze of every manifest on first use, and takes it from side tables later."""
-
-    def provide(name: str) -> Any:
-        import pandas as pd
-
-        from dfad_bench.core.registry import resolve
-        from dfad_bench.data.views import VIEWS
-
-        extract = resolve("view", name, {key: view.made_by for key, view in VIEWS.items()})
-        where = "cpu" if device == "auto" else device
-        frames = [extract(m, estimator, weights=weights, device=where, progress=progress) for m in manifests]
-        return pd.concat(frames, ignore_index=True)
-
-    return provide
-
-
-def views_made(estimator: str, weights: str | None) -> dict[str, Any]:
-    """How the views were made, for the run's settings."""
-    return {"estimator": estimator, "weights": Path(weights).name if weights else None}
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.contract import Batch, Inputs, ViewValue
 from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.prompts import Prompts
-from dfad_bench.data.views import view_array
+from dfad_bench.data.view_source import HeldView, ViewSource
 
 
 class FaceDataset:
@@ -27,12 +27,12 @@ class FaceDataset:
         rows: a frame of `Selection`.
         store: their crops.
         protocol: labels are those of its groups.
-        views: per view name a frame with `sample_id`, or an array with a row per row of `rows`; test-time views.
+        views: per view name its source, or an array with a row per row of `rows`; test-time views.
         training_views: the same for views that only `losses` may see.
         prompts: per class its prompts; empty for models that read none.
         unlabelled: the faces of `Selection.unlabelled` with the test-time views, for models that learn from them.
 
-    `without_view` counts, per view, the faces that have no value and got zeros.
+    `without_view` counts, per view, the faces that have no value and get zeros (an empty text); `presence` names them.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class FaceDataset:
         store: CropStore,
         protocol: Protocol,
         *,
-        views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
-        training_views: Mapping[str, pd.DataFrame | np.ndarray] | None = None,
+        views: Mapping[str, ViewSource | np.ndarray] | None = None,
+        training_views: Mapping[str, ViewSource | np.ndarray] | None = None,
         prompts: Sequence[Prompts] = (),
         unlabelled: FaceDataset | None = None,
     ) -> None:
@@ -64,12 +64,14 @@ class FaceDataset:
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Pixels and views of the given rows, on `device`: all that a model may see at test time."""
         pixels = self._store.gather(self._places[index])  # (B, H, W, 3) uint8
-        views = {name: torch.from_numpy(values[index]) for name, values in self._views.items()}
-        if device is not None and device.type != "cpu":
-            if pixels.device.type == "cpu":
-                pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
-            views = {name: values.to(device) for name, values in views.items()}
+        views = self._gathered(self._views, index, lambda: pixels, device)
+        if device is not None and device.type != "cpu" and pixels.device.type == "cpu":
+            pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
         return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
+
+    def presence(self, name: str, index: np.ndarray) -> np.ndarray:
+        """(B,) bool: which of the given rows have the view `name`; the others get zeros, or an empty text."""
+        return {**self._training_views, **self._views}[name].present[index]
 
     def batch(
         self, index: np.ndarray, device: torch.device | None = None, unlabelled: np.ndarray | None = None
@@ -94,7 +96,7 @@ class FaceDataset:
             torch.from_numpy(labels).to(place),
             torch.from_numpy(detection).to(place),
             tuple(self._prompts[label] for label in labels) if self._prompts else (),
-            {name: torch.from_numpy(values[index]).to(place) for name, values in self._training_views.items()},
+            self._gathered(self._training_views, index, lambda: self._store.gather(self._places[index]), device),
             None if unlabelled is None else self._unlabelled_inputs(unlabelled, device),
         )
 
@@ -103,16 +105,27 @@ class FaceDataset:
             raise ProtocolError("this run has no unlabelled faces; give its protocol an unlabelled part")
         return self.unlabelled.inputs(index, device)
 
-    def _view(self, name: str, source: pd.DataFrame | np.ndarray) -> np.ndarray:
-        if isinstance(source, pd.DataFrame):
-            values, missing = view_array(name, source, self.sample_ids.tolist())
-        else:
-            values, missing = np.asarray(source, dtype=np.float32), 0
-            if len(values) != len(self.sample_ids):
-                raise ValueError(f"view {name!r} has {len(values)} rows for {len(self.sample_ids)} faces")
-        if missing:
+    @staticmethod
+    def _gathered(
+        sources: Mapping[str, ViewSource],
+        index: np.ndarray,
+        crops: Callable[[], torch.Tensor],
+        device: torch.device | None,
+    ) -> dict[str, ViewValue]:
+        """Each view of the given rows, on `device` where it is a tensor."""
+        views = {name: source.gather(index, crops) for name, source in sources.items()}
+        if device is None or device.type == "cpu":
+            return views
+        return {name: view.to(device) if isinstance(view, torch.Tensor) else view for name, view in views.items()}
+
+    def _view(self, name: str, source: ViewSource | np.ndarray) -> ViewSource:
+        if isinstance(source, np.ndarray):
+            source = HeldView(source.astype(np.float32))
+        if len(source.present) != len(self.sample_ids):
+            raise ValueError(f"view {name!r} has {len(source.present)} rows for {len(self.sample_ids)} faces")
+        if missing := int((~source.present).sum()):
             self.without_view[name] = missing
-        return values
+        return source
 
 
 def in_order(count: int, batch_size: int) -> list[np.ndarray]:

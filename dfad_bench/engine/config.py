@@ -44,7 +44,7 @@ class RunConfig:
     heads: Heads
     init: dict[str, Any]  # kind: random | local_file; id, sha256
     options: dict[str, Any] = field(default_factory=dict)
-    views: dict[str, Any] = field(default_factory=dict)  # how views were made, e.g. the gaze estimator
+    views: dict[str, Any] = field(default_factory=dict)  # how views were made, see `views.identity`
     allow_partial: bool = False
     compiled: bool = False
     channels_last: bool | None = None  # None: as suits the device

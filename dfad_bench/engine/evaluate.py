@@ -15,11 +15,12 @@ from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, Short, manifests_hash, select, used
-from dfad_bench.data.views import ViewProvider
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.config import FACTS, ROWS, RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.run import Job, RunResult, write_rows
+from dfad_bench.views.identity import check_same, read_identity
+from dfad_bench.views.provider import ViewProvider
 
 FOLDER = "evaluations"
 
@@ -103,6 +104,9 @@ class Opened:
 
     def __init__(self, found: Found, views: ViewProvider | None, allow_partial: bool, progress: Progress) -> None:
         self.found, self.progress = found, progress
+        if views is not None:
+            kept = found.config.views
+            check_same(found.run, kept, views.identity(list(read_identity(kept))))
         self.job = Job(found.config, found.protocol, found.manifests, found.place, found.out, views, progress)
         chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
         self.selection, dropped = without_trained(chosen, found.run)

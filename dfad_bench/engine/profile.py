@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
 from dfad_bench.core.registry import model_class
@@ -19,6 +18,7 @@ from dfad_bench.core.strict import read_dataclass
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.macs import Work, count_work
 from dfad_bench.engine.thop_convention import ThopCount, thop_count
+from dfad_bench.views.registry import example_views
 
 GENERATORS = 11  # classes of the attribution expert in the published counts
 _PROMPTS = ("a photo of a real face",) * 4
@@ -161,12 +161,8 @@ def profile_model(
 
 def one_image(model: DFADModel, device: torch.device | str) -> Inputs:
     """A random image at the model's own side, with every view it needs."""
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(1, *shape, device=device)
-
-    views = {name: random(2) if name == "gaze" else random(3, model.side, model.side) for name in model.needs}
-    return Inputs(random(3, model.side, model.side), views)
+    views = example_views(model.needs, 1, model.side, device=device)
+    return Inputs(torch.rand(1, 3, model.side, model.side, device=device), views)
 
 
 def seconds_per_image(model: DFADModel, where: Place) -> float:

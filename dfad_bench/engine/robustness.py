@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError
@@ -25,13 +26,14 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
 from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
 from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
-from dfad_bench.data.corruptions.stream import CorruptedFaces, LiveViews, Workers
+from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.views import ViewProvider
+from dfad_bench.data.view_source import ViewValues
 from dfad_bench.engine.config import FACTS, PREDICTIONS, locked, plain
 from dfad_bench.engine.evaluate import Found, Opened, find
 from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.views.provider import ViewProvider
 
 SETTINGS, CELLS, CLEAN = "settings.json", "cells", "none"
 ViewsFrom = Literal["corrupted", "clean"]
@@ -41,8 +43,8 @@ ViewsFrom = Literal["corrupted", "clean"]
 class Settings:
     """What decides the numbers of every cell, beside the evaluation it belongs to; its hash names the folder.
 
-    `views_from`: views such as gaze are computed from the corrupted crop, which is all a model is given at test time
-    (GazeCLIP's gaze encoder sees the image the rest of it sees), or taken over from the crop as it was.
+    `views_from`: views are computed from the corrupted crop, which is all a model is given at test time (its other
+    inputs see that image, too), or taken over from the crop as it was.
     """
 
     corrupt_at: int  # side of the crops that are corrupted
@@ -77,7 +79,6 @@ def run_robustness(
     device: str = "auto",
     workers: int = 0,
     views: ViewProvider | None = None,
-    live_views: LiveViews | None = None,
     views_from: ViewsFrom = "corrupted",
     keep_images: Path | None = None,
     allow_partial: bool = False,
@@ -96,8 +97,7 @@ def run_robustness(
         seed: of what corruptions draw.
         device: auto, cpu, cuda or cuda:N.
         workers: processes that corrupt while the model runs; 0 does both in turn.
-        views: makes the views the model needs from the faces as they are.
-        live_views: makes them from corrupted crops.
+        views: makes the views the model needs, from the faces as they are and from corrupted crops.
         views_from: which of the two the model gets for corrupted faces.
         keep_images: folder for the corrupted crops; by default they are not stored.
         allow_partial: go on where groups are missing or short.
@@ -119,7 +119,7 @@ def run_robustness(
             views_from = "corrupted"  # it asks for no views: one folder, whatever was asked
         settings = Settings(side, found.protocol.image_size, seed, views_from, checkpoint)
         clean = _clean(opened, settings)
-        grid = _Grid(opened, settings, found.out / f"robustness-{content_hash(asdict(settings))[:8]}", live_views)
+        grid = _Grid(opened, settings, found.out / f"robustness-{content_hash(asdict(settings))[:8]}")
         cells = [(row, severity) for row, levels in chosen for severity in levels]
         made = grid.run(cells, workers, keep_images)
         grid.warnings += _no_blocks(cells, side)
@@ -153,12 +153,14 @@ def planned(
 class _Grid:
     """The cells of one evaluation under one `Settings`."""
 
-    def __init__(self, opened: Opened, settings: Settings, out: Path, live_views: LiveViews | None) -> None:
-        self.opened, self.settings, self.out, self.live_views = opened, settings, out, live_views
+    def __init__(self, opened: Opened, settings: Settings, out: Path) -> None:
+        self.opened, self.settings, self.out = opened, settings, out
         self.job, self.warnings = opened.job, list[str]()
-        self.needs = tuple(self.job.kind.needs)
-        if self.needs and settings.views_from == "corrupted" and live_views is None:
-            raise ConfigError(f"the model needs the view {self.needs[0]!r} of corrupted faces, and nothing makes it")
+        corrupted = settings.views_from == "corrupted"
+        self.live = tuple(self.job.kind.needs) if corrupted else ()  # views made from the corrupted crops
+        self.clean = () if corrupted else tuple(self.job.kind.needs)
+        if self.job.views is not None:
+            self.job.views.check_live(self.live)
 
     def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
         """Make the cells that are not finished; returns how many those were."""
@@ -188,8 +190,9 @@ class _Grid:
             severity,
             workers=pool,
             seed=self.settings.seed,
-            needs=self.needs,
-            live_views=self.live_views if self.settings.views_from == "corrupted" else self._clean_views,
+            needs=self.live,
+            live_views=self._live_view,
+            views=self.job.sources(self.clean, tested),
             keep=folder,
         )
         progress = _Labelled(self.job.progress, label)
@@ -197,7 +200,8 @@ class _Grid:
         keys, videos = tested["source_key"], tested["video"]
         frame = predict(model, dataset, keys, videos=videos, place=found.place, seed=seed, progress=progress)
         for name, count in dataset.without_view.items():
-            self.warnings.append(f"{row.name} {severity}: {count} of {len(frame)} faces have no {name}: zeros used")
+            lacking = f"{count} of {len(frame)} faces have no {name}: {self.job.filler(name)} used"
+            self.warnings.append(f"{row.name} {severity}: {lacking}")
         path = self._path(row, severity)
         digest = write_predictions(path, frame)
         facts = {"definition": row.definition(severity), "sha256": digest, "rows": len(frame)}
@@ -242,8 +246,9 @@ class _Grid:
         write_json(self.out / SETTINGS, {**asdict(self.settings), "corruptions": about})
         write_json(self.out / FACTS, plain(values))
 
-    def _clean_views(self, name: str, samples: Sequence[str], crops: Any) -> pd.DataFrame:
-        return self.job.frames[name]
+    def _live_view(self, name: str, samples: Sequence[str], crops: np.ndarray) -> ViewValues:
+        assert self.job.views is not None
+        return self.job.views.live(name, samples, crops, self.settings.image_size)
 
     def _path(self, row: Corruption, severity: int) -> Path:
         return self.out / CELLS / f"{row.name}-{severity}.parquet"

@@ -26,7 +26,6 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.sampling import require_unlabelled
 from dfad_bench.data.select import Selection, select, used
-from dfad_bench.data.views import ViewProvider, view
 from dfad_bench.engine import checkpoint, compiling, facts
 from dfad_bench.engine.config import FACTS, PREDICTIONS, ROWS, RunConfig, finished, locked, plain, write_config
 from dfad_bench.engine.devices import Place, place
@@ -36,9 +35,12 @@ from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import derived, make_deterministic, seed_all
+from dfad_bench.views.provider import ViewProvider
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dfad_bench.data.view_source import ViewSource
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ def run_training(
     weights: str | None = None,
     options: Mapping[str, Any] | None = None,
     views: ViewProvider | None = None,
-    views_made: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
     limits: Limits = Limits(),  # noqa: B008  frozen
     resume: bool = True,
@@ -99,8 +100,7 @@ def run_training(
         heads: which experts learn.
         weights: pre-trained weights to start from, by name or path.
         options: the model's own settings.
-        views: called with the name of each view the model needs.
-        views_made: how those views were made, kept in the configuration.
+        views: makes the views the model needs; how it does is kept in the configuration.
         allow_partial: go on with missing or short groups; the record says so.
         limits: early ends and checkpoints.
         resume: False forgets what is there of this run and starts again.
@@ -135,7 +135,7 @@ def run_training(
             heads=heads,
             init=_init(path),
             options=dict(options or {}),
-            views=dict(views_made or {}) if needs(kind) else {},
+            views=views_needed(kind, views).identity(needs(kind)) if needs(kind) else {},
             allow_partial=allow_partial,
             compiled=compiled,
             channels_last=channels_last,
@@ -146,7 +146,8 @@ def run_training(
         selection = select(protocol, mine, allow_partial=allow_partial)
         shown = progress if team.lead else Silent()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
-            job = team.lead_first(lambda: Job(config, protocol, mine, where, out, views, shown, team, cache))
+            job = Job(config, protocol, mine, where, out, views, shown, team, cache)
+            team.lead_first(lambda: job.sources(needs(kind), selection.rows))  # stored views are made here
         if team.lead:
             write_config(out, config)
         settings = {**plain(asdict(config)), "run_id": config.sha256[:16], "project": wandb_project}
@@ -199,7 +200,7 @@ class Job:
         self.place, self.out, self.progress = place, out, progress
         self.kind = model_class(config.model)
         self.warnings: list[str] = []
-        self.frames = {name: _view_frame(name, views) for name in needs(self.kind)}
+        self.views = views_needed(self.kind, views) if needs(self.kind) else None
         make_deterministic()
 
     def train(
@@ -288,13 +289,22 @@ class Job:
             rows,
             store,
             self.protocol,
-            views={name: self.frames[name] for name in self.kind.needs},
-            training_views={name: self.frames[name] for name in self.kind.needs_training} if training else {},
+            views=self.sources(self.kind.needs, rows),
+            training_views=self.sources(self.kind.needs_training, rows) if training else {},
             prompts=class_prompts(self.protocol) if training and self.kind.needs_prompts else (),
         )
-        lacking = made.without_view.items()
-        self.warnings += [f"{count} of {len(made)} faces have no {name}: zeros used" for name, count in lacking]
+        for name, count in made.without_view.items():
+            self.warnings.append(f"{count} of {len(made)} faces have no {name}: {self.filler(name)} used")
         return made
+
+    def sources(self, names: Sequence[str], rows: pd.DataFrame) -> dict[str, ViewSource]:
+        """The given views of the given faces; stored ones are made where they are not there."""
+        ids, side = rows["sample_id"].tolist(), self.protocol.image_size
+        return {name: self.views.source(name, ids, side) for name in names} if self.views is not None else {}
+
+    def filler(self, name: str) -> str:
+        """What a face without this view gets, in words."""
+        return "zeros" if self.views is None else self.views.filler(name)
 
     def predict(
         self,
@@ -367,8 +377,14 @@ def _init(path: Path | None) -> dict[str, Any]:
     return {"kind": "random"} if path is None else {"kind": "local_file", "id": path.name, "sha256": sha256_file(path)}
 
 
-def _view_frame(name: str, views: ViewProvider | None) -> pd.DataFrame:
-    made_by = view(name).made_by
+def views_needed(kind: type[DFADModel], views: ViewProvider | None) -> ViewProvider:
+    """The provider of a model that needs views.
+
+    Raises:
+        ConfigError: none was given, or it cannot meet the model's needs.
+        UnknownNameError: the model needs a view that is not registered.
+    """
     if views is None:
-        raise ConfigError(f"the model needs the view {name!r} (made by {made_by}), and none was given")
-    return views(name)
+        raise ConfigError(f"the model needs the view {needs(kind)[0]!r}, and no views were given")
+    views.check(kind.needs, kind.needs_training)
+    return views

@@ -8,14 +8,14 @@ import pytest
 import torch
 from helpers.toy import SIDE, toy_face, toy_manifests, toy_protocol
 
-from dfad_bench.core.errors import IntegrityError, ManifestError, ProtocolError, UnknownNameError
+from dfad_bench.core.errors import IntegrityError, ManifestError, ProtocolError
 from dfad_bench.data import crop_store
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, select
-from dfad_bench.data.views import view_array
+from dfad_bench.data.view_source import HeldView
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +123,17 @@ def test_views_and_prompts_reach_the_batch_and_gaps_are_counted(chosen: Selectio
     gaze = pd.DataFrame({"sample_id": ids, "pitch_rad": 0.1, "yaw_rad": np.arange(len(ids)) / 100}).iloc[1:]
     gaze.loc[gaze.index[2], "yaw_rad"] = np.nan
     prompts = class_prompts(toy_protocol())
-    dataset = FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": gaze}, prompts=prompts)
+    known = gaze.set_index("sample_id").reindex(ids)[["pitch_rad", "yaw_rad"]].to_numpy(np.float32)
+    present = np.isfinite(known).all(axis=1)
+    source = HeldView(np.where(present[:, None], known, 0), present)
+    dataset = FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": source}, prompts=prompts)
     assert dataset.without_view == {"gaze": 2}
     batch = dataset.batch(np.array([0, 1, 3, 4]))
+    assert dataset.presence("gaze", np.array([0, 1, 3, 4])).tolist() == [False, True, False, True]
     assert batch.inputs.views["gaze"].tolist() == pytest.approx(np.array([[0, 0], [0.1, 0.01], [0, 0], [0.1, 0.04]]))
     assert [list(row) for row in batch.prompts] == [list(prompts[label]) for label in batch.attribution]
-    with pytest.raises(UnknownNameError, match="Did you mean gaze"):
-        view_array("gazes", gaze, ids)
+    with pytest.raises(ValueError, match="view 'gaze' has 3 rows for"):
+        FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": np.zeros((3, 2))})
 
 
 def test_unseen_faces_cannot_become_a_batch(chosen: Selection, store: CropStore) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, SEEN, SIDE, UNSEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.views import made_up
 
 from dfad_bench.core.errors import ConfigError, DFADError, ProtocolError, UnknownNameError
 from dfad_bench.core.files import read_json, sha256_file
@@ -176,23 +177,17 @@ def test_rows_in_any_order_are_the_same_faces(manifests: list[Manifest]) -> None
 def test_gaze_comes_from_the_corrupted_crop_unless_asked_otherwise(
     views_from: str, manifests: list[Manifest], tmp_path: Path
 ) -> None:
-    seen: list[tuple[str, int, float]] = []
+    seen: list[tuple[int, float]] = []
 
-    def live(name: str, samples: Sequence[str], crops: np.ndarray) -> pd.DataFrame:
-        seen.extend((name, crops.shape[1], float(crop.mean())) for crop in crops)
-        return pd.DataFrame({"sample_id": list(samples), "pitch_rad": 0.5, "yaw_rad": np.nan})
+    def angles(samples: Sequence[str], crops: np.ndarray | None) -> np.ndarray:
+        if crops is None:
+            return np.tile([0.1, 0.2], (len(samples), 1))
+        seen.extend((crops.shape[1], float(crop.mean())) for crop in crops)
+        return np.tile([0.5, np.nan], (len(samples), 1))
 
-    def clean(name: str) -> pd.DataFrame:
-        frames = [manifest.frame(["sample_id"]) for manifest in manifests]
-        return pd.concat(frames).assign(pitch_rad=0.1, yaw_rad=0.2)
-
-    run_training(
-        "gaze_toy", toy_protocol(), manifests, tmp_path / "run", recipe=SHORT, device="cpu", views=clean,
-        views_made={"estimator": "toy", "weights": None},
-    )  # fmt: skip
-    result = evaluate(
-        tmp_path / "run", manifests, names=("contrast",), views=clean, live_views=live, views_from=views_from
-    )
+    views = made_up(manifests, angles, identity={"estimator": "toy", "weights": None})
+    run_training("gaze_toy", toy_protocol(), manifests, tmp_path / "run", recipe=SHORT, device="cpu", views=views)
+    result = evaluate(tmp_path / "run", manifests, names=("contrast",), views=views, views_from=views_from)
     warned = [warning for warning in result.warnings if "have no gaze: zeros used" in warning]
     if views_from == "clean":
         assert not seen
@@ -200,11 +195,15 @@ def test_gaze_comes_from_the_corrupted_crop_unless_asked_otherwise(
     else:
         faces = len(cells(result)["none", 0])
         assert len(seen) == 2 * faces
-        assert {(name, side) for name, side, _ in seen} == {("gaze", SIDE)}
-        assert np.mean([light for _, _, light in seen[:faces]]) > 1.5 * np.mean([light for _, _, light in seen[faces:]])
+        assert {side for side, _ in seen} == {SIDE}
+        assert np.mean([light for _, light in seen[:faces]]) > 1.5 * np.mean([light for _, light in seen[faces:]])
         assert warned[0].startswith(f"contrast 1: {faces} of {faces}")
     with pytest.raises(ConfigError, match="'gaze' of corrupted faces, and nothing makes it"):
-        evaluate(tmp_path / "run", manifests, views=clean)
+        fixed = made_up(manifests, angles, identity={"estimator": "toy", "weights": None}, live=False)
+        evaluate(tmp_path / "run", manifests, views=fixed)
+    other = made_up(manifests, angles, identity={"estimator": "another", "weights": None})
+    with pytest.raises(ConfigError, match="trained on gaze from .*toy.*, not .*another"):
+        evaluate(tmp_path / "run", manifests, views=other)
 
 
 def test_a_plan_decides_what_all_means_and_what_is_whole(copy: Path, manifests: list[Manifest]) -> None:

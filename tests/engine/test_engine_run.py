@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, SEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.views import made_up
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ProtocolError, UnknownNameError
 from dfad_bench.core.files import read_json
@@ -97,14 +98,15 @@ def test_two_processes_cannot_work_in_one_folder(manifests: list[Manifest], tmp_
 def test_views_come_from_the_provider(manifests: list[Manifest], tmp_path: Path) -> None:
     asked = []
 
-    def provide(name: str) -> pd.DataFrame:
-        asked.append(name)
-        ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests])
-        return pd.DataFrame({"sample_id": ids, "pitch_rad": 0.0, "yaw_rad": 0.1})[:-3]
+    def angles(names: Sequence[str], crops: np.ndarray | None) -> np.ndarray:
+        asked.append(len(names))
+        values = np.tile([0.0, 0.1], (len(names), 1))
+        values[-3:] = np.nan
+        return values
 
     made = {"estimator": "fake"}
-    result = train(manifests, tmp_path / "run", "gaze_toy", views=provide, views_made=made)
-    assert asked == ["gaze"]
+    result = train(manifests, tmp_path / "run", "gaze_toy", views=made_up(manifests, angles, identity=made))
+    assert asked == [len(manifest.frame(["sample_id"])) for manifest in manifests], "once a manifest"
     assert any("have no gaze: zeros used" in warning for warning in result.warnings)
     assert read_config(tmp_path / "run").views == made
     with pytest.raises(ConfigError, match="needs the view 'gaze'"):

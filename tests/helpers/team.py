@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
+from helpers.views import made_up
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Stage
 from dfad_bench.core.errors import DFADError
@@ -77,13 +77,9 @@ class Work:
 def gaze(manifests: Sequence[Manifest]):
     """A provider of made-up gaze."""
 
-    def provide(name: str) -> pd.DataFrame:
-        ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests])
-        rng = np.random.default_rng(0)
-        pitch, yaw = rng.uniform(-0.3, 0.3, (2, len(ids))).astype(np.float32)
-        return pd.DataFrame({"sample_id": ids, "pitch_rad": pitch, "yaw_rad": yaw})
-
-    return provide
+    ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests]).tolist()
+    values = dict(zip(ids, np.random.default_rng(0).uniform(-0.3, 0.3, (len(ids), 2)), strict=True))
+    return made_up(manifests, lambda names, crops: np.array([values[name] for name in names]))
 
 
 @contextlib.contextmanager

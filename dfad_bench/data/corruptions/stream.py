@@ -6,7 +6,7 @@ Crops are corrupted at their own size and then resized to the size of the model'
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,17 +17,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dfad_bench.core.contract import Inputs
+from dfad_bench.core.contract import Inputs, ViewValue
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.corruptions.spec import Corruption
 from dfad_bench.data.corruptions.work import corrupt_block, prepare_worker
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
-from dfad_bench.data.views import view_array
+from dfad_bench.data.view_source import LiveViews, ViewSource
 
 BLOCK = 16  # faces per task: small enough that a few workers share one batch
-LiveViews = Callable[[str, Sequence[str], np.ndarray], pd.DataFrame]  # view, sample ids, (N, S, S, 3) crops -> values
 
 
 class Workers:
@@ -75,8 +74,9 @@ class CorruptedFaces(FaceDataset):
         severity: its severity, from 1.
         workers: processes that corrupt the crops.
         seed: seed of the corruption, see `spec.corrupt`.
-        needs: names of the views the model needs.
-        live_views: makes the views from the corrupted crops, before resizing.
+        needs: names of the views that are made from the corrupted crops.
+        live_views: makes these views, before resizing.
+        views: the views that are taken from the uncorrupted faces.
         keep: folder for the corrupted crops as PNG; None stores nothing.
     """
 
@@ -92,9 +92,10 @@ class CorruptedFaces(FaceDataset):
         seed: int = 0,
         needs: Sequence[str] = (),
         live_views: LiveViews | None = None,
+        views: Mapping[str, ViewSource] | None = None,
         keep: Path | None = None,
     ) -> None:
-        super().__init__(rows, store, protocol)
+        super().__init__(rows, store, protocol, views=views)
         self._crops, self._rows = store.array, store.places(self.sample_ids.tolist())
         self._side, self._corruption, self._severity, self._seed = protocol.image_size, corruption, severity, seed
         self._workers, self._keep = workers, keep
@@ -108,20 +109,21 @@ class CorruptedFaces(FaceDataset):
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Corrupted pixels and their views of the given rows, on `device`."""
         corrupted, sized = self._take(np.asarray(index))
-        views = {name: torch.from_numpy(self._values(name, index, corrupted)) for name in self._needs}
+        views = self._gathered(self._views, index, lambda: torch.from_numpy(self._crops[self._rows[index]]), device)
+        for name in self._needs:
+            view = self._live(name, index, corrupted)
+            views[name] = view.to(device) if device is not None and isinstance(view, torch.Tensor) else view
         pixels = torch.from_numpy(sized)
         if device is not None and device.type != "cpu":
             pixels = pixels.pin_memory().to(device, non_blocking=True)
-            views = {name: values.to(device) for name, values in views.items()}
         return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
 
-    def _values(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
+    def _live(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> ViewValue:
         assert self._live_views is not None
-        samples = self.sample_ids[index].tolist()
-        values, missing = view_array(name, self._live_views(name, samples, corrupted), samples)
-        if missing:
+        made = self._live_views(name, self.sample_ids[index].tolist(), corrupted)
+        if missing := int((~made.present).sum()):
             self.without_view[name] = self.without_view.get(name, 0) + missing
-        return values
+        return made.values if isinstance(made.values, tuple) else torch.from_numpy(made.values)
 
     def _take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corrupted crops (B, S, S, 3) at their own size and at the protocol's."""

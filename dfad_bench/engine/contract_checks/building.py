@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from dfad_bench.core.contract import Card, DFADModel
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.weights import weight_files
-from dfad_bench.data.views import VIEWS
 from dfad_bench.engine.contract_checks.isolation import no_network
 from dfad_bench.engine.contract_checks.subject import GENERATORS, PROMPTS, Subject
+from dfad_bench.views.registry import check_needs, view_classes, view_names
 
 
 def check_build(subject: Subject) -> str:
@@ -47,9 +47,14 @@ def check_card(subject: Subject) -> str:
 
 def check_views(subject: Subject) -> str:
     """Every view the model needs is one that something makes."""
-    model = subject.model
-    unknown = [name for name in (*model.needs, *model.needs_training) if name not in VIEWS]
-    return f"needs the view {unknown[0]!r}, which nothing makes; known: {', '.join(VIEWS)}" if unknown else ""
+    model, known = subject.model, view_names()
+    if unknown := [name for name in (*model.needs, *model.needs_training) if name not in known]:
+        return f"needs the view {unknown[0]!r}, which nothing makes; known: {', '.join(known)}"
+    try:
+        check_needs(model.needs, view_classes(model.needs))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def check_options(subject: Subject) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, DFADModel, Inputs, LossTerm, Output, ViewValue, loss_terms, weighted_losses
+from dfad_bench.core.contract import Batch, DFADModel, Inputs, LossTerm, Output, loss_terms, weighted_losses
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
+from dfad_bench.views.registry import example_views
 
 GENERATORS = 4
 ROWS = 8
@@ -60,8 +61,8 @@ class Subject:
         generator, model = torch.Generator().manual_seed(seed), self.model
         attribution = torch.arange(ROWS) % GENERATORS
         images = torch.rand(ROWS, 3, SIDE, SIDE, generator=generator)
-        inputs = Inputs(images, example_views(model.needs, generator))
-        views = example_views(model.needs_training, generator)
+        inputs = Inputs(images, example_views(model.needs, ROWS, SIDE, generator))
+        views = example_views(model.needs_training, ROWS, SIDE, generator)
         unlabelled = Inputs(images.flip(0), inputs.views) if any(s.unlabelled for s in model.stages) else None
         return Batch(inputs, attribution, (attribution > 0).long(), prompts_of(attribution), views, unlabelled)
 
@@ -75,12 +76,6 @@ class Subject:
 def prompts_of(attribution: Tensor) -> list[tuple[str, ...]]:
     """The prompts of each row's class."""
     return [PROMPTS[label] for label in attribution.tolist()]
-
-
-def example_views(names: tuple[str, ...], generator: torch.Generator) -> dict[str, ViewValue]:
-    """A random value of each view for every row."""
-    shapes = {"gaze": (ROWS, 2)}
-    return {name: torch.rand(shapes.get(name, (ROWS, 3, SIDE, SIDE)), generator=generator) for name in names}
 
 
 @dataclass

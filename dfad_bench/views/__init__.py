@@ -1,0 +1,7 @@
+"""Views: named inputs of a model beside the pixels. Names and where each is; see README.md."""
+
+VIEWS: dict[str, str] = {
+    "captions": "dfad_bench.views.captions:Captions",
+    "gaze": "dfad_bench.views.gaze:Gaze",
+    "parsing": "dfad_bench.views.parsing:Parsing",
+}

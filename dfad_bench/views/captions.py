@@ -1,0 +1,84 @@
+"""Captions as a view: a text a face, from a table that any captioning model wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import sha256_file
+from dfad_bench.data.view_source import ViewValues
+from dfad_bench.views.base import Faces, View
+
+
+@dataclass(frozen=True)
+class CaptionSettings:
+    """Where the captions are.
+
+    Attributes:
+        file: CSV (UTF-8, with a header) or Parquet, with the columns `sample_id` and `caption`.
+    """
+
+    file: str
+
+
+class Captions(View):
+    """A caption a face; a face that is not in the table, or whose caption is empty, is absent."""
+
+    name = "captions"
+    meaning = "a sentence that describes the picture"
+    kind = "text"
+    dtype = "str"
+    asks = ()
+    Settings = CaptionSettings
+    stand_in_settings = {"file": "captions.csv"}
+    settings: CaptionSettings
+
+    def __init__(self, settings: Any = None) -> None:
+        super().__init__(settings)
+        self._texts: dict[str, str] | None = None
+
+    def shape(self, side: int) -> tuple[int, ...]:
+        return ()
+
+    def public_settings(self) -> dict[str, Any]:
+        return {}
+
+    def files(self) -> str:
+        path = Path(self.settings.file)
+        if not path.is_file():
+            raise ConfigError(f"view captions: {path}: no such file")
+        return sha256_file(path)
+
+    def make(self, faces: Faces) -> ViewValues:
+        if self._texts is None:
+            self._texts = read_captions(Path(self.settings.file))
+        texts = tuple(self._texts.get(name, "") for name in faces.sample_ids)
+        return ViewValues(texts, pd.Series(texts, dtype=object).ne("").to_numpy(dtype=bool))
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """Caption of each face in a CSV or Parquet table; white space around it is taken off.
+
+    Raises:
+        ConfigError: not such a table, a column is missing, or a face occurs twice.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:  # what pandas and Arrow raise on damaged files
+        raise ConfigError(f"view captions: {path}: not readable as a table ({type(error).__name__})") from error
+    if lacking := [name for name in ("sample_id", "caption") if name not in table.columns]:
+        raise ConfigError(f"view captions: {path}: no column {lacking[0]!r}; it has {', '.join(map(str, table.columns))}")
+    table = table[["sample_id", "caption"]].dropna()
+    if bad := [name for name in table.columns if not table[name].map(lambda value: isinstance(value, str)).all()]:
+        raise ConfigError(f"view captions: {path}: column {bad[0]!r} must hold texts")
+    twice = table.loc[table["sample_id"].duplicated(), "sample_id"]
+    if len(twice):
+        raise ConfigError(f"view captions: {path}: face {twice.iloc[0]} occurs twice")
+    return {name: caption.strip() for name, caption in table.itertuples(index=False)}
