@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from dfad_bench.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from dfad_bench.engine.run import RunResult
 
@@ -92,7 +92,8 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
 def command(
     model: str, protocol: str, manifests: tuple[Path, ...], out: Path, size: Any, recipe: str, epochs: int | None,
     seed: int, device: str, precision: str, heads: Any, weights: str | None, settings: tuple[str, ...],
-    view_settings: tuple[str, ...], estimator: str | None, gaze_weights: str | None, allow_partial: bool, max_steps: int | None, max_minutes: float | None, resume: bool,
+    view_settings: tuple[str, ...], estimator: str | None, gaze_weights: str | None, allow_partial: bool,
+    max_steps: int | None, max_minutes: float | None, resume: bool,
     quiet: bool, as_json: bool, compiled: bool, channels_last: bool | None, processes: int, wandb: str | None,
     seeds: tuple[int, ...], cache: Any,
 ) -> None:  # fmt: skip

@@ -40,9 +40,7 @@ class SideFile:
         again: ends the message about a damaged file: what happens once it is deleted.
     """
 
-    def __init__(
-        self, path: Path, identity: Mapping[str, Any], *, again: str = "it is made again"
-    ) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, again: str = "it is made again") -> None:
         self.path, self.identity, self.again = path, dict(identity), again
         self.record_path, self.parts = path.with_suffix(".json"), path.with_name(f"{path.stem}.parts")
 

@@ -122,9 +122,7 @@ def _make(
     )
 
 
-def _estimates(
-    manifest: Manifest, rows: pd.DataFrame, estimator: GazeEstimator, device: str
-) -> Iterator[pd.DataFrame]:
+def _estimates(manifest: Manifest, rows: pd.DataFrame, estimator: GazeEstimator, device: str) -> Iterator[pd.DataFrame]:
     """Gaze of `rows`, batch by batch."""
     import pandas as pd
 

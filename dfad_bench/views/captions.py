@@ -74,7 +74,8 @@ def read_captions(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:  # what pandas and Arrow raise on damaged files
         raise ConfigError(f"view captions: {path}: not readable as a table ({type(error).__name__})") from error
     if lacking := [name for name in ("sample_id", "caption") if name not in table.columns]:
-        raise ConfigError(f"view captions: {path}: no column {lacking[0]!r}; it has {', '.join(map(str, table.columns))}")
+        there = ", ".join(map(str, table.columns))
+        raise ConfigError(f"view captions: {path}: no column {lacking[0]!r}; it has {there}")
     table = table[["sample_id", "caption"]].dropna()
     if bad := [name for name in table.columns if not table[name].map(lambda value: isinstance(value, str)).all()]:
         raise ConfigError(f"view captions: {path}: column {bad[0]!r} must hold texts")

@@ -85,9 +85,7 @@ class Gaze(View):
     def make(self, faces: Faces) -> ViewValues:
         assert faces.crops is not None
         assert faces.landmarks is not None
-        result = self.estimator.estimate(
-            faces.crops, faces.landmarks, faces.device, source_scale=faces.source_scale
-        )
+        result = self.estimator.estimate(faces.crops, faces.landmarks, faces.device, source_scale=faces.source_scale)
         return _values(np.stack([result.pitch_rad, result.yaw_rad], axis=1))
 
     def mirrored(self, values: ViewValue) -> ViewValue:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError
 
+
 def view_settings(
     pairs: Sequence[str], *, estimator: str | None = None, gaze_weights: str | None = None
 ) -> dict[str, dict[str, Any]]:

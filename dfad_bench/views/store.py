@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def stored_table(view: View, manifest: Manifest, maker: Maker, progress: Progres
     table = SideTable(path, identity, again="the view is made again", empty=empty)
     found = table.read()
     if found is None:
-        with _prepared(path), table.locked():
+        with _writable(path.parent, "they are stored beside the manifest"), table.locked():
             found = table.read()  # another process may have made it while this one waited
             if found is None:
                 ids = manifest.frame(["sample_id"])["sample_id"].tolist()
@@ -88,7 +89,7 @@ def stored_images(
     if left:
         name = content_hash([manifest.sha256, left])[:16]
         stored = _array(view, manifest, folder / f"{stem}-{name}.npy", shape, left)
-        with _prepared(stored.path), stored.locked():
+        with _writable(folder, "set DFAD_CACHE to another folder"), stored.locked():
             if not stored.is_whole():
                 _make_images(stored, view, manifest, left, shape, maker, progress)
         found.append(_opened(stored, left))
@@ -176,9 +177,7 @@ def _identity(view: View, manifest: Manifest) -> dict[str, Any]:
 def _frame(made: tuple[tuple[str, ...], ViewValues]) -> pd.DataFrame:
     ids, values = made
     column = list(values.values) if isinstance(values.values, tuple) else [row.ravel() for row in values.values]
-    return pd.DataFrame(
-        {"sample_id": list(ids), "present": values.present, "value": pd.Series(column, dtype="object")}
-    )
+    return pd.DataFrame({"sample_id": list(ids), "present": values.present, "value": pd.Series(column, dtype="object")})
 
 
 def _column(view: View, column: pd.Series) -> np.ndarray | tuple[str, ...]:
@@ -191,22 +190,12 @@ def _mask(column: pd.Series) -> np.ndarray:
     return column.to_numpy(dtype=bool)
 
 
-class _prepared:
-    """Have the folder of a file, and say in one line where it cannot be written."""
-
-    def __init__(self, path: Path) -> None:
-        self._folder = path.parent
-
-    def __enter__(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        if isinstance(error, PermissionError):
-            raise self._refused(error) from error
-
-    def _refused(self, error: OSError) -> DFADError:
+@contextmanager
+def _writable(folder: Path, hint: str) -> Iterator[None]:
+    """Have the folder, and say in one line where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
         why = error.strerror or type(error).__name__
-        return DFADError(f"{self._folder}: views cannot be stored here ({why}); make it writable, or set DFAD_CACHE")
+        raise DFADError(f"{folder}: views cannot be stored here ({why}); {hint}") from error

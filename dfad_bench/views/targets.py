@@ -24,9 +24,7 @@ class TargetCrops:
         side: to which the targets are resized.
     """
 
-    def __init__(
-        self, manifest: Manifest, manifests: Sequence[Manifest], sample_ids: Sequence[str], side: int
-    ) -> None:
+    def __init__(self, manifest: Manifest, manifests: Sequence[Manifest], sample_ids: Sequence[str], side: int) -> None:
         rows = with_pairs(manifest, manifest.frame(["sample_id", "target_id", "pair_confidence"]))
         rows = rows[rows["sample_id"].isin(set(sample_ids)) & rows["target_id"].notna()]
         columns = ["sample_id", "dataset", "crop_sha256"]

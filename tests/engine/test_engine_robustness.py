@@ -198,8 +198,8 @@ def test_gaze_comes_from_the_corrupted_crop_unless_asked_otherwise(
         assert {side for side, _ in seen} == {SIDE}
         assert np.mean([light for _, light in seen[:faces]]) > 1.5 * np.mean([light for _, light in seen[faces:]])
         assert warned[0].startswith(f"contrast 1: {faces} of {faces}")
+    fixed = made_up(manifests, angles, identity={"estimator": "toy", "weights": None}, live=False)
     with pytest.raises(ConfigError, match="'gaze' of corrupted faces, and nothing makes it"):
-        fixed = made_up(manifests, angles, identity={"estimator": "toy", "weights": None}, live=False)
         evaluate(tmp_path / "run", manifests, views=fixed)
     other = made_up(manifests, angles, identity={"estimator": "another", "weights": None})
     with pytest.raises(ConfigError, match="trained on gaze from .*toy.*, not .*another"):

@@ -78,7 +78,8 @@ def gaze(manifests: Sequence[Manifest]):
     """A provider of made-up gaze."""
 
     ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests]).tolist()
-    values = dict(zip(ids, np.random.default_rng(0).uniform(-0.3, 0.3, (len(ids), 2)), strict=True))
+    angles = np.random.default_rng(0).uniform(-0.3, 0.3, (2, len(ids))).astype(np.float32)
+    values = dict(zip(ids, angles.T, strict=True))
     return made_up(manifests, lambda names, crops: np.array([values[name] for name in names]))
 
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from helpers.toy import Toy
-from torch import Tensor, nn
 
-from dfad_bench.core.batch import Batch, Inputs
 from dfad_bench.core.progress import Progress
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.view_source import ViewValues
