@@ -83,7 +83,9 @@ class View:
     version: ClassVar[int] = 1  # raised whenever the same faces and settings give other values
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
-        self.settings = from_mapping(self.Settings, dict(settings or {}), f"settings of the view {self.name!r}")
+        self.settings = from_mapping(
+            self.Settings, dict(settings or {}), f"view {self.name!r} (--view {self.name}.KEY=VALUE)"
+        )
         if self.dtype not in _DTYPES[self.kind]:
             raise ConfigError(f"view {self.name!r}: a view of kind {self.kind} cannot be {self.dtype}")
         if not self.stored and (self.kind == "text" or set(self.asks) - {"crops", "landmarks"}):

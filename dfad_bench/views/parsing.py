@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from dfad_bench.core.batch import ViewValue
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.view_source import ViewValues
@@ -26,15 +29,28 @@ class ParsingSettings:
 
     Attributes:
         folder: with a PNG a face, named `<sample_id>.png`.
-        classes: labels are 0 to `classes` - 1; 19 are those of CelebAMask-HQ with background 0.
+        classes: labels are 0 to `classes` - 1; 19 are those of CelebAMask-HQ (background 0, skin 1, brows 2 and 3,
+            eyes 4 and 5, ears 7 and 8, ...).
+        swapped: pairs of labels, left and right, that change places when a face is flipped; by default brows, eyes
+            and ears where there are 19 classes, none elsewhere.
     """
 
     folder: str
     classes: int = 19
+    swapped: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.classes <= 256:
             raise ValueError(f"classes must be 2 to 256, got {self.classes}")
+        if bad := [label for pair in self.pairs for label in pair if not 0 <= label < self.classes]:
+            raise ValueError(f"swapped names the label {bad[0]}, classes are 0 to {self.classes - 1}")
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Labels that change places when a face is flipped."""
+        if self.swapped is not None:
+            return self.swapped
+        return ((2, 3), (4, 5), (7, 8)) if self.classes == 19 else ()
 
 
 class Parsing(View):
@@ -62,7 +78,14 @@ class Parsing(View):
         return (1, side, side)
 
     def public_settings(self) -> dict[str, Any]:
-        return {"classes": self.settings.classes}
+        return {"classes": self.settings.classes, "swapped": [list(pair) for pair in self.settings.pairs]}
+
+    def mirrored(self, values: ViewValue) -> ViewValue:
+        assert isinstance(values, Tensor)
+        other = torch.arange(256, dtype=torch.uint8, device=values.device)
+        for left, right in self.settings.pairs:
+            other[left], other[right] = right, left
+        return other[values.flip(-1).long()]
 
     def files(self) -> str:
         if self._hash is None:

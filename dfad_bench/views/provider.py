@@ -76,11 +76,8 @@ class ViewProvider:
         Raises:
             UnknownNameError, ConfigError: no such view, bad settings, or a view for training only in `needs`.
         """
-        registered = [name for name in needs if name not in self._views]
-        check_needs(registered, [name for name in needs_training if name not in self._views])
-        for name in (*needs, *needs_training):
-            if self.view(name).when == "training" and name in needs:
-                raise ConfigError(f"the view {name!r} may be seen in training only: name it in `needs_training`")
+        kinds = {name: type(self.view(name)) for name in (*needs, *needs_training)}
+        check_needs(needs, kinds)
 
     def identity(self, names: Sequence[str]) -> dict[str, Any]:
         """How the given views are made, as a run keeps it (`RunConfig.views`)."""
