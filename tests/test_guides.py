@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACES = "dfad synthesize --out faces --per-group 6"
 GUIDES = (
     "A generator", "A dataset", "A protocol", "A recipe", "A published table", "A corruption", "A gaze estimator",
-    "A model",
+    "A model", "A view",
 )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
     sys.path[:] = before
     for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("my_plugins", "dfad_my_net"):
+        if name.split(".")[0] in ("my_plugins", "dfad_my_net", "my_view"):
             del sys.modules[name]
     forget_entry_points()
 

@@ -37,7 +37,7 @@ _ROOM = 0.6  # share of an accelerator's free memory that crops may take; the re
 
 
 class CropStore:
-    """The crops of a run and where each face lies in them. `note` says where they are not where they were asked for."""
+    """The crops of a run and the row of each face. `note` is a line for the user where the cache asked for did not fit."""
 
     def __init__(self, pixels: Pixels | np.ndarray, sample_ids: Sequence[str], note: str | None = None) -> None:
         self.pixels = ArrayPixels(pixels) if isinstance(pixels, np.ndarray) else pixels
@@ -72,7 +72,7 @@ class CropStore:
             folder: where decoded crops lie; default `$DFAD_CACHE`, else `tables/` of the first manifest.
             cache: see the top of this file.
             device: where cache `gpu` keeps the crops; too many for its free memory stay on disk, see `note`.
-            progress: told about each decoded crop.
+            progress: shows how many crops are decoded.
 
         Raises:
             ManifestError: a face is not in its manifest, or `folder` cannot be made.

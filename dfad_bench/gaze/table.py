@@ -47,11 +47,11 @@ def extract(
     """Gaze of every usable face of `manifest`, from its side table or estimated now.
 
     Args:
-        manifest: whose crops to look at.
+        manifest: the faces.
         estimator: a name of `gaze.estimators.ESTIMATORS`.
         weights: the estimator's weight file, by name or path.
         device: torch device, or "auto".
-        progress: told about every batch.
+        progress: shows how many faces are done.
 
     Returns:
         Columns `COLUMNS`, sorted by `sample_id`; angles are nan where a face has no gaze (see `flags`).

@@ -31,12 +31,12 @@ def view_settings(
         if field in settings.get(name, {}):
             raise ConfigError(f"--view {key}: given twice")
         settings.setdefault(name, {})[field] = _value(value)
-    for field, short, value in (("estimator", "estimator", estimator), ("weights", "gaze-weights", gaze_weights)):
-        if value is None:
+    for field, given in (("estimator", estimator), ("weights", gaze_weights)):
+        if given is None:
             continue
         if field in settings.get("gaze", {}):
-            raise ConfigError(f"--view gaze.{field} and --{short}: give one of them")
-        settings.setdefault("gaze", {})[field] = value
+            raise ConfigError(f"--view gaze.{field} and {option_of('gaze', field)}: give one of them")
+        settings.setdefault("gaze", {})[field] = given
     return settings
 
 

@@ -121,11 +121,8 @@ class Parsing(View):
         try:
             with Image.open(path, formats=["PNG"]) as picture:
                 mode, found = picture.mode, picture.size
-                if mode in ("L", "P") and found == size:
-                    picture.load()
-                    if found != (side, side):
-                        picture = picture.resize((side, side), Image.Resampling.NEAREST)
-                    labels = np.asarray(picture)
+                fits = mode in ("L", "P") and found == size
+                labels = np.asarray(picture) if fits else np.zeros(0, np.uint8)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise IntegrityError(f"view parsing: {path}: not readable as a PNG ({type(error).__name__})") from error
         if mode not in ("L", "P"):
@@ -138,4 +135,6 @@ class Parsing(View):
                 f"view parsing: {path}: label {labels.max()}, classes are 0 to {self.settings.classes - 1}"
                 " (--view parsing.classes=N)"
             )
-        return labels
+        if found == (side, side):
+            return labels
+        return np.asarray(Image.fromarray(labels).resize((side, side), Image.Resampling.NEAREST))

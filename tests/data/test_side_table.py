@@ -30,14 +30,14 @@ EMPTY = pd.DataFrame({"sample_id": pd.Series(dtype="str"), "value": pd.Series(dt
 IDS = [f"{number:04d}" for number in range(40)]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """As if the process had been killed here."""
 
 
 def values(left: list[str], stop_after: int | None = None, size: int = 4) -> Iterator[pd.DataFrame]:
     for count, begin in enumerate(range(0, len(left), size)):
         if count == stop_after:
-            raise Stopped
+            raise StoppedError
         some = left[begin : begin + size]
         yield pd.DataFrame({"sample_id": some, "value": [float(name) ** 0.5 for name in some]})
 
@@ -45,7 +45,7 @@ def values(left: list[str], stop_after: int | None = None, size: int = 4) -> Ite
 def blocks(left: np.ndarray, stop_after: int | None = None, size: int = 4) -> Iterator[Block]:
     for count, begin in enumerate(range(0, len(left), size)):
         if count == stop_after:
-            raise Stopped
+            raise StoppedError
         some = left[::-1][begin : begin + size]  # in any order
         data = np.stack([np.full((2, 3), place, np.uint8) for place in some])
         yield Block(some, data, tuple(int(place) for place in some if place % 7 == 0))
@@ -79,7 +79,7 @@ def test_however_often_it_is_interrupted_the_bytes_are_the_same(
     for stop in stops:
         try:
             make("hurt", stop)
-        except Stopped:
+        except StoppedError:
             continue
     make("hurt", None)
     for name in ("{}.parquet", "{}.json", "{}-array.npy", "{}-array.json"):
@@ -120,17 +120,17 @@ def test_damage_and_another_identity_are_noticed(tmp_path: Path) -> None:
 
 def test_parts_of_something_else_and_damaged_blocks_are_made_again(tmp_path: Path) -> None:
     array = SideArray(tmp_path / "a.npy", {"of": 1})
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         array.make((40, 2, 3), "uint8", lambda left: blocks(left, 5), label="", part_rows=4)
     data = np.load(array.parts / side_array.VALUES, mmap_mode="r+")
     data[39] = 0  # of the first block
     data.flush()
     asked: list[int] = []
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         array.make((40, 2, 3), "uint8", lambda left: (asked.extend(left), blocks(left, 0))[1], label="")
     assert sorted(asked) == [*range(20), 36, 37, 38, 39]
     other = SideArray(tmp_path / "a.npy", {"of": 2})
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         other.make((40, 2, 3), "uint8", lambda left: (asked.clear(), asked.extend(left), blocks(left, 0))[2], label="")
     assert asked == list(range(40))
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
 
 def test_parts_nobody_went_on_with_are_removed_after_a_month(tmp_path: Path) -> None:
     for name in ("old", "young"):
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             SideArray(tmp_path / f"{name}.npy", {}).make((40, 2, 3), "uint8", lambda left: blocks(left, 2), label="")
     long_ago = time.time() - 31 * 24 * 3600
     for path in (*(tmp_path / "old.parts").iterdir(), tmp_path / "old.parts"):

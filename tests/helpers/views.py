@@ -59,7 +59,7 @@ def made_up(manifests: Sequence[Manifest], angles: Angles, **settings: Any) -> V
 
 @dataclass(frozen=True)
 class SlowSettings:
-    """`delay_s`: how long each call of `make` sleeps; it changes no value. `bright`: the level that counts as bright."""
+    """`delay_s`: how long each call of `make` sleeps, which changes no value; `bright`: what counts as bright."""
 
     delay_s: float = 0.0
     bright: int = 120
@@ -184,8 +184,20 @@ def toy_views_registered() -> Iterator[None]:
     try:
         with toys_registered():
             baselines.DFAD_MODELS["view_toy"] = "helpers.views:ViewToy"
+            baselines.DFAD_MODELS["parsing_toy"] = "helpers.views:ParsingToy"
             registry.model_table.cache_clear()
             yield
     finally:
         VIEWS.clear()
         VIEWS.update(before)
+
+
+class ParsingToy(Toy):
+    """The toy that sees the label map of a face."""
+
+    needs = ("parsing",)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        labels = inputs.views["parsing"]
+        assert isinstance(labels, Tensor)
+        return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19

@@ -125,7 +125,7 @@ def test_what_an_interrupted_process_made_is_not_made_again(root: Path, tmp_path
         tables = manifest.folder / "tables"
         killed(
             lambda view=view: ViewProvider([manifest], {view: {"delay_s": 0.02}}).source(view, ids, 32),
-            lambda view=view, suffix=suffix: len(list(tables.glob(f"{view}-*.parts/0*{suffix}"))) >= 4,
+            lambda view=view, suffix=suffix, tables=tables: len(list(tables.glob(f"{view}-*.parts/0*{suffix}"))) >= 4,
         )
         parts = sorted(tables.glob(f"{view}-*.parts/0*{suffix}"))
         parts[0].write_bytes(parts[0].read_bytes()[:40])
