@@ -37,7 +37,7 @@ _ROOM = 0.6  # share of an accelerator's free memory that crops may take; the re
 
 
 class CropStore:
-    """The crops of a run and the row of each face. `note` is a line for the user where the cache asked for did not fit."""
+    """The crops of a run and the row of each face. `note` says why they are not in the cache that was asked for."""
 
     def __init__(self, pixels: Pixels | np.ndarray, sample_ids: Sequence[str], note: str | None = None) -> None:
         self.pixels = ArrayPixels(pixels) if isinstance(pixels, np.ndarray) else pixels

@@ -216,10 +216,10 @@ def test_a_view_computed_in_the_batch_is_stored_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_gathering_an_image_view_never_loads_it_whole(tmp_path: Path, one_thread: None) -> None:
-    """384 MiB on disk, which are 1.5 GiB as floats: every batch is read with 192 MiB to spare."""
+    """192 MiB on disk, which are 768 MiB as floats: every batch is read with 128 MiB to spare."""
     import resource
 
-    faces, shape = 2048, (3, 256, 256)
+    faces, shape = 1024, (3, 256, 256)
     array = np.lib.format.open_memmap(tmp_path / "view.npy", "w+", np.uint8, (faces, *shape))  # sparse
     array[7] = 255
     array.flush()
@@ -235,7 +235,7 @@ def test_gathering_an_image_view_never_loads_it_whole(tmp_path: Path, one_thread
     def act() -> None:
         mapped = np.load(tmp_path / "view.npy", mmap_mode="r")
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-        limit = pages * resource.getpagesize() + 192 * 2**20
+        limit = pages * resource.getpagesize() + 128 * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         source = MappedView(Floats(), [StoredImages(mapped, ids, frozenset())], ids)
         for begin in range(0, faces, 64):

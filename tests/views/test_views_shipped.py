@@ -292,6 +292,6 @@ def test_a_model_that_needs_parsing_trains_and_is_evaluated_by_command(manifests
         next(labels.glob("*.png")).unlink()
         other = dfad_run("evaluate", "--run", tmp_path / "run", *faces, *where)
         assert (other.exit_code, "trained on parsing from" in other.stderr) == (1, True)
-        unused = dfad_run(*train[:2], "toy", *train[3:-1], tmp_path / "toy", *where)
+        unused = dfad_run(*train[:2], "toy", *train[3:-1], tmp_path / "toy", "--max-steps", 1, *where)
         assert unused.exit_code == 0, unused.output
         assert "--view parsing.folder is not used: toy reads no parsing" in unused.stderr
