@@ -83,14 +83,6 @@ class Team:
         weight = len(mine[0]) / len(index) if split else 1 / self.size
         return Share(mine[0], weight, split, parts[0], *(() if unlabelled is None else (mine[1], parts[1])))
 
-    def part(self, index: np.ndarray, share: Share) -> np.ndarray:
-        """What of other rows goes with a share of a batch: the same part of them, or all.
-
-        >>> Team(1, 2).part(np.arange(3), Team(1, 2).share(np.arange(4)))
-        array([2])
-        """
-        return np.array_split(index, self.size)[self.rank] if share.split else index
-
     def total(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
         if self.size > 1:

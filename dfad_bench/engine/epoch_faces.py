@@ -12,7 +12,7 @@ from dfad_bench.core.contract import Batch
 from dfad_bench.data.dataset import prefetch
 from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.checkpoint import Position
-from dfad_bench.engine.distributed import Share, Team
+from dfad_bench.engine.distributed import Share
 from dfad_bench.engine.seeding import derived
 from dfad_bench.engine.stage_batches import StageBatches
 
@@ -28,8 +28,7 @@ class EpochFaces:
         batches: of the stage.
         epoch: in the stage.
         position: where the run stands; batches done are left out. What is drawn follows from the number of the step.
-        share: this process's part of a batch.
-        team: the processes that share each batch.
+        share: this process's part of a batch and of its unlabelled rows.
         augment: changes the faces.
         device: where they go.
     """
@@ -41,37 +40,31 @@ class EpochFaces:
         epoch: int,
         position: Position,
         *,
-        share: Callable[[np.ndarray], Share],
-        team: Team,
+        share: Callable[[np.ndarray, np.ndarray | None], Share],
         augment: Augmenter,
         device: torch.device,
     ) -> None:
         whole, extra = batches.of(epoch), batches.unlabelled(epoch)
         self.end = len(whole)  # batches of the epoch
-        self._faces, self._team, self._augment, self._device = faces, team, augment, device
+        self._faces, self._augment, self._device = faces, augment, device
         self._rows = whole[position.batch :]
-        self._shares = [share(index) for index in self._rows]
-        self._unlabelled = None if extra is None else extra[position.batch : self.end]
+        hidden = [None] * len(self._rows) if extra is None else extra[position.batch : self.end]
+        self._shares = [share(index, rows) for index, rows in zip(self._rows, hidden, strict=True)]
         self._seed, self._first_step = position.seed, position.step
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Share, Batch]]:
-        unlabelled = self._unlabelled
-        if unlabelled is not None:
-            unlabelled = [self._team.part(u, s) for u, s in zip(unlabelled, self._shares, strict=True)]
+        unlabelled = [share.unlabelled for share in self._shares if share.unlabelled is not None]
         coming = prefetch(
             self._faces,
             [share.index for share in self._shares],
             self._device,
             training=True,
-            unlabelled=unlabelled,
+            unlabelled=unlabelled or None,
             change=self._changed if self._augment else None,
         )
         yield from zip(self._rows, self._shares, coming, strict=True)
 
     def _changed(self, number: int, batch: Batch) -> Batch:
         """A batch with its faces augmented by their places in the whole batch."""
-        share, unlabelled = self._shares[number], self._unlabelled
-        places = self._team.part(np.arange(len(self._rows[number])), share)
-        others = None if unlabelled is None else self._team.part(np.arange(len(unlabelled[number])), share)
-        seed = derived(self._seed, "augment", self._first_step + number)
-        return self._augment(batch, seed=seed, rows=places, unlabelled_rows=others)
+        share, seed = self._shares[number], derived(self._seed, "augment", self._first_step + number)
+        return self._augment(batch, seed=seed, rows=share.places, unlabelled_rows=share.unlabelled_places)

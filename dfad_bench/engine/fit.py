@@ -256,7 +256,7 @@ class Trainer:
         assert self.stepper is not None
         faces = EpochFaces(
             self.train, self.batches[self.position.stage], epoch, self.position,
-            share=self.stepper.share, team=self.team, augment=self.augment, device=self.place.device,
+            share=self.stepper.share, augment=self.augment, device=self.place.device,
         )  # fmt: skip
         self.model.train()
         for index, share, batch in faces:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -116,18 +117,22 @@ class Stepper:
                     self.objective, find_unused_parameters=True, broadcast_buffers=False
                 )
 
-    def share(self, index) -> Share:
-        """This process's part of a batch; all of it where nothing is learnt by gradient."""
-        return self.team.share(index, whole=not self.parameters)
+    def share(self, index: np.ndarray, unlabelled: np.ndarray | None = None) -> Share:
+        """This process's part of a batch and of its unlabelled rows; all where nothing is learnt by gradient."""
+        return self.team.share(index, whole=not self.parameters, unlabelled=unlabelled)
 
     def prepare(self, batch: Batch, share: Share) -> None:
         """Compile what this batch calls, the first time; to be called before a step is seeded."""
         if not self._to_compile:
             return
         self._to_compile = False
-        batch = replace(batch, inputs=self.place.lay_out(batch.inputs))
+        batch = self._laid_out(batch)
         with torch.no_grad(), split_batch(share.split), self.place.autocast():
             self._compiled = compile_called(self.objective, lambda: self.objective(batch))
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        inputs, hidden = self.place.lay_out(batch.inputs), batch.unlabelled
+        return replace(batch, inputs=inputs, unlabelled=None if hidden is None else self.place.lay_out(hidden))
 
     def close(self) -> None:
         """Have the model as it was written again."""
@@ -151,7 +156,7 @@ class Stepper:
         """
         advice = "lower batch_size in the recipe, or use --precision bf16 or more processes"
         with one_line(f"with {len(share.index)} faces a step at {self.place.precision}", advice):
-            batch = replace(batch, inputs=self.place.lay_out(batch.inputs))
+            batch = self._laid_out(batch)
             with torch.set_grad_enabled(bool(self.parameters)), split_batch(share.split), self.place.autocast():
                 loss, numbers = self._forward(batch)
             shared = torch.cat([numbers.double() * share.weight, numbers.new_tensor(flags, dtype=torch.float64)])

@@ -9,11 +9,13 @@ import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, Toy, toy_manifests, toy_protocol
 
-from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.contract import Batch
+from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Augmentation
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
+from dfad_bench.engine import augment
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits, Trainer
 from dfad_bench.engine.seeding import derived, seed_all
@@ -59,6 +61,40 @@ def test_each_step_draws_its_own(parts, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Augmenter, "__call__", lambda self, batch, *, seed, **rest: (seeds.append(seed), batch)[1])
     trained(parts, tmp_path)
     assert len(set(seeds)) == len(seeds) > 5
+
+
+def test_training_faces_change_and_those_of_hooks_do_not(
+    parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, hooks, losses = [], [], Toy.losses
+
+    def kept(self, batch: Batch, stage: str = "main"):
+        images.append(batch.inputs.images.clone())
+        return losses(self, batch, stage)
+
+    monkeypatch.setattr(Toy, "losses", kept)
+    monkeypatch.setattr(
+        Toy, "before_prediction", lambda self, data: hooks.extend(batch.inputs.images for batch in data.train())
+    )
+    trained(parts, tmp_path / "plain", PLAIN)
+    plain, images[:] = list(images), []
+    trained(parts, tmp_path / "augmented")
+    assert [image.shape for image in images] == [image.shape for image in plain]  # the same faces, in the same order
+    changed = torch.cat([(a != b).flatten(1).any(dim=1) for a, b in zip(images, plain, strict=True)])
+    assert 0.8 < float(changed.float().mean()) < 0.96  # 1 - (1 - 0.5) (1 - 0.7) (1 - 0.3) = 0.895 of some 200 faces
+    count = len(hooks) // 2
+    assert all(torch.equal(a, b) for a, b in zip(hooks[:count], hooks[count:], strict=True))
+
+
+@pytest.mark.parametrize("name", ["rotation", "random_resized_crop"])
+def test_changes_that_a_view_cannot_follow_are_refused_before_training(
+    parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(augment, "is_text_view", lambda view: False)
+    monkeypatch.setattr(Toy, "needs", ("gaze",))
+    recipe = replace(PLAIN, augment=(Augmentation(name),))
+    with pytest.raises(ConfigError, match=f"recipe toy: augment: {name} moves pixels, and the model's view 'gaze'"):
+        trained(parts, tmp_path, recipe)
 
 
 def test_an_unknown_change_names_recipe_and_near_names(parts, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ DOUBLE = ("calm_double", "xception_double")
 # left in float32 is rounding, and no mistake hides in it.
 TOLERANCE = {"xception": SWITCHES, "mfclip": SWITCHES, **dict.fromkeys(DOUBLE, 1e-7)}
 TOGETHER = (
-    "calm", "calm_attribution", "calm_odd", "calm_half", "xception", "clip", "clip_multi", "gazeclip", "mfclip",
-    "majority", *DOUBLE,
+    "calm", "calm_attribution", "calm_odd", "calm_augmented", "pseudo", "calm_half", "xception", "clip", "clip_multi",
+    "gazeclip", "mfclip", "majority", *DOUBLE,
 )  # fmt: skip
 
 

@@ -29,7 +29,6 @@ from dfad_bench.report.verify import verify_record
 
 SHORT = replace(RECIPE, epochs=3)
 EXTRA = Group("synthetic-gan-b", "synthetic")  # a generator that is neither seen nor tested
-NAMES = {"pseudo": "helpers.pseudo_labels:PseudoLabelToy"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifes
     rows = toy_rows("synthetic", SEEN, identities=16)
     rows += [toy_row("synthetic", EXTRA.generator, "train", identity, 0) for identity in range(200, 215)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TOYS, "pseudo", NAMES["pseudo"])
+        patch.setitem(TOYS, "pseudo", "helpers.pseudo_labels:PseudoLabelToy")
         with toys_registered():
             yield [write_manifest(tmp_path_factory.mktemp("manifests") / "synthetic", "synthetic", rows)]
 

@@ -19,10 +19,11 @@ MARGIN = 0.2
 
 @dataclass(frozen=True)
 class PseudoLabelConfig:
-    """`ratio`: unlabelled faces for each labelled one; 0 trains without them."""
+    """`ratio`: unlabelled faces for each labelled one; 0 trains without them. `drawn` False: the likeliest label."""
 
     width: int = 8
     ratio: float = 1.0
+    drawn: bool = True
 
     @classmethod
     def tiny(cls) -> PseudoLabelConfig:
@@ -56,7 +57,9 @@ class PseudoLabelToy(DFADModel):
         if batch.unlabelled is None:
             return losses
         logits = self(batch.unlabelled).attribution_logits
-        pseudo = F.gumbel_softmax(logits.detach(), tau=1.0, hard=True)
+        pseudo = F.one_hot(logits.argmax(dim=1), self.num_generators).to(logits)
+        if self.config.drawn:
+            pseudo = F.gumbel_softmax(logits.detach(), tau=1.0, hard=True)
         confidence = (logits.softmax(dim=1).detach() * pseudo).sum(dim=1)
         soft = (confidence * F.cross_entropy(logits, pseudo, reduction="none")).mean()
         mean = whole(torch.cat([output.attribution_logits, logits]).softmax(dim=1)).mean(dim=0)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from helpers.views import made_up
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Stage
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.recipe import Optimiser, Recipe
+from dfad_bench.core.recipe import Augmentation, Optimiser, Recipe
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.run import RunResult, run_training
 
 SGD = replace(RECIPE, optimiser=Optimiser("sgd", 1e-3, 0.0), epochs=2, batch_size=16)
+CHANGES = tuple(map(Augmentation, ("horizontal_flip", "gaussian_noise", "color_jitter", "jpeg")))
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -57,7 +58,7 @@ class Calm(Toy):
         return self.body.parameters() if stage == "warm" else self.parameters()
 
 
-TOYS["calm"] = "helpers.team:Calm"
+TOYS |= {"calm": "helpers.team:Calm", "pseudo": "helpers.pseudo_labels:PseudoLabelToy"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Work:
     recipe: Recipe = SGD
     max_steps: int | None = None
     precision: str = "fp32"
+    protocol: Mapping[str, Any] = field(default_factory=dict)  # changes of the toy protocol
     double: bool = False  # compute in float64, where rounding is far below whatever a mistake would do
 
 
@@ -107,9 +109,9 @@ def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
     manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
     with toys_registered(), in_double() if work.double else contextlib.nullcontext():
         return run_training(
-            work.model, toy_protocol(), manifests, out / (work.name or work.model), size="tiny", recipe=work.recipe,
-            device="cpu", options=work.options, heads=work.heads, views=gaze(manifests), precision=work.precision,
-            limits=Limits(work.max_steps, checkpoint_steps=3), **more,
+            work.model, toy_protocol(**work.protocol), manifests, out / (work.name or work.model), size="tiny",
+            recipe=work.recipe, device="cpu", options=work.options, heads=work.heads, views=gaze(manifests),
+            precision=work.precision, limits=Limits(work.max_steps, checkpoint_steps=3), **more,
         )  # fmt: skip
 
 
@@ -138,6 +140,8 @@ WORKS = {
         Work("calm", "calm_attribution", heads="attribution"),
         Work("calm", "calm_odd", recipe=replace(SGD, batch_size=10)),  # 51 faces: the last batch holds 1 + 10
         Work("calm", "calm_adam", recipe=replace(SGD, optimiser=Optimiser("adam", 1e-3, 0.0))),
+        Work("calm", "calm_augmented", recipe=replace(SGD, augment=CHANGES)),
+        Work("pseudo", options={"drawn": False}, protocol={"unlabelled_share": 0.6}),
         Work("calm", "calm_half", max_steps=5),
         Work("calm", "calm_bad", options={"bad_step": 4}),
         Work("calm", "calm_bf16", precision="bf16"),
