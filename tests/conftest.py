@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +21,30 @@ def corpus() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Faces and manifests that are made once lie in the temporary folder of the run, for all of its workers."""
+    from helpers.synthetic import keep_in, shared_folder
+
+    keep_in(shared_folder(tmp_path_factory.getbasetemp()))
+
+
 @pytest.fixture(scope="session")
 def tiny_manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Manifests of a few synthetic faces: `synthetic` and `synthetic-outdoor`."""
-    from helpers.synthetic import synthetic_tree
+    from helpers.synthetic import made_once, synthetic_tree
 
     from dfad_bench.ingest.build import build_manifest
 
-    folder = tmp_path_factory.mktemp("tiny")
-    faces = synthetic_tree(folder / "faces", per_group=6, seed=0) or folder / "faces"
     names = ("synthetic", "synthetic-outdoor")
-    for name in names:
-        build_manifest(name, Path(faces), folder / name, workers=0)
+
+    def build(out: Path) -> None:
+        faces = synthetic_tree(out / "faces", per_group=6, seed=0)
+        for name in names:
+            build_manifest(name, faces, out / name, workers=0)
+
+    folder = tmp_path_factory.mktemp("tiny") / "manifests"
+    shutil.copytree(made_once("tiny-manifests", build), folder)  # a worker's own: tests store tables in it
     return folder / names[0], folder / names[1]
 
 

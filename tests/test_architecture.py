@@ -308,6 +308,10 @@ def test_help_imports_no_torch_pandas_numpy() -> None:
     assert heavy_after(start + "try: main()\nexcept SystemExit: pass") == []
 
 
+def test_build_workers_start_without_torch_and_pandas() -> None:
+    assert heavy_after("import dfad_bench.ingest.workers.processes") == ["numpy", "pyarrow"]
+
+
 def heavy_after(code: str) -> list[str]:
     """Which heavy packages a fresh interpreter holds after running `code`."""
     heavy = ("torch", "pandas", "numpy", "pyarrow", "cv2", "PIL", "scipy", "sklearn", "matplotlib", "rich", "timm")

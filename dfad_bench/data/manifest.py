@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -32,6 +31,9 @@ from dfad_bench.core.files import (
     write_text,
 )
 from dfad_bench.data import card
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where it is needed only: worker processes start twice as fast without it
 
 VERSION = 1
 FILE = "manifest.json"
@@ -184,6 +186,8 @@ class Manifest:
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
         rows = table.to_pandas()
         if "phash" in wanted:  # a column with nulls becomes float64, which cannot hold 64-bit integers
+            import pandas as pd
+
             rows["phash"] = table.column("phash").to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         if status is not None:
             rows = rows[rows["status"] == status]

@@ -10,6 +10,7 @@ from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 
+TRAINING = {"clip": (40, 4)}  # steps, and faces of each kind a step, where a few small steps do not suffice
 PROMPTS = [(word,) * 4 for word in ("a photo of a real face", "a photo with a grid", "a photo with stripes")]
 
 
@@ -31,18 +32,19 @@ def test_tiny_model_learns_obvious_traces(name: str) -> None:
     model, held_out = model_class(name).build(3, size="tiny").train(), faces(6, seed=999)
     stage = model.stages[-1].name
     optimiser = OptimiserSet(parameter_groups(model, stage), Optimiser("adam", lr=2e-3, weight_decay=0.0))
-    for step in range(40):
+    steps, count = TRAINING.get(name, (25, 2))
+    for step in range(steps):
         optimiser.zero_grad()
-        torch.stack(list(weighted_losses(model.losses(faces(4, seed=step), stage)).values())).sum().backward()
+        torch.stack(list(weighted_losses(model.losses(faces(count, seed=step), stage)).values())).sum().backward()
         for each in optimiser.optimisers:
             each.step()
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # its moving average lags far behind after 40 quick steps
+        if isinstance(module, torch.nn.BatchNorm2d):  # its moving average lags far behind after a few quick steps
             module.reset_running_stats()
             module.momentum = None  # plain mean over the batches that follow
     with torch.no_grad():
         for step in range(6):
-            model.losses(faces(4, seed=step), stage)
+            model.losses(faces(count, seed=step), stage)
         output = model.eval()(held_out.inputs)
     assert (output.attribution_logits.argmax(1) == held_out.attribution).float().mean() >= 0.9
     assert (output.detection_logits.argmax(1) == held_out.detection).float().mean() >= 0.9

@@ -38,9 +38,10 @@ DOUBLE = ("calm_double", "xception_double")
 # left in float32 is rounding, and no mistake hides in it.
 TOLERANCE = {"xception": SWITCHES, "mfclip": SWITCHES, **dict.fromkeys(DOUBLE, 1e-7)}
 TOGETHER = (
-    "calm", "calm_attribution", "calm_odd", "calm_augmented", "pseudo", "calm_half", "xception", "clip", "clip_multi",
-    "gazeclip", "mfclip", "majority", *DOUBLE,
+    "calm", "calm_attribution", "calm_odd", "calm_augmented", "pseudo", "calm_half", "clip_multi", "gazeclip", "mfclip",
+    "majority", *DOUBLE,
 )  # fmt: skip
+TOGETHER_SLOW = ("xception", "clip")  # of the same models as xception_double and clip_multi
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +54,22 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two(root: Path) -> Path:
     """Everything in `TOGETHER`, trained by two processes."""
-    out = root / "two"
-    started = start(root, out, TOGETHER, 2)
+    return train_by_two(root, root / "two", TOGETHER)
+
+
+@pytest.fixture(scope="module")
+def two_slow(root: Path) -> Path:
+    """Everything in `TOGETHER_SLOW`, trained by two processes."""
+    return train_by_two(root, root / "two_slow", TOGETHER_SLOW)
+
+
+def train_by_two(root: Path, out: Path, names: tuple[str, ...]) -> Path:
+    started = start(root, out, names, 2)
     ended = [process.communicate(timeout=200) for process in started]
     assert [process.returncode for process in started] == [0, 0], ended
     lines = [text.split("\n") for text, _ in ended]
-    assert [line.split()[2] for line in lines[0] if line] == ["True"] * len(TOGETHER)
-    assert [line.split()[2] for line in lines[1] if line] == ["False"] * len(TOGETHER)
+    assert [line.split()[2] for line in lines[0] if line] == ["True"] * len(names)
+    assert [line.split()[2] for line in lines[1] if line] == ["False"] * len(names)
     return out
 
 
@@ -91,8 +101,15 @@ def trace(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", [name for name in TOGETHER if name != "calm_half"])
-def test_two_processes_end_as_one(root: Path, two: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(name for name in TOGETHER if name != "calm_half"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in TOGETHER_SLOW),
+    ],
+)
+def test_two_processes_end_as_one(root: Path, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
+    two: Path = request.getfixturevalue("two_slow" if name in TOGETHER_SLOW else "two")
     train(root, tmp_path, WORKS[name])
     one, other = tmp_path / name, two / name
     assert apart(name, one, other) <= TOLERANCE.get(name, ROUNDING)

@@ -21,6 +21,14 @@ def root(tmp_path: Path) -> Path:
     return flat_tree(tmp_path / "root", 24)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of such a folder, built at once."""
+    folder = tmp_path_factory.mktemp("sharing")
+    build_here(flat_tree(folder / "root", 24), folder / "whole")
+    return folder / "whole"
+
+
 def race(root: Path, out: Path, number: int, *options: str) -> None:
     started = [start_build(root, out, *options, workers=1) for _ in range(number)]
     ended = [(process.communicate(timeout=200)[1], process.returncode) for process in started]
@@ -30,33 +38,29 @@ def race(root: Path, out: Path, number: int, *options: str) -> None:
         assert error.count("\n") <= 1
 
 
-def test_two_builds_at_once(root: Path, tmp_path: Path):
-    build_here(root, tmp_path / "whole")
+def test_two_builds_at_once(root: Path, whole: Path, tmp_path: Path):
     race(root, tmp_path / "m", 2)
-    assert digests(tmp_path / "m") == digests(tmp_path / "whole")
+    assert digests(tmp_path / "m") == digests(whole)
 
 
 @pytest.mark.slow
-def test_eight_builds_at_once(root: Path, tmp_path: Path):
-    build_here(root, tmp_path / "whole")
+def test_eight_builds_at_once(root: Path, whole: Path, tmp_path: Path):
     for turn in range(3):
         race(root, tmp_path / f"m{turn}", 8)
-        assert digests(tmp_path / f"m{turn}") == digests(tmp_path / "whole")
+        assert digests(tmp_path / f"m{turn}") == digests(whole)
 
 
-def test_four_hosts_make_one_manifest(root: Path, tmp_path: Path):
-    build_here(root, tmp_path / "whole")
+def test_four_hosts_make_one_manifest(root: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "m"
     started = [start_build(root, out, "--shard", f"{index}/4", workers=0) for index in range(4)]
     for process in started:
         _, error = process.communicate(timeout=200)
         assert process.returncode == 0, error
-    assert digests(out) == digests(tmp_path / "whole")
+    assert digests(out) == digests(whole)
     check_manifest(out)
 
 
-def test_the_last_shard_seals_whatever_the_order(root: Path, tmp_path: Path):
-    whole = build_here(root, tmp_path / "whole")
+def test_the_last_shard_seals_whatever_the_order(root: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "m"
     reports = [
         build_here(root, out, shard=(index, 3), engine=engine) for index, engine in ((2, "serial"), (0, "processes"))
@@ -64,39 +68,39 @@ def test_the_last_shard_seals_whatever_the_order(root: Path, tmp_path: Path):
     assert [report.parts_missing for report in reports] == [8, 4]
     assert reports[1].rows == 16
     assert reports[1].manifest_sha256 == ""
-    assert "8 of 12 parts are there" in reports[1].notes[0]
+    assert "8 of 12 parts are present" in reports[1].notes[0]
     assert not (out / "manifest.json").exists()
     with pytest.raises(ManifestError, match=r"4 of 12 parts are missing or damaged \(part-00001.parquet"):
         seal_shards(out)
     last = build_here(root, out, shard=(1, 3))
-    assert (last.parts_built, last.parts_missing, last.manifest_sha256) == (4, 0, whole.manifest_sha256)
-    assert digests(out) == digests(tmp_path / "whole")
-    assert seal_shards(out).manifest_sha256 == whole.manifest_sha256  # done already
+    assert (last.parts_built, last.parts_missing, last.manifest_sha256) == (4, 0, Manifest.open(whole).sha256)
+    assert digests(out) == digests(whole)
+    assert seal_shards(out).manifest_sha256 == Manifest.open(whole).sha256  # done already
 
 
-def test_a_stopped_last_shard_is_sealed_by_merge(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stopped_last_shard_is_sealed_by_merge(
+    root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from dfad_bench.ingest.plan import Plan
 
-    build_here(root, tmp_path / "whole")
     build_here(root, tmp_path / "m", shard=(0, 2))
     with monkeypatch.context() as patched:
         patched.setattr(Plan, "missing", lambda self, folder: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build_here(root, tmp_path / "m", shard=(1, 2))
     assert seal_shards(tmp_path / "m").parts == 12
-    assert digests(tmp_path / "m") == digests(tmp_path / "whole")
+    assert digests(tmp_path / "m") == digests(whole)
 
 
-def test_any_mixture_resumes_any_run(root: Path, tmp_path: Path):
-    build_here(root, tmp_path / "whole")
+def test_any_mixture_resumes_any_run(root: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "m"
     build_here(root, out, shard=(1, 4))
     assert build_here(root, out, engine="serial").parts_kept == 3
-    assert digests(out) == digests(tmp_path / "whole")
+    assert digests(out) == digests(whole)
     (out / "part-00005.parquet").write_bytes(b"")
     assert build_here(root, out, shard=(0, 4)).parts_missing == 1
     assert build_here(root, out, shard=(1, 4), workers=1).parts_built == 1
-    assert digests(out) == digests(tmp_path / "whole")
+    assert digests(out) == digests(whole)
 
 
 def test_hosts_that_see_other_files_are_refused(root: Path, tmp_path: Path):

@@ -119,9 +119,12 @@ def test_an_interrupt_ends_after_the_step_with_a_checkpoint(root: Path, whole: P
     assert [name for name in differing(whole, out) if name != "config.yaml"] == []  # the delay is a setting
 
 
-def test_too_little_memory_is_one_line(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "cases", [[(20, 512)], pytest.param([(10, 64), (100, 2048)], marks=pytest.mark.slow)], ids=["one", "others"]
+)
+def test_too_little_memory_is_one_line(root: Path, tmp_path: Path, cases: list[tuple[int, int]]) -> None:
     """Under a limit of the address space, at several places of a run."""
-    for code, words in starved_apart(root, tmp_path, [(10, 64), (20, 512), (100, 2048)]):
+    for code, words in starved_apart(root, tmp_path, cases):
         assert code == 1, words
         assert words.startswith("out of memory ")
         assert words.count("\n") == 1

@@ -132,7 +132,7 @@ def draw(path: Path, index: int = 0, side: int = SIDE) -> Path:
     """Save the drawn face of that number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(_drawn()[index % len(_drawn())]) as face:
-        face.resize((side, side)).save(path)
+        face.resize((side, side)).save(path, compress_level=1)
     return path
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.ingest.shard import ShardTask
+
+if TYPE_CHECKING:
+    from dfad_bench.ingest.shard import ShardTask
 
 
 def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
@@ -32,3 +34,15 @@ def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
 
 def fail(task: ShardTask, watch: Any) -> dict[str, Any]:
     raise DFADError("the disk is full")
+
+
+def die(task: ShardTask, watch: Any) -> dict[str, Any]:
+    os._exit(1)
+
+
+def slow_part(task: ShardTask, watch: Any) -> dict[str, Any]:
+    for index in range(len(task.samples)):
+        watch(index)
+        (task.part.parent / f"{task.name}.{index}").touch()
+        time.sleep(0.05)
+    return {}

@@ -18,7 +18,7 @@ def picture(seed: int, width: int = 48, height: int = 40) -> np.ndarray:
 def save(path: Path, seed: int = 0, **size: int) -> Path:
     """A PNG or JPEG file of `picture`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(seed, **size)).save(path)
+    Image.fromarray(picture(seed, **size)).save(path, compress_level=1)  # noise does not shrink
     return path
 
 

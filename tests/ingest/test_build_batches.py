@@ -29,7 +29,7 @@ def samples(tmp_path: Path, drawn: list[Image.Image]) -> tuple[RawSample, ...]:
     folder = tmp_path / "in"
     folder.mkdir()
     for number, image in enumerate(drawn):
-        image.save(folder / f"{number}.png")
+        image.save(folder / f"{number}.png", compress_level=1)
     drawn[0].resize((300, 260)).save(folder / "5.png")
     (folder / "6.png").write_bytes(b"no image")
     Image.new("RGB", (31, 40)).save(folder / "7.png")

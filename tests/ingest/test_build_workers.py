@@ -1,4 +1,4 @@
-"""Workers that die or hang. The functions at module level run in worker processes, which import this file."""
+"""Workers that die or hang; `helpers.misbehaving` holds the functions that run in them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers.misbehaving import behave, fail
+from helpers.misbehaving import behave, die, fail, slow_part
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.ingest.crop.cropper import load_crop_profile
@@ -30,18 +29,6 @@ def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[Sha
         )
         for number, shard in enumerate(names)
     ]
-
-
-def die(task: ShardTask, watch: Any) -> dict[str, Any]:
-    os._exit(1)
-
-
-def slow_part(task: ShardTask, watch: Any) -> dict[str, Any]:
-    for index in range(len(task.samples)):
-        watch(index)
-        (task.part.parent / f"{task.name}.{index}").touch()
-        time.sleep(0.05)
-    return {}
 
 
 def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):

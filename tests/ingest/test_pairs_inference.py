@@ -76,7 +76,7 @@ def df40(root: Path, swaps: list[tuple[Path, Path]], *, crop: int = 0, order: st
             for name, (path, cut) in paths.items():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 with Image.open(path) as image:
-                    image.crop((cut, cut, image.width, image.height)).save(root / name)
+                    image.crop((cut, cut, image.width, image.height)).save(root / name, compress_level=1)
             fakes, reals, _ = paths
             truth[fakes] = reals
     return truth
