@@ -30,8 +30,11 @@ def shown_commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), shown_commands())
 def test_command_of_the_docs_parses(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
+    if words[:1] == ["--include"]:
+        words = words[2:]
     if words[0].startswith("-"):
         return
+    words = words[: words.index("&&")] if "&&" in words else words
     context = click.Context(dfad)
     command = dfad.get_command(context, words[0])
     assert command is not None, f"{page}: no command {words[0]!r}"

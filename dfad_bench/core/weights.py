@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from dfad_bench.core.strict import from_mapping, read_yaml
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRAPPERS = ("model_state", "state_dict", "model", "net")
 
 
@@ -29,6 +32,14 @@ class WeightFile:
     licence: str
     sha256: str | None = None
     notes: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} must be of lower-case letters, digits and '_'")
+        if not self.file or "/" in self.file or "\\" in self.file:
+            raise ValueError(f"file {self.file!r} must be the name of a file under $DFAD_WEIGHTS, not a path")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 {self.sha256!r} must be 64 lower-case hexadecimal digits, or null")
 
 
 def weight_files() -> dict[str, WeightFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dfad_bench.core import includes, resources
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
@@ -268,8 +271,27 @@ def test_clashes_of_corruptions_and_weights_name_both_files(mine: Path) -> None:
     known = next(iter(weight_files()))
     write(mine, {"weights.yaml": {known: {"file": "x", "origin": "y", "licence": "z"}}})
     assert f"{known}: {known!r} is taken by a row of {shipped('manifests')}" in one_line(mine, weight_files)
+    write(mine, {"corruptions.yaml": {"version": 1, "corruptions": {"haze": {**row, "name": "x"}}}})
+    assert "haze: unknown key 'name'" in one_line(mine, corruptions)
+    for name in ("all", "a,b"):
+        write(mine, {"corruptions.yaml": {"version": 1, "corruptions": {name: row}}})
+        assert f"{name}: name {name!r} must be of letters" in one_line(mine, corruptions)
     write(mine, {"weights.yaml": "[1]"})
     assert "must map names to file, origin" in one_line(mine, weight_files)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file": "../../mine.pth"}, "mine: file '../../mine.pth' must be the name of a file"),
+        ({"sha256": "00"}, "mine: sha256 '00' must be 64 lower-case hexadecimal digits"),
+        ({"name": "x"}, "mine: unknown key 'name'"),
+        ({"licence": None}, "mine: licence must be str"),
+    ],
+)
+def test_bad_weight_rows_are_refused(mine: Path, change: dict[str, Any], message: str) -> None:
+    row = FILES["weights.yaml"]["mine"] | change
+    assert message in one_line(write(mine, {"weights.yaml": {"mine": row}}), weight_files)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +339,34 @@ def test_bytes_that_are_no_text_are_one_line(mine: Path) -> None:
     assert "not readable as plain YAML" in one_line(mine, lambda: load_protocol("mine"))
     (mine / "taxonomy.yaml").write_bytes(b"\xff")
     assert "not readable as plain YAML" in one_line(mine, taxonomy)
+
+
+ODD = st.sampled_from([None, True, -1, 10**30, 1.5, "", "{", "{x:zz}", "../x", "a\u2028b", [], {}, [[]], [{"a": 1}]])
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_spoilt_file_is_one_line_wherever_it_is_spoilt(mine: Path, data: st.DataObject) -> None:
+    """Any value in any place of any file: no crash, and no message over several lines."""
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    spoilt = copy.deepcopy(FILES[name])
+    inner: Any = spoilt
+    while True:
+        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(inner[key], dict | list) or not inner[key] or data.draw(st.booleans()):
+            break
+        inner = inner[key]
+    inner[key] = data.draw(ODD)
+    write(mine, {name: spoilt})
+    try:
+        with include(mine):
+            problems = [file.problem for file in includes.check_included()]
+    except DFADError as error:
+        problems = [str(error)]
+    finally:
+        write(mine, {name: FILES[name]})
+    assert not any("\n" in problem for problem in problems)
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------

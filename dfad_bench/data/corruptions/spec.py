@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.data.corruptions import CORRUPTIONS
 
 EXACT, ALL = "exact", "all"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Corruption:
     operator: str | None = None
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in (ALL, EXACT):
+            raise ValueError(f"name {self.name!r} must be of letters, digits, '_', '-' and '.', and not all or exact")
         if (self.operator or self.name) not in operators():
             raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(operators()))}")
         if not self.values:
