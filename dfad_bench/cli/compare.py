@@ -18,7 +18,7 @@ _RUN = click.Path(path_type=Path, file_okay=False)
 @options.seed
 @options.as_json
 def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int, as_json: bool) -> None:
-    """Test whether one run is better than another on the very same test faces.
+    """Test whether one run is better than another on the same test faces.
 
     McNemar's test for accuracies, DeLong's for areas under the curve, a paired bootstrap for the rest, all over
     sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused.

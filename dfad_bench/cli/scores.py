@@ -28,7 +28,7 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 )
 @options.as_json
 def command(runs: tuple[Path, ...], table: str, format_: str, figure: Path | None, as_json: bool) -> None:
-    """Show the numbers of a run: all of them, by group, over thresholds, or what was taken for what."""
+    """Show the numbers of a run: all of them, by group, over thresholds, or the confusion matrix."""
     from dfad_bench.core.errors import ConfigError
     from dfad_bench.core.record import FILE, read_record
     from dfad_bench.report.figures.sweep import draw_sweep

@@ -163,8 +163,8 @@ class MetricValue:
 class GroupCounts:
     """Counts of one test group.
 
-    `correct`: right argmax, seen groups only; `below`: per threshold, unsure faces; `named`: per seen class, faces
-    whose surest class it is, a row of the confusion matrix.
+    `correct`: right argmax, seen groups only; `below`: per threshold, faces with less confidence; `named`: per seen
+    class, faces of which it is the most probable class, a row of the confusion matrix.
     """
 
     n: int

@@ -28,9 +28,9 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray, clusters: np.ndarray | Non
     """McNemar's test of two models' shares of right rows (Psychometrika 12, 1947).
 
     The sums over clusters of (A right) - (B right) have either sign with equal chance if the models are equally
-    good. Up to `EXACT_UP_TO` sums that are not 0 all signs are counted out; without clusters that is the binomial
-    test of the discordant rows. Beyond, (sum)^2 / (sum of squares) is held against chi-squared with one degree of
-    freedom (McNemar without clusters; Obuchowski, Statistics in Medicine 17, 1998, with them).
+    good. Up to `EXACT_UP_TO` sums that are not 0 every combination of signs is counted; without clusters that is the
+    binomial test of the discordant rows. Beyond, (sum)^2 / (sum of squares) is compared with chi-squared with one
+    degree of freedom (McNemar without clusters; Obuchowski, Statistics in Medicine 17, 1998, with them).
 
     Args:
         right_a: (n,) bool, A has the row right.
@@ -69,8 +69,8 @@ def delong(
     """DeLong's test of two areas under the ROC curve on the same rows (Biometrics 44, 1988).
 
     With `clusters` the covariance is Obuchowski's (Biometrics 53, 1997), and where some hold several rows the
-    difference is held against Student's t with one degree of freedom less than there are clusters of the rarer class,
-    since few sources tell little about their spread. None where one class has fewer than two rows or clusters.
+    difference is compared with Student's t with one degree of freedom less than there are clusters of the rarer class,
+    since the spread of few sources is not well known. None where one class has fewer than two rows or clusters.
 
     Args:
         labels: (n,) 1 or 0.
@@ -101,7 +101,7 @@ def auc_covariance(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Areas under the ROC curve (r,) of several scores on the same rows, and their covariance (r, r).
 
-    None where a class has fewer than two rows (or clusters): nothing can be said about the spread of one.
+    None where a class has fewer than two rows (or clusters), whose spread is not defined.
 
     Args:
         labels: (n,) 1 or 0.
@@ -129,7 +129,7 @@ def auc_covariance(
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction (1979): each p-value as if the whole family had been looked at.
+    """Holm's step-down correction (1979): each p-value adjusted for the number of tests in the family.
 
     None (no test was possible) stays None and does not count.
 
@@ -159,7 +159,7 @@ def bootstrap_p(differences: np.ndarray) -> float | None:
 
 
 def _sign_flips(sums: np.ndarray) -> float:
-    """P(|sum with random signs| >= |sum|), by counting out every sign."""
+    """P(|sum with random signs| >= |sum|), by counting every combination of signs."""
     reach = int(np.abs(sums).sum())
     chances = np.zeros(2 * reach + 1)  # of the sum, from -reach to reach
     chances[reach] = 1.0

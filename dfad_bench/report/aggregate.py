@@ -11,7 +11,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.report.table import Column, Table
 
-_FEW = 3  # seeds below which a spread says little
+_FEW = 3  # with fewer seeds a spread means little
 _MAIN = ("seen", "unseen", "seen-vs-unseen")  # subsets of the short table
 
 
@@ -26,7 +26,7 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
         every: rows for single groups and near and far ones, too.
 
     Raises:
-        ConfigError: they differ in more, or a seed is there twice.
+        ConfigError: they differ in more than the seed, or two have the same seed.
     """
     _check(records)
     found: dict[tuple[Any, ...], dict[int, MetricValue]] = {}
@@ -40,7 +40,7 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
     first, seeds = records[0], sorted(record.run.seed for record in records)
     notes = [f"Seeds: {', '.join(map(str, seeds))}. SD: between seeds, n - 1; it is no interval over faces."]
     if len(seeds) < _FEW:
-        notes.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: too few to tell models apart; take {_FEW} or more.")
+        notes.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: too few to compare models; use {_FEW} or more.")
     if partial := [str(record.run.seed) for record in records if record.status != "complete"]:
         notes.append(f"Partial runs: seeds {', '.join(partial)}.")
     return Table(
@@ -86,7 +86,7 @@ def _check(records: Sequence[ResultRecord]) -> None:
         raise ConfigError("no records to average")
     seeds = [record.run.seed for record in records]
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds {sorted(seeds)}: one is there twice")
+        raise ConfigError(f"seeds {sorted(seeds)}: a seed is given twice")
     alike = {
         "model": {record.model.name for record in records},
         "protocol": {record.protocol.sha256 for record in records},

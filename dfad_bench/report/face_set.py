@@ -20,7 +20,7 @@ Missing = Callable[[str, np.ndarray], str | None]
 
 @dataclass(frozen=True)
 class Part:
-    """A group of a set, with the faces it is held against: its name in the record, rows (n,) bool, and all groups."""
+    """A group of a set, with the faces it is compared with: its name in the record, rows (n,) bool, and all groups."""
 
     name: str
     rows: np.ndarray

@@ -1,4 +1,4 @@
-"""Ranks as intervals: which places of a ranking the noise of the measured numbers leaves open."""
+"""Ranks as intervals: the places of a ranking that are possible within the noise of the measured numbers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def half_width(halves: Sequence[float | None], values: Sequence[float | None]) -
 def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> list[tuple[int, int] | None]:
     """Best and worst rank of each row, higher values being better; None without an interval.
 
-    Two rows are apart where their difference exceeds the root of the sum of both squared half widths, as for
-    independent measurements. Models tested on the same faces usually differ more surely than that (`dfad compare`
+    Two rows differ where their difference exceeds the root of the sum of both squared half widths, as for
+    independent measurements. Models tested on the same faces usually differ more clearly than that (`dfad compare`
     tests two of them), so these intervals are wide rather than narrow. A row without interval counts as exact.
 
     >>> rank_intervals([0.9, 0.88, 0.5], [0.02, 0.02, 0.02])
@@ -42,8 +42,8 @@ def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> l
         if half is None:
             found.append(None)
             continue
-        apart = [hypot(half, other or 0.0) for other in halves]
-        better = sum(other > value + noise for other, noise in zip(values, apart, strict=True))
-        worse = sum(other < value - noise for other, noise in zip(values, apart, strict=True))
+        noise_of_pair = [hypot(half, other or 0.0) for other in halves]
+        better = sum(other > value + noise for other, noise in zip(values, noise_of_pair, strict=True))
+        worse = sum(other < value - noise for other, noise in zip(values, noise_of_pair, strict=True))
         found.append((better + 1, len(values) - worse))
     return found

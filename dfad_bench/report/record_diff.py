@@ -33,7 +33,7 @@ class Difference:
 
 
 def metric_name(value: MetricValue) -> str:
-    """The name of a metric of a record, told apart from all others of it.
+    """The name of a metric of a record, different from those of all others of it.
 
     >>> metric_name(MetricValue("attribution", "oscr", "seen-vs-unseen", 0.5, 10, True, averaging="micro"))
     'metrics: oscr of seen-vs-unseen (attribution, micro)'

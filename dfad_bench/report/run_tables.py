@@ -111,7 +111,7 @@ def confusion_table(record: ResultRecord) -> Table:
     ]
     if not rows:
         notes = [_OLD.format("confusions were kept") if record.schema_version == "1.0" else "no attribution expert"]
-    title = _title(record, "what was taken for what")
+    title = _title(record, "confusion matrix")
     return Table(title, tuple(columns), rows, (*notes, *_stamps(record)), headings)
 
 

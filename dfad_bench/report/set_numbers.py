@@ -105,7 +105,7 @@ def _part_support(faces: FaceSet, metric: Metric, part: Part) -> dict[str, Any]:
 def _macro_support(faces: FaceSet, metric: Metric) -> dict[str, Any]:
     """The fields of `Number` for a mean over groups."""
     rows, every = faces.rows, faces.faces
-    if metric.per_face is not None and faces.task == "attribution":  # a detection group is held against shared reals
+    if metric.per_face is not None and faces.task == "attribution":  # detection groups share their real faces
         hits, group, sources = faces.values_by_face(metric, rows), every.group[rows], every.source[rows]
 
         def draws() -> np.ndarray:

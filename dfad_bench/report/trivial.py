@@ -1,4 +1,4 @@
-"""The rows every table starts with: what knowing nothing scores, by the very function that scores models."""
+"""The rows every table starts with: scores of constant answers, by the function that scores models."""
 
 from __future__ import annotations
 

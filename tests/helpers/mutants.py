@@ -28,7 +28,9 @@ OPERATORS = (
     "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer", "RemoveDecorator",
 )  # fmt: skip
-QUIET = ("-q", "-x", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore")
+# plain asserts: pytest would read the files of doctests from the disk to rewrite theirs, past the mutant
+QUIET = ("-q", "-x", "--no-header", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist")
+BROKEN = 70  # exit code of a fork that did not come to run its tests
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def statement_lines(text: str, line: int) -> range:
 
 
 class Reach:
-    """A pytest plugin that notes which tests reach which lines, and how long they take.
+    """A pytest plugin that notes which tests reach which lines, and how many seconds of a processor they take.
 
     Lines of set-ups count for every test of the file: fixtures may be shared.
     """
@@ -143,9 +145,9 @@ class Reach:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        start = time.perf_counter()
+        start = time.process_time()
         result = yield
-        self.seconds[item.nodeid] = time.perf_counter() - start
+        self.seconds[item.nodeid] = time.process_time() - start
         self.coverage.switch_context("")
         return result
 
@@ -210,7 +212,7 @@ def fork(run: Callable[[], int]) -> int:
     child = os.fork()
     if child:
         return child
-    code = 70
+    code = BROKEN
     try:
         os.setsid()
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -221,8 +223,13 @@ def fork(run: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def run_tests(root: Path, mutant: Mutant | None, tests: Iterable[str], temporary: Path, extra: Sequence = ()) -> int:
-    """Run tests in this process, with one module mutated; returns pytest's exit code."""
+def run_tests(
+    root: Path, mutant: Mutant | None, stages: Iterable[Sequence[str]], temporary: Path, extra: Sequence[Any] = ()
+) -> int:
+    """Run tests in this process, with one module mutated; returns the first of pytest's exit codes that is not 0.
+
+    A stage is run where those before it passed: collecting the files of all tests would take longer than most tests.
+    """
     if mutant is not None:
         if mutant.module in sys.modules:
             raise RuntimeError(f"{mutant.module} is imported already")
@@ -232,11 +239,18 @@ def run_tests(root: Path, mutant: Mutant | None, tests: Iterable[str], temporary
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
     hypothesis.settings.load_profile("mutants")
     os.chdir(root)
-    return int(pytest.main([*QUIET, f"--basetemp={temporary}", *tests], plugins=list(extra)))
+    for place, tests in enumerate(stages):
+        if tests and (code := int(pytest.main([*QUIET, f"--basetemp={temporary}-{place}", *tests], plugins=[*extra]))):
+            return code
+    return 0
 
 
 def outcomes(jobs: Sequence[tuple[Callable[[], int], float]], workers: int) -> Iterator[tuple[int, str, float]]:
-    """Run jobs (function, seconds allowed) in forks: place, "survived", "killed" or "timeout", and seconds taken."""
+    """Run jobs (function, seconds allowed) in forks: place, "survived", "killed" or "timeout", and seconds taken.
+
+    Raises:
+        RuntimeError: a fork broke before its tests.
+    """
     waiting, running = list(enumerate(jobs))[::-1], dict[int, tuple[int, float, float]]()
     while waiting or running:
         while waiting and len(running) < workers:
@@ -251,5 +265,7 @@ def outcomes(jobs: Sequence[tuple[Callable[[], int], float]], workers: int) -> I
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             del running[child]
+            if done and os.WIFEXITED(status) and os.WEXITSTATUS(status) == BROKEN:
+                raise RuntimeError(f"the fork of job {place} broke before its tests")
             yield place, "timeout" if not done else "survived" if status == 0 else "killed", taken
         time.sleep(0.02)

@@ -33,10 +33,10 @@ def test_threshold_is_strict() -> None:
 def test_auroc_and_oscr_equal_brute_force_over_pairs(seed: int, seen_rows: int, unseen_rows: int) -> None:
     p, q = draw(seed, seen_rows), draw(seed + 1, unseen_rows)
     labels = np.random.default_rng(seed).integers(0, 4, seen_rows)
-    sure, other, right = p.max(1), q.max(1), p.argmax(1) == labels
-    wins = [(a > b) + 0.5 * (a == b) for a in sure for b in other]
+    confident, other, right = p.max(1), q.max(1), p.argmax(1) == labels
+    wins = [(a > b) + 0.5 * (a == b) for a in confident for b in other]
     assert openset.auroc(p, q) == pytest.approx(np.mean(wins))
-    named = [r * ((a > b) + 0.5 * (a == b)) for a, r in zip(sure, right, strict=True) for b in other]
+    named = [r * ((a > b) + 0.5 * (a == b)) for a, r in zip(confident, right, strict=True) for b in other]
     assert openset.oscr(p, labels, q) == pytest.approx(np.mean(named))
 
 
@@ -56,9 +56,9 @@ def test_fpr95_accepts_at_least_95_percent_of_the_seen() -> None:
 
 
 def test_oscr_of_perfect_and_of_hopeless_models() -> None:
-    sure, unsure = np.array([[0.99, 0.01]]), np.array([[0.5, 0.5]])
-    assert openset.oscr(sure, np.array([0]), unsure) == 1.0
-    assert openset.oscr(sure, np.array([1]), unsure) == 0.0
+    confident, doubtful = np.array([[0.99, 0.01]]), np.array([[0.5, 0.5]])
+    assert openset.oscr(confident, np.array([0]), doubtful) == 1.0
+    assert openset.oscr(confident, np.array([1]), doubtful) == 0.0
 
 
 def test_undefined_is_none_and_bad_shapes_are_refused() -> None:

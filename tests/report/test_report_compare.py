@@ -145,3 +145,53 @@ def test_partial_runs_and_untrained_heads_are_said(runs: Path, tmp_path: Path) -
     assert any(note.startswith("B is partial") for note in found.notes)
     for format in FORMATS:
         assert "not trained" in render(comparison_table(found), format)
+
+
+def test_few_sources_in_a_group_are_named_by_their_number(tmp_path: Path) -> None:
+    frame = toy_predictions(PROTOCOL, 60)
+    for few in (19, 20):
+        place = frame.groupby("group").cumcount().to_numpy()
+        grouped = frame.assign(source_key=frame["group"] + (place % few).astype(str))
+        for name, rows in (("a", grouped), ("b", better(grouped, 1.0))):
+            write_run(tmp_path / str(few) / name, PROTOCOL, rows, resamples=0)
+    notes = compare_runs(tmp_path / "19" / "a", tmp_path / "19" / "b", resamples=100).notes
+    assert "A group has only 19 sources: intervals and tests from so few are too narrow." in notes
+    notes = compare_runs(tmp_path / "20" / "a", tmp_path / "20" / "b", resamples=100).notes
+    assert not any("has only" in note for note in notes)
+    assert f"300 faces come from {5 * 20} sources: all tests and intervals treat a source as one." in notes
+
+
+def test_the_resamples_that_the_correction_needs_are_named(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "b", resamples=100)
+    tests = sum(row.p is not None for row in found.rows)
+    needed = int(2 * tests / 0.05)
+    assert f"--resamples {needed} or more" in " ".join(found.notes)
+    assert not any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=needed).notes)
+
+
+def test_the_table_shows_what_was_compared(runs: Path) -> None:
+    found = compare_runs(runs / "a", runs / "b", resamples=100)
+    assert (found.faces, found.sources) == (
+        300,
+        pd.read_parquet(runs / "a" / "predictions.parquet").source_key.nunique(),
+    )
+    table = comparison_table(found)
+    for shown, value in zip(table.rows, found.rows, strict=True):
+        at = "" if value.threshold is None else f" @{value.threshold:g}"
+        assert shown["number"] == f"{value.task} {value.metric}{at}, {value.subset} ({value.averaging})"
+        assert (shown["low"], shown["high"]) == value.ci95
+        assert shown["verdict"] == {"a": "A", "b": "B", None: "not shown"}[value.better]
+    assert {(r.metric, r.subset, r.averaging) for r in found.rows} == {
+        ("seen_accuracy", "seen", "macro"),
+        ("unseen_accuracy", "unseen", "macro"),
+        ("auroc", "seen-vs-unseen", "micro"),
+        ("oscr", "seen-vs-unseen", "micro"),
+        ("fpr95", "seen-vs-unseen", "micro"),
+        ("accuracy", "unseen", "micro"),
+        ("balanced_accuracy", "unseen", "micro"),
+        ("auc", "unseen", "micro"),
+        ("auc", "unseen", "macro"),
+        ("ap", "unseen", "micro"),
+        ("eer", "unseen", "micro"),
+        ("auc", "seen", "micro"),
+    }

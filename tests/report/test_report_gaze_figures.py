@@ -257,7 +257,9 @@ def test_what_has_no_distance_is_named_and_unsure_faces_are_marked(tmp_path: Pat
     key = rows[1]["dataset"], rows[1]["generator"]
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     with style.drawing():
-        figure = draw_fid_figure(rows, {key: Shown(picture, picture, sure=False)}, title="t", rule="r", names=names)
+        figure = draw_fid_figure(
+            rows, {key: Shown(picture, picture, confident=False)}, title="t", rule="r", names=names
+        )
     note = " ".join(figure.texts[-1].get_text().split())
     assert f"Without a distance: {rows[0]['generator']}." in note
     assert "*: none of the faces has a confident gaze." in note

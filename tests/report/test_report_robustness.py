@@ -166,7 +166,7 @@ def test_the_table_has_trivial_rows_first_and_means_that_recompute(tmp_path: Pat
         assert rows[5][key] == pytest.approx((rows[3][key] + rows[4][key]) / 2)
         assert rows[7][key] == rows[6][key], "JPEG is not the papers'"
     assert any("chosen by this toolkit" in note and "(jpeg)" in note for note in table.notes)
-    assert table.sections == {0: "knowing nothing", 2: "mine"}
+    assert table.sections == {0: "trivial models", 2: "mine"}
     for format_ in FORMATS:
         assert "Blur" in render(table, format_)
     grid = robustness_grid([("mine", record, settings)])

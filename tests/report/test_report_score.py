@@ -29,15 +29,15 @@ def test_numbers_equal_a_slow_computation(seed: int) -> None:
     frame = predictions(protocol, {g.key: 20 + 9 * i for i, g in enumerate(protocol.groups)}, seed)
     scored = score(frame, protocol, resamples=20)
     p = frame[["p_0", "p_1", "p_2"]].to_numpy()
-    sure = p.max(1)
+    confidence = p.max(1)
     seen_keys, unseen_keys = [g.key for g in protocol.seen], [g.key for g in protocol.unseen]
     shares = [np.mean(p[frame.group == k].argmax(1) == frame.attribution_label[frame.group == k]) for k in seen_keys]
     assert value(scored, "seen_accuracy", "seen") == pytest.approx(np.mean(shares))
     for threshold in (0.7, 0.9):
-        shares = [np.mean(sure[frame.group == k] < threshold) for k in unseen_keys]
+        shares = [np.mean(confidence[frame.group == k] < threshold) for k in unseen_keys]
         assert value(scored, "unseen_accuracy", "unseen", threshold=threshold) == pytest.approx(np.mean(shares))
     is_seen = frame.group.isin(seen_keys)
-    assert value(scored, "auroc", "seen-vs-unseen") == pytest.approx(oracle.roc_auc_score(is_seen, sure))
+    assert value(scored, "auroc", "seen-vs-unseen") == pytest.approx(oracle.roc_auc_score(is_seen, confidence))
     for subset, rows in (("unseen", frame[~is_seen]), ("seen", frame[is_seen])):
         truth, called = rows.detection_label, rows.p_fake > 0.5
         assert value(scored, "accuracy", subset) == pytest.approx(oracle.accuracy_score(truth, called))
@@ -63,7 +63,7 @@ def test_counts_give_the_ratios_again() -> None:
 
 @pytest.mark.parametrize(("name", "detection_acc"), [("gazeclip-df40", 0.9), ("gazeclip-celebdfpp", 8 / 9)])
 def test_constant_answers_score_what_the_papers_print(name: str, detection_acc: float) -> None:
-    """Tables II and III: always saying fake is 90.00 and 88.89, never being sure is 100."""
+    """Tables II and III: always saying fake is 90.00 and 88.89, no confidence is 100."""
     protocol = load_protocol(name)
     scores = trivial_scores(protocol, planned(protocol))
     constant = scores[ALWAYS_FAKE]

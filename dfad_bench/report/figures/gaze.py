@@ -110,9 +110,9 @@ def _shown(
     gaze = gaze_of(frame, (name for name, _ in chosen.values()))
     return {
         key: Shown(
-            with_arrow(faces[name], gaze[name], normalised=normalised), gaze_patch(faces[name], gaze[name]), sure
+            with_arrow(faces[name], gaze[name], normalised=normalised), gaze_patch(faces[name], gaze[name]), confident
         )
-        for key, (name, sure) in chosen.items()
+        for key, (name, confident) in chosen.items()
         if name in faces
     }
 

@@ -32,16 +32,16 @@ _READING = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A face with its gaze and its normalised patch, both (H, W, 3) uint8 RGB; `sure`: the gaze is a confident one."""
+    """A face with its gaze and its normalised patch, both (H, W, 3) uint8 RGB, and whether the gaze is confident."""
 
     face: np.ndarray
     patch: np.ndarray
-    sure: bool = True
+    confident: bool = True
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the figure, square degrees; `value` None: the real faces, which have a floor alone."""
+    """One column of the figure, square degrees; `value` None: the real faces, which have only a floor."""
 
     name: str
     forgery: str
@@ -188,7 +188,7 @@ def _limit(columns: Sequence[Column]) -> float:
 
 
 def _label(column: Column, width: float, usual: int) -> str:
-    name = column.name if column.shown is None or column.shown.sure else f"{column.name}*"
+    name = column.name if column.shown is None or column.shown.confident else f"{column.name}*"
     value = f"floor {column.floor:.1f}" if column.value is None else f"{column.value:.1f}"
     few = f"\nn = {column.n}" if column.n < usual else ""
     return f"{style.wrapped_name(name, width)}\n{value}{few}"
@@ -196,7 +196,7 @@ def _label(column: Column, width: float, usual: int) -> str:
 
 def _note(rule: str, columns: Sequence[Column], without: Sequence[str]) -> str:
     parts = [_READING, f"n = {max(column.n for column in columns)} unless said." if columns else "", f"Faces: {rule}."]
-    if any(column.shown is not None and not column.shown.sure for column in columns):
+    if any(column.shown is not None and not column.shown.confident for column in columns):
         parts.append("*: none of the faces has a confident gaze.")
     if without:
         parts.append(f"Without a distance: {', '.join(without)}.")

@@ -33,7 +33,7 @@ class PairPanel:
     forgery: str
     crops: Mapping[str, tuple[np.ndarray, np.ndarray]]
     cosines: Mapping[str, float | None]
-    sure: bool
+    confident: bool
 
 
 def draw_pairs_figure(
@@ -59,7 +59,9 @@ def draw_pairs_figure(
     wide = style.COLUMN_IN if len(panels) <= _FEW else style.WIDE_IN
     lines, places = style.rows_of(len(panels), _FEW if wide == style.COLUMN_IN else _MOST)
     block = min((wide - _LEFT - _RIGHT) / places - _GAP, _WIDEST)
-    labels = [style.wrapped_name(panel.name + ("" if panel.sure else "*"), block, style.TEXT_PT) for panel in panels]
+    labels = [
+        style.wrapped_name(panel.name + ("" if panel.confident else "*"), block, style.TEXT_PT) for panel in panels
+    ]
     above = max(style.text_height(label, style.TEXT_PT) for label in labels) + 0.06
     height = above + len(estimators) * (block / 2 + _TEXT) + 0.08
     note = style.wrapped(_note(rule, rows, panels, left_out), wide - 0.1)
@@ -132,7 +134,7 @@ def _note(
     if controls:
         said = "; ".join(f"{estimator} {_mean(row).removeprefix('mean ')}" for estimator, row in controls)
         parts.append(f"Each forged face against another one's target: {said}.")
-    if not all(panel.sure for panel in panels):
+    if not all(panel.confident for panel in panels):
         parts.append("*: none of the pairs is confident.")
     if left_out:
         parts.append(f"Left out: {', '.join(left_out)}.")

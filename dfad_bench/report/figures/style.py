@@ -1,7 +1,7 @@
 """What all figures share: sizes of a two-column paper, colours, hatches, and how a figure is written.
 
-Colours are Okabe and Ito's, told apart with every common colour blindness; a hatch says the family, so that print
-in grey still does. Places are in inches from the figure's upper left corner.
+Colours are Okabe and Ito's, distinguishable with every common colour blindness; a hatch shows the family, also in
+grey print. Places are in inches from the figure's upper left corner.
 """
 
 from __future__ import annotations

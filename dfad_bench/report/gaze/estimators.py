@@ -22,14 +22,14 @@ _GROUP_NOTE = "Means over generators, each as one, of the distance less its samp
 _CLAIM_NOTES = (
     'GazeCLIP: "the FID score of the diffusion-generated gaze mode is lower than that of the GAN-synthesized one".'
     " One-sided permutation test: families are dealt anew to the generators, within forgery types where it says so.",
-    "It takes generators as interchangeable but for their family; different resolutions or training faces are not"
-    " told apart from it.",
+    "It takes generators as interchangeable but for their family; the effect of other resolutions or training"
+    " faces is not separated from it.",
 )
 _SIDE_NOTES = ("FIDs of different estimators are not comparable; the order of the generators is.",)
 
 
 def family_name(family: str) -> str:
-    """How a family is printed: "none" of a forged face is a family nobody knows."""
+    """How a family is printed: "none" of a forged face is an unknown family."""
     return "not known" if family == "none" else family
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dfad_bench.report.reported import reported_tables
 from dfad_bench.report.table import Column, Table
 
-# Fig. 7, mean cosine of 10k pairs for nine generators. Which value belongs to which generator cannot be told from
+# Fig. 7, mean cosine of 10k pairs for nine generators. Which value belongs to which generator cannot be read from
 # the paper's text, so they are kept sorted and compared as a range only.
 FIGURE_7 = {
     "eth_xgaze": (-0.20, -0.15, -0.14, -0.13, -0.05, -0.05, 0.03, 0.41, 0.85),
@@ -18,7 +18,7 @@ _TABLE_5 = {"faze": "Park et al. [60]", "puregaze": "PureGaze [61]", "eth_xgaze"
 NOTES = (
     "Figure 7 prints nine cosines an estimator; its text does not tell which generator each belongs to.",
     "Figure 1 shows its FIDs in a picture only, without values or unit: there is nothing to set beside them.",
-    "Table V: accuracy of GazeCLIP with this estimator, a property of the classifier, not of the gaze alone.",
+    "Table V: accuracy of GazeCLIP with this estimator, a property of the classifier, not only of the gaze.",
 )
 
 

@@ -27,8 +27,8 @@ TITLES = {
     "detection_auc": "Detection AUC",
 }  # fmt: skip
 _NOTES = (
-    "Severity 0: the faces as they are. Numbers as on the leaderboard; a model that is never sure has an unseen ACC of"
-    " 100, so read AUROC beside it.",
+    "Severity 0: the faces as they are. Numbers as on the leaderboard; a model whose confidence is always low has an"
+    " unseen ACC of 100, so read AUROC beside it.",
     "Mean: over severities 1 and up of a corruption; over all such cells of the corruptions the papers define.",
 )
 
@@ -49,7 +49,7 @@ def robustness_table(evaluations: Sequence[Evaluation]) -> Table:
     rows: list[dict[str, Any]] = []
     for name, scored in trivial_scores_of(first, protocol).items():
         rows.append({"run": name, "corruption": "any", **headline_numbers(scored.metrics, headline)})
-    sections = {0: "knowing nothing"}
+    sections = {0: "trivial models"}
     for label, record, settings in evaluations:
         sections[len(rows)] = label
         rows += _run_rows(label, record, settings, headline)
@@ -170,7 +170,7 @@ def _run_rows(
 
 
 def _mean(several: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each column; None where a cell has no number."""
+    """The mean of each column; None where a cell has no value."""
     means: dict[str, float | None] = {}
     for key in NUMBERS:
         column = [numbers[key] for numbers in several]

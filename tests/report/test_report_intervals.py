@@ -1,0 +1,223 @@
+"""What a number carries beside its value: counts, groups, how its interval is made, and what a paired test needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.toy import toy_predictions, toy_protocol
+
+from dfad_bench.core.labels import FAKE, REAL
+from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics.interval import ClusterBootstrap, bounds, clustered_wilson, stratified_wilson
+from dfad_bench.metrics.paired import auc_covariance
+from dfad_bench.report.attribution import SWEEP, _registered
+from dfad_bench.report.record_diff import TOLERANCE, Difference, differences
+from dfad_bench.report.score import numbers, score
+from dfad_bench.report.scored_faces import Number, missing_label, number
+
+PROTOCOL = toy_protocol()
+SEEN, UNSEEN = [g.key for g in PROTOCOL.seen], [g.key for g in PROTOCOL.unseen]
+FORGED, PRISTINE = "synthetic/synthetic-flow-a", "synthetic-outdoor/real"
+VALUE = MetricValue("attribution", "oscr", "seen-vs-unseen", 0.5, 10, True)
+
+
+def frame(seed: int = 0) -> pd.DataFrame:
+    return toy_predictions(PROTOCOL, {g.key: 20 + 7 * i for i, g in enumerate(PROTOCOL.groups)}, seed)
+
+
+def one(found: list[Number], metric: str, subset: str, averaging: str, threshold: float | None = None) -> Number:
+    (mine,) = [
+        n
+        for n in found
+        if (n.value.metric, n.value.subset, n.value.averaging) == (metric, subset, averaging)
+        and n.value.params.get("threshold") == threshold
+    ]
+    return mine
+
+
+def test_an_interval_is_the_formula_else_the_middle_of_the_draws() -> None:
+    draws = np.linspace(0, 1, 201)
+    made = Number(VALUE, draws=lambda: draws).with_interval(201, 7)
+    assert made.ci95 == pytest.approx((0.025, 0.975))
+    assert (made.ci_method, made.ci_resamples, made.ci_seed) == ("bootstrap_stratified", 201, 7)
+    assert Number(VALUE, draws=lambda: draws).with_interval(0, 7) == VALUE
+    assert Number(VALUE, draws=lambda: draws, biased=True).with_interval(201, 7) == VALUE
+    closed = Number(VALUE, draws=lambda: draws, formula=((0.4, 0.6), "delong")).with_interval(201, 7)
+    assert (closed.ci95, closed.ci_method, closed.ci_resamples) == ((0.4, 0.6), "delong", None)
+    assert Number(VALUE, formula=((0.4, 0.6), "wilson")).with_interval(0, 7).ci95 == (0.4, 0.6)
+    open_formula = Number(VALUE, draws=lambda: draws, formula=(None, "delong")).with_interval(201, 7)
+    assert open_formula.ci_method == "bootstrap_stratified"
+
+
+def test_draws_without_spread_fall_back_to_wilson_or_to_no_interval() -> None:
+    same = np.full(50, 0.5)
+    assert Number(VALUE, draws=lambda: same).with_interval(50, 0) == VALUE
+    made = Number(VALUE, draws=lambda: same, wilson_fallback=lambda: (0.3, 0.7)).with_interval(50, 3)
+    assert (made.ci95, made.ci_method, made.ci_resamples, made.ci_seed) == ((0.3, 0.7), "wilson", 50, 3)
+    spread = Number(VALUE, draws=lambda: np.linspace(0.4, 0.6, 50), wilson_fallback=lambda: (0.3, 0.7))
+    assert spread.with_interval(50, 0).ci_method == "bootstrap_stratified"
+    assert Number(VALUE, draws=lambda: np.full(50, np.nan)).with_interval(50, 0) == VALUE
+
+
+def test_a_number_without_value_has_a_reason_and_nothing_else() -> None:
+    made = number("attribution", "fpr95", "seen-vs-unseen", 0.5, "because", {"n": 3}, draws=lambda: np.ones(3))
+    assert made == Number(MetricValue("attribution", "fpr95", "seen-vs-unseen", None, 3, False, null_reason="because"))
+    assert made.with_interval(10, 0).ci95 is None
+    assert number("attribution", "fpr95", "x", 0.5, None, {"n": 3}).value.value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "reasons"),
+    [
+        ([], ["no faces", "no forged faces", "no real faces", "no forged faces"]),
+        ([FAKE], [None, None, "no real faces", "no real faces"]),
+        ([REAL], [None, "no forged faces", None, "no forged faces"]),
+        ([REAL, FAKE], [None, None, None, None]),
+    ],
+)
+def test_labels_that_are_missing_are_named(labels: list[int], reasons: list[str | None]) -> None:
+    found = [missing_label(np.array(labels, dtype=int), needs) for needs in ("any", "forged", "real", "both")]
+    assert found == reasons
+
+
+def test_counts_and_groups_of_numbers() -> None:
+    rows = frame()
+    _, found = numbers(rows, PROTOCOL, resamples=0)
+    sizes = rows["group"].value_counts()
+    seen, unseen = sizes[SEEN].sum(), sizes[UNSEEN].sum()
+    ranking = one(found, "auroc", "seen-vs-unseen", "micro").value
+    assert (ranking.n, ranking.n_pos, ranking.n_neg) == (seen + unseen, seen, unseen)
+    assert ranking.members == (*SEEN, *UNSEEN)
+    detection = one(found, "accuracy", "unseen", "micro").value
+    assert (detection.n, detection.n_pos, detection.n_neg) == (unseen, sizes[FORGED], sizes[PRISTINE])
+    assert (detection.members, detection.params) == ((FORGED, PRISTINE), {"reals": [PRISTINE]})
+    assert one(found, "ece", "unseen", "micro").value.params == {"reals": [PRISTINE], "bins": 15}
+    group = one(found, "unseen_accuracy", FORGED, "none", 0.7).value
+    assert (group.n, group.members, group.n_pos, group.n_neg) == (sizes[FORGED], (FORGED,), None, None)
+    area = one(found, "auc", FORGED, "none").value
+    assert (area.n, area.n_pos, area.members) == (unseen, sizes[FORGED], (FORGED, PRISTINE))
+    assert [one(found, "auc", "seen", "macro").value.n, one(found, "seen_accuracy", "seen", "macro").value.n] == [
+        seen, seen,
+    ]  # fmt: skip
+
+
+def test_single_groups_have_intervals_from_formulas() -> None:
+    rows = frame()
+    _, found = numbers(rows, PROTOCOL, resamples=0)
+    mine = rows[rows["group"] == FORGED]
+    below = (mine[["p_0", "p_1", "p_2"]].max(axis=1) < 0.7).to_numpy()
+    made = one(found, "unseen_accuracy", FORGED, "none", 0.7)
+    assert made.with_interval(0, 0).ci95 == clustered_wilson(below, mine["source_key"].to_numpy())
+    assert made.with_interval(0, 0).ci_method == "wilson"
+    both = rows[rows["group"].isin([FORGED, PRISTINE])]
+    area, covariance = auc_covariance(both["detection_label"], both["p_fake"], both["source_key"])
+    low, high = one(found, "auc", FORGED, "none").with_interval(0, 0).ci95
+    half = 1.959963984540054 * np.sqrt(covariance[0, 0])
+    assert (low, high) == (pytest.approx(max(0, area[0] - half)), pytest.approx(min(1, area[0] + half)))
+    certain = rows.assign(p_fake=rows["detection_label"].astype(float))
+    _, perfect = numbers(certain, PROTOCOL, resamples=0)
+    assert one(perfect, "auc", FORGED, "none").formula == (None, "delong")
+
+
+def test_shares_without_spread_get_wilson_of_their_own_faces() -> None:
+    rows = frame()
+    certain = rows.assign(p_fake=rows["detection_label"].astype(float), p_0=0.4, p_1=0.3, p_2=0.3)
+    _, found = numbers(certain, PROTOCOL, resamples=20)
+    for metric, group in (("tpr", [FORGED]), ("tnr", [PRISTINE]), ("accuracy", [FORGED, PRISTINE])):
+        mine = certain[certain["group"].isin(group)]
+        hits, strata, sources = np.ones(len(mine), bool), mine["group"].to_numpy(), mine["source_key"].to_numpy()
+        made = one(found, metric, "unseen", "micro").with_interval(20, 0)
+        assert made.ci95 == pytest.approx(stratified_wilson(hits, strata, sources, macro=False))
+        assert made.ci_method == "wilson"
+    sides = [one(found, name, "unseen", "micro").with_interval(20, 0).ci95 for name in ("tpr", "tnr")]
+    balanced = one(found, "balanced_accuracy", "unseen", "micro").with_interval(20, 0)
+    assert balanced.ci95 == pytest.approx(tuple(np.mean(sides, axis=0)))
+
+
+def test_bootstraps_are_of_the_rows_of_the_set_by_source() -> None:
+    rows = frame()
+    _, found = numbers(rows, PROTOCOL, resamples=40, seed=3)
+    mine = rows[rows["group"].isin(UNSEEN)]
+    bootstrap = ClusterBootstrap(mine["group"], mine["source_key"], resamples=40, seed=3)
+    below = (mine[["p_0", "p_1", "p_2"]].max(axis=1) < 0.9).to_numpy()
+    made = one(found, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(40, 3)
+    assert made.ci95 == pytest.approx(bounds(bootstrap.macro_share_draws(below)))
+    forged = (mine["detection_label"] == FAKE).to_numpy()
+    area = bootstrap.ranking_draws(forged, mine["p_fake"].to_numpy(), only=("auc",))["auc"]
+    assert one(found, "auc", "unseen", "micro").with_interval(40, 3).ci95 == pytest.approx(bounds(area))
+    assert one(found, "ece", "unseen", "micro").with_interval(40, 3).ci95 is None
+
+
+def test_paired_tests_get_rows_scores_and_sources() -> None:
+    rows = frame()
+    _, found = numbers(rows, PROTOCOL, resamples=0)
+    mine = rows[rows["group"].isin([FORGED, PRISTINE])]
+    right = ((mine["p_fake"] > 0.5) == (mine["detection_label"] == FAKE)).to_numpy()
+    accuracy = one(found, "accuracy", "unseen", "micro")
+    assert accuracy.hits.tolist() == right.tolist()
+    assert accuracy.sources.tolist() == mine["source_key"].tolist()
+    for name in ("balanced_accuracy", "tpr", "tnr", "ap", "eer", "ece"):
+        other = one(found, name, "unseen", "micro")
+        assert (other.hits, other.ranked) == (None, None)
+    labels, scores = one(found, "auc", "unseen", "micro").ranked
+    assert (labels.tolist(), scores.tolist()) == (mine["detection_label"].tolist(), mine["p_fake"].tolist())
+    labels, scores = one(found, "auroc", "seen-vs-unseen", "micro").ranked
+    assert labels.tolist() == rows["group"].isin(SEEN).astype(int).tolist()
+    assert scores.tolist() == rows[["p_0", "p_1", "p_2"]].max(axis=1).tolist()
+    assert one(found, "oscr", "seen-vs-unseen", "micro").ranked is None
+    assert one(found, "prototype_retrieval", "all", "macro").hits is None
+
+
+def test_half_of_the_sources_are_registered_by_seed() -> None:
+    sources = np.array([f"s{i}" for i in range(2000)] * 2)
+    chosen = _registered(sources, 0)
+    assert (chosen[:2000] == chosen[2000:]).all()
+    assert 0.46 < chosen.mean() < 0.54
+    assert _registered(sources, 0).tolist() == chosen.tolist()
+    assert 0.4 < (_registered(sources, 1) != chosen).mean() < 0.6
+    assert _registered(sources[::-1], 0).tolist() == chosen[::-1].tolist()
+
+
+def test_retrieval_counts_queries_and_needs_two_groups() -> None:
+    rows = frame()
+    chosen = _registered(rows["source_key"].to_numpy(dtype=str), PROTOCOL.seed)
+    number = next(v for v in score(rows, PROTOCOL, resamples=0).metrics if v.metric == "prototype_retrieval")
+    mine = rows["group"].isin(UNSEEN).to_numpy()
+    assert (number.n, number.params["registered"]) == ((mine & ~chosen).sum(), (mine & chosen).sum())
+    assert number.members == tuple(UNSEEN)
+    whole = rows[~(rows["group"] == FORGED) | chosen]  # every source of one group is registered: one group is left
+    left = [v for v in score(whole, PROTOCOL, resamples=0).metrics if v.metric == "prototype_retrieval"]
+    assert left[0].null_reason == "needs two unseen groups of two sources"
+    assert (left[0].value, left[0].members) == (None, (PRISTINE,))
+    assert left[1].value is not None
+    one_group = [v for v in score(rows[rows["group"] == SEEN[0]], PROTOCOL, resamples=0).metrics if v.subset == "all"]
+    assert one_group[0].null_reason == "needs two groups of two sources"
+
+
+def test_the_sweep_has_steps_of_five_percent_and_the_protocols_own() -> None:
+    assert tuple(k / 100 for k in [*range(5, 100, 5), 97, 99]) == SWEEP
+    swept = score(frame(), replace(PROTOCOL), resamples=0).sweep
+    assert swept.thresholds == tuple(sorted({*SWEEP, 0.7, 0.9}))
+    rows = frame()
+    confidence = rows[["p_0", "p_1", "p_2"]].max(axis=1)
+    right = rows[["p_0", "p_1", "p_2"]].to_numpy().argmax(axis=1) == rows["attribution_label"]
+    for place, threshold in enumerate(swept.thresholds):
+        kept = [(confidence[rows["group"] == key] >= threshold).mean() for key in SEEN]
+        both = [((confidence >= threshold) & right)[rows["group"] == key].mean() for key in SEEN]
+        below = [(confidence[rows["group"] == key] < threshold).mean() for key in UNSEEN]
+        assert swept.seen_kept[place] == pytest.approx(np.mean(kept))
+        assert swept.seen_right[place] == pytest.approx(np.mean(both))
+        assert swept.unseen_accuracy[place] == pytest.approx(np.mean(below))
+
+
+def test_differences_are_beyond_the_tolerance_and_short() -> None:
+    assert list(differences("x", 0.5, 0.5 + 0.9 * TOLERANCE)) == []
+    assert list(differences("x", 0.5, 0.5 + 1.1 * TOLERANCE)) == [Difference("x", 0.5, 0.5 + 1.1 * TOLERANCE)]
+    assert list(differences("x", True, 1)) == []
+    assert [d.name for d in differences("", {"a": [1, 2]}, {"a": [1, 3], "b": 1})] == ["a[1]", "b"]
+    assert [d.name for d in differences("x", [1], [1, 2])] == ["x"]
+    assert str(Difference("x", "a" * 40, None)) == f"x is missing, the record says {'a' * 40}"
+    assert str(Difference("x", 1, "b" * 41)) == f"x is {'b' * 16}..., the record says 1"
