@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.toy import SIDE, Toy, toy_manifests, toy_protocol
+from helpers.toy import SIDE, toy_manifests, toy_protocol
 from helpers.train_faults import Forked
 from helpers.views import ToyLevel, ToyMap, toy_views_registered
 
