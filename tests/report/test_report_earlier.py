@@ -1,0 +1,46 @@
+"""A finished run of an earlier version (see tests/fixtures) opens, verifies and renders as it did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dfad_bench.cli.main import dfad
+from dfad_bench.core.files import read_json
+from dfad_bench.engine.config import read_config
+
+STORED = Path(__file__).resolve().parents[1] / "fixtures" / "earlier_run"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(STORED, tmp_path / "xception"))
+
+
+def test_settings_hash_as_they_did(run: Path) -> None:
+    assert read_config(run).sha256 == read_json(run / "run.json")["run"]["config_sha256"]
+
+
+def test_every_number_still_follows_from_the_predictions(run: Path) -> None:
+    result = CliRunner().invoke(dfad, ["verify-record", "--run", str(run)])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_changed_prediction_is_still_found(run: Path) -> None:
+    import pandas as pd
+
+    frame = pd.read_parquet(run / "predictions.parquet")
+    frame.loc[0, "p_fake"] = 1 - frame.loc[0, "p_fake"]
+    frame.to_parquet(run / "predictions.parquet")
+    assert CliRunner().invoke(dfad, ["verify-record", "--run", str(run)]).exit_code == 4
+
+
+def test_the_leaderboard_renders_equal(run: Path) -> None:
+    arguments = ["leaderboard", "--protocol", "synthetic", "--runs", str(run.parent), "--format", "json"]
+    result = CliRunner().invoke(dfad, arguments)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == json.loads((STORED / "board.json").read_text(encoding="utf-8"))
