@@ -46,7 +46,7 @@ def _protocol(name: str) -> Row:
         "unseen": len(protocol.unseen),
         "image_size": protocol.image_size,
         "thresholds": ", ".join(map(str, protocol.attribution.thresholds)),
-        "datasets": ", ".join(dict.fromkeys(group.dataset for group in protocol.groups)),
+        "datasets": ", ".join(dict.fromkeys(group.dataset for group in protocol.all_groups)),
         "origin": _origin("protocols", name),
     }
 

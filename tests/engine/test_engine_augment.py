@@ -160,6 +160,23 @@ def test_views_follow_flips(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(twice.inputs.views["angles"], views["angles"])
 
 
+def test_views_of_the_registry_follow_flips() -> None:
+    """Yaw changes its sign and pitch does not; texts and label maps do as their views say."""
+    plain, gaze = make_batch(6), torch.rand(6, 2) + 0.1
+    labels = torch.zeros(6, 1, SIDE, SIDE, dtype=torch.uint8)
+    labels[..., 0] = 1
+    views = {"gaze": gaze, "captions": ("a face",) * 6}
+    batch = Batch(Inputs(plain.inputs.images, views), plain.attribution, plain.detection, (), {"parsing": labels})
+    found = Augmenter((Augmentation("horizontal_flip", 1.0),), views=(*views, "parsing"))(batch, seed=0, rows=range(6))
+    assert torch.equal(found.inputs.views["gaze"], gaze * torch.tensor([1.0, -1.0]))
+    assert found.inputs.views["captions"] == views["captions"]
+    assert (found.views["parsing"][..., -1] != 0).all()
+    assert (found.views["parsing"][..., :-1] == 0).all()
+    with pytest.raises(ConfigError, match="rotation moves pixels, and the model's view 'gaze' cannot follow"):
+        Augmenter((Augmentation("rotation"),), views=("captions", "gaze"))
+    assert Augmenter((Augmentation("rotation"),), views=("captions",))
+
+
 @pytest.mark.parametrize("name", ["random_resized_crop", "rotation"])
 def test_moving_pixels_away_from_a_view_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "is_text_view", lambda view: view == "caption")
