@@ -29,10 +29,10 @@ from dfad_bench.data.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = "dfad synthesize --out faces --per-group 6"
-GUIDES = (
+KINDS = {
     "A generator", "A dataset", "A protocol", "A recipe", "A published table", "A corruption", "A gaze estimator",
     "A model", "A view",
-)  # fmt: skip
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Step:
 
 
 def guides() -> dict[str, list[Step]]:
-    """Steps of the guides by title; those before the first one under ''."""
+    """Steps of the guides by title; those before the first one under ''. None outside a checkout."""
     page = ROOT / "CONTRIBUTING.md"
     if not page.is_file():
-        pytest.skip("not a checkout: CONTRIBUTING.md is not shipped in the wheel")
+        return {}
     text = page.read_text(encoding="utf-8").partition("\n## Guides\n")[2].partition("\n## ")[0]
     head, *sections = re.split(r"^### ", text, flags=re.MULTILINE)
     found = {"": steps(head)}
@@ -124,7 +124,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    before, modules = list(sys.path), set(sys.modules)
+    if not guides():
+        pytest.skip("not a checkout: CONTRIBUTING.md is not shipped in the wheel")
+    before = list(sys.path)
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         made = World(tmp_path_factory.mktemp("guides"))
@@ -133,17 +135,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             made.follow(title, todo)
         yield made
     sys.path[:] = before
-    for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("my_plugins", "dfad_my_net", "my_view"):
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(made.folder)):
             del sys.modules[name]
     forget_entry_points()
 
 
-def test_every_kind_of_addition_has_a_guide() -> None:
-    assert tuple(guides())[1:] == GUIDES
+def test_every_kind_of_addition_has_a_guide(world: World) -> None:
+    assert set(world.said) >= KINDS
 
 
-@pytest.mark.parametrize("title", GUIDES)
+@pytest.mark.parametrize("title", list(guides())[1:])
 def test_every_command_of_a_guide_works(world: World, title: str) -> None:
     assert world.said[title]
     for line, result in world.said[title]:

@@ -9,6 +9,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from dfad_bench.core.errors import DFADError
+from dfad_bench.core.resources import include
+
 
 class NameType(click.ParamType):
     """A registered name: completed by the shell, checked by the function that uses it (which offers near names)."""
@@ -18,8 +21,12 @@ class NameType(click.ParamType):
         self._names = names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Names that begin with what was typed."""
-        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        """Names that begin with what was typed, those of `dfad --include DIR` among them; none from bad folders."""
+        try:
+            with include(*ctx.find_root().params.get("folders", ())):
+                return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        except DFADError:
+            return []
 
 
 def _models() -> list[str]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from dfad_bench.cli.main import COMMANDS, dfad
@@ -92,6 +93,19 @@ def test_nothing_is_left_included_after_an_error(mine: Path) -> None:
     for line in (["list", "models", "--include", mine], ["--include", mine, "list", "models"]):
         assert run(*line).exit_code == 1
         assert INCLUDE not in os.environ
+
+
+def completions(*words: str) -> list[str]:
+    complete = ShellComplete(dfad, {}, "dfad", "_DFAD_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words[:-1]), words[-1])]
+
+
+def test_the_shell_completes_included_names(mine: Path) -> None:
+    train = ("train", "--recipe", "s")
+    assert completions(*train) == []
+    assert completions("--include", str(mine), *train) == ["slow"]
+    assert completions("--include", str(mine / "nowhere"), *train) == []
+    assert INCLUDE not in os.environ
 
 
 def test_the_doctor_reads_every_file(mine: Path) -> None:
