@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ def read_taxonomy(path: Path) -> Taxonomy:
     return Taxonomy(read_rows(path))
 
 
+_shipped_rows = cache(read_rows)  # whatever is included beside them
+
+
 @per_include
 def taxonomy() -> Taxonomy:
     """The shipped taxonomy with the rows of included folders.
@@ -157,7 +161,7 @@ def taxonomy() -> Taxonomy:
         ConfigError: a bad row of an included folder, or one that shares a name or label with another; both are named.
     """
     shipped, *others = table_files("taxonomy.yaml")
-    known = list(read_rows(shipped))
+    known = list(_shipped_rows(shipped))
     files = {row.key: shipped for row in known}
     for path in others:
         for row in read_rows(path):
