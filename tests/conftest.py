@@ -29,6 +29,14 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     keep_in(shared_folder(tmp_path_factory.getbasetemp()))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: what this process writes need not be on the disk when it goes on."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_manifests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Manifests of a few synthetic faces: `synthetic` and `synthetic-outdoor`."""

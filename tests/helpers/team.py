@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
 from helpers.views import made_up
@@ -88,6 +87,8 @@ def gaze(manifests: Sequence[Manifest]):
 @contextlib.contextmanager
 def in_double() -> Iterator[None]:
     """Everything in float64, also what asks for float32."""
+    import pytest  # not at the top: processes that do not need it start faster
+
     move, dtype = Place.move, torch.get_default_dtype()
 
     def lay_out(place: Place, inputs: Inputs) -> Inputs:

@@ -44,7 +44,7 @@ def by_origin(manifest: Manifest, pairs: pd.DataFrame, *reals: Manifest) -> dict
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic_tree(tmp_path_factory.mktemp("faces"), per_group=8)
+    return synthetic_tree(tmp_path_factory.mktemp("faces"), per_group=6)
 
 
 @pytest.fixture(scope="module")
