@@ -35,6 +35,27 @@ def _model(name: str) -> Row:
     return {**card, "needs": ", ".join(needs), "deviations": deviations, "origin": model_table()[name]}
 
 
+def _views() -> list[str]:
+    from dfad_bench.views.registry import view_names
+
+    return view_names()
+
+
+def _view(name: str) -> Row:
+    from dataclasses import fields
+
+    from dfad_bench.views.registry import view_class, view_table
+
+    view = view_class(name)
+    return {
+        "kind": view.kind,
+        "meaning": view.meaning,
+        "when": "test and training" if view.when == "test" else "training only",
+        "settings": ", ".join(field.name for field in fields(view.Settings)),
+        "origin": view_table()[name],
+    }
+
+
 def _protocol(name: str) -> Row:
     from dfad_bench.core.protocol import load_protocol
 
@@ -214,6 +235,17 @@ KINDS = {
             "added": "Added by the benchmark",
             "needs": "Needs",
             "deviations": "Deviates",
+            **_FROM,
+        },
+    ),
+    "views": Kind(
+        _views,
+        _view,
+        {
+            "kind": "Kind",
+            "meaning": "Values",
+            "when": "Seen at",
+            "settings": "Settings (--view NAME.KEY=VALUE)",
             **_FROM,
         },
     ),

@@ -33,6 +33,7 @@ class FaceDataset:
         unlabelled: the faces of `Selection.unlabelled` with the test-time views, for models that learn from them.
 
     `without_view` counts, per view, the faces that have no value and get zeros (an empty text); `presence` names them.
+    `mirrors` gives, per view that has a source, what flipping a face does to its values.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class FaceDataset:
         self._store, self._places = store, store.places(self.sample_ids.tolist())
         self._views = {name: self._view(name, source) for name, source in (views or {}).items()}
         self._training_views = {name: self._view(name, source) for name, source in (training_views or {}).items()}
+        given = {**(training_views or {}), **(views or {})}
+        self.mirrors = {name: view.mirrored for name, view in given.items() if not isinstance(view, np.ndarray)}
         self._prompts = tuple(prompts)
         self.unlabelled = unlabelled
 

@@ -34,7 +34,7 @@ class Block:
 class SideArray(SideFile):
     """A `.npy` file of fixed shape, filled row by row and committed block by block.
 
-    A damaged one is made again without a question: it is only what its sources say.
+    A damaged one is made again: nothing in it is lost, since it follows from its sources.
     """
 
     def is_whole(self) -> bool:
@@ -71,7 +71,7 @@ class SideArray(SideFile):
             work: given the row numbers that are left, yields blocks of some of them at a time.
             label: of the progress.
             facts: what the record says, from the row numbers without a value.
-            progress: told how many faces are done.
+            progress: shows how many faces are done.
             part_rows: faces between two commits.
             part_seconds: or so long, whichever comes first.
 

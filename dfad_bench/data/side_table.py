@@ -26,7 +26,7 @@ from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_fil
 from dfad_bench.core.progress import Progress, Silent
 
 _LOCK_SECONDS = -1.0  # wait for as long as the other process works
-_ABANDONED = 30 * 24 * 3600  # seconds after which the parts of a file nobody went on with are removed
+_ABANDONED = 30 * 24 * 3600  # seconds after which unfinished parts are taken for abandoned
 MARKER = "identity.json"
 _SILENT = Silent()
 
@@ -77,7 +77,7 @@ class SideFile:
     def locked(self) -> Iterator[Self]:
         """Hold the file against other processes while it is made; its folder must be there.
 
-        Leftovers of killed processes in the folder are removed: temporary files, and parts nobody went on with.
+        Leftovers of killed processes in the folder are removed: temporary files, and parts that no process has continued for a month.
         """
         from filelock import FileLock
 
@@ -171,7 +171,7 @@ class SideTable(SideFile):
             work: given the faces that are left, yields tables of some of them at a time.
             label: of the progress.
             facts: what the record says of the whole table.
-            progress: told how many faces are done.
+            progress: shows how many faces are done.
             part_rows: faces between two commits.
             part_seconds: or so long, whichever comes first.
 

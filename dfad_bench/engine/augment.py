@@ -6,7 +6,7 @@ same however a batch is split over processes, on whatever device, and in a resum
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ AUGMENTATIONS = {
     "some_of": "dfad_bench.engine.augment:SomeOf",
 }
 Places = range | np.ndarray
+Mirror = Callable[[ViewValue], ViewValue]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Augmenter:
     Args:
         augmentations: `Recipe.augment`, applied in order.
         views: names of all views the model is given in training.
+        mirrors: what flipping a face does to the values of each view (`FaceDataset.mirrors`); a view that is not in it
+            is taken with its default settings.
         where: begins the error lines; usually names the recipe.
 
     Raises:
@@ -77,8 +80,14 @@ class Augmenter:
     """
 
     def __init__(
-        self, augmentations: Sequence[Augmentation], *, views: Iterable[str] = (), where: str = "augment"
+        self,
+        augmentations: Sequence[Augmentation],
+        *,
+        views: Iterable[str] = (),
+        mirrors: Mapping[str, Mirror] | None = None,
+        where: str = "augment",
     ) -> None:
+        self._mirrors = dict(mirrors or {})
         self._changes = [
             (item.probability, make_change(item.name, item.settings, f"{where}[{number}] ({item.name})"))
             for number, item in enumerate(augmentations)
@@ -110,13 +119,22 @@ class Augmenter:
         if not self:
             return batch
         images, flipped = self._changed(batch.inputs.images, derived(seed, "labelled"), rows)
-        inputs = Inputs(images, _followed(batch.inputs.views, flipped))
+        inputs = Inputs(images, self._followed(batch.inputs.views, flipped))
         unlabelled = batch.unlabelled
         if unlabelled is not None:
             places = range(len(unlabelled)) if unlabelled_rows is None else unlabelled_rows
             images, turned = self._changed(unlabelled.images, derived(seed, "unlabelled"), places)
-            unlabelled = Inputs(images, _followed(unlabelled.views, turned))
-        return replace(batch, inputs=inputs, views=_followed(batch.views, flipped), unlabelled=unlabelled)
+            unlabelled = Inputs(images, self._followed(unlabelled.views, turned))
+        return replace(batch, inputs=inputs, views=self._followed(batch.views, flipped), unlabelled=unlabelled)
+
+    def _followed(self, views: Mapping[str, ViewValue], flipped: Tensor) -> dict[str, ViewValue]:
+        """The views of faces of which some are flipped."""
+        if not flipped.any():
+            return dict(views)
+        return {name: _chosen(flipped, self._mirrored(name, values), values) for name, values in views.items()}
+
+    def _mirrored(self, name: str, values: ViewValue) -> ViewValue:
+        return self._mirrors[name](values) if name in self._mirrors else mirrored_view(name, values)
 
     def _changed(self, images: Tensor, seed: int, places: Places) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) changed images, and (B,) bool on the CPU, which of them are flipped."""
@@ -157,13 +175,6 @@ def mirrored_view(name: str, values: ViewValue) -> ViewValue:
     from dfad_bench.views.registry import view_class
 
     return view_class(name).stand_in().mirrored(values)
-
-
-def _followed(views: Mapping[str, ViewValue], flipped: Tensor) -> dict[str, ViewValue]:
-    """The views of faces of which some are flipped."""
-    if not flipped.any():
-        return dict(views)
-    return {name: _chosen(flipped, mirrored_view(name, values), values) for name, values in views.items()}
 
 
 def _chosen(flipped: Tensor, mirrored: ViewValue, values: ViewValue) -> ViewValue:

@@ -125,7 +125,8 @@ class Trainer:
         self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
         self.data = FaceData(train, validation, place)
         views = (*model.needs, *model.needs_training)
-        self.augment = Augmenter(recipe.augment, views=views, where=f"recipe {recipe.name}: augment")
+        where = f"recipe {recipe.name}: augment"
+        self.augment = Augmenter(recipe.augment, views=views, mirrors=train.mirrors, where=where)
         self.optimisers: OptimiserSet | None = None
         self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")

@@ -32,7 +32,7 @@ class ViewProvider:
         manifests: whose faces.
         settings: per view its settings; views that are not named have their defaults.
         device: torch device of views that run a network; "auto" is the CPU, so that stored values are the same.
-        progress: told about views being made.
+        progress: shows the views that are being made.
         views: views that are built already, by name, instead of registered ones.
 
     Raises:

@@ -1,7 +1,7 @@
 """Stored values of a view: made once for the faces of a manifest, kept beside it, found again by later runs.
 
     <manifest>/tables/<view>-<fingerprint8>.parquet                     vectors and texts, of every face
-    <folder>/<view>-<fingerprint8>-<shape>-<faces16>.npy                images, of the faces that were asked for
+    <folder>/<view>-<fingerprint8>-<shape>-<faces16>.npy                images, of the faces a run needs
 
 `<folder>` is `$DFAD_CACHE` or the manifest's `tables`. Images of further faces go to a further array; see
 `data.side_table` for records, locks, and how a killed process goes on.

@@ -20,7 +20,7 @@ class TargetCrops:
     Args:
         manifest: of the forged faces.
         manifests: where the real ones may be.
-        sample_ids: the faces that will be asked for.
+        sample_ids: the forged faces whose targets are needed.
         side: to which the targets are resized.
     """
 

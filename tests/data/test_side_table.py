@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
     assert array.is_whole()
 
 
-def test_parts_nobody_went_on_with_are_removed_after_a_month(tmp_path: Path) -> None:
+def test_abandoned_parts_are_removed_after_a_month(tmp_path: Path) -> None:
     for name in ("old", "young"):
         with pytest.raises(StoppedError):
             SideArray(tmp_path / f"{name}.npy", {}).make((40, 2, 3), "uint8", lambda left: blocks(left, 2), label="")

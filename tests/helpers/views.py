@@ -169,6 +169,27 @@ class ViewToy(Toy):
         return {**losses, "map": (self.of_map(mask).mean() - 0.1).square(), "text": (told - 0.1).square()}
 
 
+class ParsingToy(Toy):
+    """The toy that sees the label map of a face."""
+
+    needs = ("parsing",)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        labels = inputs.views["parsing"]
+        assert isinstance(labels, Tensor)
+        return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19
+
+
+class BrightnessToy(Toy):
+    """The toy that sees the view of the guide in CONTRIBUTING.md."""
+
+    needs = ("brightness",)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs) + inputs.views["brightness"].mean(dim=1, keepdim=True)
+
+
+MODELS = {"view_toy": "ViewToy", "parsing_toy": "ParsingToy", "brightness_toy": "BrightnessToy"}
 TOY_VIEWS = {view.name: f"helpers.views:{view.__name__}" for view in (ToyMap, ToyText, ToyMask, ToyLevel)}
 
 
@@ -183,21 +204,9 @@ def toy_views_registered() -> Iterator[None]:
     VIEWS.update(TOY_VIEWS)
     try:
         with toys_registered():
-            baselines.DFAD_MODELS["view_toy"] = "helpers.views:ViewToy"
-            baselines.DFAD_MODELS["parsing_toy"] = "helpers.views:ParsingToy"
+            baselines.DFAD_MODELS.update({name: f"helpers.views:{kind}" for name, kind in MODELS.items()})
             registry.model_table.cache_clear()
             yield
     finally:
         VIEWS.clear()
         VIEWS.update(before)
-
-
-class ParsingToy(Toy):
-    """The toy that sees the label map of a face."""
-
-    needs = ("parsing",)
-
-    def embed(self, inputs: Inputs) -> Tensor:
-        labels = inputs.views["parsing"]
-        assert isinstance(labels, Tensor)
-        return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19

@@ -15,12 +15,15 @@ import torch
 from helpers.toy import SIDE, toy_manifests, toy_protocol
 from helpers.train_faults import Forked
 from helpers.views import ToyLevel, ToyMap, toy_views_registered
+from PIL import Image
 
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
+from dfad_bench.core.recipe import Augmentation
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
 from dfad_bench.data.view_source import ViewValues
+from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.model_contract import check_model
 from dfad_bench.engine.run import run_training
 from dfad_bench.views import VIEWS
@@ -88,12 +91,11 @@ def test_the_file_of_the_guide_and_one_line_make_a_view(tmp_path: Path, monkeypa
     packaged(tmp_path, "face_brightness", guide(), "[dfad_bench.views]\nbrightness = face_brightness:Brightness\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "brightness" in view_names()
-    with models({"reader": "helpers.views:BrightnessToy"}):
-        manifests = toy_manifests(tmp_path / "m", identities=4)
-        result = run_training(
-            "reader", toy_protocol(), manifests, tmp_path / "run", recipe="quick", epochs=1, device="cpu",
-            views=ViewProvider(manifests),
-        )  # fmt: skip
+    manifests = toy_manifests(tmp_path / "m", identities=4)
+    result = run_training(
+        "brightness_toy", toy_protocol(), manifests, tmp_path / "run", recipe="quick", epochs=1, device="cpu",
+        views=ViewProvider(manifests),
+    )  # fmt: skip
     assert result.status == "complete"
     (tmp_path / "face_brightness-1.0.dist-info" / "entry_points.txt").unlink()
     with pytest.raises(UnknownNameError, match="no view named 'brightness'"):
@@ -126,9 +128,12 @@ def test_a_view_for_training_only_never_reaches_forward(tmp_path: Path, monkeypa
             "view_toy", toy_protocol(), manifests, tmp_path / "run", device="cpu", views=ViewProvider(manifests)
         )
     details = {result.check: result.detail for result in check_model("view_toy")}
-    assert "toy_mask" in details["output"]
+    assert "toy_mask" in details["views"]
     monkeypatch.setattr(ViewToy, "needs", ("toy_mapp",))
-    assert "Did you mean toy_map" in {result.check: result.detail for result in check_model("view_toy")}["output"]
+    assert (
+        "'toy_mapp', which nothing makes"
+        in {result.check: result.detail for result in check_model("view_toy")}["views"]
+    )
 
 
 class Wrong(View):
@@ -192,6 +197,24 @@ def test_runs_with_gaze_alone_keep_the_form_and_the_hash_they_had() -> None:
     check_same(Path("run"), alone, both)
     with pytest.raises(ConfigError, match="run: trained on gaze from .*geometric.*, not .*l2cs"):
         check_same(Path("run"), alone, {"estimator": "l2cs", "weights": None})
+
+
+def test_flips_follow_the_settings_of_the_run(tmp_path: Path) -> None:
+    """A label map's pairs of left and right labels are those of `--view parsing.swapped`, not the default ones."""
+    manifests = toy_manifests(tmp_path, identities=4)
+    rows = select(toy_protocol(), manifests).train
+    (tmp_path / "labels").mkdir()
+    for name in rows["sample_id"]:
+        Image.fromarray(np.tile(np.arange(SIDE, dtype=np.uint8) % 5, (SIDE, 1))).save(tmp_path / f"labels/{name}.png")
+    settings = {"folder": str(tmp_path / "labels"), "classes": 5, "swapped": [[1, 4]]}
+    source = ViewProvider(manifests, {"parsing": settings}).source("parsing", rows["sample_id"].tolist(), SIDE)
+    store = CropStore.open(rows, manifests, SIDE)
+    dataset = FaceDataset(rows, store, toy_protocol(), views={"parsing": source})
+    flip = Augmenter((Augmentation("horizontal_flip", 1.0),), views=("parsing",), mirrors=dataset.mirrors)
+    batch = dataset.batch(np.arange(3))
+    found = flip(batch, seed=0, rows=range(3)).inputs.views["parsing"][0, 0, 0].tolist()
+    exchanged = {0: 0, 1: 4, 2: 2, 3: 3, 4: 1}
+    assert found == [exchanged[k % 5] for k in reversed(range(SIDE))]
 
 
 def test_a_view_computed_in_the_batch_is_stored_nowhere(tmp_path: Path) -> None:
