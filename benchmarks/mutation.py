@@ -5,6 +5,8 @@ the scoring part of `report/`; for each, the tests that reach the changed lines 
 are listed; a survivor that changes no result has its reason in `mutation_equivalent.yaml`. Needs Linux and the extra
 `mutation`; some minutes on two cores. Ends with exit code 1 where fewer than 90 % are noticed.
 
+After tests were added, `--again RESULT` runs only the survivors of a result of the same sample and the same code.
+
 Example: python benchmarks/mutation.py --sample 300 --seed 0 --out benchmarks/results/mutation.json
 """
 
@@ -16,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -41,6 +43,7 @@ LIBRARIES = (
     "dfad_bench.core.contract", "dfad_bench.core.record", "dfad_bench.data.manifest",
 )  # fmt: skip
 GOAL, BUDGET_S, LEAST_S = 0.90, 25.0, 60.0  # seconds of a processor; of a clock
+Key = tuple[str, int, str, str]
 FIRST = 12  # tests of the second stage
 REASONS = Path(__file__).with_name("mutation_equivalent.yaml")
 
@@ -52,19 +55,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--workers", type=int, default=2, help="mutants tested at once")
     parser.add_argument("--only", default="", help="mutants of files with this in their path")
+    parser.add_argument("--again", type=Path, help="an earlier result; only its survivors are run")
     parser.add_argument("--out", type=Path, help="write the result here")
     given = parser.parse_args()
     files = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "dfad_bench/metrics").glob("*.py"))]
     files += [f"dfad_bench/report/{name}.py" for name in SCORING]
     every = every_place(ROOT, [file for file in files if given.only in file], given.seed)
     chosen = list(islice(mutants(ROOT, every), given.sample))
+    digest = sources_hash(files)
+    settled = settled_before(given, digest, chosen) if given.again else set()
     for name in LIBRARIES:
         __import__(name)
     with tempfile.TemporaryDirectory() as folder:
         reach, seconds = measured(files, Path(folder))
         start = time.monotonic()
-        rows = tested(chosen, reach, seconds, Path(folder), given.workers)
-    result = report(rows, given, len(every), time.monotonic() - start)
+        rows = tested(chosen, reach, seconds, Path(folder), given.workers, settled)
+    result = {**report(rows, given, len(every), time.monotonic() - start), "sources_sha256": digest}
     if given.out:
         from dfad_bench.core.files import write_json
 
@@ -106,8 +112,12 @@ def tested(
     seconds: Mapping[str, float],
     folder: Path,
     workers: int,
+    settled: Container[Key],
 ) -> list[dict[str, Any]]:
-    """A row for each mutant: what was changed, the number of tests that were run, and the outcome."""
+    """A row for each mutant: what was changed, the number of tests that were run, and the outcome.
+
+    Mutants of `settled` were killed before and are not run.
+    """
     plans = [reaching(mutant, reach[mutant.file], seconds) for mutant in sample]
     jobs = [
         (
@@ -115,12 +125,12 @@ def tested(
             LEAST_S + 10 * sum(seconds[t] for t in tests),
         )
         for place, (mutant, tests) in enumerate(zip(sample, plans, strict=True))
-        if tests
+        if tests and key_of(mutant) not in settled
     ]
-    places = [place for place, tests in enumerate(plans) if tests]
+    places = [n for n, (m, tests) in enumerate(zip(sample, plans, strict=True)) if tests and key_of(m) not in settled]
     rows = [
         {"file": m.file, "line": m.line, "operator": m.operator, "before": m.before, "after": m.after}
-        | {"tests": len(tests), "outcome": "survived"}
+        | {"tests": len(tests), "outcome": "killed" if key_of(m) in settled else "survived"}
         for m, tests in zip(sample, plans, strict=True)
     ]
     for done, (place, outcome, _) in enumerate(outcomes(jobs, workers), start=1):
@@ -148,6 +158,27 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
             break
         chosen.append(test)
     return chosen
+
+
+def key_of(mutant: Mutant) -> Key:
+    """What a mutant is known by in a result."""
+    return mutant.file, mutant.line, mutant.before, mutant.after
+
+
+def sources_hash(files: Sequence[str]) -> str:
+    """The hash of the mutated files."""
+    from dfad_bench.core.files import content_hash, sha256_file
+
+    return content_hash([[file, sha256_file(ROOT / file)] for file in files])
+
+
+def settled_before(given: Any, digest: str, sample: Sequence[Mutant]) -> set[Key]:
+    """The mutants of the sample that an earlier result says are noticed; ends where it is of other code."""
+    before = json.loads(given.again.read_text(encoding="utf-8"))
+    if (before["seed"], before["sample"], before["sources_sha256"]) != (given.seed, len(sample), digest):
+        sys.exit(f"{given.again}: another seed, sample or code than this; run without --again")
+    survivors = {(row["file"], row["line"], row["before"], row["after"]) for row in before["survivors"]}
+    return {key_of(mutant) for mutant in sample} - survivors
 
 
 def stages(mutant: Mutant, tests: Sequence[str]) -> list[list[str]]:

@@ -246,3 +246,52 @@ def test_intervals_cover_where_groups_are_forged_from_the_same_sources() -> None
             held[name] += low <= truth <= high
     assert 0.89 <= held["shared"] / rounds <= 0.985, held
     assert held["as if apart"] / rounds < 0.75, held
+
+
+def test_faces_that_are_certainly_forged_are_in_the_last_bin() -> None:
+    labels, p_fake = np.array([1, 0, 0, 1]), np.array([1.0, 1.0, 0.0, 0.0])
+    bootstrap = ClusterBootstrap(np.zeros(4, int), np.arange(4), resamples=30)
+    for drawn, value in zip(bootstrap.samples(), bootstrap.ece_draws(labels, p_fake), strict=True):
+        assert value == pytest.approx(detection.ece(labels[drawn], p_fake[drawn]))
+
+
+def test_samples_are_the_rows_of_the_drawn_clusters() -> None:
+    strata, clusters = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 2, 3])
+    bootstrap = ClusterBootstrap(strata, clusters, resamples=20, seed=1)
+    hits = np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+    drawn = list(bootstrap.samples())
+    assert len(drawn) == 20
+    for rows, value in zip(drawn, bootstrap.macro_share_draws(hits), strict=True):
+        assert (np.sort(rows) == rows).all()
+        assert (rows == 0).sum() == (rows == 1).sum()  # one cluster
+        assert (rows >= 3).sum() == 2  # two clusters of one row
+        assert value == pytest.approx(np.mean([hits[rows[strata[rows] == k]].mean() for k in (0, 1)]))
+
+
+def test_a_thousand_resamples_unless_others_are_asked_for() -> None:
+    hits = np.arange(20) % 2
+    assert len(ClusterBootstrap(np.zeros(20), np.arange(20)).macro_share_draws(hits)) == 1000
+    assert len(ClusterBootstrap(np.zeros(20), np.arange(20), resamples=7).macro_share_draws(hits)) == 7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_clusters_of_other_pools_are_never_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    strata = np.sort(rng.integers(0, 4, 40))
+    clusters = strata * 100 + rng.integers(0, 5, 40)  # each in one stratum
+    bootstrap = ClusterBootstrap(strata, clusters, resamples=5)
+    _, expected = np.unique(clusters, return_inverse=True)
+    assert bootstrap.cluster.tolist() == expected.tolist()
+    sizes = [len(np.unique(clusters[strata == stratum])) for stratum in np.unique(strata)]
+    assert bootstrap._sizes.tolist() == sizes
+
+
+def test_the_design_effect_is_kishs_with_one_less_cluster() -> None:
+    hits = np.array([1, 1, 1, 0, 0, 0, 1, 0])
+    clusters = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    n, k, share = 8, 3, 0.5
+    totals = [1.5, -1.5, 0.0]  # hits less the share, by cluster
+    variance = k / (k - 1) * sum(total**2 for total in totals) / n**2
+    effect = variance / (share * (1 - share) / n)
+    assert effect > 1
+    assert clustered_wilson(hits, clusters) == pytest.approx(wilson(share * n / effect, n / effect))

@@ -144,3 +144,44 @@ def test_bootstrap_p_values() -> None:
     assert paired.bootstrap_p(np.arange(1, 100.0)) == pytest.approx(2 / 100)
     assert paired.bootstrap_p(np.array([-1.0, 1.0, np.nan])) == 1.0
     assert paired.bootstrap_p(np.array([np.nan])) is None
+
+
+def test_areas_without_spread_are_told_by_their_values() -> None:
+    labels, scores = np.repeat([0, 1], 5), np.arange(10.0)
+    assert paired.delong(labels, scores, -scores) == (1.0, 0.0, 0.0, 0.0)
+    assert paired.delong(labels, -scores, scores) == (0.0, 1.0, 0.0, 0.0)
+    assert paired.delong(labels, scores, 2 * scores) == (1.0, 1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2, 3)), ((3,), (4,)), ((), ())])
+def test_mcnemar_takes_two_arrays_of_one_length(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"two \(n,\) arrays"):
+        paired.mcnemar(np.ones(shapes[0]), np.ones(shapes[1]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_covariance_of_clustered_areas_equals_obuchowskis_sums(seed: int) -> None:
+    """Biometrics 53, 1997, equations by plain loops; clusters hold rows of both classes."""
+    rng = np.random.default_rng(seed)
+    labels, clusters = rng.integers(0, 2, 40), rng.integers(0, 9, 40)
+    scores = rng.random((2, 40)).round(1)
+    areas, covariance = paired.auc_covariance(labels, scores, clusters)
+    ups, downs = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    m, n = len(ups), len(downs)
+    x = np.zeros((2, 9))  # summed components of positives less the area, by cluster
+    y = np.zeros((2, 9))
+    for k in range(2):
+        win = [[(scores[k, i] > scores[k, j]) + 0.5 * (scores[k, i] == scores[k, j]) for j in downs] for i in ups]
+        assert areas[k] == pytest.approx(np.mean(win))
+        for place, i in enumerate(ups):
+            x[k, clusters[i]] += np.mean(win[place]) - areas[k]
+        for place, j in enumerate(downs):
+            y[k, clusters[j]] += np.mean([row[place] for row in win]) - areas[k]
+    with_up, with_down = len(set(clusters[ups])), len(set(clusters[downs]))
+    every = len(set(clusters))
+    for a in range(2):
+        for b in range(2):
+            s10 = with_up / (with_up - 1) * sum(x[a] * x[b]) / m**2
+            s01 = with_down / (with_down - 1) * sum(y[a] * y[b]) / n**2
+            s11 = every / (every - 1) * (sum(x[a] * y[b]) + sum(x[b] * y[a])) / (m * n)
+            assert covariance[a, b] == pytest.approx(s10 + s01 + s11)

@@ -133,6 +133,12 @@ def test_entries_that_say_what_is_not_there_are_refused(changes: dict[str, Any],
     assert TOY.function in str(caught.value)
 
 
+def test_an_entry_says_what_it_must_and_the_rest_has_defaults() -> None:
+    given = {"function": TOY.function, "higher_is_better": True, "unit": "share", "on": "detection"}
+    expected = {"needs": "any", "settings": {}, "near_far": False, "per_face": None, "draws": None}
+    assert vars(TOY) == {**given, "averaging": ("pooled",), **expected, "biased": False, "main": True}
+
+
 def test_a_function_is_named_by_module_and_name() -> None:
     with pytest.raises(ValueError, match="not of the form module:function"):
         load("dfad_bench.metrics.detection.auc")

@@ -245,6 +245,8 @@ def test_models_trained_elsewhere_are_never_ranked_with_those_trained_here() -> 
     assert ranks["Three"] == 1
     assert any("do not compare across" in note for note in table.notes)
     assert trained_elsewhere(here[0]) is None
+    trained_on = content_hash(sorted(map(list, elsewhere.run.config["manifests"].items())))
+    assert trained_elsewhere(elsewhere) == f"trained under other ({other.sha256[:8]}) on faces {trained_on[:8]}"
 
 
 def test_rows_of_one_model_say_in_what_they_differ() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.runs import write_run
+from helpers.runs import resealed, write_run
 from helpers.toy import toy_predictions, toy_protocol
 from scipy.stats import binomtest
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.record import read_record
+from dfad_bench.core.record import read_record, write_record
 from dfad_bench.metrics import detection
 from dfad_bench.report.compare import Compared, Comparison, compare_runs, comparison_table
 from dfad_bench.report.table import FORMATS, render
@@ -195,3 +195,12 @@ def test_the_table_shows_what_was_compared(runs: Path) -> None:
         ("eer", "unseen", "micro"),
         ("auc", "seen", "micro"),
     }
+
+
+def test_deviations_from_the_protocol_are_named(runs: Path, tmp_path: Path) -> None:
+    made = write_run(tmp_path / "c", PROTOCOL, toy_predictions(PROTOCOL, 60), resamples=0)
+    deviating = resealed(made, {"protocol.deviations": ["fewer faces", "b", "c", "d"]})
+    write_record(tmp_path / "c" / "record.json", deviating)
+    notes = compare_runs(runs / "a", tmp_path / "c", resamples=100).notes
+    assert "B departs from the protocol: fewer faces; b; c." in notes
+    assert not any(note.startswith("A departs") for note in notes)

@@ -11,9 +11,10 @@ from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds, clustered_wilson, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
-from dfad_bench.report.attribution import SWEEP, _registered
+from dfad_bench.report.attribution import SWEEP, _groups_set, _registered
 from dfad_bench.report.record_diff import TOLERANCE, Difference, differences
 from dfad_bench.report.score import numbers, score
 from dfad_bench.report.scored_faces import Number, missing_label, number
@@ -221,3 +222,21 @@ def test_differences_are_beyond_the_tolerance_and_short() -> None:
     assert [d.name for d in differences("x", [1], [1, 2])] == ["x"]
     assert str(Difference("x", "a" * 40, None)) == f"x is missing, the record says {'a' * 40}"
     assert str(Difference("x", 1, "b" * 41)) == f"x is {'b' * 16}..., the record says 1"
+
+
+def test_a_set_without_faces_has_no_values_by_face() -> None:
+    faces, _ = numbers(frame(), PROTOCOL, resamples=0)
+    empty = _groups_set(faces, "seen", "seen", [])
+    assert empty.values_by_face(METRICS["seen_accuracy"], empty.rows).shape == (0,)
+    assert empty.mean_value(METRICS["seen_accuracy"], np.flatnonzero(empty.rows)) == (None, "no seen groups")
+    assert empty.value(METRICS["seen_accuracy"], np.flatnonzero(empty.rows)) == (None, "no seen groups")
+
+
+def test_videos_do_not_depend_on_the_order_of_faces() -> None:
+    rows = frame()
+    rows["video"] = "v" + (rows.groupby("group").cumcount() // 3).astype(str)
+    shuffled = rows.sample(frac=1, random_state=0)
+    one_order, other = (score(part, PROTOCOL, resamples=0).metrics for part in (rows, shuffled))
+    assert any("-videos" in value.subset for value in one_order)
+    assert [(v.metric, v.subset, v.n) for v in one_order] == [(v.metric, v.subset, v.n) for v in other]
+    assert [v.value for v in one_order] == pytest.approx([v.value for v in other])

@@ -315,3 +315,34 @@ def test_gaze_metrics_are_not_columns(tmp_path: Path) -> None:
     assert not {"frechet_distance", "paired_cosine"} & set(scored_metrics())
     result = CliRunner().invoke(dfad, ["leaderboard", "--protocol", "gazeclip-df40", "--columns", "paired_cosine"])
     assert result.exit_code == 1
+
+
+def first_probability(probs: np.ndarray) -> np.ndarray:
+    return probs[:, 0]
+
+
+def test_values_by_face_that_are_no_hits_are_bootstrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = toy("seen", "pooled", "macro", per_face=f"{__name__}:first_probability")
+    monkeypatch.setitem(METRICS, "toy", metric)
+    mine = [n for n in numbers(frame(), PROTOCOL, resamples=15)[1] if n.value.metric == "toy"]
+    assert {n.value.averaging for n in mine} == {"none", "macro", "micro"}
+    for made in mine:
+        assert (made.hits, made.formula, made.wilson_fallback) == (None, None, None)
+        assert made.with_interval(15, 0).ci_method == "bootstrap_stratified"
+    monkeypatch.setitem(METRICS, "toy", replace(metric, per_face=None))
+    slow = [n for n in numbers(frame(), PROTOCOL, resamples=15)[1] if n.value.metric == "toy"]
+    for one, other in zip(mine, slow, strict=True):
+        assert one.draws is not None
+        assert other.draws is not None
+        np.testing.assert_allclose(one.draws(), other.draws(), rtol=0, atol=1e-12)
+
+
+def test_draws_are_those_of_seed_zero_unless_another_is_given() -> None:
+    drawn = []
+    for more in ({}, {"seed": 0}, {"seed": 1}):
+        made = next(
+            n for n in numbers(frame(), PROTOCOL, resamples=10, **more)[1] if n.value.subset == "seen" and n.draws
+        )
+        assert made.draws is not None
+        drawn.append(made.draws().tolist())
+    assert drawn[0] == drawn[1] != drawn[2]

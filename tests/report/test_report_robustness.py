@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,19 @@ from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import read_json, write_json
-from dfad_bench.core.record import identity, read_record
+from dfad_bench.core.record import MetricValue, identity, read_record
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.metrics import openset
 from dfad_bench.report.figures.robustness import draw_robustness, save_robustness_figures
 from dfad_bench.report.leaderboard import find_records
-from dfad_bench.report.robustness.scores import FILE, read_robustness, rescore_robustness, score_robustness
+from dfad_bench.report.robustness.scores import (
+    FILE,
+    TOLERANCE,
+    _same,
+    read_robustness,
+    rescore_robustness,
+    score_robustness,
+)
 from dfad_bench.report.robustness.tables import NUMBERS, curves, robustness_grid, robustness_table
 from dfad_bench.report.score import score
 from dfad_bench.report.table import FORMATS, render
@@ -110,13 +118,27 @@ def change_number(folder: Path) -> None:
 
 
 def change_number_and_seal(folder: Path) -> None:
-    from dataclasses import replace
-
     from dfad_bench.core.record import plain, seal, write_record
 
     record = read_record(folder / FILE)
     metrics = [replace(value, value=0.123) if k == 7 else value for k, value in enumerate(record.metrics)]
     write_record(folder / FILE, seal({**plain(record), "metrics": metrics}))
+
+
+def leave_out_the_last_number(folder: Path) -> None:
+    from dfad_bench.core.record import plain, seal, write_record
+
+    record = read_record(folder / FILE)
+    write_record(folder / FILE, seal({**plain(record), "metrics": record.metrics[:-1]}))
+
+
+def change_counts(folder: Path) -> None:
+    from dfad_bench.core.record import plain, seal, write_record
+
+    record = read_record(folder / FILE)
+    first = next(iter(record.groups))
+    groups = {**record.groups, first: replace(record.groups[first], tp=record.groups[first].tp + 1)}
+    write_record(folder / FILE, seal({**plain(record), "groups": groups}))
 
 
 def change_prediction(folder: Path) -> None:
@@ -134,6 +156,8 @@ def change_settings(folder: Path) -> None:
     [
         (change_number, "changed after it was written"),
         (change_number_and_seal, "does not follow from its predictions: none 0"),
+        (leave_out_the_last_number, "does not follow from its predictions: counts"),
+        (change_counts, "does not follow from its predictions: counts"),
         (change_prediction, "damaged or changed"),
         (change_settings, "does not follow from its predictions"),
     ],
@@ -180,3 +204,22 @@ def test_grids_of_other_settings_never_stand_side_by_side(key: str, what: str, t
     other = ("other", *toy_evaluation(tmp_path / "other", 1, {**SETTINGS, key: 7}))
     with pytest.raises(ConfigError, match=f"mine and other have different {what}"):
         robustness_table([mine, other])
+
+
+def test_numbers_are_the_same_within_the_tolerance_and_with_equal_names() -> None:
+    value = MetricValue("robustness", "auc", "unseen", 0.5, 10, True, ci95=(0.4, 0.6), params={"corruption": "blur"})
+    assert _same(value, value)
+    assert _same(value, replace(value, value=0.5 + 0.9 * TOLERANCE))
+    assert _same(replace(value, value=None, ci95=None), replace(value, value=None, ci95=None))
+    for other in (
+        replace(value, value=0.5 + 1.1 * TOLERANCE),
+        replace(value, value=None, ci95=None),
+        replace(value, ci95=None),
+        replace(value, ci95=(0.4 - 1.1 * TOLERANCE, 0.6)),
+        replace(value, ci95=(0.4, 0.6 + 1.1 * TOLERANCE)),
+        replace(value, n=11),
+        replace(value, subset="seen"),
+        replace(value, params={"corruption": "jpeg"}),
+    ):
+        assert not _same(value, other)
+        assert not _same(other, value)

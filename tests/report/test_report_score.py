@@ -85,6 +85,26 @@ def test_majority_follows_the_training_counts() -> None:
     assert value(majority, "accuracy", "seen") == pytest.approx(1 / 3)  # more real than fake: always real
 
 
+def test_planned_faces_are_those_of_the_protocol_or_one_a_group() -> None:
+    protocol = toy_protocol()
+    first, *others = protocol.seen
+    asked = replace(protocol, seen=(replace(first, test=7), *others), test_per_group=30)
+    assert planned(asked) == {g.key: 7 if g.key == first.key else 30 for g in asked.groups}
+    assert planned(replace(protocol, test_per_group=None)) == {g.key: 1 for g in protocol.groups}
+
+
+def test_a_group_without_training_faces_is_not_the_majority() -> None:
+    protocol = toy_protocol()
+    tested = {group.key: 10 for group in protocol.groups}
+    majority = trivial_scores(protocol, tested, {"synthetic/synthetic-gan-a": 1})[MAJORITY]
+    right = {key: counts.correct for key, counts in majority.groups.items() if counts.seen}
+    assert right == {"synthetic/real": 0, "synthetic/synthetic-gan-a": 10, "synthetic/synthetic-diffusion-a": 0}
+    assert value(majority, "tpr", "seen") == 1.0  # more forged than real faces: always forged
+    even = trivial_scores(protocol, tested)[MAJORITY]
+    assert even.groups["synthetic/real"].correct == 10
+    assert value(even, "tpr", "seen") == 1.0  # two forged groups, one real
+
+
 def test_without_unseen_reals_the_seen_reals_stand_against_the_fakes() -> None:
     protocol = toy_protocol(unseen=(Group("synthetic-flow-a", "synthetic"),))
     scored = score(predictions(protocol), protocol, resamples=0)

@@ -49,6 +49,12 @@ def test_rows_are_means_and_spreads_of_every_number(records: list[ResultRecord])
     assert table.notes == ("Seeds: 0, 1, 2, 3. SD: between seeds, n - 1; it is no interval over faces.",)
 
 
+def test_numbers_are_shown_with_four_digits(records: list[ResultRecord]) -> None:
+    table = seeds_table(records)
+    numbers = [column for column in table.columns if column.kind == "number"]
+    assert [(c.key, c.digits) for c in numbers] == [("mean", 4), ("sd", 4), ("least", 4), ("most", 4)]
+
+
 def test_the_short_table_has_the_sets_of_all_faces(records: list[ResultRecord]) -> None:
     subsets = {row["subset"] for row in seeds_table(records).rows}
     assert subsets == {"seen", "unseen", "seen-vs-unseen"}
@@ -76,6 +82,22 @@ def test_a_number_that_one_seed_lacks_is_the_mean_of_the_others(records: list[Re
 def test_partial_runs_are_named(records: list[ResultRecord]) -> None:
     notes = seeds_table([records[0], replace(records[1], status="partial"), *records[2:]]).notes
     assert "Partial runs: seeds 1." in notes
+
+
+def test_settings_in_another_order_are_the_same(records: list[ResultRecord]) -> None:
+    turned = [
+        replace(record, run=replace(record.run, config=dict(reversed({**record.run.config, "width": 8}.items()))))
+        for record in records[:1]
+    ]
+    straight = [replace(r, run=replace(r.run, config={**r.run.config, "width": 8})) for r in records[1:2]]
+    assert seeds_table([*turned, *straight]).rows[0]["seeds"] == 2
+
+
+def test_a_number_is_the_same_whatever_the_order_of_its_settings(records: list[ResultRecord]) -> None:
+    turned = tuple(replace(v, params=dict(reversed(v.params.items()))) for v in records[1].metrics)
+    table = seeds_table([records[0], replace(records[1], metrics=turned)], every=True)
+    assert len(table.rows) == len(records[0].metrics)
+    assert {row["seeds"] for row in table.rows} == {0, 2}
 
 
 def test_what_has_no_common_mean_is_refused(records: list[ResultRecord]) -> None:
