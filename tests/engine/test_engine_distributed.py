@@ -140,7 +140,7 @@ def test_a_run_goes_on_with_another_number_of_processes(root: Path, two: Path, t
 @pytest.mark.parametrize(
     ("rank", "end"),
     [
-        ("1", "nan"),
+        pytest.param("1", "nan", marks=pytest.mark.slow),
         ("1", "kill"),
         pytest.param("1", "memory", marks=pytest.mark.slow),
         pytest.param("0", "kill", marks=pytest.mark.slow),
