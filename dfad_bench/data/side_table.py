@@ -77,7 +77,8 @@ class SideFile:
     def locked(self) -> Iterator[Self]:
         """Hold the file against other processes while it is made; its folder must be there.
 
-        Leftovers of killed processes in the folder are removed: temporary files, and parts that no process has continued for a month.
+        Leftovers of killed processes in the folder are removed: temporary files, and parts that no process has
+        continued for a month.
         """
         from filelock import FileLock
 
