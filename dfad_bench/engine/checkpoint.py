@@ -1,10 +1,6 @@
 """Checkpoints: whole or not at all, hashed, the last two kept; nothing in them can run code.
 
-checkpoint/step-00000120/model.safetensors      weights and buffers
-checkpoint/step-00000120/optimiser.safetensors  the optimiser's tensors; its settings as JSON in the header
-checkpoint/step-00000120/state.json             written last: where the run stands, and the hashes of the others
-checkpoint/best-00000100.safetensors            best weights on validation so far
-checkpoint/model.safetensors, model.json        the finished model, and its hash
+Files and folders are named by `core.run_folder.CheckpointFolder`.
 """
 
 from __future__ import annotations
@@ -30,10 +26,11 @@ from dfad_bench.core.files import (
     sweep_temporaries,
     write_json,
 )
+from dfad_bench.core.run_folder import OPTIMISER, STATE, CheckpointFolder
+from dfad_bench.core.run_folder import WEIGHTS as MODEL
 from dfad_bench.core.strict import from_mapping
 
 KEEP = 2
-MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 @dataclass(frozen=True)
@@ -99,14 +96,14 @@ class Optimiser(TypingProtocol):
 
 def save(folder: Path, model: nn.Module, optimiser: Optimiser | None, position: Position, config_sha256: str) -> None:
     """Write one checkpoint and remove all but the last two; what they refer to stays."""
-    place = folder / f"step-{position.step:08d}"
+    place = CheckpointFolder(folder).step(position.step)
     if place.exists():
         shutil.rmtree(place)  # of an earlier stage or attempt at this very step
     files = {MODEL: save_weights(place / MODEL, model)}
     if optimiser is not None:
         files[OPTIMISER] = _save_optimiser(place / OPTIMISER, optimiser)
     state = _State(position, config_sha256, files)
-    write_json(place / "state.json", asdict(replace(state, sha256=state.content)))
+    write_json(place / STATE, asdict(replace(state, sha256=state.content)))
     _prune(folder)
 
 
@@ -138,14 +135,14 @@ def load_latest(folder: Path, config_sha256: str) -> Restored | None:
 
 def save_best(folder: Path, model: nn.Module, loss: float, step: int) -> Best:
     """Write the best weights so far; `save` must follow, which refers to them."""
-    name = f"best-{step:08d}.safetensors"
-    return Best(loss, step, name, save_weights(folder / name, model))
+    path = CheckpointFolder(folder).best(step)
+    return Best(loss, step, path.name, save_weights(path, model))
 
 
 def finish(folder: Path, model: nn.Module, facts: dict[str, Any]) -> str:
     """Write the finished model and its hash, which is returned; checkpoints stay."""
     digest = save_weights(folder / MODEL, model)
-    write_json(folder / "model.json", {**facts, "sha256": digest})
+    write_json(CheckpointFolder(folder).model, {**facts, "sha256": digest})
     return digest
 
 
@@ -155,21 +152,23 @@ def load_finished(folder: Path) -> dict[str, Tensor]:
     Raises:
         IntegrityError: missing, or not what was written.
     """
-    if not (folder / "model.json").is_file() or not (folder / MODEL).is_file():
+    files = CheckpointFolder(folder)
+    if not files.model.is_file() or not files.weights.is_file():
         raise IntegrityError(f"{folder}: holds no finished model; run the same `dfad train` again")
-    check_hash(folder / MODEL, str(read_json(folder / "model.json").get("sha256")))
-    return load_weights(folder / MODEL)
+    check_hash(files.weights, str(read_json(files.model).get("sha256")))
+    return load_weights(files.weights)
 
 
 def clear(folder: Path, *, finished: bool = True) -> None:
     """Remove checkpoints; `finished` removes the finished model, too."""
-    for place in folder.glob("step-*"):
+    files = CheckpointFolder(folder)
+    for place in files.steps():
         shutil.rmtree(place)
-    for path in folder.glob("best-*.safetensors"):
+    for path in files.bests():
         path.unlink()
     if finished:
-        for name in (MODEL, "model.json"):
-            (folder / name).unlink(missing_ok=True)
+        for path in (files.weights, files.model):
+            path.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, model: nn.Module) -> str:
@@ -252,7 +251,7 @@ def _disk(path: Path) -> Iterator[Path]:
 
 def _read_state(folder: Path, place: Path) -> _State:
     """The state of a checkpoint, once all its files have been found whole."""
-    path = place / "state.json"
+    path = place / STATE
     state = from_mapping(_State, read_json(path), str(path))
     if state.sha256 != state.content:
         raise IntegrityError(f"{path}: damaged or changed")
@@ -267,18 +266,18 @@ def _read_state(folder: Path, place: Path) -> _State:
 
 def _steps(folder: Path) -> list[Path]:
     """Committed checkpoints, oldest first."""
-    return sorted(place for place in folder.glob("step-*") if (place / "state.json").is_file())
+    return [place for place in CheckpointFolder(folder).steps() if (place / STATE).is_file()]
 
 
 def _prune(folder: Path) -> None:
     kept = _steps(folder)[-KEEP:]
-    for place in folder.glob("step-*"):
+    for place in CheckpointFolder(folder).steps():
         if place not in kept:
             shutil.rmtree(place)
     referred = set()
     for place in kept:
-        best = (read_json(place / "state.json")["position"] or {}).get("best")
+        best = (read_json(place / STATE)["position"] or {}).get("best")
         referred.add(best["file"] if best else None)
-    for path in folder.glob("best-*.safetensors"):
+    for path in CheckpointFolder(folder).bests():
         if path.name not in referred:
             path.unlink()

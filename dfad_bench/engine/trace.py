@@ -1,4 +1,4 @@
-"""`trace.csv`: a row a step, a column a loss."""
+"""The trace of a run: a row a step, a column a loss."""
 
 from __future__ import annotations
 

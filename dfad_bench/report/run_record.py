@@ -11,12 +11,11 @@ import pandas as pd
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import check_hash, content_hash, read_json, safe_relative
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.record_diff import score_differences
 from dfad_bench.report.score import RESAMPLES, score
-
-FACTS = "run.json"  # written by the engine: everything of a record but the scores
 
 
 def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_reported") -> ResultRecord:
@@ -31,11 +30,12 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
         ConfigError: not a run folder.
         IntegrityError: the predictions are not those of the run, or not of its protocol.
     """
-    run = Path(run)
-    if not (run / FACTS).is_file():
-        raise ConfigError(f"{run}: no {FACTS}; not the folder of a finished run (`dfad train --out {run}` makes one)")
-    facts = read_json(run / FACTS)
-    protocol = protocol_of(facts, str(run / FACTS))
+    run, files = Path(run), RunFolder(Path(run))
+    if not files.facts.is_file():
+        missing = f"no {files.facts.name}; not the folder of a finished run"
+        raise ConfigError(f"{run}: {missing} (`dfad train --out {run}` makes one)")
+    facts = read_json(files.facts)
+    protocol = protocol_of(facts, str(files.facts))
     frame = read_predictions(run, facts["predictions"])
     if len(frame) != facts["samples"]["evaluated"]:
         raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
@@ -44,7 +44,7 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
     record = seal(
         {**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep}
     )
-    write_record(run / FILE, record)
+    write_record(files.record, record)
     return record
 
 
@@ -54,22 +54,22 @@ def rescore(run: Path) -> ResultRecord:
     Raises:
         IntegrityError: a number differs by more than 1e-9, or the predictions were changed.
     """
-    run = Path(run)
-    old = read_record(run / FILE)
-    protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(run / FILE))
-    frame = read_predictions(run, {"path": old.predictions.path, "sha256": old.predictions.sha256})
+    path = RunFolder(Path(run)).record
+    old = read_record(path)
+    protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(path))
+    frame = read_predictions(path.parent, {"path": old.predictions.path, "sha256": old.predictions.sha256})
     resamples, seed = draws_of(old)
     new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
     if different := list(score_differences(old, new)):
         some = "; ".join(map(str, different[:3]))
-        raise IntegrityError(f"{run / FILE}: does not follow from its predictions: {some}")
+        raise IntegrityError(f"{path}: does not follow from its predictions: {some}")
     scored = {value.task for value in new.metrics}
     others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
     fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}
     record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
-    write_record(run / FILE, record)
+    write_record(path, record)
     return record
 
 

@@ -18,17 +18,16 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import FILE, SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
-from dfad_bench.report.robustness.scores import SETTINGS, score_robustness
-from dfad_bench.report.run_record import FACTS, draws_of
+from dfad_bench.report.robustness.scores import score_robustness
+from dfad_bench.report.run_record import draws_of
 from dfad_bench.report.score import score
 
 _SCORED = ("metrics", "groups", "sweep")  # of the record, not of the run's facts
 _OWN = ("record_id", "source", "schema_version", *_SCORED)
-_CHECKPOINT = Path("checkpoint") / "model.safetensors"
-_SELECTION, _CONFIG = "selection.parquet", "config.yaml"
 RowsHash = Callable[[pd.DataFrame], str]
 ConfigHash = Callable[[dict[str, Any]], str]
 
@@ -58,7 +57,7 @@ def verify_record(
         IntegrityError: the predictions are missing or no predictions: nothing can be computed.
     """
     path = Path(path)
-    path = path / FILE if path.is_dir() else path
+    path = RunFolder(path).record if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(f"{path}: no such record; `dfad train` and `dfad evaluate` write one")
     record = read_record(path, verify=False)
@@ -70,6 +69,7 @@ class _Check:
         self, path: Path, record: ResultRecord, rows_hash: RowsHash | None, config_hash: ConfigHash | None
     ) -> None:
         self.path, self.folder, self.record = path, path.parent, record
+        self.files = RunFolder(path.parent)
         self.rows_hash, self.config_hash = rows_hash, config_hash
         self.compared, self.notes = 0, list[str]()
 
@@ -104,8 +104,7 @@ class _Check:
             yield from self._settings(record.run.config)
         if record.model.checkpoint_sha256 is None:
             return
-        near = (self.folder, *self.folder.parents[:3])  # an evaluation lies inside its run
-        weights = next((p / _CHECKPOINT for p in near if (p / _CHECKPOINT).is_file()), None)
+        weights = self.files.weights_beside
         if weights is None:
             self.notes.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
         else:
@@ -130,7 +129,7 @@ class _Check:
                 part = "run" if hasattr(run, key) else "model"
                 name = f"{part}.{'name' if key == 'model' else key}"
                 yield from self._same(name, stated, config[key])
-        if (self.folder / _CONFIG).is_file() and "manifests" in config:  # not of an evaluation on other faces
+        if self.files.config.is_file() and "manifests" in config:  # not of an evaluation on other faces
             digest = content_hash(sorted(map(list, config["manifests"].items())))
             yield from self._same("manifest.content_sha256", self.record.manifest.content_sha256, digest)
 
@@ -150,23 +149,25 @@ class _Check:
 
     def _facts(self) -> Iterator[Difference]:
         """The run's own facts, from which the record was made."""
-        if not (self.folder / FACTS).is_file():
+        path = self.files.facts
+        if not path.is_file():
             self.notes.append(
-                f"no {FACTS} beside the record: facts of the run (steps, times, versions) were not checked"
+                f"no {path.name} beside the record: facts of the run (steps, times, versions) were not checked"
             )
             return
-        facts = read_json(self.folder / FACTS)
+        facts = read_json(path)
         ours = {key: value for key, value in plain(self.record).items() if key not in _OWN}
-        whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(self.folder / FACTS))
+        whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(path))
         theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
         yield from self._same("", ours, theirs)
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
         """The rows of every part, where the run says which they were."""
-        near = (self.folder, self.folder.parent)  # a robustness evaluation lies in that of the faces as they are
-        chosen = next((folder / _SELECTION for folder in near if (folder / _SELECTION).is_file()), None)
+        chosen = self.files.selection_beside
         if chosen is None or self.rows_hash is None:
-            self.notes.append(f"no {_SELECTION} beside the record: which faces were selected was not checked")
+            self.notes.append(
+                f"no {self.files.selection.name} beside the record: which faces were selected was not checked"
+            )
             return
         rows = pd.read_parquet(chosen)
         labels = {group.key: group.label for group in protocol.groups}
@@ -199,7 +200,7 @@ class _Check:
         record = self.record
         resamples, seed = draws_of(record)
         if {value.task for value in record.metrics} == {"robustness"}:
-            settings = read_json(self.folder / SETTINGS)
+            settings = read_json(RobustnessFolder(self.folder).settings)
             new = score_robustness(frame, protocol, settings, heads=record.model.heads, resamples=resamples)
         else:
             new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)

@@ -14,10 +14,12 @@ from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
-from dfad_bench.report.run_record import FACTS, protocol_of, read_predictions
+from dfad_bench.core.run_folder import ROBUSTNESS, RobustnessFolder, RunFolder
+from dfad_bench.report.run_record import protocol_of, read_predictions
 from dfad_bench.report.score import Score, score
 
-FILE, SETTINGS, CLEAN = "robustness.json", "settings.json", "none"
+FILE = ROBUSTNESS
+CLEAN = "none"  # the name of severity 0
 RESAMPLES = 200  # a grid has dozens of cells
 TOLERANCE = 1e-9
 _SETS = ("seen", "unseen", "seen-vs-unseen", "seen-videos", "unseen-videos")  # and each group
@@ -73,17 +75,17 @@ def score_robustness(
 
 
 def build_robustness(folder: Path, *, resamples: int = RESAMPLES) -> ResultRecord:
-    """Score a robustness evaluation and write its record, `robustness.json`.
+    """Score a robustness evaluation and write its record.
 
     Raises:
         ConfigError: not such a folder.
         IntegrityError: the predictions are not those of the evaluation.
     """
-    facts = read_json(folder / FACTS)
+    facts = read_json(RobustnessFolder(folder).facts)
     source = {"kind": "measured", "trust": "self_reported"}
     scored = _scored(folder, facts, facts["model"].get("heads", "both"), resamples)
     record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
-    write_record(folder / FILE, record)
+    write_record(RobustnessFolder(folder).record, record)
     return record
 
 
@@ -93,7 +95,8 @@ def rescore_robustness(folder: Path) -> ResultRecord:
     Raises:
         IntegrityError: a number differs, or predictions, settings or protocol were changed.
     """
-    old = read_record(folder / FILE)
+    path = RobustnessFolder(folder).record
+    old = read_record(path)
     facts = {
         "predictions": {"path": old.predictions.path, "sha256": old.predictions.sha256},
         "protocol": {"config": old.protocol.config, "sha256": old.protocol.sha256},
@@ -103,16 +106,16 @@ def rescore_robustness(folder: Path) -> ResultRecord:
     pairs = zip(old.metrics, new.metrics, strict=False)
     odd = [_label(b) for a, b in pairs if not _same(a, b)]
     if odd or len(old.metrics) != len(new.metrics) or old.groups != new.groups:
-        raise IntegrityError(f"{folder / FILE}: does not follow from its predictions: {'; '.join(odd[:3]) or 'counts'}")
+        raise IntegrityError(f"{path}: does not follow from its predictions: {'; '.join(odd[:3]) or 'counts'}")
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     record = seal({**values, "source": replace(old.source, trust="recomputed")})
-    write_record(folder / FILE, record)
+    write_record(RobustnessFolder(folder).record, record)
     return record
 
 
 def find_robustness(run: Path) -> list[Path]:
     """Folders of the robustness evaluations of a run that have a record."""
-    return sorted(path.parent for path in Path(run).glob(f"evaluations/*/robustness-*/{FILE}"))
+    return [path.parent for path in RunFolder(Path(run)).robustness_records()]
 
 
 def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
@@ -122,17 +125,21 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
         ConfigError: not such a folder.
         IntegrityError: changed after it was written.
     """
-    record, settings = read_record(folder / FILE), dict(read_json(folder / SETTINGS))
+    files = RobustnessFolder(folder)
+    record, settings = read_record(files.record), dict(read_json(files.settings))
     digests = {value.params.get("settings_sha256") for value in record.metrics}
     if digests != {content_hash(settings)[:16]}:
-        raise IntegrityError(f"{folder / SETTINGS}: not the settings {FILE} was made with; run `dfad evaluate` again")
+        again = "run `dfad evaluate` again"
+        raise IntegrityError(f"{files.settings}: not the settings {files.record.name} was made with; {again}")
     return record, settings
 
 
 def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int) -> Score:
     protocol = protocol_of(facts, str(folder))
     frame = read_predictions(folder, facts["predictions"])
-    return score_robustness(frame, protocol, read_json(folder / SETTINGS), heads=heads, resamples=resamples)
+    return score_robustness(
+        frame, protocol, read_json(RobustnessFolder(folder).settings), heads=heads, resamples=resamples
+    )
 
 
 def _kept(number: MetricValue) -> bool:
