@@ -1,3 +1,79 @@
-"""dfad_bench: fine-grained deepfake attribution and detection (DFAD) under identical protocols."""
+"""dfad_bench: fine-grained deepfake attribution and detection (DFAD) under identical protocols.
+
+    import dfad_bench as dfad
+
+    settings = dfad.TrainSettings(model="xception", protocol="synthetic", size="tiny", recipe="quick")
+    dfad.train(settings, ["manifests/synthetic", "manifests/synthetic-outdoor"], "runs/xception")
+    run = dfad.load_run("runs/xception")
+
+Every name below is imported when it is first used, so that `import dfad_bench` takes no time. docs/api.md says what
+is public.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfad_bench.api.evaluation import evaluate, rescore, robustness
+    from dfad_bench.api.gaze import extract_gaze, gaze_study
+    from dfad_bench.api.manifests import open_manifest
+    from dfad_bench.api.names import list_datasets, list_models, list_protocols
+    from dfad_bench.api.runs import compare, leaderboard, scores
+    from dfad_bench.api.training import train
+    from dfad_bench.core.batch import Inputs
+    from dfad_bench.core.errors import DFADError
+    from dfad_bench.engine.load import LoadedRun, load_run
+    from dfad_bench.engine.model_contract import check_model
+    from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
+    from dfad_bench.ingest.build import build_manifest
+    from dfad_bench.ingest.settings import BuildSettings
 
 __version__ = "0.1.0"
+
+# public name -> "module:attribute", imported on first use
+_PUBLIC = {
+    "build_manifest": "dfad_bench.ingest.build:build_manifest",
+    "open_manifest": "dfad_bench.api.manifests:open_manifest",
+    "extract_gaze": "dfad_bench.api.gaze:extract_gaze",
+    "gaze_study": "dfad_bench.api.gaze:gaze_study",
+    "train": "dfad_bench.api.training:train",
+    "load_run": "dfad_bench.engine.load:load_run",
+    "evaluate": "dfad_bench.api.evaluation:evaluate",
+    "robustness": "dfad_bench.api.evaluation:robustness",
+    "rescore": "dfad_bench.api.evaluation:rescore",
+    "scores": "dfad_bench.api.runs:scores",
+    "compare": "dfad_bench.api.runs:compare",
+    "leaderboard": "dfad_bench.api.runs:leaderboard",
+    "check_model": "dfad_bench.engine.model_contract:check_model",
+    "list_models": "dfad_bench.api.names:list_models",
+    "list_protocols": "dfad_bench.api.names:list_protocols",
+    "list_datasets": "dfad_bench.api.names:list_datasets",
+    "BuildSettings": "dfad_bench.ingest.settings:BuildSettings",
+    "TrainSettings": "dfad_bench.engine.settings:TrainSettings",
+    "EvaluateSettings": "dfad_bench.engine.settings:EvaluateSettings",
+    "RobustnessSettings": "dfad_bench.engine.settings:RobustnessSettings",
+    "LoadedRun": "dfad_bench.engine.load:LoadedRun",
+    "Inputs": "dfad_bench.core.batch:Inputs",
+    "DFADError": "dfad_bench.core.errors:DFADError",
+}
+__all__ = [
+    "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
+    "build_manifest", "check_model", "compare", "evaluate", "extract_gaze", "gaze_study", "leaderboard",
+    "list_datasets", "list_models", "list_protocols", "load_run", "open_manifest", "rescore", "robustness", "scores",
+    "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfad_bench.cli import options
-from dfad_bench.core.cores import usable_cores
+from dfad_bench.ingest.settings import BuildSettings
 
 if TYPE_CHECKING:
     from dfad_bench.ingest.build import BuildReport
     from dfad_bench.report.table import Table
 
-_MOST_WORKERS = 8
+_setting = partial(options.setting, BuildSettings)
+
+
+def _parse_shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    from dfad_bench.ingest.plan import parse_shard
+
+    return parse_shard(text) if text else None
 
 
 @click.command(
@@ -34,46 +41,18 @@ _MOST_WORKERS = 8
     help="Folder with the dataset as released.",
 )
 @options.out("Manifest folder; an interrupted run continues here.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=None,
-    help="Worker processes (default: one per core, at most 8; with Ray one per CPU); 0: no worker process.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["serial", "processes", "ray"]),
-    default="processes",
-    show_default=True,
-    help="Where parts are made. ray: on the cluster RAY_ADDRESS names, else on a local one; needs the extra `ray`.",
-)
-@click.option(
-    "--shard",
-    default=None,
-    metavar="I/N",
-    help="Make only every N-th part from the I-th on (I from 0): one of N jobs, on hosts that share --out.",
-)
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    help="Device of the face detector: cpu, cuda or cuda:N. Results differ in the last digits: use one only.",
-)
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=None, help="Most images or videos of each generator and split."
-)
-@click.option("--crop", default=None, help="Crop profile by name or YAML path (default: the dataset's).")
-@click.option("--generator", default=None, help="Generator of all files, for --dataset images and videos.")
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Frames of each video, evenly spaced (default: 32).",
-)
-@click.option("--stride", type=click.IntRange(min=1), default=None, help="Instead of --frames: take every N-th frame.")
+@_setting("workers")
+@_setting("engine")
+@_setting("shard", type=str, callback=_parse_shard)
+@_setting("device")
+@_setting("limit")
+@_setting("crop")
+@_setting("generator")
+@_setting("frames")
+@_setting("stride")
 @options.only
 @options.from_deepfakebench
-@click.option("--shard-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images per part.")
+@_setting("shard_size")
 @click.option(
     "--max-refused",
     type=click.FloatRange(0, 1),
@@ -84,24 +63,7 @@ _MOST_WORKERS = 8
 @options.as_json
 @options.quiet
 def command(
-    dataset: str | None,
-    root: Path,
-    out: Path,
-    workers: int | None,
-    engine: Literal["serial", "processes", "ray"],
-    shard: str | None,
-    device: str,
-    limit: int | None,
-    crop: str | None,
-    generator: str | None,
-    frames: int | None,
-    stride: int | None,
-    only: dict[str, str],
-    from_deepfakebench: Path | None,
-    shard_size: int,
-    max_refused: float,
-    as_json: bool,
-    quiet: bool,
+    dataset: str | None, root: Path, out: Path, max_refused: float, as_json: bool, quiet: bool, **asked: Any
 ) -> None:
     """Crop the faces of a dataset into a manifest.
 
@@ -110,32 +72,14 @@ def command(
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.ingest.build import build_manifest
-    from dfad_bench.ingest.media.base import Sampling
-    from dfad_bench.ingest.plan import parse_shard
-    from dfad_bench.report.table import render
 
-    if frames is not None and stride is not None:
+    if asked["frames"] is not None and asked["stride"] is not None:
         raise click.UsageError("Give --frames or --stride, not both.")
-    if dataset is None and from_deepfakebench is None:
+    if dataset is None and asked["from_deepfakebench"] is None:
         raise click.UsageError("Missing option '--dataset'.")
-    report = build_manifest(
-        dataset or "deepfakebench",
-        root,
-        out,
-        crop=crop,
-        engine=engine,
-        workers=workers if workers is not None else 0 if engine == "ray" else min(usable_cores(), _MOST_WORKERS),
-        shard=parse_shard(shard) if shard else None,
-        device=device,
-        limit=limit,
-        generator=generator,
-        only=only,
-        sampling=Sampling(frames=None if stride else frames or 32, stride=stride),
-        from_deepfakebench=from_deepfakebench,
-        shard_size=shard_size,
-        progress=make_progress(quiet),
-    )
-    click.echo(_json(report) if as_json else render(_table(report), "rich"), nl=False)
+    settings = BuildSettings(**asked)
+    report = build_manifest(dataset or "deepfakebench", root, out, settings, progress=make_progress(quiet))
+    click.echo(_json(report) if as_json else _table(report).render(), nl=False)
     report.check_refused(max_refused)
 
 

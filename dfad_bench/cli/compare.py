@@ -26,15 +26,15 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
     import json
     from dataclasses import asdict
 
-    from dfad_bench.report.compare import compare_runs, comparison_table
-    from dfad_bench.report.table import render
+    from dfad_bench.api.runs import compare
+    from dfad_bench.report.compare import comparison_table
 
     if len(runs) != 2:
         raise click.UsageError(f"--run is needed twice, got {len(runs)}")
     if runs[0].resolve() == runs[1].resolve():
         raise click.UsageError(f"--run names {runs[0]} twice")
-    found = compare_runs(runs[0], runs[1], everything=everything, resamples=resamples, seed=seed)
+    found = compare(runs[0], runs[1], everything=everything, resamples=resamples, seed=seed)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        click.echo(render(comparison_table(found), "rich"), nl=False)
+        click.echo(comparison_table(found).render(), nl=False)

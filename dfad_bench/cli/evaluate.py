@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dfad_bench.cli import options
-
-if TYPE_CHECKING:
-    from dfad_bench.core.progress import Progress
-    from dfad_bench.data.manifest import Manifest
-    from dfad_bench.views.provider import ViewProvider
+from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FORMATS = ("rich", "markdown", "csv", "json", "latex")
+_setting = partial(options.setting, RobustnessSettings)
 
 
 # options that mean nothing without another one, by that one
@@ -24,11 +22,11 @@ _ONLY_WITH = {
         "severities", "corruptions_file", "corrupt_at", "views_from", "keep_images", "workers", "out", "format_",
         "by_group", "seed",
     ),
-    "manifests": ("protocol", "device", "view_settings", "estimator", "gaze_weights", "allow_partial"),
+    "manifests": ("protocol", "device", "views", "estimator", "gaze_weights", "allow_partial"),
 }  # fmt: skip
 
 
-def _split(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+def _split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
     names = tuple(part.strip() for part in value.split(",") if part.strip())
@@ -37,7 +35,7 @@ def _split(context: click.Context, parameter: click.Parameter, value: str | None
     return names
 
 
-def _refuse_idle(context: click.Context) -> None:
+def _refuse_unused_options(context: click.Context) -> None:
     """Refuse options that would change nothing."""
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     for needed, names in _ONLY_WITH.items():
@@ -47,10 +45,10 @@ def _refuse_idle(context: click.Context) -> None:
                 raise click.UsageError(f"{options[name]} needs {options[needed]}")
 
 
-def _levels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def _parse_levels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    texts = _split(context, parameter, value)
+    texts = _split_names(context, parameter, value)
     if not all(text.isdecimal() for text in texts):
         raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1,3,5", context, parameter)
     return tuple(int(text) for text in texts)
@@ -70,45 +68,29 @@ def _levels(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Folder of a finished run; with --corruptions several.",
 )
 @options.manifest(required=False)
-@options.protocol(required=False)
+@_setting("protocol")
 @click.option("--rescore", is_flag=True, help="Compute the numbers again from the stored predictions and compare.")
-@click.option(
-    "--corruptions", callback=_split, metavar="NAMES", help="all, exact, or names with commas: see `dfad list`."
-)
-@click.option("--severities", callback=_levels, metavar="LEVELS", help="Levels with commas.  [default: 1,2,3,4,5]")
-@click.option(
-    "--corruptions-file", type=click.Path(path_type=Path, dir_okay=False), help="Your own corruptions (YAML)."
-)
-@click.option(
-    "--corrupt-at", type=click.IntRange(8), help="Side of the crops that are corrupted.  [default: as they are]"
-)
-@click.option(
-    "--views-from",
-    "--gaze-on",
-    "views_from",
-    type=click.Choice(["corrupted", "clean"]),
-    default="corrupted",
-    show_default=True,
-    help="Crop that gaze and other views of corrupted faces are made from.",
-)
-@click.option("--keep-images", type=_FOLDER, help="Store the corrupted crops in this folder, too.")
-@click.option(
-    "--workers", type=click.IntRange(0), help="Processes that corrupt while the model runs.  [default: cores - 1]"
-)
+@_setting("corruptions", type=str, default=None, callback=_split_names)
+@_setting("severities", type=str, callback=_parse_levels)
+@_setting("corruptions_file", type=click.Path(path_type=Path, dir_okay=False))
+@_setting("corrupt_at")
+@_setting("views_from", also=("--gaze-on",))
+@_setting("keep_images", type=_FOLDER)
+@_setting("workers")
 @click.option("--out", type=_FOLDER, help="Folder for curves and grid; needed for several runs.")
 @click.option(
     "--format", "format_", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Of the table."
 )
 @click.option("--by-group", is_flag=True, help="Print every number of every group instead of the headline ones.")
-@options.seed
-@options.device
-@options.view
+@_setting("seed")
+@_setting("device")
+@_setting("views", multiple=True)
 @options.view_estimator
 @options.view_weights
-@click.option("--allow-partial", is_flag=True, help="Go on with missing or short groups; the record says so.")
+@_setting("allow_partial")
 @options.quiet
 @options.as_json
-def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str | None, **asked: Any) -> None:
+def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], **asked: Any) -> None:
     """Score a trained model again, on other faces or on corrupted ones.
 
     Without --manifest, the numbers are computed again from the run's predictions and must agree with its record. With
@@ -117,131 +99,69 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str |
     tables and curves of one or several runs. A killed evaluation goes on with the cells that are not finished. The
     results lie under `evaluations/` in the run folder.
     """
-    _refuse_idle(click.get_current_context())
+    from dfad_bench.views.options import view_settings
+
+    _refuse_unused_options(click.get_current_context())
+    asked["views"] = view_settings(asked["views"], estimator=asked["estimator"], gaze_weights=asked["gaze_weights"])
     if asked["corruptions"]:
         if not manifests or asked["rescore"]:
             raise click.UsageError("--corruptions needs --manifest, and no --rescore")
-        _corrupted(runs, manifests, protocol, asked)
+        _robustness(runs, manifests, asked)
         return
     if len(runs) > 1:
         raise click.UsageError("several --run need --corruptions")
     if asked["rescore"] or not manifests:
         if manifests:
             raise click.UsageError("--rescore takes no --manifest: it uses the stored predictions")
-        _again(runs[0], asked["as_json"])
+        _rescore(runs[0], asked["as_json"])
         return
-    _other_faces(runs[0], manifests, protocol, asked)
+    _evaluate(runs[0], manifests, asked)
 
 
-def _again(run: Path, as_json: bool) -> None:
+def _rescore(run: Path, as_json: bool) -> None:
+    from dfad_bench.api.evaluation import rescore
     from dfad_bench.cli.train import show_record
-    from dfad_bench.engine.config import read_config
-    from dfad_bench.report.robustness.scores import find_robustness, rescore_robustness
-    from dfad_bench.report.run_record import rescore
 
-    read_config(run)
-    rescore(run)
+    found, corrupted = rescore(run)
     click.echo("The record follows from the predictions.", err=True)
-    for folder in find_robustness(run):
-        rescore_robustness(folder)
+    for folder in corrupted:
         click.echo(f"{folder.relative_to(run)}: the record follows from the predictions.", err=True)
-    show_record(run, fresh=False, as_json=as_json)
+    show_record(found.record, found.table, as_json=as_json)
 
 
-def _other_faces(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]) -> None:
+def _evaluate(run: Path, manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
+    from dfad_bench.api.evaluation import evaluate
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.cli.train import show_record
-    from dfad_bench.engine.evaluate import run_evaluation
+    from dfad_bench.core.run_folder import RunFolder
 
-    progress, opened = make_progress(asked["quiet"]), _open(manifests)
-    result = run_evaluation(
-        run,
-        opened,
-        protocol=protocol,
-        device=asked["device"],
-        views=_views(opened, asked, progress),
-        allow_partial=asked["allow_partial"],
-        progress=progress,
-    )
-    for warning in result.warnings:
+    settings = EvaluateSettings(**options.settings_in(asked, EvaluateSettings))
+    found = evaluate(run, manifests, settings, progress=make_progress(asked["quiet"]))
+    for warning in found.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    show_record(result.out, fresh=True, as_json=asked["as_json"])
+    show_record(found.record, found.table, as_json=asked["as_json"])
+    if not asked["as_json"]:
+        click.echo(f"Record: {RunFolder(found.folder).record}", err=True)
 
 
-def _corrupted(
-    runs: tuple[Path, ...], manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]
-) -> None:
-    from dfad_bench.report.figures.robustness import save_robustness_figures
-    from dfad_bench.report.robustness.scores import build_robustness, read_robustness
-    from dfad_bench.report.robustness.tables import robustness_grid, robustness_table
-    from dfad_bench.report.table import render
+def _robustness(runs: tuple[Path, ...], manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
+    from dfad_bench.api.evaluation import robustness
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.core.run_folder import RobustnessFolder
 
     out = asked["out"]
     if len(runs) > 1 and out is None:
         raise click.UsageError("several --run need --out, the folder for their common curves")
-    folders = [_run_one(run, manifests, protocol, asked) for run in runs]
-    for folder in folders:
-        build_robustness(folder)
-    labels = options.run_labels(runs)
-    evaluations = [(label, *read_robustness(folder)) for label, folder in zip(labels, folders, strict=True)]
-    table, grid = robustness_table(evaluations), robustness_grid(evaluations)
-    out = out or folders[0]
-    figures = save_robustness_figures(evaluations, out)
-    _write(out / "robustness.csv", render(grid, "csv"))
-    _write(out / "robustness.md", render(table, "markdown"))
-    shown = grid if asked["by_group"] else table
-    click.echo(render(shown, "json" if asked["as_json"] else asked["format_"]), nl=False)
-    for folder in folders:
-        click.echo(f"Record: {folder / 'robustness.json'}", err=True)
-    click.echo(f"Curves: {len(figures)} files beside {out / 'robustness.csv'}", err=True)
-
-
-def _run_one(run: Path, manifests: tuple[Path, ...], protocol: str | None, asked: dict[str, Any]) -> Path:
-    from dfad_bench.cli.progress import make_progress
-    from dfad_bench.core.cores import usable_cores
-    from dfad_bench.engine.robustness import run_robustness
-
-    progress, opened = make_progress(asked["quiet"]), _open(manifests)
-    cores = usable_cores()
-    result = run_robustness(
-        run,
-        opened,
-        names=asked["corruptions"],
-        severities=asked["severities"],
-        file=asked["corruptions_file"],
-        protocol=protocol,
-        corrupt_at=asked["corrupt_at"],
-        seed=asked["seed"],
-        device=asked["device"],
-        workers=cores - 1 if asked["workers"] is None else asked["workers"],
-        views=_views(opened, asked, progress),
-        views_from=asked["views_from"],
-        keep_images=asked["keep_images"],
-        allow_partial=asked["allow_partial"],
-        progress=progress,
-    )
-    for warning in result.warnings:
-        click.echo(f"Warning: {run}: {warning}", err=True)
-    if result.made < result.cells:
-        click.echo(f"{run}: {result.cells - result.made} of {result.cells} cells were finished before", err=True)
-    return result.out
-
-
-def _open(manifests: tuple[Path, ...]) -> list[Manifest]:
-    from dfad_bench.data.manifest import Manifest
-
-    return [Manifest.open(folder) for folder in manifests]
-
-
-def _views(manifests: list[Manifest], asked: dict[str, Any], progress: Progress) -> ViewProvider:
-    from dfad_bench.views.options import view_settings
-    from dfad_bench.views.provider import ViewProvider
-
-    given = view_settings(asked["view_settings"], estimator=asked["estimator"], gaze_weights=asked["gaze_weights"])
-    return ViewProvider(manifests, given, device=asked["device"], progress=progress)
-
-
-def _write(path: Path, text: str) -> None:
-    from dfad_bench.core.files import write_text
-
-    write_text(path, text)
+    settings = RobustnessSettings(**options.settings_in(asked, RobustnessSettings))
+    labels, progress = options.run_labels(runs), make_progress(asked["quiet"])
+    found = robustness(runs, manifests, settings, labels=labels, out=out, progress=progress)
+    for run, result in zip(runs, found.results, strict=True):
+        for warning in result.warnings:
+            click.echo(f"Warning: {run}: {warning}", err=True)
+        if result.made < result.cells:
+            click.echo(f"{run}: {result.cells - result.made} of {result.cells} cells were finished before", err=True)
+    shown = found.grid if asked["by_group"] else found.table
+    click.echo(shown.render("json" if asked["as_json"] else asked["format_"]), nl=False)
+    for result in found.results:
+        click.echo(f"Record: {RobustnessFolder(result.out).record}", err=True)
+    click.echo(f"Curves: {len(found.figures)} files beside {RobustnessFolder(found.out).grid}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.resources import include
+from dfad_bench.core.settings import Option, base_type, choices, option_of
 
 
 class NameType(click.ParamType):
@@ -135,13 +137,6 @@ view_estimator = click.option(
     help="Gaze estimator, short for --view gaze.estimator=...: see `dfad list estimators`.  [default: geometric]",
 )
 view_weights = click.option("--gaze-weights", help="Weight file of the gaze estimator (a name or a path).")
-view = click.option(
-    "--view",
-    "view_settings",
-    metavar="NAME.KEY=VALUE",
-    multiple=True,
-    help="A setting of a view the model needs, as in parsing.folder=labels; repeatable.",
-)
 estimators = click.option(
     "--estimator",
     "estimators",
@@ -175,3 +170,42 @@ each_weights = click.option(
     metavar="FILE|NAME=FILE",
     help="Weight file of the estimator (a name or a path); NAME=FILE where there are several.",
 )
+_NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE}
+
+
+def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any) -> Callable[[Any], Any]:
+    """The option of a settings field: help, choices, limits, default and spelling are the field's.
+
+    Args:
+        owner: the settings class, see `core.settings`.
+        name: the field; also the parameter's name.
+        also: other spellings of the option.
+        changes: what the command says otherwise, as of `click.option`.
+    """
+    about, hint, default = option_of(owner, name)
+    kind, required = base_type(hint), default is MISSING
+    more: dict[str, Any] = {"help": about.help, "required": required, "metavar": about.metavar}
+    if kind is bool:
+        more |= {"is_flag": True, "default": default, "show_default": default is True}
+    else:
+        more["type"] = _click_type(about, hint, kind)
+        if not required and default not in (None, (), {}):
+            more |= {"default": default, "show_default": about.show_default}
+    return click.option(about.flag or f"--{name.replace('_', '-')}", *also, name, **{**more, **changes})
+
+
+def _click_type(about: Option, hint: Any, kind: Any) -> Any:
+    if allowed := choices(hint):
+        return click.Choice(list(allowed))
+    if about.names:
+        return _NAMES[about.names]
+    if kind is int and about.least is not None:
+        return click.IntRange(int(about.least))
+    if kind is float and about.above is not None:
+        return click.FloatRange(about.above, min_open=True)
+    return kind if kind in (int, float, str) else None
+
+
+def settings_in(values: dict[str, Any], owner: type) -> dict[str, Any]:
+    """Those values of a command that are fields of the settings class `owner`."""
+    return {field.name: values[field.name] for field in fields(owner) if field.name in values}

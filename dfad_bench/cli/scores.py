@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,32 +28,20 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     "--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw the sweep of all runs here (.png, .svg)."
 )
 @options.as_json
-def command(runs: tuple[Path, ...], table: str, format_: str, figure: Path | None, as_json: bool) -> None:
+def command(runs: tuple[Path, ...], table: Any, format_: str, figure: Path | None, as_json: bool) -> None:
     """Show the numbers of a run: all of them, by group, over thresholds, or the confusion matrix."""
-    from dfad_bench.core.errors import ConfigError
-    from dfad_bench.core.record import FILE, read_record
-    from dfad_bench.report.figures.sweep import draw_sweep
-    from dfad_bench.report.run_tables import TABLES as MAKE
-    from dfad_bench.report.table import render
+    from dfad_bench.api.runs import draw_sweeps, scores
 
     format_ = "json" if as_json else format_
     if len(set(runs)) < len(runs):
         raise click.UsageError("a --run is given twice")
     if format_ in ("csv", "json") and len(runs) > 1:
         raise click.UsageError(f"{format_} holds one run; give one --run")
-    if absent := [str(run) for run in runs if not (run / FILE).is_file()]:
-        raise ConfigError(f"{absent[0]}: no {FILE}; not the folder of a finished run (`dfad train` makes one)")
-    records = [read_record(run / FILE) for run in runs]
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
-    for record in records:
-        click.echo(render(MAKE[table](record), format_), nl=False)
+    for shown in [scores(run, table) for run in runs]:
+        click.echo(shown.render(format_), nl=False)
     if figure is not None:
-        named = {name: record.sweep for name, record in zip(options.run_labels(runs), records, strict=True)}
-        drawn = {name: sweep for name, sweep in named.items() if sweep is not None}
-        if not drawn:
-            raise ConfigError(f"--figure {figure}: no run has a sweep; the attribution expert was not trained")
-        draw_sweep(figure, drawn)
-        for name in sorted(named.keys() - drawn.keys()):
-            click.echo(f"Warning: {name} is not drawn: its attribution expert was not trained", err=True)
+        for line in draw_sweeps(runs, options.run_labels(runs), figure):
+            click.echo(f"Warning: {line}", err=True)
         click.echo(f"{figure}", err=True)

@@ -24,9 +24,8 @@ def command(run: Path | None, record: Path | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from dfad_bench.core.errors import IntegrityError
-    from dfad_bench.core.strict import from_mapping
     from dfad_bench.data.select import rows_hash
-    from dfad_bench.engine.config import RunConfig
+    from dfad_bench.engine.config import config_from
     from dfad_bench.report.table import Column, Table, render
     from dfad_bench.report.verify import verify_record
 
@@ -34,7 +33,7 @@ def command(run: Path | None, record: Path | None, as_json: bool) -> None:
         raise click.UsageError("give --run or --record, one of the two")
 
     def config_hash(config: dict[str, Any]) -> str:
-        return from_mapping(RunConfig, config, "the record's run.config").sha256
+        return config_from(config, "the record's run.config").sha256
 
     found = verify_record(run or record or Path(), rows_hash=rows_hash, config_hash=config_hash)
     if as_json:

@@ -27,6 +27,7 @@ from dfad_bench.core.batch import (
     weighted_losses,
 )
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.settings import Size
 from dfad_bench.core.stages import ParameterGroup, Stage, StageData
 from dfad_bench.core.strict import from_mapping
 
@@ -36,7 +37,6 @@ __all__ = [
     "loss_terms", "weighted_losses",
 ]  # fmt: skip
 
-Size = Literal["paper", "tiny"]
 WeightFiles = Path | Mapping[str, Path]  # one file, or several by the names of `DFADModel.weight_names`
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, sized
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.side_array import Block, SideArray
@@ -32,7 +33,6 @@ from dfad_bench.data.side_array import Block, SideArray
 if TYPE_CHECKING:
     import torch
 
-Cache = Literal["disk", "ram", "gpu", "none"]
 _ROOM = 0.6  # share of an accelerator's free memory that crops may take; the rest is for the model
 
 

@@ -1,67 +1,54 @@
-"""The settings of a run, and the folder they are kept in.
-
-config.yaml          every setting, resolved
-selection.parquet    which face was in which part
-trace.csv            a row a step, a column a loss
-checkpoint/          the finished model; steps to go on from while it is unfinished
-predictions.parquet  test faces, every class probability
-not_finite.json      only where training ended so: step, terms and faces of a loss that was no number
-run.json             facts for the record (`report.run_record` adds the scores and writes record.json)
-"""
+"""The settings a run was made with, as `config.yaml` keeps them: read, written, hashed and compared."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.contract import Size
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
-from dfad_bench.engine.fit import REFUSED, Heads
+from dfad_bench.engine.settings import ModelSettings
 
-CONFIG, FACTS, PREDICTIONS, ROWS = "config.yaml", "run.json", "predictions.parquet", "selection.parquet"
+_LATER = {"compiled": False, "channels_last": None}  # settings that came later, and what held before them
+_OPTIONAL = {"options", "views", "allow_partial", *_LATER}  # keys a file may lack
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Every setting that decides a run's numbers; its hash is the run's identity."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ModelSettings):
+    """Every setting that decides a run's numbers; its hash is the run's identity.
 
-    model: str
+    Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
+    whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"} or
+    {"kind": "local_files", "files": {name: {"id", "sha256"}}}. `views` is how views were made, see `views.identity`.
+    """
+
     protocol: str
     protocol_sha256: str
     manifests: dict[str, str]  # dataset -> content hash
-    size: Size
     recipe: Recipe
-    epochs: int | None  # asked for; no stage is longer
-    seed: int
     device: str
-    precision: str
-    heads: Heads
-    init: dict[str, Any]  # kind: random | local_file; id, sha256
-    options: dict[str, Any] = field(default_factory=dict)
-    views: dict[str, Any] = field(default_factory=dict)  # how views were made, see `views.identity`
-    allow_partial: bool = False
-    compiled: bool = False
-    channels_last: bool | None = None  # None: as suits the device
+    init: dict[str, Any]
+    views: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
         """Hash of all settings; those that came later count only where they are not as before them."""
-        later = {"compiled": False, "channels_last": None}
-        plain_values = {**asdict(self), "recipe": self.recipe.settings}
-        return content_hash({k: v for k, v in plain_values.items() if k not in later or v != later[k]})
+        values = {**asdict(self), "recipe": self.recipe.settings}
+        return content_hash({k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]})
 
 
 def write_config(out: Path, config: RunConfig) -> None:
-    """Write `config.yaml`; the run of `out` is unfinished from here on."""
-    write_text(out / CONFIG, yaml_text(plain(asdict(config))))
-    for name in (FACTS, REFUSED):
-        (out / name).unlink(missing_ok=True)
+    """Write the settings; the run of `out` is unfinished from here on."""
+    files = RunFolder(out)
+    write_text(files.config, yaml_text(plain(asdict(config))))
+    for path in (files.facts, files.not_finite):
+        path.unlink(missing_ok=True)
 
 
 def read_config(run: Path) -> RunConfig:
@@ -70,17 +57,27 @@ def read_config(run: Path) -> RunConfig:
     Raises:
         ConfigError: not the folder of a finished run.
     """
-    if not (run / CONFIG).is_file() or not (run / FACTS).is_file():
+    files = RunFolder(run)
+    if not files.config.is_file() or not files.facts.is_file():
         raise ConfigError(f"{run}: not the folder of a finished run (`dfad train --out {run}` makes one)")
-    return _stored(run / CONFIG)
+    return config_from(read_yaml(files.config), str(files.config))
 
 
-def _stored(path: Path) -> RunConfig:
-    """The settings in a file; recipes written before they said so kept what a model's stage states."""
-    raw = read_yaml(path)
-    if isinstance(raw, dict) and isinstance(raw.get("recipe"), dict):
-        raw["recipe"].setdefault("stage_values", "keep")
-    return from_mapping(RunConfig, raw, str(path))
+def config_from(raw: Any, where: str) -> RunConfig:
+    """Settings as `config.yaml` and records hold them, also those written by earlier versions.
+
+    Recipes written before they said so kept what a model's stage states.
+
+    Raises:
+        ConfigError: names `where`, the key and what was expected.
+    """
+    if isinstance(raw, Mapping) and isinstance(raw.get("recipe"), Mapping):
+        raw = {**raw, "recipe": {"stage_values": "keep", **raw["recipe"]}}
+    if isinstance(raw, Mapping):
+        needed = [each.name for each in fields(RunConfig) if each.name not in _OPTIONAL]
+        if lacking := [name for name in needed if name not in raw]:
+            raise ConfigError(f"{where}: key {lacking[0]!r} is missing")
+    return from_mapping(RunConfig, raw, where)
 
 
 def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
@@ -89,23 +86,24 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     Raises:
         IntegrityError: `out` holds a run of other settings, or files of something else.
     """
-    if not (out / CONFIG).is_file():
+    files = RunFolder(out)
+    if not files.config.is_file():
         if any(path for path in out.iterdir() if not path.name.startswith(".")):
             raise IntegrityError(f"{out}: holds other files and no run; use another --out")
         return None
-    if not (out / FACTS).is_file() and not any((out / "checkpoint").glob("*")):
+    if not files.facts.is_file() and not any(files.checkpoint.path.glob("*")):
         return None  # ended before anything was learnt, perhaps because of a setting: nothing to protect
-    found = _stored(out / CONFIG)
+    found = config_from(read_yaml(files.config), str(files.config))
     if found.sha256 != config.sha256:
         mine, theirs = plain(asdict(config)), plain(asdict(found))
         changed = ", ".join(key for key in mine if mine[key] != theirs[key])
         raise IntegrityError(f"{out}: holds a run with other settings ({changed}); use another --out")
-    if not (out / FACTS).is_file():
+    if not files.facts.is_file():
         return None
-    known = read_json(out / FACTS)
+    known = read_json(files.facts)
     if known["run"]["stopped"].startswith("limit"):
         return None  # goes on from its last checkpoint
-    whole = (out / PREDICTIONS).is_file() and sha256_file(out / PREDICTIONS) == known["predictions"]["sha256"]
+    whole = files.predictions.is_file() and sha256_file(files.predictions) == known["predictions"]["sha256"]
     return known if whole else None
 
 
@@ -118,7 +116,7 @@ def locked(out: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(out / ".lock", timeout=0)
+    lock = FileLock(RunFolder(out).lock, timeout=0)
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -11,28 +11,27 @@ from dfad_bench.core.errors import ConfigError, ProtocolError
 from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.protocol import Protocol, load_protocol
-from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, Short, manifests_hash, select, used
-from dfad_bench.engine import checkpoint
-from dfad_bench.engine.config import FACTS, ROWS, RunConfig, locked, read_config
+from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
-from dfad_bench.engine.run import Job, RunResult, write_rows
+from dfad_bench.engine.job import Job, RunResult, write_rows
+from dfad_bench.engine.load import load_trained, trained_protocol
+from dfad_bench.engine.needs import needs_of
+from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
 from dfad_bench.views.provider import ViewProvider
-
-FOLDER = "evaluations"
 
 
 def run_evaluation(
     run: Path,
     manifests: Sequence[Manifest],
+    settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008  frozen
     *,
-    protocol: Protocol | str | None = None,
-    device: str = "auto",
     views: ViewProvider | None = None,
-    allow_partial: bool = False,
     progress: Progress = Silent(),  # noqa: B008  stateless
 ) -> RunResult:
     """Predict with the model of a finished run.
@@ -44,102 +43,103 @@ def run_evaluation(
     Args:
         run: the folder of a finished run.
         manifests: one a dataset of the protocol.
-        protocol: another protocol with the same seen generators; default the run's own.
-        device: auto, cpu, cuda or cuda:N.
+        settings: another protocol of the same seen generators, the device, whether groups may be missing.
         views: makes the views the model needs.
-        allow_partial: go on where groups are missing or short.
-        progress: told about decoding and predicting.
+        progress: shows decoding and predicting.
 
     Raises:
         ConfigError: not a finished run.
         ProtocolError: other seen generators, or too few test faces are left.
         IntegrityError: the model's file is not what was written.
     """
-    found = find(run, manifests, protocol=protocol, device=device)
-    with locked(found.out):
-        opened = Opened(found, views, allow_partial, progress)
+    found = plan_evaluation(run, manifests, settings)
+    with locked(found.out.path):
+        opened = OpenEvaluation(found, views, settings.allow_partial, progress)
         return opened.predict(opened.store(found.protocol.image_size))
 
 
 @dataclass(frozen=True)
-class Found:
-    """A finished run, what it is evaluated on, and where that goes."""
+class EvaluationPlan:
+    """A finished run, the protocol and manifests it is evaluated on, and the folder of the results."""
 
-    run: Path
+    run: RunFolder
     config: RunConfig
     facts: dict[str, Any]  # of the run
     protocol: Protocol
     manifests: list[Manifest]
     place: Place
-    out: Path
+    out: RunFolder
 
 
-def find(
-    run: Path, manifests: Sequence[Manifest], *, protocol: Protocol | str | None = None, device: str = "auto"
-) -> Found:
-    """Check that a run can be evaluated so; arguments and errors as of `run_evaluation`."""
-    run = Path(run)
-    config, known = read_config(run), read_json(run / FACTS)
-    trained = from_mapping(Protocol, known["protocol"]["config"], str(run / FACTS))
+def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: EvaluateSettings) -> EvaluationPlan:
+    """Check that a run can be evaluated under these settings; arguments and errors as of `run_evaluation`."""
+    config, files = read_config(Path(run)), RunFolder(Path(run))
+    trained, protocol = trained_protocol(files), settings.protocol
     wanted = load_protocol(protocol) if isinstance(protocol, str) else protocol or trained
     if _classes(wanted) != _classes(trained):
         raise ProtocolError(
             f"{run}: learnt the generators {', '.join(_classes(trained))} of protocol {trained.name};"
             f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
         )
-    mine, where = used(wanted, manifests), place(device, config.precision, config.channels_last)
-    key = content_hash([wanted.sha256, manifests_hash(mine)])[:8]
-    return Found(run, config, known, wanted, mine, where, run / FOLDER / f"{wanted.name}-{key}")
+    mine, where = used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
+    out = files.evaluation(wanted.name, content_hash([wanted.sha256, manifests_hash(mine)]))
+    return EvaluationPlan(files, config, read_json(files.facts), wanted, mine, where, out)
 
 
-class Opened:
+class OpenEvaluation:
     """The test faces and the model of an evaluation; its folder must be locked.
 
     Args:
-        found: the run and what it is evaluated on.
+        found: the run, and what it is evaluated on.
         views: makes the views the model needs.
         allow_partial: go on where groups are missing or short.
-        progress: told about decoding and predicting.
+        progress: shows decoding and predicting.
     """
 
-    def __init__(self, found: Found, views: ViewProvider | None, allow_partial: bool, progress: Progress) -> None:
+    def __init__(
+        self, found: EvaluationPlan, views: ViewProvider | None, allow_partial: bool, progress: Progress
+    ) -> None:
         self.found, self.progress = found, progress
+        config, protocol = found.config, found.protocol
         if views is not None:
-            kept = found.config.views
-            check_same(found.run, kept, views.identity(list(read_identity(kept))))
-        self.job = Job(found.config, found.protocol, found.manifests, found.place, found.out, views, progress)
+            check_same(found.run.path, config.views, views.identity(list(read_identity(config.views))))
+        self.needs = needs_of(
+            config.model, protocol.num_generators, config.size, config.options, class_prompts(protocol)
+        )
+        self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)
         chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
-        self.selection, dropped = without_trained(chosen, found.run)
+        self.selection, dropped = without_trained(chosen, found.run.path)
         refuse_short(found.protocol, self.selection, allow_partial)
         if dropped:
             self.job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
         self.model = self.job.build()
-        self.model.load_state_dict(checkpoint.load_finished(found.run / "checkpoint"))
-        self.finished = read_json(found.run / "checkpoint" / "model.json")
+        load_trained(self.model, found.run)
+        self.finished = read_json(found.run.checkpoint.model)
 
     def store(self, side: int) -> CropStore:
         """The crops of the test faces, resized to `side` where they are of another."""
         return CropStore.open(self.selection.tested, self.found.manifests, side, progress=self.progress)
 
     def predict(self, store: CropStore) -> RunResult:
-        """Predict the test faces as they are, and write predictions and facts."""
+        """Predict the clean test faces; write predictions and facts."""
         about, finished = self.found.facts["run"], self.finished
-        write_rows(self.found.out / ROWS, self.selection)  # so that others can check which faces were left out
+        write_rows(self.found.out.selection, self.selection)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
-        return RunResult(self.found.out, status, about["stopped"], True, tuple(self.job.warnings))
+        return RunResult(self.found.out.path, status, about["stopped"], True, tuple(self.job.warnings))
 
 
 def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
-    """The selection without test faces that a run has learnt from, and how many those were.
+    """The selection without test faces that a run was trained on, and their number.
 
     Raises:
         ProtocolError: none are left.
     """
     import pandas as pd
 
-    if not (run / ROWS).is_file():
-        raise ConfigError(f"{run}: {ROWS} is missing, so nobody knows what was trained on; train again")
-    rows = pd.read_parquet(run / ROWS)
+    path = RunFolder(run).selection
+    if not path.is_file():
+        raise ConfigError(f"{path}: missing, so the faces that were trained on are not known; train again")
+    rows = pd.read_parquet(path)
     learnt = rows[rows["part"] != "test"]
     keys, pixels = set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
     kept = {}
@@ -158,7 +158,7 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
 
 
 def refuse_short(protocol: Protocol, selection: Selection, allow_partial: bool) -> None:
-    """Refuse groups that lack faces once those trained on are left out, as `select` refuses them before.
+    """Refuse groups that lack faces once those the run was trained on are left out, as `select` does before.
 
     Raises:
         ProtocolError: a group lacks faces under `on_short: error`, or all of them.

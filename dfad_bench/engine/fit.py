@@ -18,6 +18,8 @@ from dfad_bench.core.contract import Batch, DFADModel, Label
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.settings import Heads
 from dfad_bench.core.stage_plan import StagePlan, check_stage_names, plan_stage
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
@@ -37,8 +39,6 @@ from dfad_bench.engine.step import BOTH, NotFiniteError, Stepper
 from dfad_bench.engine.trace import Trace
 from dfad_bench.engine.validation import validation_loss
 
-REFUSED = "not_finite.json"  # in the run folder: the step, terms and faces of a loss that was NaN or inf
-Heads = Literal["both", "attribution", "detection"]
 _LABELS: dict[Heads, frozenset[Label]] = {
     "both": BOTH,
     "attribution": frozenset({"attribution"}),
@@ -117,7 +117,7 @@ class Trainer:
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
         self.seed, self.place = seed, place
-        self.folder, self.config_sha256 = Path(folder) / "checkpoint", config_sha256
+        self.folder, self.config_sha256 = RunFolder(Path(folder)).checkpoint.path, config_sha256
         self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
         self.compiled = compiled
         check_stage_names(recipe, model.stages, model.card.display)
@@ -131,7 +131,7 @@ class Trainer:
         self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")
         self.position = Position(seed)
-        self.trace = Trace(Path(folder) / "trace.csv")
+        self.trace = Trace(RunFolder(Path(folder)).trace)
         self._labels = _LABELS[heads]
         self._saved_at: tuple[int, int, int] | None = None
         self._speed: float | None = None
@@ -300,7 +300,7 @@ class Trainer:
 
     def _refusal(self, error: NotFiniteError, plan: StagePlan, index: np.ndarray) -> DFADError:
         faces, step = [str(name) for name in self.train.sample_ids[index]], self.position.step + 1
-        path = self.folder.parent / REFUSED
+        path = RunFolder(self.folder.parent).not_finite
         if self.team.lead:
             error.write(path, step=step, stage=plan.name, sample_ids=faces)
         more = f" and {len(faces) - 4} more, all in {path}" if len(faces) > 4 else ""

@@ -16,18 +16,19 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.engine.distributed import SUPERVISED
 
-GRACE_S = 20.0  # what the others get to end by themselves once one has failed
+GRACE_S = 20.0  # seconds for the others to end by themselves once one has failed
 
 
-def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None = None) -> int:
+def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None = None, silent: bool = False) -> int:
     """Run `python -m dfad_bench` with these arguments as a team of processes; returns its exit code.
 
-    Ctrl-C and SIGTERM are passed on, and end with a checkpoint; so do the processes once this one is gone.
+    Ctrl-C and SIGTERM are passed on, and end training with a checkpoint; so does the end of this process.
 
     Args:
         arguments: of the command line.
         processes: how many.
         cuda_devices: how many GPUs are to be shared out, where the processes use them.
+        silent: drop what they print on stdout.
 
     Raises:
         ConfigError: more processes than GPUs.
@@ -36,17 +37,18 @@ def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None
     if cuda_devices is not None and processes > cuda_devices:
         raise ConfigError(f"--processes {processes}: {cuda_devices} GPUs here, one a process; ask for fewer")
     command = [sys.executable, "-m", "dfad_bench", *arguments]
-    port = _port()
+    port = _free_port()
     end, held = os.pipe()  # `held` closes with this process, however it ends
     more: dict[str, Any] = {} if os.name == "nt" else {"pass_fds": (end,), "process_group": 0}  # signals: one way only
+    more |= {"stdout": subprocess.DEVNULL} if silent else {}
     started: list[subprocess.Popen[bytes]] = []
-    with _passed_on(started):
+    with _forwarded_signals(started):
         try:
             surroundings = (_environment(rank, processes, port, end) for rank in range(processes))
             started.extend(subprocess.Popen(command, env=each, **more) for each in surroundings)
-            _wait(started)
+            _wait_for(started)
         finally:
-            _end(started)
+            _stop(started)
             os.close(end)
             os.close(held)
     codes = [process.returncode for process in started]
@@ -60,8 +62,8 @@ def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None
     return max((abs(code) for code in codes), default=0)
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Until all have ended, or one has failed and the others have had their time."""
+def _wait_for(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until all have ended, or for `GRACE_S` after one has failed."""
     failed_at = None
     while any(process.poll() is None for process in started):
         if failed_at is None and any(process.returncode for process in started):
@@ -71,7 +73,7 @@ def _wait(started: Sequence[subprocess.Popen[bytes]]) -> None:
         time.sleep(0.05)
 
 
-def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop(started: Sequence[subprocess.Popen[bytes]]) -> None:
     for stop in (subprocess.Popen.terminate, subprocess.Popen.kill):
         for process in started:
             if process.poll() is None:
@@ -82,8 +84,8 @@ def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 @contextlib.contextmanager
-def _passed_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to the processes, which end by themselves."""
+def _forwarded_signals(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Pass Ctrl-C and SIGTERM on to the processes, which end by themselves."""
 
     def forward(signum: int, frame: object) -> None:
         for process in started:
@@ -99,7 +101,7 @@ def _passed_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 
 def end_with_launcher() -> None:
-    """Have this process of `launch` end as on SIGTERM when the launching one is gone, even if that was killed."""
+    """In a process of `launch`: end as on SIGTERM when the launching process ends, even if it was killed."""
     text = os.environ.get(SUPERVISED, "")
     if os.name == "nt" or not text.isdigit():
         return
@@ -130,7 +132,7 @@ def _environment(rank: int, processes: int, port: int, end: int) -> dict[str, st
     }
 
 
-def _port() -> int:
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -1,12 +1,7 @@
-"""A trained model on corrupted faces: one cell a corruption and severity, beside the faces as they are.
+"""A trained model on corrupted faces: one cell a corruption and severity, beside the clean faces (severity 0).
 
-    evaluations/<protocol>-<hash>/                  the faces as they are (severity 0), see `evaluate`
-        robustness-<hash>/settings.json             what decides the pixels of every cell
-        robustness-<hash>/cells/blur-3.parquet      predictions of a cell; beside it its definition and hash
-        robustness-<hash>/predictions.parquet       all cells with severity 0; columns `corruption` and `severity`
-        robustness-<hash>/run.json                  facts for the record (`report.robustness.scores` adds the scores)
-
-A run that was killed goes on with the cells that are not finished.
+The files are those of `core.run_folder.RobustnessFolder`, in the folder of the evaluation on clean faces;
+`report.robustness.scores` makes the record. A run that was killed goes on with the cells that are not finished.
 """
 
 from __future__ import annotations
@@ -19,28 +14,30 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
+from dfad_bench.core.run_folder import RobustnessFolder
 from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
 from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.view_source import ViewValues
-from dfad_bench.engine.config import FACTS, PREDICTIONS, locked, plain
-from dfad_bench.engine.evaluate import Found, Opened, find
+from dfad_bench.engine.config import locked, plain
+from dfad_bench.engine.evaluate import EvaluationPlan, OpenEvaluation, plan_evaluation
 from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.settings import RobustnessSettings, ViewsFrom
 from dfad_bench.views.provider import ViewProvider
 
-SETTINGS, CELLS, CLEAN = "settings.json", "cells", "none"
-ViewsFrom = Literal["corrupted", "clean"]
+CLEAN = "none"  # the name of severity 0
 
 
 @dataclass(frozen=True)
-class Settings:
+class CellSettings:
     """What decides the numbers of every cell, beside the evaluation it belongs to; its hash names the folder.
 
     `views_from`: views are computed from the corrupted crop, which is all a model is given at test time (its other
@@ -57,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """Folder of the evaluation and of its cells, how many of these were made now, and what to warn of."""
+    """Folders of the evaluation and of its cells, the number of cells made now and in all, and warnings."""
 
     evaluation: Path
     out: Path
@@ -69,19 +66,9 @@ class RobustnessResult:
 def run_robustness(
     run: Path,
     manifests: Sequence[Manifest],
+    settings: RobustnessSettings = RobustnessSettings(),  # noqa: B008  frozen
     *,
-    names: Sequence[str] = (ALL,),
-    severities: Sequence[int] | None = None,
-    file: Path | None = None,
-    protocol: Protocol | str | None = None,
-    corrupt_at: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    workers: int = 0,
     views: ViewProvider | None = None,
-    views_from: ViewsFrom = "corrupted",
-    keep_images: Path | None = None,
-    allow_partial: bool = False,
     progress: Progress = Silent(),  # noqa: B008  stateless
 ) -> RobustnessResult:
     """Predict the test faces of a finished run under corruptions, and as they are.
@@ -89,43 +76,35 @@ def run_robustness(
     Args:
         run: the folder of a finished run.
         manifests: one a dataset of the protocol.
-        names: corruptions; `all` and `exact` stand for several. Under a protocol with a plan `all` are the plan's.
-        severities: default those of the protocol's plan, else all five.
-        file: the user's own corruptions, instead of `manifests/corruptions.yaml`.
-        protocol: another protocol with the same seen generators; default the run's own.
-        corrupt_at: side of the crops that are corrupted; default the plan's, else the crops' own.
-        seed: of what corruptions draw.
-        device: auto, cpu, cuda or cuda:N.
-        workers: processes that corrupt while the model runs; 0 does both in turn.
-        views: makes the views the model needs, from the faces as they are and from corrupted crops.
-        views_from: which of the two the model gets for corrupted faces.
-        keep_images: folder for the corrupted crops; by default they are not stored.
-        allow_partial: go on where groups are missing or short.
-        progress: told about decoding and predicting.
+        settings: corruptions and how they are applied. Under a protocol with a plan, `all`, the severities and the
+            side that were not given are the plan's. 0 workers corrupt and predict in turn.
+        views: makes the views the model needs, from the clean faces and from corrupted crops.
+        progress: shows decoding and predicting.
 
     Raises:
         ConfigError: not a finished run, no such severity, or crops of several sizes and no `corrupt_at`.
         UnknownNameError: no such corruption.
         ProtocolError: other seen generators, or no test faces are left.
     """
-    found = find(run, manifests, protocol=protocol, device=device)
-    known = corruptions(file)
-    chosen = planned(found.protocol, names, severities, known)
-    with locked(found.out):
-        opened = Opened(found, views, allow_partial, progress)
-        side = _side(corrupt_at, found, opened)
+    found = plan_evaluation(run, manifests, settings)
+    known = corruptions(settings.corruptions_file)
+    chosen = planned(found.protocol, settings.corruptions, settings.severities, known)
+    workers = usable_cores() - 1 if settings.workers is None else settings.workers
+    with locked(found.out.path):
+        opened = OpenEvaluation(found, views, settings.allow_partial, progress)
+        side = _crop_side(settings.corrupt_at, found, opened)
         checkpoint = str(opened.finished["sha256"])
-        if not opened.job.kind.needs:
-            views_from = "corrupted"  # it asks for no views: one folder, whatever was asked
-        settings = Settings(side, found.protocol.image_size, seed, views_from, checkpoint)
-        clean = _clean(opened, settings)
-        grid = _Grid(opened, settings, found.out / f"robustness-{content_hash(asdict(settings))[:8]}")
+        # a model that needs no views has one folder, whatever was asked
+        views_from: ViewsFrom = settings.views_from if opened.needs.views else "corrupted"
+        decided = CellSettings(side, found.protocol.image_size, settings.seed, views_from, checkpoint)
+        clean = _clean_facts(opened, decided)
+        grid = _Cells(opened, decided, found.out.robustness(content_hash(asdict(decided))))
         cells = [(row, severity) for row, levels in chosen for severity in levels]
-        made = grid.run(cells, workers, keep_images)
-        grid.warnings += _no_blocks(cells, side)
+        made = grid.run(cells, workers, settings.keep_images)
+        grid.warnings += _block_warnings(cells, side)
         grid.finish(clean, known)
     warnings = tuple(dict.fromkeys([*opened.job.warnings, *grid.warnings]))
-    return RobustnessResult(found.out, grid.out, made, len(cells), warnings)
+    return RobustnessResult(found.out.path, grid.out.path, made, len(cells), warnings)
 
 
 def planned(
@@ -145,26 +124,26 @@ def planned(
         levels = severities or (plan.severities if plan else range(1, len(row.values) + 1))
         chosen.append((row, sorted({level for level in levels if level > 0})))
         for level in levels:
-            if level != 0:  # 0 is always there: the faces as they are
+            if level != 0:  # 0 is always there: the clean faces
                 row.value(level)
     return chosen
 
 
-class _Grid:
-    """The cells of one evaluation under one `Settings`."""
+class _Cells:
+    """The cells of one evaluation under one `CellSettings`."""
 
-    def __init__(self, opened: Opened, settings: Settings, out: Path) -> None:
+    def __init__(self, opened: OpenEvaluation, settings: CellSettings, out: RobustnessFolder) -> None:
         self.opened, self.settings, self.out = opened, settings, out
         self.job, self.warnings = opened.job, list[str]()
         corrupted = settings.views_from == "corrupted"
-        self.live = tuple(self.job.kind.needs) if corrupted else ()  # views made from the corrupted crops
-        self.clean = () if corrupted else tuple(self.job.kind.needs)
+        self.live = opened.needs.views if corrupted else ()  # views made from the corrupted crops
+        self.clean = () if corrupted else opened.needs.views
         if self.job.views is not None:
             self.job.views.check_live(self.live)
 
     def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
         """Make the cells that are not finished; returns how many those were."""
-        for folder in (self.out, self.out / CELLS):
+        for folder in (self.out.path, self.out.cells):
             sweep_temporaries(folder)
         left = [(row, severity) for row, severity in cells if self.read(row, severity) is None]
         if keep is not None:
@@ -195,21 +174,21 @@ class _Grid:
             views=self.job.sources(self.clean, tested),
             keep=folder,
         )
-        progress = _Labelled(self.job.progress, label)
+        progress = _LabelledProgress(self.job.progress, label)
         model, seed = self.opened.model, self.job.config.seed
         keys, videos = tested["source_key"], tested["video"]
         frame = predict(model, dataset, keys, videos=videos, place=found.place, seed=seed, progress=progress)
         for name, count in dataset.without_view.items():
             lacking = f"{count} of {len(frame)} faces have no {name}: {self.job.filler(name)} used"
             self.warnings.append(f"{row.name} {severity}: {lacking}")
-        path = self._path(row, severity)
+        path = self.out.cell(row.name, severity)
         digest = write_predictions(path, frame)
         facts = {"definition": row.definition(severity), "sha256": digest, "rows": len(frame)}
         write_json(path.with_suffix(".json"), facts)
 
     def read(self, row: Corruption, severity: int) -> pd.DataFrame | None:
         """A finished cell; None where there is none of this definition, or it is damaged."""
-        path = self._path(row, severity)
+        path = self.out.cell(row.name, severity)
         if not path.is_file() or not path.with_suffix(".json").is_file():
             return None
         try:
@@ -222,53 +201,50 @@ class _Grid:
 
     def finish(self, clean: dict[str, Any], known: Mapping[str, Corruption]) -> None:
         """Join severity 0 and every finished cell, those of earlier calls too, to one file; write the facts."""
-        frames = [pd.read_parquet(self.opened.found.out / PREDICTIONS).assign(corruption=CLEAN, severity=0)]
+        frames = [pd.read_parquet(self.opened.found.out.predictions).assign(corruption=CLEAN, severity=0)]
         about: list[dict[str, Any]] = []  # a list: JSON objects are written sorted, and tables follow this order
         for row in known.values():
             levels = range(1, len(row.values) + 1)
             cells = {level: frame for level in levels if (frame := self.read(row, level)) is not None}
             frames += [frame.assign(corruption=row.name, severity=level) for level, frame in cells.items()]
             if cells:
-                about.append({**_about(row), "values": {str(level): row.value(level) for level in cells}})
+                about.append({**_description(row), "values": {str(level): row.value(level) for level in cells}})
         whole = pd.concat(frames, ignore_index=True)
         whole["severity"] = whole["severity"].astype("int8")
-        digest = write_predictions(self.out / PREDICTIONS, whole)
+        digest = write_predictions(self.out.predictions, whole)
         plan = self.opened.found.protocol.corruptions
         asked = {(name, str(level)) for name in plan.names for level in plan.severities} if plan else set()
         lacking = asked - {(facts["name"], level) for facts in about for level in facts["values"]}
-        facts = PredictionFacts(PREDICTIONS, digest, len(whole), tuple(whole.columns))
+        facts = PredictionFacts(self.out.predictions.name, digest, len(whole), tuple(whole.columns))
         values = {
             **clean,
             "status": "partial" if lacking else clean["status"],
             "predictions": asdict(facts),
             "warnings": list(dict.fromkeys([*clean.get("warnings", []), *self.warnings])),
         }
-        write_json(self.out / SETTINGS, {**asdict(self.settings), "corruptions": about})
-        write_json(self.out / FACTS, plain(values))
+        write_json(self.out.settings, {**asdict(self.settings), "corruptions": about})
+        write_json(self.out.facts, plain(values))
 
     def _live_view(self, name: str, samples: Sequence[str], crops: np.ndarray) -> ViewValues:
         assert self.job.views is not None
         return self.job.views.live(name, samples, crops, self.settings.image_size)
 
-    def _path(self, row: Corruption, severity: int) -> Path:
-        return self.out / CELLS / f"{row.name}-{severity}.parquet"
 
-
-def _clean(opened: Opened, settings: Settings) -> dict[str, Any]:
-    """The facts of the faces as they are; predicted now unless this model's predictions are there, whole."""
+def _clean_facts(opened: OpenEvaluation, settings: CellSettings) -> dict[str, Any]:
+    """The facts of the clean faces; they are predicted now unless this model's predictions are stored and undamaged."""
     out = opened.found.out
-    if (out / FACTS).is_file() and (out / PREDICTIONS).is_file():
-        known = read_json(out / FACTS)
+    if out.facts.is_file() and out.predictions.is_file():
+        known = read_json(out.facts)
         same_model = known["model"].get("checkpoint_sha256") in (settings.checkpoint_sha256, None)
         same_faces = known["samples"]["evaluated"] == len(opened.selection.tested)
-        if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out / PREDICTIONS):
+        if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out.predictions):
             opened.job.warnings += known.get("warnings", [])
             return dict(known)
     opened.predict(opened.store(opened.found.protocol.image_size))
-    return dict(read_json(out / FACTS))
+    return dict(read_json(out.facts))
 
 
-def _side(asked: int | None, found: Found, opened: Opened) -> int:
+def _crop_side(asked: int | None, found: EvaluationPlan, opened: OpenEvaluation) -> int:
     """The side at which crops are corrupted."""
     plan = found.protocol.corruptions
     asked = asked or (plan.corrupt_at if plan else None)
@@ -285,13 +261,13 @@ def _side(asked: int | None, found: Found, opened: Opened) -> int:
     return next(iter(sizes))[0]
 
 
-def _no_blocks(cells: Sequence[tuple[Corruption, int]], side: int) -> list[str]:
+def _block_warnings(cells: Sequence[tuple[Corruption, int]], side: int) -> list[str]:
     names = {row.name for row, _ in cells if (row.operator or row.name) == "block_wise"}
     why = f"changes nothing at {side} pixels: it has no blocks below {NEEDS_SIDE} (--corrupt-at {NEEDS_SIDE})"
     return [f"{name} {why}" for name in sorted(names)] if side < NEEDS_SIDE else []
 
 
-def _about(row: Corruption) -> dict[str, Any]:
+def _description(row: Corruption) -> dict[str, Any]:
     facts = {
         "name": row.name,
         "title": row.title,
@@ -302,7 +278,7 @@ def _about(row: Corruption) -> dict[str, Any]:
     return {**facts, "operator": row.operator or row.name}
 
 
-class _Labelled:
+class _LabelledProgress:
     """Progress with another label."""
 
     def __init__(self, progress: Progress, label: str) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import Progress, Silent
 from dfad_bench.core.registry import resolve
@@ -24,12 +24,13 @@ from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling
 from dfad_bench.ingest.plan import Plan, check_settings, is_committed, lock_folder
 from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.settings import FRAMES, BuildSettings, Engine
 from dfad_bench.ingest.shard import ShardTask, run_shard
 from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.survey import hints
-from dfad_bench.ingest.workers.spread import ENGINES, Engine, spread
+from dfad_bench.ingest.workers.spread import spread
 
 _PIPELINE = 2  # raised when the same settings would give other pixels
 _MOST_SHARDS = 4  # an archive becomes one part of at most this many times the usual number of rows
@@ -60,20 +61,10 @@ def build_manifest(
     dataset: str,
     root: Path,
     out: Path,
+    settings: BuildSettings = BuildSettings(),  # noqa: B008  frozen
     *,
-    crop: str | None = None,
-    engine: Engine = "processes",
-    workers: int = 1,
-    shard: tuple[int, int] | None = None,
-    limit: int | None = None,
-    generator: str | None = None,
-    only: Mapping[str, str] | None = None,
-    from_deepfakebench: Path | None = None,
-    shard_size: int = 256,
-    sampling: Sampling = Sampling(),  # noqa: B008  frozen
-    item_seconds: float = 60,
-    device: str = "cpu",
     progress: Progress = Silent(),  # noqa: B008  has no state
+    **changes: Any,
 ) -> BuildReport:
     """Crop the faces of a dataset into a manifest; continues an earlier run that stopped, whatever its engine.
 
@@ -81,48 +72,31 @@ def build_manifest(
         dataset: name of a shipped dataset file, or the path of one's own.
         root: the folder with the dataset as released.
         out: the manifest folder.
-        crop: crop profile; None is the dataset's own.
-        engine: how parts are distributed over workers, see `ingest.workers.spread`.
-        workers: parts at a time; 0 works in this process, where a crash of an image library ends the build (with
-            Ray: as many as it has CPUs).
-        shard: (I, N): make only every N-th part, from the I-th on; other processes make the rest, on this host or
-            another. The process that finds all parts present finishes the manifest.
-        limit: at most this many images of each generator and split, chosen by hash of their names.
-        generator: what made the images, for datasets whose layout does not say (`images`).
-        only: field of the dataset's paths -> values to read, with commas between (`compression`: `c40`).
-        from_deepfakebench: a JSON of DeepfakeBench that lists the frames, instead of the dataset's layout.
-        shard_size: images per part; a video counts as the frames it gives, an archive is not divided.
-        sampling: which frames of videos are taken.
-        item_seconds: an image that takes longer is refused.
-        device: where faces are found: `cpu`, `cuda` or `cuda:N`.
+        settings: how faces are cropped and the work is spread.
         progress: is called after every item.
+        changes: fields of `BuildSettings` that take the place of those in `settings`, as in `workers=2`.
 
     Raises:
         ConfigError: no such folder, nothing in it fits the layout, or a bad setting.
         IntegrityError: `out` holds a build with other settings, or one shard sees other files than another.
         RefusedInputsError: never here; see `BuildReport.check_refused`.
     """
-    if workers < 0 or shard_size < 1 or item_seconds <= 0 or (limit is not None and limit < 1):
-        raise ConfigError("needs workers >= 0, shard_size >= 1, item_seconds > 0, limit >= 1")
-    _check_device(device, engine)
-    if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, ENGINES)
-    spec = load_dataset_spec(dataset)
-    spec = spec.with_generator(generator) if generator else spec
-    spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
-    spec = spec.with_only(only) if only else spec
-    profile = load_crop_profile(crop or spec.crop)
-    settings = _Settings(
+    asked = replace(settings, **changes)
+    engine, shard, limit, workers = asked.engine, asked.shard, asked.limit, asked.processes
+    _check_device(asked.device, engine)
+    spec = _spec(dataset, asked)
+    profile, sampling = load_crop_profile(asked.crop or spec.crop), sampling_of(asked)
+    kept = _Settings(
         spec.name,
         spec.sha256,
         profile.name,
         profile.sha256,
-        generator,
+        asked.generator,
         limit,
-        shard_size,
+        asked.shard_size,
         sampling.frames,
         sampling.stride,
-        device.partition(":")[0],
+        asked.device.partition(":")[0],
     )
     listing = _list_source(spec, Path(root))
     if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
@@ -130,9 +104,9 @@ def build_manifest(
     chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _limit_samples(listing.samples, limit)]
     out = Path(out)
     with lock_folder(out, shard):
-        check_settings(out, asdict(settings))
-        tasks = _tasks(chosen, out, profile, settings, item_seconds, sampling, device)
-        plan = _plan(spec, profile, settings, listing, tasks)
+        check_settings(out, asdict(kept))
+        tasks = _tasks(chosen, out, profile, kept, asked.item_seconds, sampling, asked.device)
+        plan = _plan(spec, profile, kept, listing, tasks)
         mine = tasks
         if shard is not None:
             plan.keep(out)
@@ -148,6 +122,20 @@ def build_manifest(
     return make_report(
         out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
     )
+
+
+def sampling_of(settings: BuildSettings) -> Sampling:
+    """Which frames of videos are taken."""
+    frames = settings.frames or (FRAMES if settings.stride is None else None)
+    return Sampling(frames=frames, stride=settings.stride)
+
+
+def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:
+    """The dataset's description, narrowed or completed as the settings say."""
+    spec = load_dataset_spec(dataset)
+    spec = spec.with_generator(settings.generator) if settings.generator else spec
+    spec = spec.with_index(Path(settings.from_deepfakebench)) if settings.from_deepfakebench else spec
+    return spec.with_only(settings.only) if settings.only else spec
 
 
 def _check_device(device: str, engine: Engine) -> None:

@@ -8,7 +8,10 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["text", "count", "percent", "number"]
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
@@ -38,6 +41,20 @@ class Table:
     notes: tuple[str, ...] = ()
     sections: Mapping[int, str] = field(default_factory=dict)  # row index -> heading drawn above it
     names: int = 1  # leading columns that say which row it is; repeated where a terminal is too narrow for all columns
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def render(self, format: str = "rich", *, width: int | None = None) -> str:
+        """The table as text; see the function `render`."""
+        return render(self, format, width=width)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with a column for each of the table's, by key, of raw values: shares are fractions."""
+        import pandas as pd
+
+        keys = [column.key for column in self.columns]
+        return pd.DataFrame([[row.get(key) for key in keys] for row in self.rows], columns=keys)
 
 
 def render(table: Table, format: str, *, width: int | None = None) -> str:

@@ -10,7 +10,6 @@ from helpers.trees import extra_tree
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.media.base import Sampling
 
 
 def run(*arguments: object) -> Result:
@@ -83,7 +82,7 @@ def test_mistakes_are_one_line(options: list[str], code: int, error: str):
 
 def test_refused_frames_of_a_video_are_one_line_and_nothing_to_draw_comes_last(tmp_path: Path):
     tree = video_trees.videos_tree(tmp_path / "root")
-    build_manifest("videos", tree.root, tmp_path / "m", workers=0, sampling=Sampling(frames=3))
+    build_manifest("videos", tree.root, tmp_path / "m", workers=0, frames=3)
     result = run("--manifest", tmp_path / "m", "--contact-sheet", tmp_path / "x.png")
     assert "'a.mp4': no_face: no face with probability 0.9 or more (3 frames)" in result.stdout
     assert "more refused" not in result.stdout

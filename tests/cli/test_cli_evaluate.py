@@ -13,11 +13,11 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import plain, read_record
-from dfad_bench.engine.run import run_training
 from dfad_bench.report.run_record import build_record
 
 SCHEMA = resources.files("dfad_bench.core") / "result_record.schema.json"

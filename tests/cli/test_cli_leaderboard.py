@@ -9,9 +9,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.cli.main import dfad
-from dfad_bench.engine.run import run_training
 from dfad_bench.report.run_record import build_record
 
 

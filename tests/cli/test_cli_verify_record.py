@@ -10,11 +10,10 @@ import torch
 from click.testing import CliRunner, Result
 from helpers.runs import resealed
 from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.training import run_robustness, run_training
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.record import read_record, write_record
-from dfad_bench.engine.robustness import run_robustness
-from dfad_bench.engine.run import run_training
 from dfad_bench.report.robustness.scores import build_robustness
 from dfad_bench.report.run_record import build_record
 

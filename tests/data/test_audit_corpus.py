@@ -10,7 +10,6 @@ import pytest
 from dfad_bench.data.audit import audit
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.shard import Sampling
 
 
 @pytest.mark.parametrize("limit", [10, pytest.param(None, marks=pytest.mark.slow)])
@@ -27,7 +26,7 @@ def test_planted_duplicates_and_nothing_else(corpus: Path, tmp_path: Path, limit
     for dataset, root in roots.items():
         most = limit if dataset == "corpus" else None
         out = tmp_path / dataset
-        build_manifest(dataset, root, out, crop="raw-256", workers=0, sampling=Sampling(frames=2), limit=most)
+        build_manifest(dataset, root, out, crop="raw-256", workers=0, frames=2, limit=most)
         manifests.append(Manifest.open(tmp_path / dataset))
         for origin in manifests[-1].frame(["origin"], status=None)["origin"]:
             if (root / origin).is_file():

@@ -20,7 +20,7 @@ from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import Selection, candidates, rows_hash, select
 from dfad_bench.engine.evaluate import without_trained
 from dfad_bench.engine.facts import manifest_facts
-from dfad_bench.engine.run import write_rows
+from dfad_bench.engine.job import write_rows
 
 FLOW = Group("synthetic-flow-a", "synthetic")
 OUTSIDE = Group("real", "synthetic-outdoor")

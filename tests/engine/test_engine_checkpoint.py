@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.toy import RECIPE, Toy, ToyConfig, toy_manifests, toy_protocol, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
@@ -19,7 +20,6 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import Position
 from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.run import run_training
 
 
 @pytest.fixture

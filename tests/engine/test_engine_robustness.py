@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, SEEN, SIDE, UNSEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.training import run_evaluation, run_robustness, run_training
 from helpers.views import made_up
 
 from dfad_bench.core.errors import ConfigError, DFADError, ProtocolError, UnknownNameError
@@ -26,9 +27,7 @@ from dfad_bench.data.images import decode_crop, encode_png
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import select
 from dfad_bench.engine import checkpoint
-from dfad_bench.engine.evaluate import run_evaluation
-from dfad_bench.engine.robustness import RobustnessResult, planned, run_robustness
-from dfad_bench.engine.run import run_training
+from dfad_bench.engine.robustness import RobustnessResult, planned
 from dfad_bench.report.robustness.scores import build_robustness
 
 SHORT = replace(RECIPE, epochs=1)
@@ -251,7 +250,7 @@ import sys
 from pathlib import Path
 from helpers.toy import toys_registered
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.engine.robustness import run_robustness
+from helpers.training import run_robustness
 if __name__ == "__main__":
     run, *folders = map(Path, sys.argv[1:])
     names = ("jpeg", "blur", "contrast")

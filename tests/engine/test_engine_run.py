@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, SEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.training import run_evaluation, run_training
 from helpers.views import made_up
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ProtocolError, UnknownNameError
@@ -16,9 +17,7 @@ from dfad_bench.core.files import read_json
 from dfad_bench.core.protocol import Group
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.engine.config import locked, read_config
-from dfad_bench.engine.evaluate import run_evaluation
 from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.run import run_training
 
 SHORT = replace(RECIPE, epochs=2)
 

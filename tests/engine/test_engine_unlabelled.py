@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.pseudo_labels import PseudoLabelToy
 from helpers.toy import RECIPE, SEEN, TOYS, toy_protocol, toy_row, toy_rows, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.core.contract import Batch
 from dfad_bench.core.errors import ConfigError
@@ -23,7 +24,6 @@ from dfad_bench.data.select import rows_hash
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.run import run_training
 from dfad_bench.report.run_record import build_record
 from dfad_bench.report.verify import verify_record
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.toy import RECIPE, Toy, ToyConfig, toy_manifests, toy_protocol, toys_registered
 from helpers.train_faults import Forked, damaged_checkpoints, differing, forked, kill_training, starved_apart, train
+from helpers.training import run_training
 
 from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
@@ -20,7 +21,6 @@ from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import MODEL, OPTIMISER, Position
-from dfad_bench.engine.run import run_training
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.skipif(os.name == "nt", reason="needs fork")]
 
@@ -88,7 +88,7 @@ def test_a_run_killed_while_it_predicts_does_not_train_again(
     root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die() -> None:
-        monkeypatch.setattr("dfad_bench.engine.run.predict", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        monkeypatch.setattr("dfad_bench.engine.job.predict", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         train(root, tmp_path / "run", 0.02)
 
     assert Forked(die).wait(60) == -signal.SIGKILL

@@ -11,7 +11,6 @@ from helpers.video_trees import clip
 
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.media.base import Sampling
 
 
 def bad_videos(folder: Path, number: int, seed: int = 0) -> list[Path]:
@@ -45,9 +44,7 @@ def bad_videos(folder: Path, number: int, seed: int = 0) -> list[Path]:
 def video_verdicts(files: list[Path], out: Path) -> dict[str, int]:
     """What becomes of videos in a build with workers, as rows by status; a lost file or a died worker is an error."""
     folder = files[0].parent
-    build_manifest(
-        "videos", folder, out, generator="flux", crop="raw-256", workers=2, sampling=Sampling(frames=4), shard_size=64
-    )
+    build_manifest("videos", folder, out, generator="flux", crop="raw-256", workers=2, frames=4, shard_size=64)
     rows = Manifest.open(out).frame(status=None)
     assert set(rows["origin"]) == {path.name for path in files}
     assert not rows["sample_id"].duplicated().any()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
+from helpers.training import run_training
 from helpers.views import made_up
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Stage
@@ -24,7 +25,7 @@ from dfad_bench.core.recipe import Augmentation, Optimiser, Recipe
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.run import RunResult, run_training
+from dfad_bench.engine.job import RunResult
 
 SGD = replace(RECIPE, optimiser=Optimiser("sgd", 1e-3, 0.0), epochs=2, batch_size=16)
 CHANGES = tuple(map(Augmentation, ("horizontal_flip", "gaussian_noise", "color_jitter", "jpeg")))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from helpers.toy import RECIPE, Toy, ToyConfig, toy_protocol, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import sha256_file
@@ -22,7 +23,6 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import MODEL, Position
 from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.run import run_training
 
 TESTS = Path(__file__).resolve().parents[1]
 SAME = (f"checkpoint/{MODEL}", "trace.csv", "predictions.parquet", "selection.parquet", "config.yaml")

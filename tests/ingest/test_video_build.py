@@ -34,7 +34,7 @@ from dfad_bench.ingest.shard import ShardTask, crop_sample
 
 
 def build(dataset: str, root: Path, out: Path, frames: int = 4, **options: Any) -> Manifest:
-    settings: dict[str, Any] = {"crop": "raw-256", "workers": 0, "sampling": Sampling(frames=frames), **options}
+    settings: dict[str, Any] = {"crop": "raw-256", "workers": 0, "frames": frames, **options}
     build_manifest(dataset, root, out, **settings)
     return Manifest.open(out)
 

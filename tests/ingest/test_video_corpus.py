@@ -36,7 +36,7 @@ FACES = (
 @pytest.fixture(scope="module")
 def clips(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     out = tmp_path_factory.mktemp("clips")
-    build_manifest("corpus-videos", corpus, out, sampling=Sampling(frames=FRAMES), workers=0)
+    build_manifest("corpus-videos", corpus, out, frames=FRAMES, workers=0)
     return Manifest.open(out)
 
 
@@ -70,7 +70,7 @@ def test_forged_clips_meet_their_targets_frame_by_frame(clips: Manifest, fake: s
 
 
 def test_every_broken_video_is_a_row_with_a_reason_or_a_face(corpus: Path, tmp_path: Path):
-    build_manifest("corpus-broken-videos", corpus, tmp_path / "m", sampling=Sampling(frames=FRAMES), workers=0)
+    build_manifest("corpus-broken-videos", corpus, tmp_path / "m", frames=FRAMES, workers=0)
     rows = Manifest.open(tmp_path / "m").frame(status=None)
     rows["name"] = rows["origin"].str.rpartition("/")[2]
     assert set(rows["name"]) == {p.name for p in (corpus / "broken" / "videos").iterdir()}

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.training import run_training
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, identity, plain, read_record, seal, write_record
 from dfad_bench.engine.predict import write_predictions
-from dfad_bench.engine.run import run_training
 from dfad_bench.report.run_record import build_record, rescore
 
 

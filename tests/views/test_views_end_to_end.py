@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from helpers.toy import RECIPE, toy_manifests, toy_protocol
 from helpers.train_faults import Forked, differing
+from helpers.training import run_evaluation, run_robustness, run_training
 from helpers.views import toy_views_registered
 
 from dfad_bench.core.errors import ConfigError
@@ -22,11 +23,9 @@ from dfad_bench.engine.config import read_config
 from dfad_bench.engine.contract_checks.building import check_views
 from dfad_bench.engine.contract_checks.forward import check_output, check_rows_independent
 from dfad_bench.engine.contract_checks.subject import Subject
-from dfad_bench.engine.evaluate import run_evaluation
 from dfad_bench.engine.fit import Limits
+from dfad_bench.engine.job import RunResult
 from dfad_bench.engine.profile import profile_model
-from dfad_bench.engine.robustness import run_robustness
-from dfad_bench.engine.run import RunResult, run_training
 from dfad_bench.views import provider, store
 from dfad_bench.views.provider import ViewProvider
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.toy import SIDE, toy_manifests, toy_protocol
 from helpers.train_faults import Forked
+from helpers.training import run_training
 from helpers.views import ToyLevel, ToyMap, toy_views_registered
 from PIL import Image
 
@@ -25,7 +26,6 @@ from dfad_bench.data.select import select
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.model_contract import check_model
-from dfad_bench.engine.run import run_training
 from dfad_bench.views import VIEWS
 from dfad_bench.views.base import Faces, View
 from dfad_bench.views.identity import check_same, kept_identity, read_identity

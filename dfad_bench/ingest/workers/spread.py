@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from dfad_bench.ingest.settings import Engine
 from dfad_bench.ingest.shard import ShardTask
 from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
 from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
-
-Engine = Literal["serial", "processes", "ray"]
-ENGINES: tuple[Engine, ...] = ("serial", "processes", "ray")
 
 
 def spread(
@@ -19,7 +17,7 @@ def spread(
     """Run every shard by the named engine; results in the order of completion.
 
     Args:
-        engine: one of `ENGINES`.
+        engine: one of `ingest.settings.Engine`.
         run: the pure function of a shard, `shard.run_shard`.
         tasks: the shards.
         workers: shards at a time; 0 is one (and, for Ray, as many as its cluster has CPUs).

@@ -1,0 +1,169 @@
+"""Finished runs: opened, shown, compared, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Union
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.record import ResultRecord, read_record
+from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.report.compare import Comparison, compare_runs
+from dfad_bench.report.leaderboard import board, find_records
+from dfad_bench.report.reported import reported_scores
+from dfad_bench.report.run_record import protocol_of
+from dfad_bench.report.run_tables import TABLES
+from dfad_bench.report.table import Table
+
+if TYPE_CHECKING:
+    from dfad_bench.engine.load import LoadedRun  # which imports torch; tables of records do without
+
+Run = Union[Path, str, "LoadedRun"]
+ScoreTable = Literal["metrics", "groups", "sweep", "confusion"]
+
+
+def folder_of(run: Run) -> Path:
+    """The folder of a run."""
+    return Path(run) if isinstance(run, str | Path) else run.folder
+
+
+def several(runs: Sequence[Run] | Run) -> list[Run]:
+    """One run or several as a list."""
+    return [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else list(runs)
+
+
+def record_of(run: Run) -> ResultRecord:
+    """The record of a run, whatever it is given as.
+
+    Raises:
+        ConfigError: there is none.
+        IntegrityError: changed after it was written.
+    """
+    path = RunFolder(folder_of(run)).record
+    if not path.is_file():
+        raise ConfigError(f"{path.parent}: no {path.name}; not the folder of a finished run (`dfad train` makes one)")
+    return read_record(path)
+
+
+def scores(run: Run, table: ScoreTable = "metrics") -> Table:
+    """All numbers of a finished run.
+
+    Args:
+        run: its folder, or the loaded run.
+        table: "metrics" is every number with its 95 % interval; "groups" a row a test group; "sweep" attribution over
+            thresholds; "confusion" the class named most likely, by group.
+
+    Returns:
+        A table; `to_frame()` gives it as a DataFrame with shares as fractions, `render("markdown")` as text with
+        percent.
+
+    Raises:
+        ConfigError: no finished run, or no such table.
+        IntegrityError: the record was changed after it was written.
+    """
+    if table not in TABLES:
+        raise ConfigError(f"scores: no table {table!r}; one of {', '.join(TABLES)}")
+    return TABLES[table](record_of(run))
+
+
+def leaderboard(
+    protocol: Protocol | str, runs: Sequence[Run] | Run = (), *, per_group: bool = False, columns: Sequence[str] = ()
+) -> Table:
+    """The leaderboard of one protocol: constant models, measured runs, and what papers reported.
+
+    Args:
+        protocol: a protocol, or its name.
+        runs: folders that are searched for runs at any depth, or loaded runs.
+        per_group: a column for each unseen group, and bounds of intervals and ranks.
+        columns: names of metrics, in place of the default columns of numbers.
+
+    Returns:
+        A table; `to_frame()` gives raw fractions, `render("markdown")` text with percent.
+
+    Raises:
+        UnknownNameError: no such protocol.
+        ConfigError: no such folder.
+    """
+    return next(iter(leaderboards(runs, protocol, per_group=per_group, columns=columns).values()))
+
+
+def leaderboards(
+    runs: Sequence[Run] | Run,
+    protocol: Protocol | str | None = None,
+    *,
+    per_group: bool = False,
+    columns: Sequence[str] = (),
+) -> dict[str, Table]:
+    """The leaderboard of a protocol, or of every protocol that has records, by its name.
+
+    Raises:
+        ConfigError: no such folder, or neither a protocol nor records.
+    """
+    folders = [folder_of(run) for run in several(runs)]
+    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
+    records, problems = find_records(folders)
+    if protocol is not None:
+        protocols = [load_protocol(protocol) if isinstance(protocol, str) else protocol]
+    else:
+        latest = {record.protocol.name: record for record in records}
+        protocols = [protocol_of({"protocol": {"config": r.protocol.config}}, name) for name, r in latest.items()]
+        if not protocols:
+            raise ConfigError("no records found; name a --protocol, or a folder with finished runs with --runs")
+    return {
+        p.name: board(p, records, reported_scores(p.name), per_group=per_group, problems=problems, columns=columns)
+        for p in protocols
+    }
+
+
+def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Test whether one run is better than another on the very same test faces.
+
+    Args:
+        run_a: folder, or loaded run.
+        run_b: another, of the same protocol and faces.
+        everything: every number, groups and near and far ones, too.
+        resamples: of the paired bootstrap.
+        seed: of the paired bootstrap.
+
+    Returns:
+        Every number of both runs, their difference with its interval, the p-value of its test and Holm's.
+
+    Raises:
+        ConfigError: not finished runs, or runs that cannot be compared; says in what they differ.
+        IntegrityError: predictions are not those of their record.
+    """
+    return compare_runs(folder_of(run_a), folder_of(run_b), everything=everything, resamples=resamples, seed=seed)
+
+
+def draw_sweeps(runs: Sequence[Run], labels: Sequence[str], path: Path) -> list[str]:
+    """Draw the shares over thresholds of several runs into one figure.
+
+    Args:
+        runs: folders, or loaded runs.
+        labels: what each is called in the figure.
+        path: the figure, .png, .svg or .pdf.
+
+    Returns:
+        A line for each run that is not drawn.
+
+    Raises:
+        ConfigError: no run has anything to draw.
+    """
+    from dfad_bench.report.figures.sweep import draw_sweep
+
+    named = {label: record_of(run).sweep for label, run in zip(labels, runs, strict=True)}
+    drawn = {name: sweep for name, sweep in named.items() if sweep is not None}
+    if not drawn:
+        raise ConfigError(f"--figure {path}: no run has a sweep; the attribution expert was not trained")
+    draw_sweep(path, drawn)
+    return [
+        f"{name} is not drawn: its attribution expert was not trained" for name in sorted(named.keys() - drawn.keys())
+    ]
+
+
+def record_table(record: ResultRecord, where: str) -> Table:
+    """A record beside the constant models of its protocol; `where` is named in errors."""
+    return board(protocol_of({"protocol": {"config": record.protocol.config}}, where), [record])

@@ -1,0 +1,121 @@
+"""Settings written down once: help, limits and option beside the field; commands and docstrings are made from that.
+
+A settings class is a frozen dataclass whose fields carry an `Option`, under the decorator `documented`:
+
+    @documented
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        '''What it settles.'''
+
+        epochs: int | None = field(default=None, metadata=option("Instead of the recipe's.", least=1))
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from dfad_bench.core.errors import ConfigError
+
+T = TypeVar("T", bound=type)
+Size = Literal["paper", "tiny"]
+Heads = Literal["both", "attribution", "detection"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Cache = Literal["disk", "ram", "gpu", "none"]
+_OPTION = "dfad_option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a command's option and the documentation say of a field.
+
+    `flag` is the option's spelling where it is not the field's name with dashes; None in `flag` hides the field from
+    commands. `least` and `above` bound numbers. `names` is the kind of registered names a text is one of.
+    """
+
+    help: str
+    flag: str | None = ""
+    least: float | None = None
+    above: float | None = None
+    metavar: str | None = None
+    names: str | None = None
+    show_default: bool = True
+
+
+def option(help: str, **more: Any) -> dict[str, Option]:
+    """Metadata of a settings field; `more` are fields of `Option`."""
+    return {_OPTION: Option(help, **more)}
+
+
+def option_of(owner: type, name: str) -> tuple[Option, Any, Any]:
+    """Option, type and default of a settings field; the default is `dataclasses.MISSING` where one must be given.
+
+    Raises:
+        KeyError: no such field, or one that carries no option (a bug).
+    """
+    found = next(field for field in fields(owner) if field.name == name)
+    default = found.default_factory() if found.default_factory is not MISSING else found.default
+    return found.metadata[_OPTION], get_type_hints(owner)[name], default
+
+
+def documented(cls: T) -> T:
+    """Append every field with its help to the class's docstring, so that `help(cls)` shows what the command shows."""
+    abouts = {field.name: field.metadata[_OPTION] for field in fields(cls) if _OPTION in field.metadata}
+    lines = [f"    {name}: {' '.join(about.help.split())}" for name, about in abouts.items()]
+    cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\nAttributes:\n" + "\n".join(lines)
+    return cls
+
+
+def check_settings(settings: Any) -> None:
+    """Refuse values outside what a field's type and option allow; called by `__post_init__`.
+
+    Raises:
+        ConfigError: names the field, the value and what is allowed.
+    """
+    hints = get_type_hints(type(settings))
+    for field in fields(settings):
+        about, value = field.metadata.get(_OPTION), getattr(settings, field.name)
+        if about is None:
+            continue
+        owner = type(settings).__name__
+        where = f"{owner}.{field.name}"
+        allowed = choices(hints[field.name])
+        if allowed and value not in allowed and not (value is None and type(None) in _members(hints[field.name])):
+            raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if about.least is not None and value < about.least:
+                raise ConfigError(f"{owner}: needs {field.name} >= {about.least:g}, got {value!r}")
+            if about.above is not None and value <= about.above:
+                raise ConfigError(f"{owner}: needs {field.name} > {about.above:g}, got {value!r}")
+        elif {int, float} & set(_members(hints[field.name])) and not (
+            value is None or type(value) in _members(hints[field.name])
+        ):
+            raise ConfigError(f"{where} must be a number, got {value!r}")
+
+
+def choices(hint: Any) -> tuple[Any, ...]:
+    """The values of a `Literal`, or of `Literal | None`; nothing for other types."""
+    literal = next((member for member in _members(hint) if get_origin(member) is Literal), None)
+    return () if literal is None else get_args(literal)
+
+
+def base_type(hint: Any) -> Any:
+    """The first type of a union that is not None; the type itself where it is none."""
+    return next(member for member in _members(hint) if member is not type(None))
+
+
+def changed(settings: Any) -> Mapping[str, Any]:
+    """The fields that differ from their default, or have none."""
+    found = {}
+    for field in fields(settings):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        value = getattr(settings, field.name)
+        if default is MISSING or value != default:
+            found[field.name] = value
+    return found
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

@@ -1,0 +1,249 @@
+"""The pieces of one run or evaluation: crops, views, model, training, prediction, and the facts that finish it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.core.contract import DFADModel, WeightFiles
+from dfad_bench.core.files import atomic_path, read_json, write_json
+from dfad_bench.core.progress import Progress
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import PredictionFacts, Samples
+from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.settings import Cache
+from dfad_bench.data.crop_store import CropStore
+from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.sampling import require_unlabelled
+from dfad_bench.data.select import Selection
+from dfad_bench.engine import checkpoint, compiling, facts
+from dfad_bench.engine.config import RunConfig, plain
+from dfad_bench.engine.devices import Place
+from dfad_bench.engine.distributed import Team
+from dfad_bench.engine.fit import FitResult, Limits, Trainer
+from dfad_bench.engine.interrupts import one_line
+from dfad_bench.engine.load import build_model
+from dfad_bench.engine.loggers import Logs
+from dfad_bench.engine.needs import Needs, views_needed
+from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.seeding import make_deterministic
+from dfad_bench.views.provider import ViewProvider
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfad_bench.data.view_source import ViewSource
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run folder, how it ended, and whether this call had to do anything (`fresh`)."""
+
+    out: Path
+    status: str
+    stopped: str
+    fresh: bool
+    warnings: tuple[str, ...] = ()
+    lead: bool = True  # False on all processes of a team but the first, which writes the results
+
+
+class Job:
+    """The pieces of one run or evaluation.
+
+    Args:
+        config: settings of the run.
+        protocol: what is evaluated; the run's own, or another with the same seen generators.
+        manifests: those the protocol names.
+        place: device and precision.
+        out: where predictions and facts go.
+        needs: of the model.
+        views: makes the views the model needs.
+        progress: shows decoding, training and predicting.
+        team: the processes that train together.
+        cache: where the crops lie.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        protocol: Protocol,
+        manifests: Sequence[Manifest],
+        place: Place,
+        out: Path,
+        needs: Needs,
+        views: ViewProvider | None,
+        progress: Progress,
+        team: Team | None = None,
+        cache: Cache = "disk",
+    ) -> None:
+        self.team, self.cache = team or Team(), cache
+        self.config, self.protocol, self.manifests = config, protocol, list(manifests)
+        self.place, self.out, self.progress = place, out, progress
+        self.files, self.needs = RunFolder(out), needs
+        self.warnings: list[str] = []
+        self.views = views_needed(needs, views) if needs.all_views else None
+        make_deterministic()
+
+    def train(
+        self, selection: Selection, weights: WeightFiles | None, limits: Limits, resume: bool, logs: Logs | None = None
+    ) -> RunResult:
+        """Train, predict and write the facts."""
+        with one_line("before training", "use a smaller protocol, or a machine with more memory"):
+            if self.team.lead:
+                write_rows(self.files.selection, selection)
+            store = self.team.lead_first(lambda: self.store(selection.rows))
+            model = self.build(weights)
+            trainer = self._trainer(model, selection, store, limits, logs)
+        with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
+            fitted = trainer.run(resume=resume)
+            self.team.leave()
+        if not self.team.lead:
+            return RunResult(self.out, fitted.status, fitted.stopped, True, lead=False)
+        self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
+        self.warnings += logs.notes if logs is not None else []
+        if names := selection.leaking:
+            some = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+            self.warnings.append(
+                f"{len(names)} training faces share a source or pixels with test faces: left out ({some})"
+            )
+        self.warnings += self._misnamed(trainer.trace.losses)
+        digest = str(read_json(self.files.checkpoint.model)["sha256"])
+        with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
+            status = self.predict(model, selection, store, self._run_facts(fitted, model), fitted.status, digest)
+        if fitted.status == "complete":
+            checkpoint.clear(self.files.checkpoint.path, finished=False)
+        return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def _misnamed(self, losses: Sequence[str]) -> list[str]:
+        """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""
+        recipe = self.config.recipe
+        near = {name: get_close_matches(name, losses, n=1) for name in recipe.loss_weights if name not in losses}
+        words = f"recipe {recipe.name}: loss_weights has {{!r}}, no loss of this model; did you mean {{}}?"
+        return [words.format(name, found[0]) for name, found in near.items() if found]
+
+    def store(self, rows: pd.DataFrame) -> CropStore:
+        """The crops of the given rows, where `cache` says."""
+        side, device = self.protocol.image_size, self.place.device
+        store = CropStore.open(rows, self.manifests, side, cache=self.cache, device=device, progress=self.progress)
+        self.warnings += [store.note] if store.note else []
+        return store
+
+    def _trainer(
+        self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
+    ) -> Trainer:
+        config = self.config
+        train = self.dataset(selection.train, store, training=True)
+        if require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model):
+            train.unlabelled = self.dataset(selection.unlabelled, store)
+        return Trainer(
+            model,
+            train,
+            self.dataset(selection.validation, store, training=True),
+            config.recipe,
+            seed=config.seed,
+            place=self.place,
+            folder=self.out,
+            config_sha256=config.sha256,
+            heads=config.heads,
+            cap_epochs=config.epochs,
+            limits=limits,
+            progress=self.progress,
+            team=self.team,
+            logs=logs,
+            compiled=config.compiled and compiling.works(self.place, self.warnings),
+        )
+
+    def build(self, weights: WeightFiles | None = None) -> DFADModel:
+        """The model, freshly initialised from the seed."""
+        return build_model(self.config, self.protocol, weights)
+
+    def dataset(self, rows: pd.DataFrame, store: CropStore, *, training: bool = False) -> FaceDataset:
+        """Rows with the views and prompts the model asks for; faces without a view become a warning."""
+        made = FaceDataset(
+            rows,
+            store,
+            self.protocol,
+            views=self.sources(self.needs.views, rows),
+            training_views=self.sources(self.needs.training_views, rows) if training else {},
+            prompts=class_prompts(self.protocol) if training and self.needs.prompts else (),
+        )
+        for name, count in made.without_view.items():
+            self.warnings.append(f"{count} of {len(made)} faces have no {name}: {self.filler(name)} used")
+        return made
+
+    def sources(self, names: Sequence[str], rows: pd.DataFrame) -> dict[str, ViewSource]:
+        """The given views of the given faces; stored ones are made where they are not there."""
+        ids, side = rows["sample_id"].tolist(), self.protocol.image_size
+        return {name: self.views.source(name, ids, side) for name in names} if self.views is not None else {}
+
+    def filler(self, name: str) -> str:
+        """What a face without this view gets, in words."""
+        return "zeros" if self.views is None else self.views.filler(name)
+
+    def predict(
+        self,
+        model: DFADModel,
+        selection: Selection,
+        store: CropStore,
+        run: Mapping[str, Any],
+        status: str,
+        checkpoint_sha256: str,
+    ) -> str:
+        """Predict the test rows, then write the facts, which finishes the run. Returns the run's status."""
+        config, rows = self.config, selection.tested
+        dataset = self.dataset(rows, store)
+        keys, videos = rows["source_key"], rows["video"]
+        frame = predict(model, dataset, keys, videos=videos, place=self.place, seed=config.seed, progress=self.progress)
+        digest = write_predictions(self.files.predictions, frame)
+        lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
+        values = {
+            "status": "partial" if lacking else status,
+            "created_utc": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "toolkit": asdict(facts.toolkit_facts()),
+            "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
+            "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
+            "manifest": asdict(facts.manifest_facts(self.manifests, selection)),
+            "run": run,
+            "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
+            "samples": asdict(Samples(len(rows), len(frame), len(rows) - len(frame), selection.refused)),
+            "predictions": asdict(
+                PredictionFacts(self.files.predictions.name, digest, len(frame), tuple(frame.columns))
+            ),
+            "warnings": list(dict.fromkeys(self.warnings)),
+        }
+        write_json(self.files.facts, plain(values))
+        return str(values["status"])
+
+    def _run_facts(self, fitted: FitResult, model: DFADModel) -> dict[str, Any]:
+        config, position = self.config, fitted.position
+        return {
+            "run_id": config.sha256[:16],
+            "seed": config.seed,
+            "config_sha256": config.sha256,
+            "precision": config.precision,
+            "world_size": self.team.size,
+            "steps": position.step,
+            "resumed": position.resumed,
+            "config": plain(asdict(config)),
+            "global_batch": model.stages[-1].batch_size or config.recipe.batch_size,
+            "epochs": position.epochs_done,
+            "wall_s": round(position.wall_s, 3),
+            "model_selection": fitted.selection,
+            "stopped": fitted.stopped,
+        }
+
+
+def write_rows(path: Path, selection: Selection) -> None:
+    """Write the part of every face, so that a later evaluation can leave training faces out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = selection.rows[["sample_id", "part", "group", "source_key", "crop_sha256"]]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), temporary, write_page_checksum=True)

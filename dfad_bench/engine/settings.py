@@ -1,0 +1,154 @@
+"""What a run, an evaluation and a robustness evaluation are asked to do; each setting is written down here only.
+
+Commands take help, choices, limits and defaults of their options from these fields (`cli.options.setting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.settings import Cache, Heads, Precision, Size, check_settings, documented, option
+
+ViewSettings = Mapping[str, Mapping[str, Any]]
+ViewsFrom = Literal["corrupted", "clean"]
+_DEVICE = option("auto, cpu, cuda or cuda:N.")
+_PARTIAL = option("Go on with missing or short groups; the record says so.")
+_SEED = option("Every random choice follows from it.", least=0)
+_VIEWS = option(
+    "A setting of a view the model needs, as in parsing.folder=labels; repeatable.",
+    flag="--view",
+    metavar="NAME.KEY=VALUE",
+)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What decides a run's numbers and is stored with the run as it was given."""
+
+    model: str = field(metadata=option("See `dfad list models`.", names="model"))
+    size: Size = field(default="paper", metadata=option("Published or toy widths."))
+    epochs: int | None = field(default=None, metadata=option("Instead of the recipe's; no stage is longer.", least=1))
+    seed: int = field(default=0, metadata=_SEED)
+    precision: Precision = field(default="fp32", metadata=option("Of the forward pass."))
+    heads: Heads = field(default="both", metadata=option("Experts that learn."))
+    options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=option("A setting of the model; repeatable.", flag="--set", metavar="KEY=VALUE"),
+    )
+    allow_partial: bool = field(default=False, metadata=_PARTIAL)
+    compiled: bool = field(
+        default=False, metadata=option("Use torch.compile; without a compiler, train as ever.", flag="--compile")
+    )
+    channels_last: bool | None = field(
+        default=None,
+        metadata=option(
+            "Memory layout of images and convolutions.  [default: as suits the device]",
+            flag="--channels-last/--contiguous",
+        ),
+    )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(ModelSettings):
+    """Everything a training is asked to do.
+
+    A finished run of the same settings is left as it is. Where settings decide no number (`processes`, `cache`,
+    `resume`, limits, logs), others may be given to go on with an unfinished run.
+
+    Raises:
+        ConfigError: a value no training could use; names the field.
+    """
+
+    protocol: Protocol | str = field(metadata=option("Protocol name, or your own YAML file.", names="protocol"))
+    recipe: Recipe | str = field(
+        default="default", metadata=option("Recipe name, or your own YAML file.", names="recipe")
+    )
+    seeds: tuple[int, ...] = field(
+        default=(), metadata=option("Several runs, in OUT/seed-N, and their mean.", metavar="N,N,...")
+    )
+    device: str = field(default="auto", metadata=_DEVICE)
+    cache: Cache = field(
+        default="disk",
+        metadata=option("Where the crops lie: decoded on disk, in memory, on the GPU; none decodes batch by batch."),
+    )
+    processes: int = field(
+        default=1, metadata=option("Train on so many GPUs (or CPU processes) here.", least=1, show_default=False)
+    )
+    weights: str | Mapping[str, str] | None = field(
+        default=None,
+        metadata=option("Pre-trained weights to start from (a name or a path); random without."),
+    )
+    views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
+    max_steps: int | None = field(
+        default=None, metadata=option("Stop after so many steps; the run is partial and can go on.", least=1)
+    )
+    max_minutes: float | None = field(default=None, metadata=option("Stop after so many minutes of training.", above=0))
+    resume: bool = field(
+        default=True, metadata=option("Go on, or forget what is there and start again.", flag="--resume/--no-resume")
+    )
+    wandb: str | None = field(
+        default=None, metadata=option("Log to this project of Weights & Biases, too.", metavar="PROJECT")
+    )
+    logs: tuple[str, ...] = field(
+        default=("tensorboard",), metadata=option("Logs beside trace.csv, where their package is there.", flag=None)
+    )
+    checkpoint_steps: int | None = field(
+        default=None, metadata=option("Steps between checkpoints; every epoch ends with one.", flag=None, least=1)
+    )
+    checkpoint_minutes: float = field(default=10.0, metadata=option("Minutes between checkpoints.", flag=None, above=0))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise ConfigError(f"TrainSettings.seeds must be 0 or more, each once; got {list(self.seeds)}")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """What a finished run is asked to predict."""
+
+    protocol: Protocol | str | None = field(
+        default=None, metadata=option("Protocol name, or your own YAML file.", names="protocol")
+    )
+    device: str = field(default="auto", metadata=_DEVICE)
+    views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
+    allow_partial: bool = field(default=False, metadata=_PARTIAL)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class RobustnessSettings(EvaluateSettings):
+    """Under which corruptions a finished run predicts, and how."""
+
+    corruptions: tuple[str, ...] = field(
+        default=("all",), metadata=option("all, exact, or names with commas: see `dfad list`.", metavar="NAMES")
+    )
+    severities: tuple[int, ...] | None = field(
+        default=None, metadata=option("Levels with commas.  [default: 1,2,3,4,5]", metavar="LEVELS")
+    )
+    corruptions_file: Path | None = field(default=None, metadata=option("Your own corruptions (YAML)."))
+    corrupt_at: int | None = field(
+        default=None,
+        metadata=option("Side of the crops that are corrupted.  [default: as they are]", least=8),
+    )
+    seed: int = field(default=0, metadata=_SEED)
+    views_from: ViewsFrom = field(
+        default="corrupted",
+        metadata=option("Crop that gaze and other views of corrupted faces are made from.", flag="--views-from"),
+    )
+    keep_images: Path | None = field(default=None, metadata=option("Store the corrupted crops in this folder, too."))
+    workers: int | None = field(
+        default=None, metadata=option("Processes that corrupt while the model runs.  [default: cores - 1]", least=0)
+    )
