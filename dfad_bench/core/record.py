@@ -54,7 +54,7 @@ class ModelFacts:
     params_total: int
     params_trainable: int
     checkpoint_sha256: str | None
-    init: dict[str, Any]  # kind: random | local_file | hub; id, sha256
+    init: dict[str, Any]  # kind: random | local_file | hub; id, sha256; or local_files, and these by name in files
     display: str | None = None
     size: Literal["paper", "tiny"] = "paper"
     heads: Literal["both", "attribution", "detection"] = "both"

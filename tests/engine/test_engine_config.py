@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 import yaml
@@ -15,10 +18,14 @@ from helpers.training import run_training
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.files import sha256_file
+from dfad_bench.core.record import plain
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import RunConfig, config_from, read_config
 from dfad_bench.engine.run import Plan
 from dfad_bench.engine.settings import ModelSettings, TrainSettings
+from dfad_bench.report.run_record import build_record
+
+SCHEMA = resources.files("dfad_bench.core") / "result_record.schema.json"
 
 # config.yaml and config_sha256 of a run made before settings had a file of their own
 BEFORE = """
@@ -111,6 +118,7 @@ def test_several_weight_files_are_stored_by_name_and_hash(
     config = read_config(out)
     about = {name: {"id": path.name, "sha256": sha256_file(path)} for name, path in files.items()}
     assert config.init == {"kind": "local_files", "files": about}
+    jsonschema.validate(plain(build_record(out)), json.loads(SCHEMA.read_text(encoding="utf-8")))
     again = run_training("toy", toy_protocol(), manifests, out, recipe=recipe, device="cpu", weights=given)
     assert not again.fresh
     with pytest.raises(UnknownNameError, match="Did you mean image"):
