@@ -29,6 +29,7 @@ from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team, synchronise
 from dfad_bench.engine.epoch_faces import EpochFaces
 from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts
+from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.schedule import learning_rate
@@ -44,19 +45,6 @@ _LABELS: dict[Heads, frozenset[Label]] = {
     "attribution": frozenset({"attribution"}),
     "detection": frozenset({"detection"}),
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop early (the run is then partial and can go on), and how often to write a checkpoint.
-
-    `max_steps` counts the whole run, `max_minutes` this call. Every epoch ends with a checkpoint.
-    """
-
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    checkpoint_steps: int | None = None
-    checkpoint_minutes: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -366,11 +354,7 @@ class Trainer:
 
     def _check_limits(self) -> None:
         """Stop here where a limit is reached or an interrupt was told, after a checkpoint."""
-        steps, reached = self.limits.max_steps, None
-        if steps is not None and self.position.step >= steps:
-            reached = f"limit of {steps} steps"
-        elif self._must_stop == "late":
-            reached = f"limit of {self.limits.max_minutes:g} minutes"
+        reached = self.limits.reached(self.position.step, late=self._must_stop == "late")
         if reached or self._must_stop:
             if self._saved_at != (self.position.stage, self.position.epoch, self.position.step):
                 self._save()
@@ -386,9 +370,7 @@ class Trainer:
         )
 
     def _checkpoint_due(self) -> bool:
-        every = self.limits.checkpoint_steps
-        late = time.monotonic() - self._saved > 60 * self.limits.checkpoint_minutes
-        return late or (every is not None and self.position.step % every == 0)
+        return self.limits.checkpoint_due(self.position.step, time.monotonic() - self._saved)
 
     def _save(self) -> None:
         now = time.monotonic()

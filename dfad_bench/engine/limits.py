@@ -1,0 +1,29 @@
+"""When training stops early, and how often it writes a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop early (the run is then partial and can go on), and how often to write a checkpoint.
+
+    `max_steps` counts the whole run, `max_minutes` this call. Every epoch ends with a checkpoint.
+    """
+
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 10.0
+
+    def reached(self, step: int, *, late: bool) -> str | None:
+        """Which limit ends the run after `step` steps, in words; `late`: its minutes are over."""
+        if self.max_steps is not None and step >= self.max_steps:
+            return f"limit of {self.max_steps} steps"
+        return f"limit of {self.max_minutes:g} minutes" if late else None
+
+    def checkpoint_due(self, step: int, seconds: float) -> bool:
+        """Whether to write a checkpoint after `step` steps, `seconds` after the last one."""
+        every = self.checkpoint_steps
+        return seconds > 60 * self.checkpoint_minutes or (every is not None and step % every == 0)
