@@ -77,7 +77,7 @@ UNBOUNDED = 1 << 30  # epochs of a stage that is counted in steps
 
 
 def check_stage_names(recipe: Recipe, stages: Iterable[Stage], model: str) -> None:
-    """Refuse a recipe that speaks of a stage this model does not have.
+    """Refuse a recipe that names a stage this model does not have.
 
     Raises:
         UnknownNameError: with the names there are.

@@ -1,4 +1,4 @@
-"""torch.compile where it pays: the outermost modules that take tensors and nothing else.
+"""torch.compile on the outermost modules that take only tensors.
 
 Whole losses read prompts, and torch.compile makes a new version for every text it meets; modules below them do not.
 """
@@ -20,7 +20,7 @@ def works(place: Place, warnings: list[str]) -> bool:
     """Whether torch.compile works on this machine; if not, `warnings` gets a line and training goes on without."""
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(4, device=place.device))
-    except Exception as error:  # a missing compiler shows as one of many kinds
+    except Exception as error:  # a missing compiler raises many kinds of errors
         text = (str(error).splitlines() or [""])[0][:120]
         warnings.append(f"--compile does not work here ({type(error).__name__}: {text}); trained without it")
         return False
@@ -44,7 +44,7 @@ def compile_called(root: nn.Module, call: Callable[[], object]) -> list[nn.Modul
 
 
 def restore(modules: list[nn.Module]) -> None:
-    """Have compiled modules run as they were written again."""
+    """Undo the compilation of modules."""
     for module in modules:
         module._compiled_call_impl = None
 

@@ -1,4 +1,4 @@
-"""Where and how precisely to compute."""
+"""The device, precision and memory layout of computations."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Place:
 
     @property
     def channels_last(self) -> bool:
-        """Whether images and convolutions are laid out so; "auto": where it is much faster, GPUs and bf16 on CPUs."""
+        """Whether images and convolutions are channels-last; "auto": where that is much faster (GPUs, bf16 on CPUs)."""
         if self.layout != "auto":
             return self.layout == "channels_last"
         return self.device.type == "cuda" or self.precision == "bf16"
 
     @property
     def name(self) -> str:
-        """What the device is called, for records."""
+        """Name of the device, for records."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context a forward pass runs in."""
+        """The autocast context of a forward pass."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_TYPES[self.precision])

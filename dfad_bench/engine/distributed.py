@@ -54,11 +54,11 @@ class Team:
     Args:
         rank: number of this process.
         size: number of processes.
-        store: what they exchange words through.
+        store: torch's key-value store that they share.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Any = None) -> None:
-        self.rank, self.size, self._store, self._words = rank, size, store, 0
+        self.rank, self.size, self._store, self._keys_used = rank, size, store, 0
 
     @property
     def lead(self) -> bool:
@@ -86,7 +86,7 @@ class Team:
     def total(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
         if self.size > 1:
-            with self._company():
+            with self._lost_process_reported():
                 dist.all_reduce(values)
         return values
 
@@ -100,7 +100,7 @@ class Team:
                 made[0] = make()
             except DFADError as error:
                 made[1] = error
-        with self._company():
+        with self._lost_process_reported():
             dist.broadcast_object_list(made, src=0)
         if made[1] is not None:
             raise made[1]
@@ -110,10 +110,10 @@ class Team:
         """Call `make` on the first process, then on the others, which find what it has written."""
         if self.size == 1:
             return make()
-        self._words += 1
-        key = f"lead/{self._words}"
+        self._keys_used += 1
+        key = f"lead/{self._keys_used}"
         if not self.lead:
-            with self._company():
+            with self._lost_process_reported():
                 self._store.wait([key], LEAD_TIMEOUT)
             return make()
         made = make()
@@ -123,30 +123,30 @@ class Team:
     def leave(self) -> None:
         """End working together; the first process goes on alone."""
         if self.size > 1 and dist.is_initialized():
-            with self._company():
+            with self._lost_process_reported():
                 dist.barrier()
                 dist.destroy_process_group()
 
-    def speaks(self, error: DFADError) -> bool:
-        """Whether this process is the one to print an error: the first of all to meet one."""
+    def reports(self, error: DFADError) -> bool:
+        """Whether this process prints the error: the first of all processes that fails does."""
         if self.size == 1:
             return True
         if isinstance(error, LostProcessError) and os.environ.get(SUPERVISED):
             return False
         try:
             return int(self._store.add("errors", 1)) == 1
-        except RuntimeError:  # the first process kept the words, and is gone
+        except RuntimeError:  # the store was in the first process, which has ended
             return True
 
     @contextlib.contextmanager
-    def _company(self) -> Iterator[None]:
+    def _lost_process_reported(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:  # torch tells a peer that is gone in words only
+        except RuntimeError as error:  # torch has no error class for a lost peer, only its message
             raise self.lost(error) from error
 
     def lost(self, error: RuntimeError) -> Exception:
-        """A `LostProcessError` where `error` says that another process is gone, else `error`."""
+        """A `LostProcessError` where `error` says that another process has ended, else `error`."""
         text = str(error)
         if self.size == 1 or not any(word in text.lower() for word in _LOST):
             return error
@@ -233,7 +233,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected 2 dimensions or more, got {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, ...) normalised by the statistics of the whole batch; as ever where nothing is split."""
+        """(B, C, ...) normalised by the statistics of the whole batch; `nn.BatchNorm2d` where nothing is split."""
         if not (self.training and is_split()):
             return super().forward(input)
         dims = [d for d in range(input.dim()) if d != 1]

@@ -61,7 +61,7 @@ def environment_facts(place: Place, *, deterministic: bool) -> Environment:
 
 
 def model_facts(name: str, model: DFADModel, settings: Mapping[str, Any], checkpoint_sha256: str | None) -> ModelFacts:
-    """The model, where it is registered, and what it started from."""
+    """Name, size, parameters and initial weights of the model."""
     card, where = model.card, model_table().get(name, f"{type(model).__module__}:{type(model).__qualname__}")
     source = inspect.getsourcefile(type(model))
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -82,7 +82,7 @@ def model_facts(name: str, model: DFADModel, settings: Mapping[str, Any], checkp
 
 
 def protocol_facts(protocol: Protocol, deviations: Sequence[str]) -> ProtocolFacts:
-    """The protocol in full."""
+    """The whole protocol and how the rows deviate from it."""
     return ProtocolFacts(
         name=protocol.name,
         version=str(protocol.version),

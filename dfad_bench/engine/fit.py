@@ -80,7 +80,7 @@ class Trainer:
         limits: early ends and checkpoints.
         progress: one step a batch.
         team: the processes that train together, all with the same arguments; the first one writes and logs.
-        logs: told every step's numbers.
+        logs: receive the losses of every step.
         compiled: use torch.compile.
     """
 
@@ -212,7 +212,7 @@ class Trainer:
         return stopped
 
     def _enter(self, stage: int) -> None:
-        """Stand at the beginning of a stage."""
+        """Set the position to the beginning of a stage."""
         self.position = replace(
             self.position, stage=stage, epoch=0, batch=0, stage_step=0, waited=0, best=None, begun=False
         )
@@ -353,7 +353,7 @@ class Trainer:
         return self.team.lead and minutes is not None and time.monotonic() - self._began > 60 * minutes
 
     def _check_limits(self) -> None:
-        """Stop here where a limit is reached or an interrupt was told, after a checkpoint."""
+        """Write a checkpoint and stop where a limit is reached or an interrupt has come."""
         reached = self.limits.reached(self.position.step, late=self._must_stop == "late")
         if reached or self._must_stop:
             if self._saved_at != (self.position.stage, self.position.epoch, self.position.step):

@@ -1,4 +1,4 @@
-"""What happens to a run from outside: no memory, a folder that cannot be written, Ctrl-C. One line each."""
+"""Failures from outside a run, as one line each: lack of memory, a folder that cannot be written, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NO_MEMORY = (
     "out of memory",
     "bad_alloc",
     "can't start new thread",
-    "could not create a primitive",  # oneDNN's words for it
+    "could not create a primitive",  # oneDNN's message
 )
 _SAME_S = 1.0
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR)
 
 
 class InterruptedRunError(DFADError):
-    """The user, or whoever runs the machine, asked the run to stop."""
+    """The run was asked to stop, by Ctrl-C or SIGTERM."""
 
     exit_code = 130
 
@@ -39,8 +39,8 @@ def one_line(doing: str, advice: str) -> Iterator[None]:
     """Turn a lack of memory while `doing` something, and files that cannot be written, into a `DFADError`.
 
     Args:
-        doing: goes on from "out of memory", with the numbers that decide how much is needed.
-        advice: what to lower.
+        doing: continues the sentence "out of memory", with the numbers that decide how much is needed.
+        advice: what the user can do.
 
     Raises:
         DFADError: in place of torch's, numpy's and the system's errors.
@@ -50,14 +50,16 @@ def one_line(doing: str, advice: str) -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename:
             why = os.strerror(error.errno or 0)
-            raise DFADError(f"{error.filename}: cannot be written ({why}); mend that or use another --out") from error
+            raise DFADError(
+                f"{error.filename}: cannot be written ({why}); correct that or use another --out"
+            ) from error
         if (kind := _memory(error)) is None:
             raise
         raise DFADError(f"out of {kind} {doing}; {advice}") from error
 
 
 def _memory(error: Exception) -> str | None:
-    """Which memory has run out; None where it is another error."""
+    """The kind of memory that has run out; None for other errors."""
     if isinstance(error, torch.OutOfMemoryError):
         return "GPU memory"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -66,7 +68,7 @@ def _memory(error: Exception) -> str | None:
 
 
 class Interrupts:
-    """Within the block, the first Ctrl-C (or SIGTERM) is only noted in `asked`; a later one ends at once.
+    """Within the block, the first Ctrl-C (or SIGTERM) only sets `asked`; a later one raises KeyboardInterrupt.
 
     Those within a second of the first are the same one: a terminal, torchrun and a scheduler each pass it on.
     """

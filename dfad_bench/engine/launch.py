@@ -1,4 +1,4 @@
-"""Several training processes on this machine, watched by this one; torchrun does the same and more machines."""
+"""Several training processes on this machine, supervised by this one; use torchrun for several machines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None
         DFADError: a process was killed, with what to do.
     """
     if cuda_devices is not None and processes > cuda_devices:
-        raise ConfigError(f"--processes {processes}: {cuda_devices} GPUs here, one a process; ask for fewer")
+        raise ConfigError(f"--processes {processes}: {cuda_devices} GPUs here, one for each process; ask for fewer")
     command = [sys.executable, "-m", "dfad_bench", *arguments]
     port = _free_port()
     end, held = os.pipe()  # `held` closes with this process, however it ends

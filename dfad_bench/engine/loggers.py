@@ -1,4 +1,4 @@
-"""Where the numbers of a run are sent while it goes on, besides `trace.csv`."""
+"""Loggers that receive the losses of a run during training, besides `trace.csv`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dfad_bench.core.errors import ConfigError, DFADError, need
 
 
 class Logger(Protocol):
-    """Takes numbers by step."""
+    """Receives values step by step."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """The numbers of a step; a step may come more than once, with other names."""
+        """Log the values of a step; a step may come more than once, with other names."""
 
     def close(self) -> None:
-        """The run ends here, for now."""
+        """Close the log; the run has ended or been interrupted."""
 
 
 class TensorBoard:
@@ -37,7 +37,7 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1, flush_secs=30)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """A scalar each."""
+        """Log one scalar for each value."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
@@ -63,11 +63,11 @@ class WandB:
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """All numbers of a step in one call."""
+        """Log all values of a step in one call."""
         self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Upload what is left."""
+        """Upload the remaining values and close the run."""
         self._run.finish()
 
 
@@ -109,7 +109,7 @@ class Logs:
         self.notes: list[str] = []
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """To every logger."""
+        """Pass the values on to every logger."""
         if self._open is None:
             self._open = {}
             for name in self._names:

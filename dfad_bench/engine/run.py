@@ -138,7 +138,7 @@ def _one_error_line(team: Team) -> Iterator[None]:
         mendable = error if isinstance(error, DFADError) else team.lost(error)
         if not isinstance(mendable, DFADError):
             raise
-        if team.speaks(mendable):
+        if team.reports(mendable):
             raise mendable from error
         raise SystemExit(mendable.exit_code) from error
 

@@ -32,7 +32,7 @@ def seed_all(seed: int) -> None:
 
 
 def make_deterministic() -> None:
-    """Ask torch for deterministic kernels; where there is none it warns and goes on."""
+    """Ask torch for deterministic kernels; it warns where an operation has none."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

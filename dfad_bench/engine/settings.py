@@ -44,7 +44,7 @@ class ModelSettings:
     )
     allow_partial: bool = field(default=False, metadata=_PARTIAL)
     compiled: bool = field(
-        default=False, metadata=option("Use torch.compile; without a compiler, train as ever.", flag="--compile")
+        default=False, metadata=option("Use torch.compile; without a compiler, train without it.", flag="--compile")
     )
     channels_last: bool | None = field(
         default=None,

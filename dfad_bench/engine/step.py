@@ -135,7 +135,7 @@ class Stepper:
         return replace(batch, inputs=inputs, unlabelled=None if hidden is None else self.place.lay_out(hidden))
 
     def close(self) -> None:
-        """Have the model as it was written again."""
+        """Undo compilation."""
         restore(self._compiled)
 
     def run(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> tuple[dict[str, float], list[bool]]:
@@ -145,7 +145,7 @@ class Stepper:
             batch: this process's faces.
             share: which part of the whole batch they are.
             factor: what the schedule multiplies learning rates by.
-            flags: what this process has to say to the others.
+            flags: conditions of this process, such as "out of time".
 
         Returns:
             Every loss of the whole batch by name, with `gradient_norm`; and for each flag whether any process has it.
@@ -160,15 +160,15 @@ class Stepper:
             with torch.set_grad_enabled(bool(self.parameters)), split_batch(share.split), self.place.autocast():
                 loss, numbers = self._forward(batch)
             shared = torch.cat([numbers.double() * share.weight, numbers.new_tensor(flags, dtype=torch.float64)])
-            told = self.team.total(shared).tolist()  # one transfer
-            values = dict(zip(self.objective.names, told, strict=False))
-            told_flags = [flag > 0 for flag in told[len(values) :]]
+            totals = self.team.total(shared).tolist()  # one transfer
+            values = dict(zip(self.objective.names, totals, strict=False))
+            any_flags = [flag > 0 for flag in totals[len(values) :]]
             if not all(map(math.isfinite, values.values())):
                 raise NotFiniteError(values)
             norm = self._learn(loss * (share.weight * self.team.size), factor, values) if self.optimisers else 0.0
             with torch.no_grad(), split_batch(share.split):
                 self.objective.model.after_step(self.objective.stage, batch)
-        return {**values, "gradient_norm": norm}, told_flags
+        return {**values, "gradient_norm": norm}, any_flags
 
     def _learn(self, loss: Tensor, factor: float, values: Mapping[str, float]) -> float:
         """Backward pass and optimiser step; the norm of the gradient."""

@@ -38,7 +38,7 @@ def _linear(module: Any, x: Tensor, y: Tensor) -> int:
 
 
 def _norm(module: Any, x: Tensor, y: Tensor) -> int:
-    """Two operations a value, four with scale and shift."""
+    """Two operations for each value, four with scale and shift."""
     affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
     return (4 if affine else 2) * x.numel()
 
@@ -54,7 +54,7 @@ def _average_pool(module: Any, x: Tensor, y: Tensor) -> int:
 
 
 def _adaptive_average_pool(module: Any, x: Tensor, y: Tensor) -> int:
-    """Per output one addition a pooled value, and a division."""
+    """For each output one addition per pooled value, and a division."""
     window = prod(a // b for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
     return y.numel() * (window + 1)
 

@@ -1,4 +1,4 @@
-"""The trace of a run: a row a step, a column a loss."""
+"""The trace of a run (`trace.csv`): one row for each step, one column for each loss."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Trace:
             self.rows = [row for row in read if int(row["step"]) <= upto]
 
     def add(self, **values: object) -> None:
-        """A step's row; floats are written so that they read back equal."""
+        """Add the row of a step; floats are written so that they read back equal."""
         self.rows.append({key: repr(v) if isinstance(v, float) else str(v) for key, v in values.items()})
 
     def note(self, **values: float) -> None:
-        """More columns for the last row."""
+        """Add columns to the last row."""
         self.rows[-1].update({key: repr(value) for key, value in values.items()})
 
     @property
     def losses(self) -> list[str]:
-        """Names of the losses met so far, over all stages."""
+        """Names of all losses so far, over all stages."""
         return list(dict.fromkeys(key for row in self.rows for key in row if key not in (*_FIRST, *_LAST)))
 
     def write(self) -> None:

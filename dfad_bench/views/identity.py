@@ -12,7 +12,7 @@ _FIRST = "gaze"  # the only view there was at first; a run with it alone keeps i
 
 
 def kept_identity(identities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Per view how it is made, in the form a run keeps: runs with gaze alone are written and hashed as ever."""
+    """How each view is made, as a run keeps it; with gaze alone in the form, and so the hash, of earlier versions."""
     if set(identities) == {_FIRST}:
         return dict(identities[_FIRST])
     return {name: dict(identity) for name, identity in identities.items()}

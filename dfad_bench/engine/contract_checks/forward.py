@@ -94,7 +94,7 @@ def check_side_effects(subject: Subject) -> str:
             for stage in model.stages:
                 model.losses(batch, stage.name)
 
-    act()  # what is imported or cached the first time is nobody's fault
+    act()  # imports and caches of the first call do not count
     with written_files() as files:
         reseeded = reseeded_generators(act)
     if files:

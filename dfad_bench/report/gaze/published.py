@@ -44,7 +44,7 @@ def _table_5(printed: str) -> dict[str, float]:
 
 
 def published_table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | None:
-    """Printed beside measured, a row an estimator the paper tells of; None where it tells of none.
+    """Printed beside measured, a row for each estimator the paper reports; None where it reports none.
 
     Args:
         rows: of `GazeReport.flat` by estimator.
