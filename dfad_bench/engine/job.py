@@ -26,8 +26,9 @@ from dfad_bench.engine import checkpoint, compiling, facts
 from dfad_bench.engine.config import RunConfig, plain
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Team
-from dfad_bench.engine.fit import FitResult, Limits, Trainer
+from dfad_bench.engine.fit import FitResult, Trainer
 from dfad_bench.engine.interrupts import one_line
+from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, views_needed

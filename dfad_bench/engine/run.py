@@ -23,9 +23,9 @@ from dfad_bench.data.select import select, used
 from dfad_bench.engine.config import RunConfig, finished, locked, plain, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
-from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.job import Job, RunResult
+from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, needs_of, views_needed
 from dfad_bench.engine.settings import ModelSettings, TrainSettings

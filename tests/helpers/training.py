@@ -9,8 +9,8 @@ from typing import Any
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine import evaluate, robustness, run
-from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.job import RunResult
+from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.robustness import RobustnessResult
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
 
