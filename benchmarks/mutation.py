@@ -149,8 +149,8 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
     """
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
     found = set[str]().union(*(lines.get(line, set()) for line in statement_lines(text, mutant.line)))
-    found = found or set[str]().union(*lines.values())
-    name = Path(mutant.file).stem
+    found = found or set[str]().union(*lines.values()) or set(seconds)
+    name = own_name(mutant)
     chosen, total = [], 0.0
     for test in sorted(found, key=lambda test: (name not in test.split("::")[0], seconds[test], test)):
         total += seconds[test]
@@ -158,6 +158,11 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
             break
         chosen.append(test)
     return chosen
+
+
+def own_name(mutant: Mutant) -> str:
+    """What the files of the tests of a mutant's file are named after; the table of metrics has tests of its own."""
+    return "metrics_table" if mutant.module == "dfad_bench.metrics" else Path(mutant.file).stem
 
 
 def key_of(mutant: Mutant) -> Key:
@@ -183,7 +188,7 @@ def settled_before(given: Any, digest: str, sample: Sequence[Mutant]) -> set[Key
 
 def stages(mutant: Mutant, tests: Sequence[str]) -> list[list[str]]:
     """The tests of a mutant in the order in which they are run: those named after its file, few others, the rest."""
-    own = [test for test in tests if Path(mutant.file).stem in test.split("::")[0]]
+    own = [test for test in tests if own_name(mutant) in test.split("::")[0]]
     rest = [test for test in tests if test not in own]
     return [own, rest[:FIRST], rest[FIRST:]]
 

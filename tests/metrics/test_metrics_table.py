@@ -144,3 +144,43 @@ def test_a_function_is_named_by_module_and_name() -> None:
         load("dfad_bench.metrics.detection.auc")
     with pytest.raises(AttributeError):
         load("dfad_bench.metrics.detection:auk")
+
+
+def good_and_bad(on: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays of a model that is always right, and of one that is mostly wrong."""
+    labels, own, other = np.arange(30) % 3, np.eye(3)[np.arange(30) % 3], np.eye(3)[(np.arange(30) + 1) % 3]
+    even, truth = np.full((30, 3), 1 / 3), np.arange(30) % 2
+    wrong = np.where(np.arange(30) < 4, truth, 1 - truth) * 0.8 + 0.1
+    return {
+        "seen": ({"probs": own, "labels": labels}, {"probs": other, "labels": labels}),
+        "unseen": ({"probs": even, "threshold": 0.9}, {"probs": own, "threshold": 0.9}),
+        "ranking": (
+            {"seen_probs": own, "labels": labels, "unseen_probs": even},
+            {"seen_probs": even, "labels": labels, "unseen_probs": own},
+        ),
+        "retrieval": tuple(
+            {"probs": probs, "generators": labels, "registered": np.arange(30) < 9} for probs in (own, even)
+        ),
+        "detection": tuple({"labels": truth, "p_fake": p, "scores": p} for p in (truth * 1.0, wrong)),
+        "gaze-distributions": tuple(
+            {"mean_a": np.zeros(2), "cov_a": np.eye(2), "mean_b": np.full(2, far), "cov_b": np.eye(2)} for far in (0, 1)
+        ),
+        "gaze-pairs": ({"a": own, "b": own}, {"a": own, "b": other}),
+    }[on]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_better_model_has_the_better_value(name: str) -> None:
+    metric = METRICS[name]
+    good, bad = (metric.compute(**given) for given in good_and_bad(metric.on))
+    assert good is not None
+    assert bad is not None
+    assert (good > bad) == metric.higher_is_better
+    assert good != bad
+
+
+def test_companions_are_compared_on_request_only() -> None:
+    assert {name for name, metric in METRICS.items() if not metric.main} >= {"tpr", "tnr", "ece", "prototype_retrieval"}
+    assert [name for name, metric in METRICS.items() if metric.biased] == ["ece"]
+    assert {name for name, metric in METRICS.items() if metric.near_far} == {"unseen_accuracy", "auroc"}
+    assert METRICS["ece"].settings == {"bins": 15}

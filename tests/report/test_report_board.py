@@ -93,6 +93,14 @@ def test_seeds_are_averaged_into_one_row() -> None:
     assert single[0]["unseen_sd"] is None
 
 
+def test_seeds_of_records_that_were_read_are_averaged_too(tmp_path: Path) -> None:
+    protocol = toy_protocol()
+    for seed in range(2):
+        write_record(tmp_path / str(seed) / "record.json", record(protocol, seed=seed, draw=seed))
+    rows = board(protocol, find_records([tmp_path], with_shipped=False)[0]).rows
+    assert [row["seeds"] for row in rows if row["kind"] == "measured"] == [2]
+
+
 def test_the_same_run_counts_once() -> None:
     protocol = toy_protocol()
     row = board(protocol, [record(protocol), record(protocol)]).rows[-1]

@@ -22,6 +22,7 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.record import MetricValue, read_record
 from dfad_bench.metrics import METRICS, SCORED, Metric
+from dfad_bench.report.attribution import NEARNESS
 from dfad_bench.report.headline import headline_keys, scored_metrics
 from dfad_bench.report.run_record import rescore
 from dfad_bench.report.score import numbers, score
@@ -346,3 +347,15 @@ def test_draws_are_those_of_seed_zero_unless_another_is_given() -> None:
         assert made.draws is not None
         drawn.append(made.draws().tolist())
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("on", ["unseen", "ranking"])
+@pytest.mark.parametrize("near_far", [False, True])
+def test_near_and_far_faces_are_scored_where_the_entry_says_so(
+    on: str, near_far: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "toy", toy(on, "pooled", near_far=near_far))
+    subsets = {
+        v.subset.removeprefix("seen-vs-") for v in score(frame(), PROTOCOL, resamples=0).metrics if v.metric == "toy"
+    }
+    assert subsets == ({"unseen", *NEARNESS} if near_far else {"unseen"})

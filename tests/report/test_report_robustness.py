@@ -214,6 +214,7 @@ def test_numbers_are_the_same_within_the_tolerance_and_with_equal_names() -> Non
     for other in (
         replace(value, value=0.5 + 1.1 * TOLERANCE),
         replace(value, value=None, ci95=None),
+        replace(value, value=None),
         replace(value, ci95=None),
         replace(value, ci95=(0.4 - 1.1 * TOLERANCE, 0.6)),
         replace(value, ci95=(0.4, 0.6 + 1.1 * TOLERANCE)),

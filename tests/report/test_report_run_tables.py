@@ -58,6 +58,7 @@ def test_an_expert_that_was_not_trained_has_no_shares(tmp_path: Path, record: Re
         assert all(any(row[key] is not None for row in rows) for key in full)
     assert TABLES["sweep"](half).rows == []
     assert TABLES["confusion"](half).rows == []
+    assert TABLES["confusion"](half).notes[0] == "no attribution expert"
 
 
 def test_the_sweep_and_the_confusion_matrix_are_the_records(record: ResultRecord) -> None:
@@ -71,6 +72,7 @@ def test_the_sweep_and_the_confusion_matrix_are_the_records(record: ResultRecord
     for row in table.rows:
         counts = record.groups[row["group"]]
         assert [row[group.key] for group in seen] == pytest.approx([n / counts.n for n in counts.named])
+    assert table.notes[0].startswith("Most probable class")
     assert table.sections == {0: "Seen", len(PROTOCOL.seen): "Unseen, taken for"}
 
 
