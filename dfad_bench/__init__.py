@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.errors import DFADError
+    from dfad_bench.core.version import __version__
     from dfad_bench.engine.load import LoadedRun, load_run
     from dfad_bench.engine.model_contract import check_model
     from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
     from dfad_bench.ingest.build import build_manifest
     from dfad_bench.ingest.settings import BuildSettings
-
-__version__ = "0.1.0"
 
 # public name -> "module:attribute", imported on first use
 _PUBLIC = {
@@ -57,12 +56,13 @@ _PUBLIC = {
     "LoadedRun": "dfad_bench.engine.load:LoadedRun",
     "Inputs": "dfad_bench.core.batch:Inputs",
     "DFADError": "dfad_bench.core.errors:DFADError",
+    "__version__": "dfad_bench.core.version:__version__",
 }
 __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
     "build_manifest", "check_model", "compare", "evaluate", "extract_gaze", "gaze_study", "leaderboard",
     "list_datasets", "list_models", "list_protocols", "load_run", "open_manifest", "rescore", "robustness", "scores",
-    "train",
+    "train", "__version__",
 ]  # fmt: skip
 
 

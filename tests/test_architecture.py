@@ -189,9 +189,7 @@ def import_graph(files: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
     graph = {}
     for module, (text, is_package) in files.items():
         names = {name for name, _, _ in imported(ast.parse(text), module, is_package, files.__contains__)}
-        # a package that holds names only is imported before every module in it, and itself imports nothing then
-        own = {package for package in NAMES_ONLY if within(module, package)}
-        graph[module] = (names & files.keys()) - {module} - own
+        graph[module] = (names & files.keys()) - {module}
     return graph
 
 

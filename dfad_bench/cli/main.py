@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from dfad_bench import __version__
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.resources import INCLUDE, include, included
+from dfad_bench.core.version import __version__
 
 # name -> module of dfad_bench.cli holding a click command called `command`, and its line in `dfad --help`
 COMMANDS = {

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfad_bench import __version__
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import (
     atomic_path,
@@ -30,6 +29,7 @@ from dfad_bench.core.files import (
     write_json,
     write_text,
 )
+from dfad_bench.core.version import __version__
 from dfad_bench.data import card
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dfad_bench import __version__
 from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Environment, ManifestFacts, ModelFacts, ProtocolFacts, SplitFacts, Toolkit
 from dfad_bench.core.registry import model_table
+from dfad_bench.core.version import __version__
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, manifests_hash, rows_hash
 from dfad_bench.engine.devices import Place
