@@ -40,12 +40,14 @@ from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import select
+from dfad_bench.data.view_source import HeldView
 from dfad_bench.engine.devices import place
 from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.step import Stepper
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.synthetic.layout import synthesize
+from dfad_bench.views.registry import view_class
 
 CACHES = ("disk", "ram", "gpu", "none")
 RESIDENT, NAIVE = "resident batch", "naive loop"
@@ -83,17 +85,18 @@ class Bench:
         self.batches = [rng.permutation(len(self.rows))[: options.batch] for _ in range(options.steps)]
 
     def dataset(self, store: CropStore) -> FaceDataset:
-        """The training faces; gaze, where a model wants it, is random: it takes no time here."""
-        rng = np.random.default_rng(1)
-        views = {
-            name: rng.normal(0, 0.1, (len(self.rows), 2)) for name in (*self.model.needs, *self.model.needs_training)
-        }
+        """The training faces; views that a model needs are random: making them is not measured here."""
+        views = {name: self._example(name) for name in (*self.model.needs, *self.model.needs_training)}
         return FaceDataset(
             self.rows, store, self.protocol,
             views={name: views[name] for name in self.model.needs},
             training_views={name: views[name] for name in self.model.needs_training},
             prompts=class_prompts(self.protocol) if self.model.needs_prompts else (),
         )  # fmt: skip
+
+    def _example(self, name: str) -> HeldView:
+        values = view_class(name).stand_in().example(len(self.rows), self.protocol.image_size)
+        return HeldView(values.numpy() if isinstance(values, torch.Tensor) else values)
 
     def train(self, coming: Iterator[Batch]) -> float:
         """Seconds that one step takes, over all steps."""
