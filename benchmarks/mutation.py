@@ -27,7 +27,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from helpers.mutants import Mutant, Reach, every_place, mutants, outcomes, run_tests, statement_lines, tests_by_line  # noqa: E402
+from helpers.mutants import (  # noqa: E402
+    Mutant,
+    Reach,
+    every_place,
+    in_function,
+    mutants,
+    outcomes,
+    run_tests,
+    statement_lines,
+    tests_by_line,
+)
 
 SCORING = (
     "aggregate", "attribution", "board_columns", "compare", "detection", "face_set", "headline", "leaderboard", "ranks",
@@ -149,7 +159,8 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
     """
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
     found = set[str]().union(*(lines.get(line, set()) for line in statement_lines(text, mutant.line)))
-    found = found or set[str]().union(*lines.values()) or set(seconds)
+    if not found or not in_function(text, mutant.line):
+        found = set[str]().union(*lines.values()) or set(seconds)
     name = own_name(mutant)
     chosen, total = [], 0.0
     for test in sorted(found, key=lambda test: (name not in test.split("::")[0], seconds[test], test)):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.mutants import BROKEN, Mutant, Mutated, every_place, mutants, outcomes, statement_lines
+from helpers.mutants import BROKEN, Mutant, Mutated, every_place, in_function, mutants, outcomes, statement_lines
 
 SOURCE = '''"""A module."""
 
@@ -30,6 +30,10 @@ def test_a_mutated_line_stands_for_its_statement() -> None:
     assert [statement_lines(SOURCE, line) for line in (3, 8, 11, 13)] == [
         range(3, 4), range(6, 10), range(10, 13), range(13, 14),
     ]  # fmt: skip
+
+
+def test_defaults_and_constants_are_run_on_import() -> None:
+    assert [in_function(SOURCE, line) for line in (3, 8, 10, 14)] == [False, False, True, True]
 
 
 def test_one_module_is_imported_from_its_mutated_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

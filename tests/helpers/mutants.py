@@ -134,6 +134,12 @@ def statement_lines(text: str, line: int) -> range:
     return best
 
 
+def in_function(text: str, line: int) -> bool:
+    """Whether a line is in the body of a function; other lines are run on import."""
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+    return any(node.body[0].lineno <= line <= (node.end_lineno or 0) for node in functions)
+
+
 class Reach:
     """A pytest plugin that notes which tests reach which lines, and how many seconds of a processor they take.
 

@@ -240,3 +240,16 @@ def test_videos_do_not_depend_on_the_order_of_faces() -> None:
     assert any("-videos" in value.subset for value in one_order)
     assert [(v.metric, v.subset, v.n) for v in one_order] == [(v.metric, v.subset, v.n) for v in other]
     assert [v.value for v in one_order] == pytest.approx([v.value for v in other])
+
+
+def test_videos_are_rows_in_the_order_of_their_groups_and_names() -> None:
+    rows = frame()[::-1].reset_index(drop=True)
+    rows["video"] = "v" + (rows.groupby("group").cumcount() // 3).astype(str)
+    faces, _ = numbers(rows, PROTOCOL, resamples=0)
+    videos = faces.videos(rows)
+    assert videos is not None
+    means = rows.groupby(["group", "video"])["p_fake"].mean()
+    assert videos.group.tolist() == means.index.get_level_values("group").tolist()
+    assert videos.p_fake.tolist() == pytest.approx(means.tolist())
+    labels = rows.groupby(["group", "video"])["attribution_label"].first()
+    assert videos.label.tolist() == labels.tolist()
