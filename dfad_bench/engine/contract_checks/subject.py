@@ -7,11 +7,20 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Batch, DFADModel, Inputs, LossTerm, Output, loss_terms, weighted_losses
+from dfad_bench.core.contract import (
+    Batch,
+    DFADModel,
+    Inputs,
+    LossTerm,
+    Output,
+    ViewValue,
+    loss_terms,
+    weighted_losses,
+)
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
-from dfad_bench.views.registry import example_views
+from dfad_bench.views.registry import example_views, view_names
 
 GENERATORS = 4
 ROWS = 8
@@ -61,8 +70,8 @@ class Subject:
         generator, model = torch.Generator().manual_seed(seed), self.model
         attribution = torch.arange(ROWS) % GENERATORS
         images = torch.rand(ROWS, 3, SIDE, SIDE, generator=generator)
-        inputs = Inputs(images, example_views(model.needs, ROWS, SIDE, generator))
-        views = example_views(model.needs_training, ROWS, SIDE, generator)
+        inputs = Inputs(images, _views(model.needs, generator))
+        views = _views(model.needs_training, generator)
         unlabelled = Inputs(images.flip(0), inputs.views) if any(s.unlabelled for s in model.stages) else None
         return Batch(inputs, attribution, (attribution > 0).long(), prompts_of(attribution), views, unlabelled)
 
@@ -71,6 +80,13 @@ class Subject:
         if self._trained is None:
             self._trained = _train(self)
         return self._trained
+
+
+def _views(names: tuple[str, ...], generator: torch.Generator) -> dict[str, ViewValue]:
+    """Random values of views; one that nothing makes (`check_views` names it) is image-shaped, for the other checks."""
+    known = tuple(name for name in names if name in view_names())
+    unknown = {name: torch.rand(ROWS, 3, SIDE, SIDE, generator=generator) for name in names if name not in known}
+    return {**example_views(known, ROWS, SIDE, generator), **unknown}
 
 
 def prompts_of(attribution: Tensor) -> list[tuple[str, ...]]:
