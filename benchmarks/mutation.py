@@ -173,7 +173,8 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
 
 def own_name(mutant: Mutant) -> str:
     """What the files of the tests of a mutant's file are named after; the table of metrics has tests of its own."""
-    return "metrics_table" if mutant.module == "dfad_bench.metrics" else Path(mutant.file).stem
+    table = mutant.module in ("dfad_bench.metrics", "dfad_bench.metrics.entry")
+    return "metrics_table" if table else Path(mutant.file).stem
 
 
 def key_of(mutant: Mutant) -> Key:
