@@ -113,6 +113,7 @@ class RunFacts:
     wall_s: float | None = None
     model_selection: Literal["last", "best_on_val"] | None = None
     stopped: str | None = None
+    stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, views_needed
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import make_deterministic
+from dfad_bench.engine.stage_batches import StageBatches
 from dfad_bench.views.provider import ViewProvider
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ class Job:
         self.warnings += self._misnamed(trainer.trace.losses)
         digest = str(read_json(self.files.checkpoint.model)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
-            status = self.predict(model, selection, store, self._run_facts(fitted, model), fitted.status, digest)
+            status = self.predict(
+                model, selection, store, self._run_facts(fitted, trainer.batches), fitted.status, digest
+            )
         if fitted.status == "complete":
             checkpoint.clear(self.files.checkpoint.path, finished=False)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
@@ -221,7 +224,7 @@ class Job:
         write_json(self.files.facts, plain(values))
         return str(values["status"])
 
-    def _run_facts(self, fitted: FitResult, model: DFADModel) -> dict[str, Any]:
+    def _run_facts(self, fitted: FitResult, stages: Sequence[StageBatches]) -> dict[str, Any]:
         config, position = self.config, fitted.position
         return {
             "run_id": config.sha256[:16],
@@ -232,7 +235,8 @@ class Job:
             "steps": position.step,
             "resumed": position.resumed,
             "config": plain(asdict(config)),
-            "global_batch": model.stages[-1].batch_size or config.recipe.batch_size,
+            "global_batch": stages[-1].rows,
+            "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,
             "wall_s": round(position.wall_s, 3),
             "model_selection": fitted.selection,

@@ -22,6 +22,7 @@ from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import FitResult, Limits, Trainer
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.seeding import derived, seed_all
+from dfad_bench.engine.stage_batches import StageBatches
 
 CPU = Place(torch.device("cpu"))
 SHORT = replace(RECIPE, epochs=2, batch_size=16)
@@ -141,6 +142,14 @@ def test_a_stage_of_the_other_experts_labels_only_is_refused(parts, tmp_path: Pa
 
     with pytest.raises(ConfigError, match="stage 'warm' has no loss without the labels"):
         train(parts, tmp_path, OnlyAttribution, heads="detection")
+
+
+def test_facts_of_a_stage_say_what_its_settings_come_to(parts) -> None:
+    stage = Stage("main", sampler="images_per_class", batch_size=4)
+    batches = StageBatches(plan_stage(stage, replace(SHORT, stage_values="keep", epochs=3)), parts[0], seed=0)
+    assert (batches.facts["rows"], batches.facts["batch_size"], batches.facts["sampler"]) == (12, 4, "images_per_class")
+    assert batches.facts["steps"] == 3 * -(-len(parts[0]) // 12)
+    assert {len(rows) for epoch in range(3) for rows in batches.of(epoch)} == {12}
 
 
 def test_stages_in_steps_end_with_the_step(parts, tmp_path: Path) -> None:
