@@ -11,7 +11,7 @@ from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import Run, folder_of, record_of, record_table, several
 from dfad_bench.api.views import provide_views, views_of_run
 from dfad_bench.core.files import write_text
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
 from dfad_bench.data.manifest import Manifest
@@ -58,7 +58,7 @@ def evaluate(
     manifests: Sequence[Path | str | Manifest],
     settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008  frozen
     *,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> Evaluation:
     """Predict other faces, or the same faces under another protocol, with a finished run; score them.
 
@@ -90,7 +90,7 @@ def robustness(
     *,
     labels: Sequence[str] | None = None,
     out: Path | str | None = None,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> Robustness:
     """Predict the test faces of finished runs under corruptions; score, tabulate and draw them.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dfad_bench.api.gaze_tables import Estimators, weights_of
 from dfad_bench.api.manifests import open_manifest, open_manifests
 from dfad_bench.core.files import write_json, write_text
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze.compare import rank_agreement
 from dfad_bench.gaze.study import GazeStudy, study_gaze
@@ -32,7 +32,7 @@ def extract_gaze(
     *,
     weights: str | None = None,
     device: str = "auto",
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> pd.DataFrame:
     """Gaze of every usable face of a manifest: estimated once, then read from the table beside the manifest.
 
@@ -84,7 +84,7 @@ def gaze_study(
     device: str = "auto",
     seed: int = 0,
     out: Path | str | None = None,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> GazeReport:
     """Compare the gaze of real and forged faces: FID and paired cosine a generator.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfad_bench.api.manifests import open_manifests
 from dfad_bench.core.errors import DFADError, UnknownNameError
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.estimators.build import build_estimator
@@ -38,7 +38,7 @@ def extract_gaze_tables(
     estimators: Estimators = "geometric",
     *,
     device: str = "auto",
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
     report: Callable[[str], None] = lambda line: None,
 ) -> GazeTables:
     """Gaze of every face of several manifests by several estimators; those that cannot be used are left out.

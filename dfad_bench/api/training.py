@@ -14,7 +14,7 @@ from dfad_bench.api.runs import record_table
 from dfad_bench.api.views import provide_views, unused_views, view_arguments
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import read_json, sha256_file, write_json, write_text
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord, plain, read_record
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.settings import changed, option_of
@@ -71,7 +71,7 @@ def train(
     manifests: Sequence[Path | str | Manifest],
     out: Path | str,
     *,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
     report: ReportLine = lambda line: None,
 ) -> Training:
     """Train a model under a protocol, predict its test faces, score them, write the record.
@@ -98,12 +98,12 @@ def train(
     out, opened = Path(out), open_manifests(manifests)
     rank, world, _ = distributed.processes()
     if settings.processes > 1 and world == 1:
-        return _with_processes(settings, opened, out, quiet=type(progress) is Silent)
+        return _with_processes(settings, opened, out, quiet=type(progress) is NoProgress)
     if settings.processes not in (1, world):
         raise ProcessesError(f"--processes {settings.processes}: torchrun has started {world}; leave it out")
     if world > 1:
         end_with_launcher()
-    shown, report_line = (progress, report) if rank == 0 else (Silent(), _ignore)
+    shown, report_line = (progress, report) if rank == 0 else (NoProgress(), _ignore)
     for line in (*loggers.lacking(log_names(settings)), *_unused(settings)):
         report_line(line)
     views, runs = provide_views(opened, settings.views, settings.device, shown), []

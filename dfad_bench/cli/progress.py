@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -51,7 +51,7 @@ class TerminalProgress:
             self._bar, self._task = None, None
 
 
-class LogProgress(Silent):
+class LogProgress(NoProgress):
     """For logs and pipes: one line when a bar starts."""
 
     def start(self, label: str, total: int | None) -> None:
@@ -62,7 +62,7 @@ class LogProgress(Silent):
 def make_progress(quiet: bool = False) -> Progress:
     """Bars on a terminal, one line per bar elsewhere, nothing with `--quiet`."""
     if quiet:
-        return Silent()
+        return NoProgress()
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()
 
 

@@ -18,7 +18,7 @@ class Progress(Protocol):
         """Remove the bar."""
 
 
-class Silent:
+class NoProgress:
     """Progress that prints nothing."""
 
     def start(self, label: str, total: int | None) -> None:

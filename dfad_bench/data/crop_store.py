@@ -24,7 +24,7 @@ import pandas as pd
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.files import content_hash
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, sized
 from dfad_bench.data.manifest import Manifest
@@ -61,7 +61,7 @@ class CropStore:
         folder: Path | None = None,
         cache: Cache = "disk",
         device: str | torch.device = "cpu",
-        progress: Progress = Silent(),  # noqa: B008  stateless
+        progress: Progress = NoProgress(),  # noqa: B008  stateless
     ) -> CropStore:
         """The store of the given rows; decoded crops are made on first use and shared by every later run on them.
 

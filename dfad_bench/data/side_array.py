@@ -14,12 +14,12 @@ import numpy as np
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import atomic_path, move_into_place, read_json, reserve, sha256_file, write_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.side_table import MARKER, SideFile
 
 VALUES = "values.npy"
 VERIFIED_BYTES = 1 << 30  # larger files are checked by size only: hashing them takes longer than an epoch's start
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 @dataclass(frozen=True)

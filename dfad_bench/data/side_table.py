@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import atomic_path, check_hash, read_json, sha256_file, sweep_temporaries, write_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 
 _LOCK_SECONDS = -1.0  # wait for as long as the other process works
 _ABANDONED = 30 * 24 * 3600  # seconds after which unfinished parts are taken for abandoned
 MARKER = "identity.json"
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 class SideFile:

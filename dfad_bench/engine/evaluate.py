@@ -9,7 +9,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, ProtocolError
 from dfad_bench.core.files import content_hash, read_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
@@ -32,7 +32,7 @@ def run_evaluation(
     settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008  frozen
     *,
     views: ViewProvider | None = None,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> RunResult:
     """Predict with the model of a finished run.
 

@@ -16,7 +16,7 @@ import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Heads
@@ -98,7 +98,7 @@ class Trainer:
         heads: Heads = "both",
         cap_epochs: int | None = None,
         limits: Limits = Limits(),  # noqa: B008  frozen
-        progress: Progress = Silent(),  # noqa: B008  stateless
+        progress: Progress = NoProgress(),  # noqa: B008  stateless
         team: Team | None = None,
         logs: Logs | None = None,
         compiled: bool = False,

@@ -10,7 +10,7 @@ import torch
 from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import atomic_path, sha256_file
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.seeding import derived, seed_all
@@ -30,7 +30,7 @@ def predict(
     place: Place,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> pd.DataFrame:
     """Class probabilities of every face, the last incomplete batch included.
 

@@ -17,7 +17,7 @@ import pandas as pd
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
 from dfad_bench.core.run_folder import RobustnessFolder
@@ -69,7 +69,7 @@ def run_robustness(
     settings: RobustnessSettings = RobustnessSettings(),  # noqa: B008  frozen
     *,
     views: ViewProvider | None = None,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> RobustnessResult:
     """Predict the test faces of a finished run under corruptions, and as they are.
 

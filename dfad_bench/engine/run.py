@@ -12,7 +12,7 @@ from typing import Any
 from dfad_bench.core.contract import WeightFiles
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.files import sha256_file
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.registry import model_class
@@ -92,7 +92,7 @@ def run_training(
     out: Path,
     *,
     views: ViewProvider | None = None,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> RunResult:
     """Train a model under a protocol and predict its test faces: one run, of `settings.seed`.
 
@@ -120,7 +120,7 @@ def run_training(
         if known and settings.resume:
             return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]), team.lead)
         selection = select(plan.protocol, mine, allow_partial=settings.allow_partial)
-        shown = progress if team.lead else Silent()
+        shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             job = Job(config, plan.protocol, mine, where, out, plan.needs, views, shown, team, settings.cache)
             team.lead_first(lambda: job.sources(plan.needs.all_views, selection.rows))  # stored views are made here

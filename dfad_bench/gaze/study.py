@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
 from dfad_bench.gaze.estimators.base import GazeEstimator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.data.manifest import Manifest
 
 _OF_MANIFEST = ("sample_id", "dataset", "generator", "forgery", "family", "detection_label", "target_id", "status")
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dfad_bench.core.device import find_device
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import read_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.crop_batches import crop_batches, crop_landmarks
 from dfad_bench.data.side_table import SideTable
 from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, remarks_of
@@ -33,7 +33,7 @@ COLUMNS = ("sample_id", *VALUES)
 _BATCH = 64  # crops in memory
 _PART = 1024  # faces between two commits
 _PART_SECONDS = 60.0  # or so long: a large network on a CPU needs more than an hour for 1024
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 def extract(

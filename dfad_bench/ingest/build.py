@@ -15,7 +15,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.registry import resolve
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
 from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
@@ -63,7 +63,7 @@ def build_manifest(
     out: Path,
     settings: BuildSettings = BuildSettings(),  # noqa: B008  frozen
     *,
-    progress: Progress = Silent(),  # noqa: B008  has no state
+    progress: Progress = NoProgress(),  # noqa: B008  has no state
     **changes: Any,
 ) -> BuildReport:
     """Crop the faces of a dataset into a manifest; continues an earlier run that stopped, whatever its engine.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import atomic_path, check_hash, content_hash, read_json, write_json
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import FILE, Manifest, check_files, finish, part_name
 from dfad_bench.ingest.plan import PLAN, Plan, lock_folder
 
@@ -58,7 +58,7 @@ def seal_shards(out: Path) -> MergeReport:
         return _report(plan.seal(out))
 
 
-def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = Silent()) -> MergeReport:  # noqa: B008
+def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = NoProgress()) -> MergeReport:  # noqa: B008
     """Join finished manifests of one dataset, built with the same settings from different sources.
 
     Parts are verified, then hard-linked where the file system allows it, else copied. The result does not depend

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
@@ -53,7 +53,7 @@ def infer_pairs(
     reals: Sequence[Manifest],
     *,
     spec: DatasetSpec | None = None,
-    progress: Progress = Silent(),  # noqa: B008  has no state
+    progress: Progress = NoProgress(),  # noqa: B008  has no state
 ) -> pd.DataFrame:
     """The real target of every forged face of `manifest` whose target is among the real faces.
 

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import atomic_path, atomic_write, read_json, sweep_temporaries, write_json
 from dfad_bench.core.labels import ForgeryType
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
 from dfad_bench.synthetic.generators import GENERATORS
 
 VERSION = 1  # of the images: raised when the same seed draws other pixels
 SETTINGS_FILE = "synthetic.json"
 TRUTH_FILE = "ground_truth.parquet"
-_SILENT = Silent()
+_SILENT = NoProgress()
 _RANGE = 2500  # most identities of a source within a split
 _FIRST = {("train", STUDIO): 0, ("train", OUTDOOR): 2500, ("test", STUDIO): 5000, ("test", OUTDOOR): 7500}
 _SCHEMA = pa.schema(

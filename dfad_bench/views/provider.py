@@ -10,7 +10,7 @@ import pandas as pd
 
 from dfad_bench.core.batch import ViewValue
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.crop_batches import ResizedLandmarks, crop_batches
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.view_source import ViewSource, ViewValues
@@ -22,7 +22,7 @@ from dfad_bench.views.store import Maker, StoredImages, stored_images, stored_ta
 from dfad_bench.views.targets import TargetCrops
 
 BATCH = 64  # faces in memory while a view is made
-_SILENT = Silent()
+_SILENT = NoProgress()
 
 
 class ViewProvider:

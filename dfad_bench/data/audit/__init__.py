@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dfad_bench.core.progress import Progress, Silent
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.registry import resolve
 from dfad_bench.data.audit.findings import Findings
@@ -31,7 +31,7 @@ def audit(
     checks: Sequence[str] = tuple(AUDITS),
     near_bits: int = NEAR_BITS,
     seed: int = 0,
-    progress: Progress = Silent(),  # noqa: B008  stateless
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> list[Findings]:
     """Run the checks over all manifests together.
 
