@@ -180,7 +180,9 @@ FAULTS = {
 
 
 @pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[DFADModel]], dict[str, str]]:
+def checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[type[DFADModel]], dict[str, str]]:
+    monkeypatch.chdir(tmp_path)  # some models write into the working folder, and only one check guards it
+
     def check(kind: type[DFADModel]) -> dict[str, str]:
         table = {"planted": f"{__name__}:{kind.__name__}"}
         monkeypatch.setattr(registry, "model_table", lambda: table)
