@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Evaluation:
     """One evaluation: its folder, its record, the record beside the constant models, and warnings."""
 
     folder: Path
-    record: ResultRecord
-    table: Table
+    record: ResultRecord = field(repr=False)
+    table: Table = field(repr=False)
     warnings: tuple[str, ...] = ()
 
 
@@ -47,8 +47,8 @@ class Robustness:
     """Evaluations on corrupted faces: a result a run, a table of headline numbers, a grid of all, the files written."""
 
     results: tuple[RobustnessResult, ...]
-    table: Table
-    grid: Table
+    table: Table = field(repr=False)
+    grid: Table = field(repr=False)
     out: Path
     figures: tuple[Path, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from dfad_bench.report.run_record import build_record
 from dfad_bench.report.table import Table
 
 ReportLine = Callable[[str], None]
-_APART = ("views", "seeds", "processes", "options", "weights", "protocol", "recipe")  # given by options of another form
+# settings whose options have another form than the field
+_OTHER_FORM = ("views", "seeds", "processes", "options", "weights", "protocol", "recipe")
 
 
 class ProcessesError(ConfigError):
@@ -59,9 +60,9 @@ class Training:
 
     out: Path
     runs: tuple[RunResult, ...]
-    records: tuple[ResultRecord, ...] = ()
-    table: Table | None = None
-    full_table: Table | None = None
+    records: tuple[ResultRecord, ...] = field(default=(), repr=False)
+    table: Table | None = field(default=None, repr=False)
+    full_table: Table | None = field(default=None, repr=False)
     lead: bool = True
     printed: bool = False
 
@@ -211,9 +212,9 @@ def train_arguments(settings: TrainSettings, written: Path) -> list[str]:
     found = [*view_arguments(settings.views)]
     for name, value in changed(settings).items():
         about = option_of(TrainSettings, name)[0]
-        if name not in _APART and about.flag is None:
+        if name not in _OTHER_FORM and about.flag is None:
             raise ConfigError(f"TrainSettings.{name} cannot be given to several processes")
-        if name not in _APART:
+        if name not in _OTHER_FORM:
             found += _argument(about.flag or f"--{name.replace('_', '-')}", value)
     for name in ("protocol", "recipe"):
         value = getattr(settings, name)

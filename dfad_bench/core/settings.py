@@ -15,6 +15,8 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from numbers import Integral
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dfad_bench.core.errors import ConfigError
@@ -71,28 +73,80 @@ def documented(cls: T) -> T:
 def check_settings(settings: Any) -> None:
     """Refuse values outside what a field's type and option allow; called by `__post_init__`.
 
+    Lists become tuples, and texts and paths each other, where the field's type asks for it.
+
     Raises:
         ConfigError: names the field, the value and what is allowed.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
-        about, value = field.metadata.get(_OPTION), getattr(settings, field.name)
-        if about is None:
-            continue
-        owner = type(settings).__name__
-        where = f"{owner}.{field.name}"
-        allowed = choices(hints[field.name])
-        if allowed and value not in allowed and not (value is None and type(None) in _members(hints[field.name])):
+        if (about := field.metadata.get(_OPTION)) is not None:
+            where = f"{type(settings).__name__}.{field.name}"
+            value = _converted(getattr(settings, field.name), hints[field.name])
+            object.__setattr__(settings, field.name, value)  # the class is frozen, and the object is being made
+            _check_type(where, value, hints[field.name])
+            _check_limits(where, value, about)
+
+
+def _check_type(where: str, value: Any, hint: Any) -> None:
+    members, allowed = _members(hint), choices(hint)
+    if value is None and type(None) in members:
+        return
+    if allowed:
+        if not any(value == other for other in allowed):
             raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if about.least is not None and value < about.least:
-                raise ConfigError(f"{owner}: needs {field.name} >= {about.least:g}, got {value!r}")
-            if about.above is not None and value <= about.above:
-                raise ConfigError(f"{owner}: needs {field.name} > {about.above:g}, got {value!r}")
-        elif {int, float} & set(_members(hints[field.name])) and not (
-            value is None or type(value) in _members(hints[field.name])
-        ):
-            raise ConfigError(f"{where} must be a number, got {value!r}")
+    elif not any(_is_of(value, member) for member in members):
+        words = " or ".join(dict.fromkeys(_described(member, value) for member in members if member is not type(None)))
+        raise ConfigError(f"{where} must be {words}, got {value!r}")
+
+
+def _check_limits(where: str, value: Any, about: Option) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        owner, _, name = where.partition(".")
+        if about.least is not None and value < about.least:
+            raise ConfigError(f"{owner}: needs {name} >= {about.least:g}, got {value!r}")
+        if about.above is not None and value <= about.above:
+            raise ConfigError(f"{owner}: needs {name} > {about.above:g}, got {value!r}")
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """The value as the field keeps it, where another type means the same."""
+    kinds = {get_origin(member) or member for member in _members(hint)}
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)  # NumPy's integers
+    if isinstance(value, list) and tuple in kinds:
+        return tuple(value)
+    if isinstance(value, Path) and str in kinds and Path not in kinds:
+        return str(value)
+    if isinstance(value, str) and Path in kinds and str not in kinds:
+        return Path(value)
+    return value
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type without unions; entries of tuples and mappings are looked at, too."""
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if hint is Any:
+        return True
+    if kind in (int, float):
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if not isinstance(value, kind):
+        return False
+    if kind is tuple:
+        expected = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(value) == len(expected) and all(map(_is_of, value, expected))
+    if isinstance(value, Mapping) and inner:
+        return all(_is_of(key, inner[0]) and _is_of(entry, inner[1]) for key, entry in value.items())
+    return True
+
+
+def _described(hint: Any, value: Any) -> str:
+    """A type in the words of an error about `value`."""
+    kind = get_origin(hint) or hint
+    if kind is int and isinstance(value, float):
+        return "a whole number"
+    words = {int: "a number", float: "a number", str: "text", bool: "true or false", tuple: "a list", Path: "a path"}
+    return words.get(kind, "a mapping" if issubclass(kind, Mapping) else f"a {kind.__name__}")
 
 
 def choices(hint: Any) -> tuple[Any, ...]:

@@ -40,6 +40,13 @@ class LoadedRun:
     protocol: Protocol
     record: ResultRecord | None
 
+    def __repr__(self) -> str:
+        """In one line, without the modules of the model."""
+        config = self.config
+        return (
+            f"LoadedRun({config.model}, {config.size}, seed {config.seed}, {self.protocol.name}, {str(self.folder)!r})"
+        )
+
     @property
     def generators(self) -> tuple[str, ...]:
         """Names of the attribution classes, in the order of the logits."""

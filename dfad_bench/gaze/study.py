@@ -56,8 +56,11 @@ def study_gaze(
 
     Raises:
         UnknownNameError: no estimator of that name.
+        ConfigError: no manifest.
         DFADError: no estimator can be used (one line with all reasons).
     """
+    if not manifests:
+        raise ConfigError("no manifest to study; give one or more, as `dfad build-manifest` makes them")
     study = GazeStudy({}, {}, {}, {}, {})
     for name, file in weights.items():
         try:

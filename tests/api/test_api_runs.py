@@ -110,6 +110,17 @@ def test_tables_are_frames_of_raw_values(work: Path) -> None:
     assert str(table) == table.render("rich")
 
 
+def test_what_a_notebook_shows_of_results_is_short(work: Path) -> None:
+    folder = work / "runs" / "toy"
+    assert repr(dfad.load_run(folder)) == f"LoadedRun(toy, paper, seed 0, {toy_protocol().name}, {str(folder)!r})"
+    assert len(repr(dfad.train(SETTINGS, faces(work), folder))) < 1000
+
+
+def test_a_study_without_manifests_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no manifest to study"):
+        dfad.gaze_study([])
+
+
 def test_other_faces_and_corrupted_ones(work: Path, tmp_path: Path) -> None:
     run = dfad.load_run(work / "runs" / "toy")
     other = replace(toy_protocol(unseen=toy_protocol().unseen[1:], test_per_group=5), name="fewer")
