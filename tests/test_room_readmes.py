@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_architecture import RULES
+from test_architecture import RULES, import_graph, module_of, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dfad_bench"
@@ -80,3 +80,33 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
 def test_a_path_that_does_not_exist_is_found() -> None:
     text = "see `manifests/taxonomy.yaml`, `manifests/none.yaml`, `absent.py`, `runs/x`, `media/image.py`"
     assert missing_paths(PACKAGE / "ingest" / "README.md", text) == ["manifests/none.yaml", "absent.py"]
+
+
+@pytest.fixture(scope="module")
+def room_imports() -> set[tuple[str, str]]:
+    """(room, room it imports), over all files; the packages beside `dfad_bench` count as rooms."""
+    files = {module_of(path)[0]: (path.read_text(encoding="utf-8"), module_of(path)[1]) for path in sources()}
+    pairs = {(room_of(a), room_of(b)) for a, targets in import_graph(files).items() for b in targets}
+    return {(a, b) for a, b in pairs if a != b}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[min(1, len(parts) - 1)] if parts[0] == "dfad_bench" else parts[0]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_page_says_which_rooms_it_imports_and_which_import_it(
+    room: str, room_imports: set[tuple[str, str]]
+) -> None:
+    text = (PACKAGE / room / "README.md").read_text(encoding="utf-8").replace("the commands", "cli")
+    imports, _, importers = text[text.index("**Import") :].partition("**Imported by**")
+    known = {*ROOMS, "baselines", "gazeclip"}
+    found = {b for a, b in room_imports if a == room}, {a for a, b in room_imports if b == room} & known
+    for said, expected in zip((imports, importers), found, strict=True):
+        named = set(WORD.findall(re.sub(r"`[^`]*`", "", said))) & known - {room}
+        if "every room but" in said:
+            named = set(ROOMS) - named - {room}
+        elif "every room" in said:
+            continue
+        assert named == expected
