@@ -71,14 +71,14 @@ def ratios(model: DFADModel, crops: np.ndarray, where: Place, name: str, workers
     store, keys, row = CropStore(crops, ids), pd.Series(ids), corruptions()[name]
     clean = FaceDataset(rows, store, protocol)
     found: dict[str, list[float]] = {"in_turn": [], "by_processes": []}
-    with Workers(0) as nobody, Workers(workers) as several:
+    with Workers(0) as no_workers, Workers(workers) as several:
 
         def corrupted(pool: Workers) -> CorruptedFaces:
             return CorruptedFaces(rows, store, protocol, row, 3, workers=pool)
 
         variants: list[Callable[[], FaceDataset]] = [
             lambda: clean,
-            lambda: corrupted(nobody),
+            lambda: corrupted(no_workers),
             lambda: corrupted(several),
         ]
         for number in range(rounds + 1):

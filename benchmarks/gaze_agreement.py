@@ -134,10 +134,10 @@ class Photographs:
         """Agreement of two estimators on the same faces, and where the first finds that the eyes agree."""
         one, other = gaze_of(self.plain, first), gaze_of(self.plain, second)
         rows = large(one) & large(other)
-        sure = rows & (one.confidence > 0.5)
+        confident = rows & (one.confidence > 0.5)
         return {
             "all": agreement(one, other.pitch_rad, other.yaw_rad, rows),
-            "confidence_above_half": agreement(one, other.pitch_rad, other.yaw_rad, sure),
+            "confidence_above_half": agreement(one, other.pitch_rad, other.yaw_rad, confident),
         }
 
 

@@ -165,9 +165,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     datasets = {cache: dataset for cache, (dataset, _) in opened.items()}
     first = datasets[options.caches[0]]
     files = _png_files(bench)
-    still = first.batch(bench.batches[0], bench.place.device)
-    still = replace(still, inputs=Inputs(torch.rand_like(still.inputs.images), still.inputs.views))
-    ways: dict[str, Callable[[], Iterator[Batch]]] = {RESIDENT: lambda: iter([still] * len(bench.batches))}
+    fixed_batch = first.batch(bench.batches[0], bench.place.device)
+    fixed_batch = replace(
+        fixed_batch, inputs=Inputs(torch.rand_like(fixed_batch.inputs.images), fixed_batch.inputs.views)
+    )
+    ways: dict[str, Callable[[], Iterator[Batch]]] = {RESIDENT: lambda: iter([fixed_batch] * len(bench.batches))}
     ways |= {name: (lambda data=data: bench.cached(data)) for name, data in datasets.items()}
     ways[NAIVE] = lambda: bench.naive(first, files)
     seconds: dict[str, list[float]] = {name: [] for name in ways}

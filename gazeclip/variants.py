@@ -1,9 +1,4 @@
-"""The rows of the paper's ablation tables as settings, and the few of them that have a model name of their own.
-
-Any row can be trained as `--model gazeclip --set variant=NAME`, any single setting as `--set gi_query=patch`.
-Table V (gaze estimators) is chosen by `--estimator`; Table IX's CLIP rows and Table XI's learnable prompt are not
-built, nor is Table XIII's fine-tuned gaze encoder, which would need the estimator inside the training graph.
-"""
+"""The ablations that have a model name of their own; `ablations.py` lists all of them as settings."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class AppearanceEncoder(nn.Module):
 class AGPM(nn.Module):
     """Appearance-gaze perception module: [class token || appearance token || gaze token] through the AGTE (equation 1).
 
-    The gaze token is d wide and the others a, which the paper concatenates without a word; `gaze_proj` bridges
+    The gaze token is d wide and the others a, which the paper concatenates without saying how; `gaze_proj` bridges
     that, and the published parameter count has room for exactly this layer.
     """
 

@@ -27,6 +27,6 @@ def open_manifest(folder: Path | str | Manifest) -> Manifest:
 
 def open_manifests(folders: Sequence[Path | str | Manifest]) -> list[Manifest]:
     """Open several; one folder alone is taken as a list of one."""
-    alone = isinstance(folders, Path | str | Manifest)
-    listed: Any = [folders] if alone else folders
+    single = isinstance(folders, Path | str | Manifest)
+    listed: Any = [folders] if single else folders
     return [open_manifest(folder) for folder in listed]

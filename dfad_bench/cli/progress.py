@@ -39,7 +39,7 @@ class TerminalProgress:
     def advance(self, steps: int = 1, **facts: object) -> None:
         """Advance the bar and show the facts."""
         if self._bar is not None and self._task is not None:
-            text = "  ".join(f"{key} {_short(value)}" for key, value in facts.items())
+            text = "  ".join(f"{key} {_short_text(value)}" for key, value in facts.items())
             self._bar.advance(self._task, steps)
             if text:
                 self._bar.update(self._task, facts=text)
@@ -66,5 +66,5 @@ def make_progress(quiet: bool = False) -> Progress:
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()
 
 
-def _short(value: object) -> str:
+def _short_text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -18,7 +18,7 @@ ViewValue = Tensor | tuple[str, ...]  # a vector, tokens or an image a row; or a
 Label = Literal["attribution", "detection"]
 
 
-def _moved(views: Mapping[str, ViewValue], device: torch.device, non_blocking: bool) -> dict[str, ViewValue]:
+def _views_on(views: Mapping[str, ViewValue], device: torch.device, non_blocking: bool) -> dict[str, ViewValue]:
     return {
         name: view.to(device, non_blocking=non_blocking) if isinstance(view, Tensor) else view
         for name, view in views.items()
@@ -42,7 +42,7 @@ class Inputs:
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Inputs:
         """The same inputs on `device`."""
         images = self.images.to(device, non_blocking=non_blocking)
-        return Inputs(images, _moved(self.views, device, non_blocking))
+        return Inputs(images, _views_on(self.views, device, non_blocking))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Batch:
             self.attribution.to(device, non_blocking=non_blocking),
             self.detection.to(device, non_blocking=non_blocking),
             self.prompts,
-            _moved(self.views, device, non_blocking),
+            _views_on(self.views, device, non_blocking),
             None if self.unlabelled is None else self.unlabelled.to(device, non_blocking=non_blocking),
         )
 

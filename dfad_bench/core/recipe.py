@@ -128,7 +128,7 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All fields as plain values; those that came later are left out where they say what held before them."""
+        """All fields as plain values; settings added later are left out where they have the value that held before."""
         before = {"stage_values": "keep", "stages": {}, "augment": ()}
         return {name: value for name, value in asdict(self).items() if name not in before or value != before[name]}
 

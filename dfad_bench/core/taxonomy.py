@@ -141,16 +141,7 @@ def read_rows(path: Path) -> tuple[Generator, ...]:
     return tuple(rows)
 
 
-def read_taxonomy(path: Path) -> Taxonomy:
-    """Read one taxonomy file.
-
-    Raises:
-        ConfigError: a bad row, or two rows that share a name or a label.
-    """
-    return Taxonomy(read_rows(path))
-
-
-_shipped_rows = cache(read_rows)  # whatever is included beside them
+_shipped_rows = cache(read_rows)  # the same, whichever folders are included
 
 
 @per_include

@@ -28,7 +28,7 @@ from dfad_bench.data.pools import (
 
 
 @dataclass(frozen=True)
-class Short:
+class ShortGroup:
     """A group with fewer faces than the protocol asks for."""
 
     group: str
@@ -53,7 +53,7 @@ class Selection:
     train: pd.DataFrame
     validation: pd.DataFrame
     test: dict[str, pd.DataFrame]  # by group key, in the protocol's order
-    short: list[Short] = field(default_factory=list)
+    short: list[ShortGroup] = field(default_factory=list)
     leaking: tuple[str, ...] = ()  # `sample_id` of training rows sharing a source or pixels with a test row: left out
     dropped_duplicates: int = 0  # those of them with the very pixels
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
@@ -120,8 +120,8 @@ def select(
     test, short = _tested(protocol, {key: half for key, (_, half) in halves.items()})
     if missing and not (allow_partial and test):
         raise ProtocolError(_missing_text(protocol, missing, manifests))
-    blank = pools[protocol.groups[0].key].iloc[:0]
-    parts = _Parts(blank, blank, blank)
+    no_rows = pools[protocol.groups[0].key].iloc[:0]
+    parts = _Parts(no_rows, no_rows, no_rows)
     if training:
         seen = {group.key: halves[group.key][0] for group in protocol.groups if group.label != UNSEEN}
         parts = _training(protocol, seen, test)
@@ -183,7 +183,7 @@ class _Parts:
     unlabelled: pd.DataFrame
     leaks: list[str] = field(default_factory=list)
     duplicates: int = 0
-    short: list[Short] = field(default_factory=list)
+    short: list[ShortGroup] = field(default_factory=list)
 
     def without_leaks(self, pool: pd.DataFrame, test: _Shared) -> pd.DataFrame:
         """Drop the rows that share a source or pixels with a test row, and count those not counted before."""
@@ -214,27 +214,27 @@ def _is_missing(group: Group, train: pd.DataFrame, test: pd.DataFrame, training:
     return test.empty or (training and group.label != UNSEEN and train.empty)
 
 
-def _tested(protocol: Protocol, pools: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[Short]]:
+def _tested(protocol: Protocol, pools: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[ShortGroup]]:
     """The test rows of each group that has any, and the groups with too few."""
     test: dict[str, pd.DataFrame] = {}
-    short: list[Short] = []
+    short: list[ShortGroup] = []
     for group in protocol.groups:
         if not pools[group.key].empty:
             wanted = _wanted(group.test, protocol.test_per_group)
             test[group.key] = choose(pools[group.key], wanted, protocol.seed)
-            short += _short(group, "test", wanted, len(test[group.key]))
+            short += _short_groups(group, "test", wanted, len(test[group.key]))
     return test, short
 
 
 def _training(protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]) -> _Parts:
     """Train and validation rows without leaks, and those training rows whose labels are hidden."""
     groups = {group.key: group for group in protocol.seen}
-    blank = next(iter(seen.values())).iloc[:0]
-    parts, tested, chosen = _Parts(blank, blank, blank), _Shared(test.values()), []
+    no_rows = next(iter(seen.values())).iloc[:0]
+    parts, tested, chosen = _Parts(no_rows, no_rows, no_rows), _Shared(test.values()), []
     for key, pool in seen.items():
         wanted = _wanted(groups[key].train, protocol.train_per_group)
         chosen.append(choose(parts.without_leaks(pool, tested), wanted, protocol.seed))
-        parts.short += _short(groups[key], "train", wanted, len(chosen[-1]))
+        parts.short += _short_groups(groups[key], "train", wanted, len(chosen[-1]))
     rows = pd.concat(chosen, ignore_index=True).sort_values("sample_id", kind="stable")
     aside = ranks(rows["source_key"], f"{protocol.seed}:validation") < protocol.validation_share
     hidden = ~aside & (ranks(rows["source_key"], f"{protocol.seed}:unlabelled") < protocol.unlabelled_share)
@@ -264,7 +264,7 @@ def _add_unlabelled(
         wanted = _wanted(group.train, protocol.unlabelled_per_group)
         chosen.append(choose(pool, wanted, protocol.seed))
         if not pools[group.key].empty:
-            parts.short += _short(group, "unlabelled", wanted or 1, len(chosen[-1]))
+            parts.short += _short_groups(group, "unlabelled", wanted or 1, len(chosen[-1]))
     rows = pd.concat([frame for frame in chosen if len(frame)] or chosen[:1], ignore_index=True)
     parts.unlabelled = rows.sort_values("sample_id", kind="stable").reset_index(drop=True)
 
@@ -278,8 +278,8 @@ def _wanted(own: int | None, common: int | None) -> int | None:
     return common if own is None else own
 
 
-def _short(group: Group, part: str, wanted: int | None, found: int) -> list[Short]:
-    return [Short(group.key, part, wanted, found)] if wanted is not None and found < wanted else []
+def _short_groups(group: Group, part: str, wanted: int | None, found: int) -> list[ShortGroup]:
+    return [ShortGroup(group.key, part, wanted, found)] if wanted is not None and found < wanted else []
 
 
 def _missing_text(protocol: Protocol, missing: Collection[Group], manifests: Sequence[Manifest]) -> str:

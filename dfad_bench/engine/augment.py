@@ -111,10 +111,10 @@ class Augmenter:
             batch: a batch, or this process's part of one.
             seed: of the step.
             rows: the place of each face of `batch` in the whole batch.
-            unlabelled_rows: the same for its unlabelled faces; None: they are all there are.
+            unlabelled_rows: the same for its unlabelled faces; None: the whole batch's, in order.
 
         Raises:
-            ValueError: not one place a face.
+            ValueError: not as many places as faces.
         """
         if not self:
             return batch

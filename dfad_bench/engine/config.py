@@ -15,7 +15,7 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.settings import ModelSettings
 
-_LATER = {"compiled": False, "channels_last": None}  # settings that came later, and what held before them
+_LATER = {"compiled": False, "channels_last": None}  # settings added later, and the value they had before
 _OPTIONAL = {"options", "views", "allow_partial", *_LATER}  # keys a file may lack
 
 
@@ -38,7 +38,7 @@ class RunConfig(ModelSettings):
 
     @property
     def sha256(self) -> str:
-        """Hash of all settings; those that came later count only where they are not as before them."""
+        """Hash of all settings; settings added later count only where they differ from what held before."""
         values = {**asdict(self), "recipe": self.recipe.settings}
         return content_hash({k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]})
 
@@ -66,7 +66,7 @@ def read_config(run: Path) -> RunConfig:
 def config_from(raw: Any, where: str) -> RunConfig:
     """Settings as `config.yaml` and records hold them, also those written by earlier versions.
 
-    Recipes written before they said so kept what a model's stage states.
+    Recipes of earlier versions have no `stage_values` and are read as "keep".
 
     Raises:
         ConfigError: names `where`, the key and what was expected.

@@ -15,7 +15,7 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
-from dfad_bench.data.select import Selection, Short, manifests_hash, select, used
+from dfad_bench.data.select import Selection, ShortGroup, manifests_hash, select, used
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.job import Job, RunResult, write_rows
@@ -147,14 +147,14 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
         clean = ~frame["source_key"].isin(keys) & ~frame["crop_sha256"].isin(pixels)
         kept[name] = frame[clean].reset_index(drop=True)
     dropped = sum(map(len, selection.test.values())) - sum(map(len, kept.values()))
-    gone = [name for name, frame in kept.items() if frame.empty]
-    if len(gone) == len(kept):
+    emptied = [name for name, frame in kept.items() if frame.empty]
+    if len(emptied) == len(kept):
         raise ProtocolError(f"{run}: every test face shares a source or its pixels with a training face")
     test = {name: frame for name, frame in kept.items() if len(frame)}
     wanted = {name: len(frame) for name, frame in selection.test.items() if len(frame) > len(kept[name])}
     wanted |= {short.group: short.wanted for short in selection.short}
-    short = [Short(name, "test", count, len(kept[name])) for name, count in wanted.items() if name in test]
-    return replace(selection, test=test, short=short, missing=[*selection.missing, *gone]), dropped
+    short = [ShortGroup(name, "test", count, len(kept[name])) for name, count in wanted.items() if name in test]
+    return replace(selection, test=test, short=short, missing=[*selection.missing, *emptied]), dropped
 
 
 def refuse_short(protocol: Protocol, selection: Selection, allow_partial: bool) -> None:

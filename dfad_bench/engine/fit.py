@@ -261,11 +261,11 @@ class Trainer:
                 self.position, step=step, batch=self.position.batch + 1, stage_step=self.position.stage_step + 1
             )
             speed = len(index) / max(time.monotonic() - began, 1e-9)
-            self._tell({**values, "lr": rate, "faces_per_s": speed}, epoch)
+            self._log_step({**values, "lr": rate, "faces_per_s": speed}, epoch)
             if self.position.batch < faces.end and self._checkpoint_due():
                 self._save()
 
-    def _tell(self, values: dict[str, float], epoch: int) -> None:
+    def _log_step(self, values: dict[str, float], epoch: int) -> None:
         self._speed = values["faces_per_s"] if self._speed is None else 0.9 * self._speed + 0.1 * values["faces_per_s"]
         shown = {"loss": values["loss"], "lr": values["lr"], "faces/s": round(self._speed)}
         self.progress.advance(1, **shown, epoch=epoch + 1)
@@ -275,9 +275,9 @@ class Trainer:
     def _step(self, plan: StagePlan, batch: Batch, share: Share) -> tuple[dict[str, float], float]:
         """One step; every loss and `gradient_norm`, and the learning rate of what has none of its own."""
         assert self.stepper is not None
-        position, alone = self.position, not share.split or self.team.lead
+        position, common_draws = self.position, not share.split or self.team.lead
         self.stepper.prepare(batch, share)
-        names = ("step", position.stage, position.step, *(() if alone else ("rank", self.team.rank)))
+        names = ("step", position.stage, position.step, *(() if common_draws else ("rank", self.team.rank)))
         seed_all(derived(self.seed, *names))
         factor = learning_rate(
             plan.schedule, 1.0, position.epoch, position.stage_step, self.batches[position.stage].steps

@@ -48,7 +48,7 @@ def predict(
         A frame with `sample_id, group, source_key, attribution_label, detection_label, p_0 ... p_{x-1}, p_fake`.
 
     Raises:
-        DFADError: a prediction is not a number.
+        DFADError: a prediction is NaN or inf.
     """
     import pandas as pd
 
@@ -71,7 +71,7 @@ def predict(
     bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
     if bad.any():
         faces = ", ".join(dataset.sample_ids[bad.numpy()][:5])
-        raise DFADError(f"{int(bad.sum())} predictions are not numbers (faces {faces} ...); try --precision fp32")
+        raise DFADError(f"{int(bad.sum())} predictions are NaN or inf (faces {faces} ...); try --precision fp32")
     columns = {f"p_{k}": p[:, k].float().numpy() for k in range(p.shape[1])}
     labels = {
         "sample_id": dataset.sample_ids,

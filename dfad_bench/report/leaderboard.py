@@ -74,7 +74,7 @@ def board(
     """
     mine = [record for record in records if record.protocol.name == protocol.name]
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
-    for record in _once(mine):
+    for record in _unique_runs(mine):
         key = (record.protocol.sha256, record.manifest.content_sha256, trained_elsewhere(record) or "")
         sections.setdefault(key, []).append(record)
     rows: list[Mapping[str, Any]] = []
@@ -211,7 +211,7 @@ def _reported_row(value: ReportedScore) -> dict[str, Any]:
     }
 
 
-def _once(records: Sequence[ResultRecord]) -> list[ResultRecord]:
+def _unique_runs(records: Sequence[ResultRecord]) -> list[ResultRecord]:
     """One record for each run on the same faces and rules: a run that was evaluated twice or copied counts once."""
     kept: dict[tuple[str, ...], ResultRecord] = {}
     for record in records:

@@ -40,11 +40,6 @@ class ReportedColumn:
         """Whether the column averages others of its table."""
         return self.split == AVERAGE
 
-    @property
-    def is_percent(self) -> bool:
-        """Whether the values are percent."""
-        return self.metric in ("acc", "auc")
-
 
 @dataclass(frozen=True)
 class ReportedRow:

@@ -8,13 +8,13 @@ import pytest
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.labels import FAKE, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
-from dfad_bench.core.taxonomy import read_taxonomy, taxonomy
+from dfad_bench.core.taxonomy import Taxonomy, read_rows, taxonomy
 
 
 def read(tmp_path: Path, text: str) -> object:
     path = tmp_path / "taxonomy.yaml"
     path.write_text(text, encoding="utf-8")
-    return read_taxonomy(path)
+    return Taxonomy(read_rows(path))
 
 
 def test_detection_label_follows_from_the_key() -> None:

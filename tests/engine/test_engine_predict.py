@@ -59,5 +59,5 @@ def test_predictions_that_are_no_numbers_name_the_faces(faces) -> None:
             return Output(out.attribution_logits * float("nan"), out.detection_logits, out.embedding)
 
     dataset, keys = faces
-    with pytest.raises(DFADError, match=f"{len(dataset)} predictions are not numbers .faces {dataset.sample_ids[0]}"):
+    with pytest.raises(DFADError, match=f"{len(dataset)} predictions are NaN or inf .faces {dataset.sample_ids[0]}"):
         predict(Broken(3, ToyConfig()), dataset, keys, place=CPU)

@@ -39,15 +39,15 @@ def test_a_face_is_confident_and_near_the_median_gaze() -> None:
     rows = of_generator(gaze_frame({"flow": 200}), "flow").copy()
     rows["confidence"] = np.where(np.arange(200) % 3 == 0, 0.2, 0.8)
     rows.loc[rows.index[1::3], "flags"] = GazeFlag.RESIZED.value
-    sure = rows[(rows["confidence"] > 0.5) & (rows["flags"] == 0)].set_index("sample_id")[["pitch_rad", "yaw_rad"]]
-    off = np.hypot(*(sure - sure.median()).to_numpy().T)
-    near = set(sure.index[off <= np.median(off)])
+    confident = rows[(rows["confidence"] > 0.5) & (rows["flags"] == 0)].set_index("sample_id")[["pitch_rad", "yaw_rad"]]
+    off = np.hypot(*(confident - confident.median()).to_numpy().T)
+    near = set(confident.index[off <= np.median(off)])
     found = {examples.choose_face(rows, seed) for seed in range(30)}
     assert all(confident for _, confident in found)
     assert {name for name, _ in found} <= near
 
 
-def test_without_a_confident_face_an_unsure_one_is_shown_as_such_and_without_gaze_none() -> None:
+def test_without_a_confident_face_one_of_low_confidence_is_shown_as_such_and_without_gaze_none() -> None:
     rows = of_generator(gaze_frame({"flow": 20}), "flow").copy()
     rows["confidence"] = 0.1
     name, confident = examples.choose_face(rows, 0) or ("", True)

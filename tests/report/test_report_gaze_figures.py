@@ -117,8 +117,8 @@ def test_titles_name_estimators_and_say_that_faces_are_synthetic(
             named = ("geometric", "eth_xgaze") if path.stem == "gaze-pairs" else (path.stem.split("-")[-1],)
             assert all(name in title[1] for name in named)
             assert title[1].endswith("synthetic faces")
-    assert style.said_of_data(["toy"]) == ""
-    assert style.said_of_data(["synthetic", "toy"]) == ", some faces synthetic"
+    assert style.data_note(["toy"]) == ""
+    assert style.data_note(["synthetic", "toy"]) == ", some faces synthetic"
 
 
 def test_same_faces_in_another_order_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def segments(lines: Any) -> list[np.ndarray]:
     return list(lines.get_segments()) if hasattr(lines, "get_segments") else []
 
 
-def test_what_has_no_distance_is_named_and_unsure_faces_are_marked(tmp_path: Path) -> None:
+def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tmp_path: Path) -> None:
     _, rows, names = rows_of(2, tmp_path)
     rows[0] = {**rows[0], "fid_rad2": None}
     key = rows[1]["dataset"], rows[1]["generator"]

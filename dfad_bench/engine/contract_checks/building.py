@@ -64,7 +64,7 @@ def check_options(subject: Subject) -> str:
         subject.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=options)
     except DFADError:
         return ""
-    return "build takes the unknown option no_such_option without a word; check options strictly"
+    return "build accepts the unknown option no_such_option; check options strictly"
 
 
 def check_weights(subject: Subject) -> str:
@@ -80,7 +80,7 @@ def check_weights(subject: Subject) -> str:
             subject.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, weights=given)
         except DFADError:
             return ""
-    return "build ignores `weights`: a file with one unknown tensor was taken without a word"
+    return "build ignores `weights`: a file with one unknown tensor was accepted"
 
 
 def check_paper_size(subject: Subject) -> str:

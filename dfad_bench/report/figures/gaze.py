@@ -69,7 +69,7 @@ def save_gaze_figures(
     """
     rows = {estimator: report.flat() for estimator, report in reports.items()}
     names = _names(rows)
-    data = style.said_of_data(sorted({dataset for dataset, _ in names}))
+    data = style.data_note(sorted({dataset for dataset, _ in names}))
     chosen = {estimator: _choose(frame, rows[estimator], seed) for estimator, frame in frames.items()}
     pairs = choose_pairs(list(frames.values()), seed) if frames else {}
     pairs = {key: pair for key, pair in pairs.items() if key in names}

@@ -239,8 +239,8 @@ def rows_of(count: int, most: int) -> tuple[int, int]:
     return rows, -(-count // rows)
 
 
-def said_of_data(datasets: Sequence[str]) -> str:
-    """What a title says of synthetic data: nothing where there is none."""
+def data_note(datasets: Sequence[str]) -> str:
+    """The end of a title, where some faces are synthetic; empty where none is."""
     drawn = [name.startswith("synthetic") for name in datasets]
     if not any(drawn):
         return ""

@@ -14,7 +14,7 @@ _IN_DEG2 = ("fid", "unbiased", "low", "high", "floor", "floor_high", "mean_part"
 UNIT_NOTE = (
     "FID: squared Frechet distance of Gaussians over (pitch, yaw), in square radians and square degrees; the columns"
     " after it up to spreads in square degrees. floor 95 %: what 95 of 100 such draws stay below. means, spreads: the"
-    " two parts of the distance. unsure: confidence below one half."
+    " two parts of the distance. low conf.: confidence below one half."
 )
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
@@ -37,7 +37,7 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
         Column("floor_high_deg2", "floor 95 %"),
         Column("mean_part_deg2", "means"),
         Column("covariance_part_deg2", "spreads"),
-        Column("low_confidence", "unsure %", "percent", 0),
+        Column("low_confidence", "low conf. %", "percent", 0),
     )
     shown = [_shown(row) for row in found]
     return Table(f"Gaze FID, estimator {estimator}", columns, shown, (*notes, UNIT_NOTE), _sections(found))

@@ -70,7 +70,7 @@ def score_robustness(
         scored = score(rows, protocol, heads=heads, resamples=resamples)
         groups = scored.groups if level == 0 else groups
         about = {"corruption": name, "severity": level, "strength": value, "settings_sha256": digest}
-        numbers += [_cell(number, about) for number in scored.metrics if _kept(number)]
+        numbers += [_cell(number, about) for number in scored.metrics if _is_shown(number)]
     return Score(tuple(numbers), groups)
 
 
@@ -142,7 +142,7 @@ def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int) -> 
     )
 
 
-def _kept(number: MetricValue) -> bool:
+def _is_shown(number: MetricValue) -> bool:
     return number.metric in _KEPT and (number.subset in _SETS or "/" in number.subset)
 
 
