@@ -28,12 +28,7 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
     "build-manifest",
     epilog="Example: dfad build-manifest --dataset synthetic --root faces --out manifests/synthetic",
 )
-@click.option(
-    "--dataset",
-    type=options.DATASET,
-    default=None,
-    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
-)
+@options.dataset
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),

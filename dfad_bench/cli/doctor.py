@@ -19,12 +19,7 @@ _FOLDERS = 12
 
 
 @click.command("doctor", epilog="Example: dfad doctor --dataset synthetic --root faces")
-@click.option(
-    "--dataset",
-    type=options.DATASET,
-    default=None,
-    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
-)
+@options.dataset
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False), default=None, help="The folder with the dataset."
 )

@@ -13,6 +13,8 @@ from click.shell_completion import CompletionItem
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.resources import include
 from dfad_bench.core.settings import Option, base_type, choices, option_of
+from dfad_bench.engine.settings import TrainSettings
+from dfad_bench.ingest.settings import BuildSettings
 
 
 class NameType(click.ParamType):
@@ -70,6 +72,42 @@ RECIPE = NameType("recipe", _recipes)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
+_NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE}
+
+
+def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any) -> Callable[[Any], Any]:
+    """The option of a settings field: help, choices, limits, default and spelling are the field's.
+
+    Args:
+        owner: the settings class, see `core.settings`.
+        name: the field; also the parameter's name.
+        also: other spellings of the option.
+        changes: what the command says otherwise, as of `click.option`.
+    """
+    about, hint, default = option_of(owner, name)
+    kind, required = base_type(hint), default is MISSING
+    more: dict[str, Any] = {"help": about.help, "required": required, "metavar": about.metavar}
+    if kind is bool:
+        more |= {"is_flag": True, "default": default, "show_default": default is True}
+    else:
+        more["type"] = _click_type(about, hint, kind)
+        if not required and default not in (None, (), {}):
+            more |= {"default": default, "show_default": about.show_default}
+    return click.option(about.flag or f"--{name.replace('_', '-')}", *also, name, **{**more, **changes})
+
+
+def _click_type(about: Option, hint: Any, kind: Any) -> Any:
+    if allowed := choices(hint):
+        return click.Choice(list(allowed))
+    if about.names:
+        return _NAMES[about.names]
+    if kind is int and about.least is not None:
+        return click.IntRange(int(about.least))
+    if kind is float and about.above is not None:
+        return click.FloatRange(about.above, min_open=True)
+    return kind if kind in (int, float, str) else None
+
+
 def run_labels(runs: Sequence[Path]) -> list[str]:
     """What runs are called side by side: their folders' names, or the whole path where two are named alike."""
     names = [run.resolve().name for run in runs]
@@ -95,7 +133,7 @@ def out(help: str, *, required: bool = True) -> Callable[[Any], Any]:
 
 def protocol(*, required: bool = True) -> Callable[[Any], Any]:
     """`--protocol NAME`: a shipped protocol, or the path of a YAML file."""
-    return click.option("--protocol", type=PROTOCOL, required=required, help="Protocol name, or your own YAML file.")
+    return setting(TrainSettings, "protocol", required=required)
 
 
 def _fields(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -104,33 +142,29 @@ def _fields(context: click.Context, parameter: click.Parameter, values: tuple[st
     return {field: value for field, _, value in (text.partition("=") for text in values)}
 
 
+dataset = click.option(
+    "--dataset",
+    type=DATASET,
+    default=None,
+    help="Dataset name, or your own YAML file (default with --from-deepfakebench: deepfakebench).",
+)
 only = click.option(
     "--only",
     multiple=True,
     metavar="FIELD=VALUE",
     callback=_fields,
-    help="Files whose path holds this value of a field of the dataset's paths, as in compression=c40.",
+    help=option_of(BuildSettings, "only")[0].help,
 )
 from_deepfakebench = click.option(
     "--from-deepfakebench",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="A JSON of DeepfakeBench that lists the frames; its paths begin in --root.",
+    help=option_of(BuildSettings, "from_deepfakebench")[0].help,
 )
-seed = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice follows from it."
-)
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+seed = setting(TrainSettings, "seed")
+device = setting(TrainSettings, "device")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bars.")
-estimator = click.option(
-    "--estimator",
-    type=ESTIMATOR,
-    default="geometric",
-    show_default=True,
-    help="See `dfad list estimators`; NAME:yaw_pitch,bgr,... sets a network's order, channels, range.",
-)
-gaze_weights = click.option("--weights", default=None, help="Weight file of the estimator (a name or a path).")
 view_estimator = click.option(
     "--estimator",
     type=ESTIMATOR,
@@ -170,40 +204,6 @@ each_weights = click.option(
     metavar="FILE|NAME=FILE",
     help="Weight file of the estimator (a name or a path); NAME=FILE where there are several.",
 )
-_NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE}
-
-
-def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any) -> Callable[[Any], Any]:
-    """The option of a settings field: help, choices, limits, default and spelling are the field's.
-
-    Args:
-        owner: the settings class, see `core.settings`.
-        name: the field; also the parameter's name.
-        also: other spellings of the option.
-        changes: what the command says otherwise, as of `click.option`.
-    """
-    about, hint, default = option_of(owner, name)
-    kind, required = base_type(hint), default is MISSING
-    more: dict[str, Any] = {"help": about.help, "required": required, "metavar": about.metavar}
-    if kind is bool:
-        more |= {"is_flag": True, "default": default, "show_default": default is True}
-    else:
-        more["type"] = _click_type(about, hint, kind)
-        if not required and default not in (None, (), {}):
-            more |= {"default": default, "show_default": about.show_default}
-    return click.option(about.flag or f"--{name.replace('_', '-')}", *also, name, **{**more, **changes})
-
-
-def _click_type(about: Option, hint: Any, kind: Any) -> Any:
-    if allowed := choices(hint):
-        return click.Choice(list(allowed))
-    if about.names:
-        return _NAMES[about.names]
-    if kind is int and about.least is not None:
-        return click.IntRange(int(about.least))
-    if kind is float and about.above is not None:
-        return click.FloatRange(about.above, min_open=True)
-    return kind if kind in (int, float, str) else None
 
 
 def settings_in(values: dict[str, Any], owner: type) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.engine.settings import TrainSettings
 
 if TYPE_CHECKING:
     from dfad_bench.engine.profile import Profile
@@ -21,8 +22,8 @@ _CONVENTION = (
 @click.command("profile", epilog="Example: dfad profile --model xception --model gazeclip --size tiny")
 @click.option("--model", "models", type=options.MODEL, multiple=True, help="Model name; repeat for several.")
 @click.option("--all", "everything", is_flag=True, help="Every registered model.")
-@click.option("--size", type=click.Choice(["paper", "tiny"]), default="paper", show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the model; repeatable.")
+@options.setting(TrainSettings, "size")
+@options.setting(TrainSettings, "options", multiple=True)
 @click.option("--latency", is_flag=True, help="Also time single images, on --device.")
 @options.device
 @options.as_json
@@ -30,7 +31,7 @@ def command(
     models: tuple[str, ...],
     everything: bool,
     size: Any,
-    settings: tuple[str, ...],
+    options: tuple[str, ...],
     latency: bool,
     device: str,
     as_json: bool,
@@ -42,14 +43,14 @@ def command(
     """
     if everything == bool(models):
         raise click.UsageError("give --model NAME (repeatable) or --all")
-    if settings and len(models) != 1:
+    if options and len(models) != 1:
         raise click.UsageError("--set goes with exactly one --model")
     from dfad_bench.cli.train import parse_settings
     from dfad_bench.core.registry import model_names
     from dfad_bench.engine.profile import profile_model
     from dfad_bench.report.table import render
 
-    chosen = parse_settings(settings)
+    chosen = parse_settings(options)
     names = model_names() if everything else models
     profiles = [profile_model(name, size=size, options=chosen, latency=latency, device=device) for name in names]
     click.echo(render(profile_table(profiles), "json" if as_json else "rich"), nl=False)

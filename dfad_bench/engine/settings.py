@@ -17,11 +17,11 @@ from dfad_bench.core.settings import Cache, Heads, Precision, Size, check_settin
 
 ViewSettings = Mapping[str, Mapping[str, Any]]
 ViewsFrom = Literal["corrupted", "clean"]
-_DEVICE = option("auto, cpu, cuda or cuda:N.")
+_DEVICE = option("Where to compute: auto, cpu, cuda or cuda:N.")
 _PARTIAL = option("Go on with missing or short groups; the record says so.")
 _SEED = option("Every random choice follows from it.", least=0)
 _VIEWS = option(
-    "A setting of a view the model needs, as in parsing.folder=labels; repeatable.",
+    "Settings of the views the model needs, as in parsing.folder=labels; repeatable.",
     flag="--view",
     metavar="NAME.KEY=VALUE",
 )
@@ -33,14 +33,16 @@ class ModelSettings:
     """What decides a run's numbers and is stored with the run as it was given."""
 
     model: str = field(metadata=option("See `dfad list models`.", names="model"))
-    size: Size = field(default="paper", metadata=option("Published or toy widths."))
-    epochs: int | None = field(default=None, metadata=option("Instead of the recipe's; no stage is longer.", least=1))
+    size: Size = field(default="paper", metadata=option("Widths of the model: as published, or toy ones."))
+    epochs: int | None = field(
+        default=None, metadata=option("Epochs, in place of the recipe's; no stage is longer.", least=1)
+    )
     seed: int = field(default=0, metadata=_SEED)
-    precision: Precision = field(default="fp32", metadata=option("Of the forward pass."))
-    heads: Heads = field(default="both", metadata=option("Experts that learn."))
+    precision: Precision = field(default="fp32", metadata=option("Number format of the forward pass."))
+    heads: Heads = field(default="both", metadata=option("Experts that are trained."))
     options: Mapping[str, Any] = field(
         default_factory=dict,
-        metadata=option("A setting of the model; repeatable.", flag="--set", metavar="KEY=VALUE"),
+        metadata=option("Settings of the model; repeatable.", flag="--set", metavar="KEY=VALUE"),
     )
     allow_partial: bool = field(default=False, metadata=_PARTIAL)
     compiled: bool = field(
@@ -92,13 +94,17 @@ class TrainSettings(ModelSettings):
     )
     max_minutes: float | None = field(default=None, metadata=option("Stop after so many minutes of training.", above=0))
     resume: bool = field(
-        default=True, metadata=option("Go on, or forget what is there and start again.", flag="--resume/--no-resume")
+        default=True,
+        metadata=option(
+            "Go on with an unfinished run, or delete what is there and start again.", flag="--resume/--no-resume"
+        ),
     )
     wandb: str | None = field(
         default=None, metadata=option("Log to this project of Weights & Biases, too.", metavar="PROJECT")
     )
     logs: tuple[str, ...] = field(
-        default=("tensorboard",), metadata=option("Logs beside trace.csv, where their package is there.", flag=None)
+        default=("tensorboard",),
+        metadata=option("Logs beside trace.csv; those whose package is not installed are left out.", flag=None),
     )
     checkpoint_steps: int | None = field(
         default=None, metadata=option("Steps between checkpoints; every epoch ends with one.", flag=None, least=1)
