@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
@@ -100,7 +99,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=64)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2) - 1, 1))
+    parser.add_argument("--workers", type=int, default=max(usable_cores() - 1, 1))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corruptions", default="gaussian_noise,video_compression")
     parser.add_argument("--out", type=Path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Union
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
-from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.report.compare import Comparison, compare_runs
 from dfad_bench.report.leaderboard import board, find_records
 from dfad_bench.report.reported import reported_scores
@@ -43,7 +43,7 @@ def record_of(run: Run) -> ResultRecord:
     """
     path = RunFolder(folder_of(run)).record
     if not path.is_file():
-        raise ConfigError(f"{path.parent}: no {path.name}; not the folder of a finished run (`dfad train` makes one)")
+        raise ConfigError(not_a_run(path.parent, path.name))
     return read_record(path)
 
 

@@ -164,7 +164,8 @@ def _scored(settings: TrainSettings, out: Path, runs: Sequence[RunResult], *, pr
     records = []
     for run in runs:
         path = RunFolder(run.out).record
-        records.append(build_record(run.out) if run.fresh or not path.is_file() else read_record(path))
+        scored = path.is_file() and (printed or not run.fresh)  # processes score what they trained
+        records.append(read_record(path) if scored else build_record(run.out))
     if not settings.seeds:
         table = record_table(records[0], str(RunFolder(out).record))
         return Training(out, tuple(runs), tuple(records), table, printed=printed)

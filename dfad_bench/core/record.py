@@ -13,12 +13,10 @@ from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, write_json
-from dfad_bench.core.run_folder import RECORD
 from dfad_bench.core.strict import from_mapping
 
 SCHEMA_VERSION = "1.1"
 READABLE = ("1.0", "1.1")  # 1.0 lacks the sweep, the confusion counts and several numbers
-FILE = RECORD
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -210,3 +210,16 @@ class SeedsFolder:
     def run(self, seed: int) -> Path:
         """The folder of one run."""
         return self.path / f"{_SEED}{seed}"
+
+    def runs(self) -> list[Path]:
+        """The folders of all runs."""
+        return sorted(self.path.glob(f"{_SEED}*"))
+
+
+def not_a_run(folder: Path, lacking: str = "") -> str:
+    """What an error says of a folder that is not that of a finished run; `lacking` names the file looked for."""
+    seeds = SeedsFolder(folder).runs()
+    if seeds:
+        return f"{folder}: holds runs of several seeds; give one of them, such as {seeds[0]}"
+    missing = f"no {lacking}; " if lacking else ""
+    return f"{folder}: {missing}not the folder of a finished run (`dfad train --out {folder}` makes one)"

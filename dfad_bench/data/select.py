@@ -55,14 +55,14 @@ class Selection:
     test: dict[str, pd.DataFrame]  # by group key, in the protocol's order
     short: list[ShortGroup] = field(default_factory=list)
     leaking: tuple[str, ...] = ()  # `sample_id` of training rows sharing a source or pixels with a test row: left out
-    dropped_duplicates: int = 0  # those of them with the very pixels
+    dropped_duplicates: int = 0  # those of them with identical pixels
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest refused
     unlabelled: pd.DataFrame = field(default_factory=pd.DataFrame)  # empty where the protocol has no such part
 
     @property
     def dropped_leaks(self) -> int:
-        """How many training and unlabelled rows share a source or the very pixels with a test row."""
+        """How many training and unlabelled rows share a source or pixels with a test row."""
         return len(self.leaking)
 
     @property
@@ -202,7 +202,7 @@ class _Shared:
         self._pixels: set[str] = set().union(*(frame["crop_sha256"].dropna() for frame in frames))
 
     def pixels_in(self, rows: pd.DataFrame) -> pd.Series:
-        """Which rows have the very pixels of one of them."""
+        """Which rows have the same pixels as one of them."""
         return rows["crop_sha256"].isin(self._pixels)
 
     def found_in(self, rows: pd.DataFrame) -> pd.Series:

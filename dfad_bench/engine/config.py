@@ -11,7 +11,7 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
-from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.settings import ModelSettings
 
@@ -59,7 +59,7 @@ def read_config(run: Path) -> RunConfig:
     """
     files = RunFolder(run)
     if not files.config.is_file() or not files.facts.is_file():
-        raise ConfigError(f"{run}: not the folder of a finished run (`dfad train --out {run}` makes one)")
+        raise ConfigError(not_a_run(run))
     return config_from(read_yaml(files.config), str(files.config))
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.engine.distributed import SUPERVISED
 
@@ -117,7 +118,7 @@ def end_with_launcher() -> None:
 
 
 def _environment(rank: int, processes: int, port: int, end: int) -> dict[str, str]:
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, usable_cores() // processes)
     return {
         "OMP_NUM_THREADS": str(threads),
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # DDP warns that a model without unused parameters could do with less

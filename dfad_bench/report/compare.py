@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.record import FILE, MetricValue, ResultRecord, read_record
+from dfad_bench.core.record import MetricValue, ResultRecord, read_record
+from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
@@ -70,6 +71,10 @@ class Comparison:
     sources: int
     rows: tuple[Compared, ...]
     notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The table that `dfad compare` prints."""
+        return comparison_table(self).render("rich")
 
 
 def compare_runs(
@@ -136,9 +141,10 @@ def _row(value: Compared) -> dict[str, Any]:
 
 def _load(run: Path) -> tuple[ResultRecord, pd.DataFrame]:
     """A run's record and its predictions in the order of face names."""
-    if not (run / FILE).is_file():
-        raise ConfigError(f"{run}: no {FILE}; not the folder of a finished run (`dfad train --out {run}` makes one)")
-    record = read_record(run / FILE)
+    path = RunFolder(run).record
+    if not path.is_file():
+        raise ConfigError(not_a_run(run, path.name))
+    record = read_record(path)
     frame = read_predictions(run, {"path": record.predictions.path, "sha256": record.predictions.sha256})
     return record, frame.sort_values("sample_id", kind="stable").reset_index(drop=True)
 

@@ -10,8 +10,9 @@ from typing import Any
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import FILE, ResultRecord, read_record
+from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.resources import shipped
+from dfad_bench.core.run_folder import RECORD
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
@@ -33,7 +34,7 @@ _NOTES = (
 
 def find_records(folders: Iterable[Path], *, with_shipped: bool = True) -> tuple[list[ResultRecord], list[str]]:
     """Records under folders (every `record.json`) and the shipped ones, and what could not be read and why."""
-    paths = [path for folder in folders for path in sorted(Path(folder).rglob(FILE))]
+    paths = [path for folder in folders for path in sorted(Path(folder).rglob(RECORD))]
     if with_shipped:
         paths += sorted((shipped("leaderboards") / "records").rglob("*.json"))
     records, problems = [], []

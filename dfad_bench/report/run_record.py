@@ -12,7 +12,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import check_hash, content_hash, read_json, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
-from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.record_diff import score_differences
 from dfad_bench.report.score import RESAMPLES, score
@@ -32,8 +32,7 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
     """
     run, files = Path(run), RunFolder(Path(run))
     if not files.facts.is_file():
-        missing = f"no {files.facts.name}; not the folder of a finished run"
-        raise ConfigError(f"{run}: {missing} (`dfad train --out {run}` makes one)")
+        raise ConfigError(not_a_run(run, files.facts.name))
     facts = read_json(files.facts)
     protocol = protocol_of(facts, str(files.facts))
     frame = read_predictions(run, facts["predictions"])

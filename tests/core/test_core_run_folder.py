@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfad_bench.core import run_folder
-from dfad_bench.core.run_folder import CheckpointFolder, RobustnessFolder, RunFolder, SeedsFolder
+from dfad_bench.core.run_folder import CheckpointFolder, RobustnessFolder, RunFolder, SeedsFolder, not_a_run
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "dfad_bench" / "core" / "run_folder.py"
@@ -82,6 +82,17 @@ def test_paths_are_those_of_runs_made_before(tmp_path: Path) -> None:
         SeedsFolder(tmp_path).run(3): "seed-3", SeedsFolder(tmp_path).summary: "seeds.json",
     }  # fmt: skip
     assert {path: path.relative_to(tmp_path).as_posix() for path in expected} == expected
+
+
+def test_a_folder_that_is_no_run_is_named_with_what_to_give(tmp_path: Path) -> None:
+    text = not_a_run(tmp_path, "record.json")
+    assert text == (
+        f"{tmp_path}: no record.json; not the folder of a finished run (`dfad train --out {tmp_path}` makes one)"
+    )
+    SeedsFolder(tmp_path).run(3).mkdir()
+    assert (
+        not_a_run(tmp_path) == f"{tmp_path}: holds runs of several seeds; give one of them, such as {tmp_path}/seed-3"
+    )
 
 
 def test_what_lies_beside_is_found_from_inside(tmp_path: Path) -> None:
