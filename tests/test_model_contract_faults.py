@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +23,11 @@ from dfad_bench.core.contract import (
     LossTerm,
     Output,
     Stage,
+    StageData,
     attribution_term,
     expert_losses,
 )
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.engine.model_contract import check_model
 
 
@@ -159,6 +163,105 @@ class CoupledExperts(Sound):
         return replace(output, detection_logits=output.detection_logits + fake)
 
 
+class OptionalView(Sound):
+    """Its view is asked for by an option that is off by default."""
+
+    @dataclass(frozen=True)
+    class Config(SoundConfig):
+        use_view: bool = False
+
+        @classmethod
+        def tiny(cls) -> OptionalView.Config:
+            return cls(4)
+
+    def __init__(self, num_generators: int, config: OptionalView.Config) -> None:
+        super().__init__(num_generators, config)
+        self.needs = ("no_such_view",) if config.use_view else ()
+
+
+class LaxTypes(Sound):
+    @classmethod
+    def configure(cls, size: Any, options: Mapping[str, Any] | None) -> SoundConfig:
+        return replace(SoundConfig(4), **{k: v for k, v in strictly_named(options).items() if isinstance(v, int)})
+
+
+def strictly_named(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if unknown := sorted(set(options or {}) - {"width"}):
+        raise ConfigError(f"no option {unknown[0]}")
+    return dict(options or {})
+
+
+class StagesEqualUpToCase(Sound):
+    stages = (Stage("main"), Stage("Main"))
+
+
+class ReseededInEvaluation(Sound):
+    def forward(self, inputs: Inputs) -> Output:
+        if not self.training:
+            torch.manual_seed(0)
+        return super().forward(inputs)
+
+
+class WritesDescriptor(Sound):
+    def embed(self, inputs: Inputs) -> Tensor:
+        os.close(os.open("descriptor.txt", os.O_WRONLY | os.O_CREAT))
+        return super().embed(inputs)
+
+
+class StartsProcess(Sound):
+    def embed(self, inputs: Inputs) -> Tensor:
+        subprocess.run(["true"], check=True)
+        return super().embed(inputs)
+
+
+class SwappedClasses(Sound):
+    """Two of four classes change places, so most faces are still pulled the right way."""
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        return super().losses(replace(batch, attribution=torch.tensor([0, 2, 1, 3])[batch.attribution]), stage)
+
+
+class RaisingHook(Sound):
+    def before_prediction(self, data: StageData) -> None:
+        raise ValueError("prototypes are empty")
+
+
+class ForgetfulHook(Sound):
+    """What its hook makes is in no buffer, so a run that is opened again does not have it."""
+
+    scale = 1.0
+
+    def before_prediction(self, data: StageData) -> None:
+        self.scale = 1.0 + float(next(iter(data.train())).inputs.images.mean())
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs) * self.scale
+
+
+class KeepingHook(Sound):
+    """The same with a buffer: no fault."""
+
+    scale: Tensor
+
+    def __init__(self, num_generators: int, config: SoundConfig) -> None:
+        super().__init__(num_generators, config)
+        self.register_buffer("scale", torch.ones(()))
+
+    def before_prediction(self, data: StageData) -> None:
+        self.scale.fill_(1.0 + sum(float(batch.inputs.images.mean()) for batch in data.validation(3)))
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs) * self.scale
+
+
+class Random(Sound):
+    """Dropout, and noise in training: no fault."""
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        embedding = nn.functional.dropout(super().embed(inputs), 0.2, self.training)
+        return embedding + 0.01 * torch.randn_like(embedding) if self.training else embedding
+
+
 FAULTS = {
     UnmadeView: ("views", "no_such_view"),
     LaxOptions: ("options", "no_such_option"),
@@ -174,6 +277,14 @@ FAULTS = {
     SwappedLabels: ("label_polarity", "dfd"),
     SwappedLogits: ("label_polarity", "dfd"),
     UnbuildablePaper: ("paper_size", "negative"),
+    OptionalView: ("views", "use_view=true"),
+    LaxTypes: ("options", "the option width"),
+    StagesEqualUpToCase: ("build", "upper and lower case"),
+    ReseededInEvaluation: ("side_effects", "torch"),
+    WritesDescriptor: ("side_effects", "descriptor.txt"),
+    StartsProcess: ("side_effects", "starts a process (true)"),
+    SwappedClasses: ("label_polarity", "dfa pulls faces of class 1"),
+    ForgetfulHook: ("state_dict", "registered buffers"),
     UntaggedTerm: ("heads", "depends on attribution labels"),
     CoupledExperts: ("heads", "the attribution expert still learns"),
 }
@@ -196,12 +307,19 @@ def test_a_planted_fault_is_named_and_nothing_else(
     kind: type[DFADModel], checked: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(WritesWithPython, "folder", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # a planted fault writes into the working folder
     found = checked(kind)
     check, words = FAULTS[kind]
     assert list(found) == [check], found
     assert words in found[check]
 
 
-@pytest.mark.parametrize("kind", [Sound, TaggedTerm], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [Sound, TaggedTerm, KeepingHook, Random], ids=lambda kind: kind.__name__)
 def test_a_sound_model_passes(kind: type[DFADModel], checked: Callable) -> None:
     assert checked(kind) == {}
+
+
+def test_a_hook_that_raises_is_found(checked: Callable) -> None:
+    found = checked(RaisingHook)
+    assert found
+    assert set(found.values()) == {"ValueError: prototypes are empty"}

@@ -74,8 +74,12 @@ def resolve(kind: str, name: str, table: dict[str, str]) -> Any:
 
     Raises:
         UnknownNameError: `name` is not in `table`.
+        DFADError: its module has no such attribute.
     """
     if name not in table:
         raise UnknownNameError(kind, name, table)
     module, _, attribute = table[name].partition(":")
-    return getattr(import_module(module), attribute)
+    found = import_module(module)
+    if not hasattr(found, attribute):
+        raise DFADError(f"{kind} {name!r} is registered as {table[name]}, and {module} has no {attribute!r}")
+    return getattr(found, attribute)

@@ -85,4 +85,4 @@ def check_stage_names(recipe: Recipe, stages: Iterable[Stage], model: str) -> No
     names = [stage.name for stage in stages]
     for name in recipe.stages:
         if name not in names:
-            raise UnknownNameError(f"recipe {recipe.name}: stage of {model}", name, names)
+            raise UnknownNameError(f"stage of {model}", name, names, f" Recipe {recipe.name} has it under `stages`.")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 from torch import nn
 
 from dfad_bench.core.batch import Batch
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.recipe import OptimiserName, Sampler, Schedule
 
 
@@ -28,6 +29,9 @@ class Stage:
     - "real_forged": rows, of which real and forged ones stand in the ratio `real_forged`.
 
     A stage ends after `epochs`, or where `steps` is given after that many steps.
+
+    Raises:
+        ConfigError: a value that no training could use.
     """
 
     name: str
@@ -41,12 +45,32 @@ class Stage:
     real_forged: tuple[int, int] = (1, 1)
     unlabelled: float = 0.0  # unlabelled rows for each labelled row of a batch; 0 for models that use none
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch_size"):
+            value = getattr(self, name)
+            self._require(value is None or value >= 1, f"{name} must be 1 or more or None, got {value}")
+        self._require(self.lr is None or self.lr > 0, f"lr must be above 0 or None, got {self.lr}")
+        samplers = get_args(Sampler)
+        self._require(self.sampler in samplers, f"sampler must be one of {', '.join(samplers)}, got {self.sampler!r}")
+        self._require(
+            min(self.real_forged) >= 1, f"real_forged must be two numbers of 1 or more, got {self.real_forged}"
+        )
+        self._require(self.unlabelled >= 0, f"unlabelled must be 0 or more, got {self.unlabelled}")
+
+    def _require(self, true: bool, otherwise: str) -> None:
+        if not true:
+            raise ConfigError(f"stage {self.name!r}: {otherwise}")
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
     """Parameters that learn by settings of their own; `None` is as the recipe says.
 
-    The schedule multiplies `lr` as it does the recipe's, unless `scheduled` is False.
+    The schedule multiplies `lr` as it does the recipe's, unless `scheduled` is False. `parameters` may be given as
+    any iterable.
+
+    Raises:
+        ConfigError: a value that no optimiser could use.
     """
 
     parameters: tuple[nn.Parameter, ...]
@@ -54,6 +78,13 @@ class ParameterGroup:
     weight_decay: float | None = None
     optimiser: OptimiserName | None = None
     scheduled: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+        if self.lr is not None and self.lr <= 0:
+            raise ConfigError(f"parameter group: lr must be above 0 or None, got {self.lr}")
+        if self.weight_decay is not None and self.weight_decay < 0:
+            raise ConfigError(f"parameter group: weight_decay must be 0 or more or None, got {self.weight_decay}")
 
 
 class StageData(Protocol):

@@ -133,7 +133,7 @@ def from_mapping(cls: type[T], raw: Any, where: str) -> T:
         if key not in known:
             near = get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
+            raise ConfigError(f"{where}: unknown key {key!r}{hint} Known: {', '.join(sorted(known)) or 'none'}")
     values = {}
     for name, field in known.items():
         if name in raw:

@@ -74,7 +74,7 @@ class _State:
     @property
     def content(self) -> str:
         """What `sha256` must be."""
-        return content_hash({**asdict(self), "sha256": ""})
+        return _content(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -252,9 +252,12 @@ def _disk(path: Path) -> Iterator[Path]:
 def _read_state(folder: Path, place: Path) -> _State:
     """The state of a checkpoint, once all its files have been found whole."""
     path = place / STATE
-    state = from_mapping(_State, read_json(path), str(path))
-    if state.sha256 != state.content:
+    raw = read_json(path)
+    state = from_mapping(_State, raw, str(path))
+    if state.sha256 != _content(raw):
         raise IntegrityError(f"{path}: damaged or changed")
+    if "begun" not in raw["position"]:  # written before there were hooks
+        state = replace(state, position=replace(state.position, begun=state.position.stage_step > 0))
     if MODEL not in state.files or not state.files.keys() <= {MODEL, OPTIMISER}:
         raise IntegrityError(f"{path}: lists other files than this version writes")
     for name, expected in state.files.items():
@@ -262,6 +265,11 @@ def _read_state(folder: Path, place: Path) -> _State:
     if state.position.best is not None:
         check_hash(folder / state.position.best.file, state.position.best.sha256)
     return state
+
+
+def _content(state: Mapping[str, Any]) -> str:
+    """The hash of a state's values; of a file's own keys, so that one with fewer (an earlier version's) is whole."""
+    return content_hash({**state, "sha256": ""})
 
 
 def _steps(folder: Path) -> list[Path]:

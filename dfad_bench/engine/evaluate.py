@@ -20,7 +20,7 @@ from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.job import Job, RunResult, write_rows
 from dfad_bench.engine.load import load_trained, trained_protocol
-from dfad_bench.engine.needs import needs_of
+from dfad_bench.engine.needs import Needs, needs_of
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
 from dfad_bench.views.provider import ViewProvider
@@ -101,12 +101,11 @@ class OpenEvaluation:
     ) -> None:
         self.found, self.progress = found, progress
         config, protocol = found.config, found.protocol
-        if views is not None:
-            check_same(found.run.path, config.views, views.identity(list(read_identity(config.views))))
-        self.needs = needs_of(
-            config.model, protocol.num_generators, config.size, config.options, class_prompts(protocol)
-        )
+        needs = needs_of(config.model, protocol.num_generators, config.size, config.options, class_prompts(protocol))
+        self.needs = replace(needs, training_views=())
+        lines = [] if views is None else _same_views(found, self.needs, views)
         self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)
+        self.job.warnings += lines
         chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
         self.selection, dropped = without_trained(chosen, found.run.path)
         refuse_short(found.protocol, self.selection, allow_partial)
@@ -126,6 +125,15 @@ class OpenEvaluation:
         write_rows(self.found.out.selection, self.selection)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
         return RunResult(self.found.out.path, status, about["stopped"], True, tuple(self.job.warnings))
+
+
+def _same_views(found: EvaluationPlan, needs: Needs, views: ViewProvider) -> list[str]:
+    """See `check_same`; the views a model sees at test time count, and files may differ where the faces do."""
+    trained = read_identity(found.config.views)
+    names = [name for name in trained if name in needs.views]
+    others = any(found.config.manifests.get(manifest.name) != manifest.sha256 for manifest in found.manifests)
+    files = [name for name in names if others and not views.view(name).asks]
+    return check_same(found.run.path, found.config.views, views.identity(names) if names else {}, other_files=files)
 
 
 def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:

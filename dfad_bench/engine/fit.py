@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
@@ -171,7 +171,10 @@ class Trainer:
         restored = self.team.from_lead(lambda: self._stored(resume))
         if restored is None:
             return (), None
-        self.model.load_state_dict(restored.weights)
+        try:
+            self.model.load_state_dict(restored.weights)
+        except RuntimeError as error:
+            raise self._other_version("parameters or buffers") from error
         self.position = restored.position
         self.trace = Trace(self.trace.path, upto=self.position.step)
         if self.position.scaler:
@@ -179,6 +182,13 @@ class Trainer:
             scaler = {key: int(v) if key in whole else v for key, v in self.position.scaler.items()}
             self.scaler.load_state_dict(scaler)
         return restored.skipped, restored.optimiser
+
+    def _other_version(self, what: str) -> IntegrityError:
+        """The error about a checkpoint written by an earlier version of the model."""
+        return IntegrityError(
+            f"{self.folder}: the checkpoint is of a version of {self.model.card.display} with other {what};"
+            " --no-resume starts again"
+        )
 
     def _stored(self, resume: bool) -> checkpoint.Restored | None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +231,10 @@ class Trainer:
         groups = parameter_groups(self.model, plan.name)
         self.optimisers = OptimiserSet(groups, plan.optimiser) if groups else None
         if self.optimisers is not None and optimiser_state is not None:
-            self.optimisers.load_state_dict(optimiser_state)
+            try:
+                self.optimisers.load_state_dict(optimiser_state)
+            except ValueError as error:
+                raise self._other_version("groups of parameters") from error
         self._end_steps()
         self.stepper = Stepper(
             self.model, plan.name, self.optimisers, self.recipe,

@@ -235,7 +235,7 @@ class Job:
             "steps": position.step,
             "resumed": position.resumed,
             "config": plain(asdict(config)),
-            "global_batch": stages[-1].rows,
+            "global_batch": stages[-1].batch_rows,
             "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,
             "wall_s": round(position.wall_s, 3),

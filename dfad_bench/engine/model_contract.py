@@ -24,10 +24,10 @@ class CheckResult:
 CHECKS: dict[str, Callable[[Subject], str]] = {
     "build": building.check_build,
     "card": building.check_card,
-    "views": building.check_views,
     "options": building.check_options,
     "weights": building.check_weights,
     "paper_size": building.check_paper_size,
+    "views": building.check_views,
     "output": forward.check_output,
     "rows_independent": forward.check_rows_independent,
     "deterministic": forward.check_deterministic,
@@ -46,6 +46,8 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 def check_model(name: str) -> list[CheckResult]:
     """Run every check on a registered model, tiny, on the CPU; torch's global random state is left as it was.
 
+    Where a model cannot be built, or needs a view that nothing makes, no check after that is run.
+
     Raises:
         UnknownNameError: no such model.
     """
@@ -58,4 +60,6 @@ def check_model(name: str) -> list[CheckResult]:
             except Exception as error:  # a model from outside may raise anything; that is a finding, not our crash
                 detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             results.append(CheckResult(name, check, not detail, detail))
+            if detail and check in ("build", "views"):
+                break  # no check after it could do more than fail for the same reason
     return results

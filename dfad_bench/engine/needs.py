@@ -61,6 +61,9 @@ def needs_of(
         model = build("meta")
     except (NotImplementedError, RuntimeError):  # an operation that needs values
         model = build("cpu")
+    for name in ("needs", "needs_training"):
+        if isinstance(getattr(model, name), str):
+            raise ConfigError(f"{model.card.display}: {name} must be a tuple of names, got a text")
     return Needs(tuple(model.needs), tuple(model.needs_training), bool(model.needs_prompts))
 
 

@@ -19,15 +19,20 @@ def parameter_groups(model: DFADModel, stage: str) -> list[ParameterGroup]:
     """What learns in a stage: bare parameters together as the first group, then the model's own groups.
 
     Raises:
-        ConfigError: a parameter is named twice.
+        ConfigError: a parameter is named twice, or something else than parameters and groups is given.
     """
     bare: list[nn.Parameter] = []
     groups: list[ParameterGroup] = []
     for item in model.parameters_of(stage):
         if isinstance(item, ParameterGroup):
             groups.append(item)
-        else:
+        elif isinstance(item, nn.Parameter):
             bare.append(item)
+        else:
+            raise ConfigError(
+                f"{model.card.display}: parameters_of({stage!r}) gives a {type(item).__name__};"
+                " give parameters and objects of ParameterGroup"
+            )
     groups = [ParameterGroup(tuple(bare)), *groups] if bare else groups
     groups = [group for group in groups if group.parameters]
     numbers = [id(parameter) for group in groups for parameter in group.parameters]

@@ -27,19 +27,23 @@ class StageBatches:
 
     def __init__(self, plan: StagePlan, faces: FaceDataset, seed: int) -> None:
         self._plan, self._faces, self._seed = plan, faces, derived(seed, "order", plan.name)
-        first = self._whole(0)
-        self.per_epoch = len(first)
-        self.rows = max(map(len, first), default=0)  # faces of a whole batch
+        self.per_epoch = len(self._whole(0))
         epochs = plan.epochs if plan.steps is None else math.ceil(plan.steps / self.per_epoch)
         self.epochs = min(epochs, plan.epochs)
         whole = self.per_epoch * self.epochs
         self.steps = whole if plan.steps is None else min(plan.steps, whole)
 
     @property
+    def batch_rows(self) -> int:
+        """Labelled rows of a whole batch over all processes, as the sampler counts `batch_size`."""
+        classes = len(np.unique(self._faces.attribution)) if self._plan.sampler == "images_per_class" else 1
+        return self._plan.batch_size * classes
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The settings the stage is trained by, as plain values; `rows` and `steps` are what they come to."""
         settings = {name: value for name, value in asdict(self._plan).items() if value is not None}
-        return {**settings, "epochs": self.epochs, "rows": self.rows, "steps": self.steps}
+        return {**settings, "epochs": self.epochs, "rows": self.batch_rows, "steps": self.steps}
 
     def of(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""

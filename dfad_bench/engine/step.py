@@ -173,8 +173,9 @@ class Stepper:
     def _learn(self, loss: Tensor, factor: float, values: Mapping[str, float]) -> float:
         """Backward pass and optimiser step; the norm of the gradient."""
         assert self.optimisers is not None
+        nothing = f"stage {self.objective.stage!r}: no parameter of it is in a loss that is trained on"
         if not loss.requires_grad:
-            raise ConfigError(f"stage {self.objective.stage!r}: no parameter of it is in a loss that is trained on")
+            raise ConfigError(nothing)
         self.optimisers.set_rates(factor)
         self.optimisers.zero_grad()
         try:
@@ -182,6 +183,8 @@ class Stepper:
         except RuntimeError as error:  # a process that has ended shows only as an error of the backward pass
             raise self.team.lost(error) from error
         learning = [o for o in self.optimisers.optimisers if _has_gradient(o)]
+        if not learning:
+            raise ConfigError(nothing)
         for optimiser in learning:
             self.scaler.unscale_(optimiser)
         gradients = [p.grad for p in self.parameters if p.grad is not None]

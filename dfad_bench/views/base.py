@@ -167,6 +167,9 @@ class View:
             ConfigError: another number of faces, shape or dtype.
         """
         whose = f"view {self.name!r}: `make` gave"
+        if not isinstance(made, ViewValues) or not isinstance(made.values, np.ndarray | tuple):
+            given = f"{type(made).__name__} of {type(made.values).__name__}" if isinstance(made, ViewValues) else made
+            raise ConfigError(f"{whose} {given}, not ViewValues of a NumPy array or a tuple of texts")
         if len(made.values) != count or made.present.shape != (count,) or made.present.dtype != bool:
             raise ConfigError(f"{whose} {len(made.values)} values and a mask {made.present.shape} for {count} faces")
         if isinstance(made.values, tuple):

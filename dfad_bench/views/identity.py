@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,40 @@ def read_identity(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dict(value) for name, value in kept.items()}
 
 
-def check_same(run: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(
+    run: Path, kept: Mapping[str, Any], now: Mapping[str, Any], *, other_files: Collection[str] = ()
+) -> list[str]:
     """Refuse to evaluate a run with views made otherwise than those it was trained with.
+
+    Args:
+        run: folder of the run, for messages.
+        kept: how its views were made.
+        now: how the views of the evaluation are made.
+        other_files: views whose values are read from files, a face at a time, where the faces are not the run's: only
+            their settings must be the same.
+
+    Returns:
+        A line for each view that is read from other files.
 
     Raises:
         ConfigError: names the view and both ways.
     """
-    trained, wanted = read_identity(kept), read_identity(now)
+    trained, wanted, lines = read_identity(kept), read_identity(now), []
     for name, identity in trained.items():
-        if name in wanted and identity != wanted[name]:
+        if name not in wanted or identity == wanted[name]:
+            continue
+        if name in other_files and _settings(identity) == _settings(wanted[name]):
+            lines.append(f"view {name}: read from other files than in training (fingerprint {_short(wanted[name])})")
+        else:
             raise ConfigError(
                 f"{run}: trained on {name} from {identity}, not {wanted[name]}; use the same settings of this view"
             )
+    return lines
+
+
+def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in identity.items() if key != "fingerprint"}
+
+
+def _short(identity: Mapping[str, Any]) -> str:
+    return str(identity.get("fingerprint"))[:8]

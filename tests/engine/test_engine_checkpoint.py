@@ -14,7 +14,7 @@ from helpers.toy import RECIPE, Toy, ToyConfig, toy_manifests, toy_protocol, toy
 from helpers.training import run_training
 
 from dfad_bench.core.errors import DFADError, IntegrityError
-from dfad_bench.core.files import read_json, sha256_file, write_json
+from dfad_bench.core.files import content_hash, read_json, sha256_file, write_json
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine import checkpoint
@@ -182,3 +182,14 @@ def test_killed_and_started_again_ends_with_the_same_bits(tmp_path: Path, kills:
     ):
         assert sha256_file(out / name) == sha256_file(tmp_path / "whole" / name), name
     assert not list(out.rglob(".*.tmp*"))
+
+
+def test_a_state_of_before_there_were_hooks_is_whole(tmp_path: Path, model: Toy, optimiser) -> None:
+    checkpoint.save(tmp_path, model, optimiser, Position(0, step=2, stage_step=2), "config")
+    path = tmp_path / "step-00000002" / "state.json"
+    state = read_json(path)
+    del state["position"]["begun"]
+    write_json(path, {**state, "sha256": content_hash({**state, "sha256": ""})})
+    assert checkpoint.load_latest(tmp_path, "config").position == Position(
+        0, step=2, stage_step=2, resumed=1, begun=True
+    )

@@ -218,3 +218,60 @@ def test_hooks_that_do_nothing_change_no_bit(parts, tmp_path: Path) -> None:
 
     models = [train(parts, tmp_path / kind.__name__, kind)[0] for kind in (Toy, Plain)]
     assert equal(*models)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"steps": 0}, "steps must be 1 or more or None, got 0"),
+        ({"batch_size": -2}, "batch_size must be 1 or more"),
+        ({"sampler": "balanced"}, "sampler must be one of shuffle, .*, got 'balanced'"),
+        ({"real_forged": (0, 1)}, "real_forged must be two numbers"),
+        ({"unlabelled": -1.0}, "unlabelled must be 0 or more"),
+        ({"lr": 0.0}, "lr must be above 0"),
+    ],
+)
+def test_a_stage_no_training_could_use_is_refused(values, words) -> None:
+    with pytest.raises(ConfigError, match=f"stage 'main': {words}"):
+        Stage("main", **values)
+
+
+def test_groups_take_any_iterable_and_refuse_values_no_optimiser_could_use() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    assert ParameterGroup(p for p in [parameter]).parameters == (parameter,)
+    with pytest.raises(ConfigError, match="parameter group: lr must be above 0"):
+        ParameterGroup((parameter,), lr=-1.0)
+    with pytest.raises(ConfigError, match="parameter group: weight_decay must be 0 or more"):
+        ParameterGroup((parameter,), weight_decay=-1.0)
+
+
+def test_what_is_no_parameter_is_refused() -> None:
+    class Dicts(PrototypeToy):
+        def parameters_of(self, stage: str):
+            return [{"params": list(self.parameters()), "lr": 1.0}]
+
+    with pytest.raises(ConfigError, match=r"parameters_of\('main'\) gives a dict; give parameters and objects of"):
+        parameter_groups(Dicts(3, PrototypeConfig()), "main")
+
+
+def test_a_stage_whose_parameters_are_in_no_loss_is_refused(parts, tmp_path: Path) -> None:
+    class Idle(Toy):
+        def __init__(self, num_generators, config) -> None:
+            super().__init__(num_generators, config)
+            self.idle = torch.nn.Parameter(torch.zeros(1))
+
+        def parameters_of(self, stage: str):
+            return [self.idle]
+
+    with pytest.raises(ConfigError, match="stage 'warm': no parameter of it is in a loss that is trained on"):
+        train(parts, tmp_path, Idle)
+
+
+def test_the_rows_of_a_batch_are_the_plans(parts) -> None:
+    stage = Stage("main", batch_size=24)
+    per_class = plan_stage(
+        stage, replace(SHORT, stages={"main": StageRecipe(sampler="images_per_class", batch_size=2)})
+    )
+    for plan, rows in ((plan_stage(stage, replace(SHORT, stage_values="override")), 16), (per_class, 6)):
+        batches = StageBatches(plan, parts[0], 0)
+        assert batches.batch_rows == rows == len(batches.of(0)[0])

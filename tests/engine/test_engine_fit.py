@@ -9,8 +9,8 @@ import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_manifests, toy_protocol
 
-from dfad_bench.core.contract import Stage
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.contract import ParameterGroup, Stage
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
 from dfad_bench.data.crop_store import CropStore
@@ -234,3 +234,19 @@ def test_devices_that_are_not_there_are_one_line() -> None:
         place("cpu", "fp8")
     with pytest.raises(ConfigError, match="is not here"):
         place("cuda:99")
+
+
+def test_a_checkpoint_of_another_version_of_the_model_is_refused_in_a_line(parts, tmp_path: Path) -> None:
+    class More(Toy):
+        def __init__(self, num_generators, config) -> None:
+            super().__init__(num_generators, config)
+            self.register_buffer("later", torch.zeros(1))
+
+    class Grouped(Toy):
+        def parameters_of(self, stage):
+            return [ParameterGroup(tuple(self.body.parameters())), ParameterGroup(tuple(self.experts.parameters()))]
+
+    make(parts, tmp_path, limits=Limits(max_steps=1)).run()
+    for kind, words in ((More, "parameters or buffers"), (Grouped, "groups of parameters")):
+        with pytest.raises(IntegrityError, match=f"a version of Toy with other {words}; --no-resume starts again"):
+            make(parts, tmp_path, model=kind(3, ToyConfig())).run()

@@ -180,6 +180,17 @@ class ParsingToy(Toy):
         return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19
 
 
+class ParsingTrainedToy(Toy):
+    """The toy whose losses see the label map of a face, and whose forward pass does not."""
+
+    needs_training = ("parsing",)
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        labels = batch.views["parsing"]
+        assert isinstance(labels, Tensor)
+        return {**super().losses(batch, stage), "labels": self.body[0].bias.square().mean() * labels.float().mean()}
+
+
 class BrightnessToy(Toy):
     """The toy that sees the view of the guide in CONTRIBUTING.md."""
 
@@ -189,7 +200,12 @@ class BrightnessToy(Toy):
         return super().embed(inputs) + inputs.views["brightness"].mean(dim=1, keepdim=True)
 
 
-MODELS = {"view_toy": "ViewToy", "parsing_toy": "ParsingToy", "brightness_toy": "BrightnessToy"}
+MODELS = {
+    "view_toy": "ViewToy",
+    "parsing_toy": "ParsingToy",
+    "parsing_trained_toy": "ParsingTrainedToy",
+    "brightness_toy": "BrightnessToy",
+}
 TOY_VIEWS = {view.name: f"helpers.views:{view.__name__}" for view in (ToyMap, ToyText, ToyMask, ToyLevel)}
 
 

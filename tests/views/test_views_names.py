@@ -154,10 +154,12 @@ class Wrong(View):
         (ViewValues(np.zeros((2, 2), np.float32), np.ones(2, bool)), r"2 values and a mask \(2,\) for 3 faces"),
         (ViewValues(np.zeros((3, 2), np.float32), np.ones(3)), "a mask"),
         (ViewValues(np.full((3, 2), np.nan, np.float32), np.ones(3, bool)), "NaN or inf for a face that it says has"),
+        (ViewValues([[0.0, 1.0]] * 3, np.ones(3, bool)), "ViewValues of list, not ViewValues of a NumPy array"),
+        (None, "None, not ViewValues of a NumPy array or a tuple"),
         (ViewValues(("a", "b", "c"), np.ones(3, bool)), "a tuple that is not of texts, or is of a view of kind vector"),
     ],
 )
-def test_what_make_gives_is_checked(given: ViewValues, message: str) -> None:
+def test_what_make_gives_is_checked(given: ViewValues | None, message: str) -> None:
     with pytest.raises(ConfigError, match=f"view 'wrong': `make` gave .*{message}"):
         Wrong().checked(given, 3, SIDE)
 
@@ -194,6 +196,16 @@ def test_runs_with_gaze_alone_keep_the_form_and_the_hash_they_had() -> None:
     check_same(Path("run"), alone, both)
     with pytest.raises(ConfigError, match="run: trained on gaze from .*geometric.*, not .*l2cs"):
         check_same(Path("run"), alone, {"estimator": "l2cs", "weights": None})
+
+
+def test_files_of_other_faces_may_be_others_and_settings_may_not() -> None:
+    trained, now = ({"parsing": {"classes": 19, "fingerprint": digit * 64}} for digit in "ab")
+    assert check_same(Path("run"), trained, trained, other_files=["parsing"]) == []
+    (line,) = check_same(Path("run"), trained, now, other_files=["parsing"])
+    assert line == "view parsing: read from other files than in training (fingerprint bbbbbbbb)"
+    for wanted, files in ((now, []), ({"parsing": {"classes": 11, "fingerprint": "b" * 64}}, ["parsing"])):
+        with pytest.raises(ConfigError, match="run: trained on parsing from"):
+            check_same(Path("run"), trained, wanted, other_files=files)
 
 
 def test_flips_follow_the_settings_of_the_run(tmp_path: Path) -> None:

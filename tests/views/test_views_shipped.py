@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner, Result
-from helpers.toy import SIDE, toy_manifests, toy_protocol
+from helpers.toy import RECIPE, SIDE, toy_manifests, toy_protocol
+from helpers.training import run_evaluation, run_training
 from helpers.views import toy_views_registered
 from PIL import Image
 
@@ -291,3 +293,25 @@ def test_a_model_that_needs_parsing_trains_and_is_evaluated_by_command(manifests
         next(labels.glob("*.png")).unlink()
         other = dfad_run("evaluate", "--run", tmp_path / "run", *faces, *where)
         assert (other.exit_code, "trained on parsing from" in other.stderr) == (1, True)
+
+
+def test_a_run_is_evaluated_on_other_faces_with_their_files_and_without_those_for_training(
+    manifests, labels: Path, tmp_path: Path
+) -> None:
+    """A model that sees parsing maps, and one that only learns from them."""
+    others = toy_manifests(tmp_path / "others", identities=13)
+    there = tmp_path / "labels_there"
+    there.mkdir()
+    for name in (name for manifest in others for name in manifest.frame(["sample_id"])["sample_id"]):
+        Image.fromarray(label_map(3)).save(there / f"{name}.png")
+    with toy_views_registered():
+        for model, views in (("parsing_toy", {"parsing": {"folder": str(there)}}), ("parsing_trained_toy", {})):
+            run_training(
+                model, toy_protocol(), manifests, tmp_path / model, recipe=replace(RECIPE, epochs=1), device="cpu",
+                views=ViewProvider(manifests, {"parsing": {"folder": str(labels)}}),
+            )  # fmt: skip
+            result = run_evaluation(
+                tmp_path / model, others, device="cpu", allow_partial=True, views=ViewProvider(others, views)
+            )
+            lines = [line for line in result.warnings if "read from other files than in training" in line]
+            assert len(lines) == (model == "parsing_toy")

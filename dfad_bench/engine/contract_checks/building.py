@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ def check_build(subject: Subject) -> str:
         return f"build gave a {type(model).__name__}, not a DFADModel"
     if not model.stages:
         return "no training stage"
-    twice = [name for name, count in Counter(stage.name for stage in model.stages).items() if count > 1]
-    return f"several stages are named {twice[0]!r}" if twice else ""
+    names = Counter(stage.name.casefold() for stage in model.stages)
+    twice = [stage.name for stage in model.stages if names[stage.name.casefold()] > 1]
+    return f"several stages are named {twice[0]!r}, apart from upper and lower case" if twice else ""
 
 
 def check_card(subject: Subject) -> str:
@@ -46,25 +48,46 @@ def check_card(subject: Subject) -> str:
 
 
 def check_views(subject: Subject) -> str:
-    """Every view the model needs is one that something makes."""
-    model, known = subject.model, view_names()
-    if unknown := [name for name in (*model.needs, *model.needs_training) if name not in known]:
-        return f"needs the view {unknown[0]!r}, which nothing makes; known: {', '.join(known)}"
-    try:
-        check_needs(model.needs, view_classes(model.needs))
-    except ConfigError as error:
-        return str(error)
+    """Every view the model needs, also with its yes-or-no options turned, is one that something makes."""
+    known = view_names()
+    for words, model in _with_options_turned(subject):
+        if unknown := [name for name in (*model.needs, *model.needs_training) if name not in known]:
+            return f"needs the view {unknown[0]!r}{words}, which nothing makes; known: {', '.join(known)}"
+        try:
+            check_needs(model.needs, view_classes(model.needs))
+        except ConfigError as error:
+            return f"{error}{words}"
     return ""
 
 
+def _with_options_turned(subject: Subject) -> Iterator[tuple[str, DFADModel]]:
+    """The model, and one for each yes-or-no option with the other value where it can be built so; "" or that option."""
+    yield "", subject.model
+    config = subject.cls.configure("tiny", None)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            try:
+                model = subject.build(options={field.name: not value})
+            except DFADError:
+                continue
+            yield f" with {field.name}={str(not value).lower()}", model
+
+
 def check_options(subject: Subject) -> str:
-    """An option the model does not have is refused, not passed over."""
-    options = {"no_such_option": 1}
-    try:
-        subject.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=options)
-    except DFADError:
-        return ""
-    return "build accepts the unknown option no_such_option; check options strictly"
+    """An option the model does not have, or a value of the wrong type, is refused, not passed over."""
+    options: dict[str, Any] = {"no_such_option": 1}
+    options |= {field.name: object() for field in fields(subject.cls.configure("tiny", None))}
+    for name, value in options.items():
+        try:
+            subject.build(options={name: value})
+        except DFADError:
+            continue
+        except Exception as error:
+            return f"build does not check the type of the option {name} ({type(error).__name__}: {error})"
+        what = "the unknown option" if name == "no_such_option" else "a value of no usable type for the option"
+        return f"build accepts {what} {name}; check options strictly"
+    return ""
 
 
 def check_weights(subject: Subject) -> str:

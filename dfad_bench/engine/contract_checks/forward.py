@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from dfad_bench.engine.contract_checks.isolation import reseeded_generators, written_files
+from dfad_bench.engine.contract_checks.isolation import reseeded_generators, watched
 from dfad_bench.engine.contract_checks.subject import (
     GENERATORS,
     ROWS,
@@ -85,8 +85,8 @@ def check_label_blind(subject: Subject) -> str:
 
 
 def check_side_effects(subject: Subject) -> str:
-    """Neither `forward` nor `losses` writes files or reseeds the global random generators."""
-    model, batch = subject.build().train(), subject.batch()
+    """Neither `forward` nor `losses` writes files, starts processes or reseeds the global random generators."""
+    model, batch = subject.build(), subject.batch()
 
     def act() -> None:
         with torch.no_grad():
@@ -94,9 +94,13 @@ def check_side_effects(subject: Subject) -> str:
             for stage in model.stages:
                 model.losses(batch, stage.name)
 
-    act()  # imports and caches of the first call do not count
-    with written_files() as files:
-        reseeded = reseeded_generators(act)
-    if files:
-        return f"writes files while computing, e.g. {files[0]}"
-    return f"reseeds the global generator of {reseeded[0]}; draw from it, or own one" if reseeded else ""
+    for training in (True, False):
+        model.train(training)
+        act()  # imports and caches of the first call do not count
+        with watched() as seen:
+            reseeded = reseeded_generators(act)
+        if seen:
+            return f"does more than compute: {seen[0]}"
+        if reseeded:
+            return f"reseeds the global generator of {reseeded[0]}; draw from it, or own one"
+    return ""

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
-_watchers: list[list[str]] = []  # lists that get the names of files opened for writing; an audit hook cannot be removed
+_STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty")
+_watchers: list[list[str]] = []  # lists that get what was seen; an audit hook cannot be removed
 _hooked = False
 
 
@@ -36,10 +37,13 @@ def no_network() -> Iterator[None]:
 
 
 @contextmanager
-def written_files() -> Iterator[list[str]]:
-    """Names of the files that are opened for writing, or appear in the working folder, inside the block.
+def watched() -> Iterator[list[str]]:
+    """Files that are opened for writing or appear in the working folder, and processes started, inside the block.
 
     The working folder is an empty temporary one meanwhile. Python's own bytecode files do not count.
+
+    Yields:
+        A list that is complete after the block: a few words for each.
     """
     global _hooked
     if not _hooked:
@@ -57,18 +61,24 @@ def written_files() -> Iterator[list[str]]:
             os.chdir(before)
             # files written by libraries that do not go through Python show up here
             names = sorted(path.name for path in Path(folder).iterdir())
-            found += [name for name in names if not any(f.endswith(name) for f in found)]
+            found += [f"writes {name}" for name in names if not any(f.endswith(name) for f in found)]
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "open" or not _watchers:
+    if not _watchers:
+        return
+    if event in _STARTS:
+        what = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else event
+        for found in _watchers:
+            found.append(f"starts a process ({what})")
+    if event != "open":
         return
     path, mode, flags = arguments
     writes = any(letter in mode for letter in "wxa+") if isinstance(mode, str) else bool((flags or 0) & _WRITING)
     name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
     if writes and name and name != os.devnull and "__pycache__" not in name and not name.startswith("/dev/"):
         for found in _watchers:
-            found.append(name)
+            found.append(f"writes {name}")
 
 
 def reseeded_generators(action: Callable[[], object]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +55,10 @@ class Subject:
         self._trained: Trained | None = None
         self._model: DFADModel | None = None
 
-    def build(self, seed: int = 0) -> DFADModel:
+    def build(self, seed: int = 0, options: Mapping[str, Any] | None = None) -> DFADModel:
         """A tiny model on the CPU, randomly initialised from `seed`."""
         torch.manual_seed(seed)
-        return self.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS)
+        return self.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=options)
 
     @property
     def model(self) -> DFADModel:
@@ -94,9 +96,32 @@ def prompts_of(attribution: Tensor) -> list[tuple[str, ...]]:
     return [PROMPTS[label] for label in attribution.tolist()]
 
 
+class ExampleFaces:
+    """A run's faces for hooks under check: the same batch for training and for validation; see `StageData`.
+
+    Args:
+        batch: of a subject.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = replace(batch, unlabelled=None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self._batch.attribution.device
+
+    def train(self, batch_size: int = 64) -> Iterator[Batch]:
+        """Every face once."""
+        for begin in range(0, ROWS, batch_size):
+            yield _rows_of_batch(self._batch, slice(begin, begin + batch_size))
+
+    validation = train
+
+
 @dataclass
 class Trained:
-    """What a few steps in each stage did to a model."""
+    """What a few steps in each stage, with the hooks around them, did to a model."""
 
     model: DFADModel
     losses: dict[str, dict[str, LossTerm]]  # stage -> terms of its last step
@@ -112,7 +137,9 @@ def _train(subject: Subject) -> Trained:
     losses: dict[str, dict[str, LossTerm]] = {}
     learned: set[str] = set()
     assigned: set[str] = set()
+    data = ExampleFaces(batch)
     for stage in model.stages:
+        call_hook(model, "before_stage", stage.name, data)
         groups = parameter_groups(model, stage.name)
         parameters = [parameter for group in groups for parameter in group.parameters]
         assigned |= {names[id(parameter)] for parameter in parameters}
@@ -120,15 +147,25 @@ def _train(subject: Subject) -> Trained:
         for _ in range(STEPS):
             model.zero_grad(set_to_none=True)
             losses[stage.name] = loss_terms(model.losses(batch, stage.name))
-            if not parameters:
-                continue
-            torch.stack(list(weighted_losses(losses[stage.name]).values())).sum().backward()
-            learned |= {names[id(p)] for p in parameters if p.grad is not None and bool(p.grad.ne(0).any())}
-            for optimiser in optimisers.optimisers:
-                optimiser.step()
+            if parameters:
+                torch.stack(list(weighted_losses(losses[stage.name]).values())).sum().backward()
+                learned |= {names[id(p)] for p in parameters if p.grad is not None and bool(p.grad.ne(0).any())}
+                for optimiser in optimisers.optimisers:
+                    optimiser.step()
+            with torch.no_grad():
+                model.after_step(stage.name, batch)
+        call_hook(model, "after_stage", stage.name, data)
+    call_hook(model, "before_prediction", data)
     after = frozen_state(model)
     moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
     return Trained(model, losses, learned, assigned, moved)
+
+
+def call_hook(model: DFADModel, name: str, *arguments: object) -> None:
+    """A hook as the training loop calls it: in evaluation mode, without gradients."""
+    with torch.no_grad():
+        getattr(model.eval(), name)(*arguments)
+    model.train()
 
 
 def frozen_state(model: nn.Module) -> dict[str, Tensor]:
@@ -150,6 +187,13 @@ def predict(model: DFADModel, inputs: Inputs) -> Output:
 def rows_of(inputs: Inputs, rows: slice) -> Inputs:
     """Some rows of a batch's inputs."""
     return Inputs(inputs.images[rows], {name: view[rows] for name, view in inputs.views.items()})
+
+
+def _rows_of_batch(batch: Batch, rows: slice) -> Batch:
+    views = {name: view[rows] for name, view in batch.views.items()}
+    return Batch(
+        rows_of(batch.inputs, rows), batch.attribution[rows], batch.detection[rows], batch.prompts[rows], views
+    )
 
 
 def output_rows(output: Output, rows: slice) -> Output:

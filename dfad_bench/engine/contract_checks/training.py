@@ -65,20 +65,32 @@ def _expert_names(gradients: dict[str, Tensor]) -> set[str]:
 
 
 def check_label_polarity(subject: Subject) -> str:
-    """`dfa` and `dfd` pull the logits towards the labels: 0 is real and 1 is fake, classes are in label order."""
-    model, batch = subject.build().eval(), subject.batch()
-    output = model(batch.inputs)
-    found = loss_terms(model.losses(batch, model.stages[-1].name))
-    for name, logits, labels in (
-        ("dfd", output.detection_logits, batch.detection),
-        ("dfa", output.attribution_logits, batch.attribution),
-    ):
-        if name not in found or not found[name].value.requires_grad or not logits.requires_grad:
-            continue
-        expected = F.cross_entropy(logits.float(), labels)
-        if _agreement(model, found[name].value, expected) < 0:
-            return f"{name} pulls away from the labels (0 is real, 1 is fake); are its classes swapped?"
+    """`dfa` and `dfd` pull the logits towards the labels: 0 is real and 1 is fake, classes are in label order.
+
+    Asked of batches whose faces are all of one class, so that two classes that are swapped cannot hide behind others.
+    """
+    model, mixed = subject.build().eval(), subject.batch()
+    for label in range(GENERATORS):
+        batch = _all_of_class(mixed, label)
+        output = model(batch.inputs)
+        found = loss_terms(model.losses(batch, model.stages[-1].name))
+        for name, logits, labels in (
+            ("dfd", output.detection_logits, batch.detection),
+            ("dfa", output.attribution_logits, batch.attribution),
+        ):
+            if name not in found or not found[name].value.requires_grad or not logits.requires_grad:
+                continue
+            expected = F.cross_entropy(logits.float(), labels)
+            if _agreement(model, found[name].value, expected) < 0:
+                kind = "0 is real, 1 is fake" if name == "dfd" else "class 0 is real, the others in label order"
+                return f"{name} pulls faces of class {label} away from their label ({kind}); are classes swapped?"
     return ""
+
+
+def _all_of_class(batch: Batch, label: int) -> Batch:
+    """The same faces, all of one class."""
+    attribution = torch.full_like(batch.attribution, label)
+    return replace(batch, attribution=attribution, detection=(attribution > 0).long(), prompts=prompts_of(attribution))
 
 
 def check_frozen(subject: Subject) -> str:
@@ -93,7 +105,8 @@ def check_state_dict(subject: Subject) -> str:
     fresh = subject.build(seed=1)
     fresh.load_state_dict({name: value.clone() for name, value in trained.state_dict().items()}, strict=True)
     changed = differing(predict(trained, inputs), predict(fresh, inputs))
-    return f"a reloaded model differs in {changed}" if changed else ""
+    advice = "what training and hooks leave behind belongs in parameters and registered buffers"
+    return f"a reloaded model differs in {changed}; {advice}" if changed else ""
 
 
 def _other_generators(batch: Batch) -> Batch:
