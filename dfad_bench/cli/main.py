@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, printable
 from dfad_bench.core.resources import INCLUDE, include, included
 from dfad_bench.core.version import __version__
 
@@ -93,7 +93,7 @@ class LazyGroup(click.Group):
         except DFADError as error:
             if ctx.params.get("debug"):
                 raise
-            shown = click.ClickException(str(error))
+            shown = click.ClickException(printable(str(error)))
             shown.exit_code = error.exit_code  # type: ignore[misc]  # click declares it a class variable
             raise shown from error
 

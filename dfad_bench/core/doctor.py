@@ -185,7 +185,7 @@ def weights() -> Iterator[Finding]:
 def included_files() -> Iterator[Finding]:
     """Every file of the included folders, read as the commands read it."""
     for file in check_included():
-        hint = file.problem or ""
+        hint = file.problem.removeprefix(f"{file.path}: ")
         yield Finding("include", str(file.path), "bad" if hint else "as it must be", "problem" if hint else "ok", hint)
 
 

@@ -61,14 +61,15 @@ def yaml_files(kind: str, folder: str) -> dict[str, Path]:
         folder: one of `FOLDERS`.
 
     Raises:
-        ConfigError: a bad included folder, or a name that two files have; both are named.
+        ConfigError: a bad included folder, or a name that two files have, case aside; both are named.
     """
     found: dict[str, Path] = {}
+    taken: dict[str, Path] = {}  # without case, which some file systems do not tell apart
     for base in (shipped(kind), *included()):
         for path in sorted((base / folder).glob("*.yaml")):
-            if path.stem in found:
-                raise ConfigError(f"{path}: the name {path.stem!r} is taken by {found[path.stem]}; rename one")
-            found[path.stem] = path
+            if other := taken.get(path.stem.lower()):
+                raise ConfigError(f"{path}: the name {path.stem!r} is taken by {other}; rename one")
+            found[path.stem] = taken[path.stem.lower()] = path
     return found
 
 

@@ -17,6 +17,8 @@ from dfad_bench.core.taxonomy import taxonomy
 
 _TEMPLATES = Path(__file__).parent / "skeletons"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_LONGEST = 60  # a name becomes a part of longer names of files
+_RESERVED = ("false", "no", "none", "null", "off", "on", "true", "yes")  # not text in YAML, or no class of Python
 
 
 def new_model(name: str, out: Path | None = None) -> list[Path]:
@@ -60,7 +62,10 @@ def new_dataset(name: str, out: Path | None = None) -> list[Path]:
         ConfigError: a bad or taken name, or a file that is there already.
     """
     _check_name("dataset", name, yaml_files("manifests", "datasets"))
-    _check_name("generator", f"{name}_example", {row.key: taxonomy().file_of(row.key) for row in taxonomy()})
+    example = f"{name}_example"
+    if example in taxonomy():
+        file = taxonomy().file_of(taxonomy()[example].key)
+        raise ConfigError(f"dataset {name!r}: its example would be generator {example!r}, a name taken by {file}")
     files = {"taxonomy.yaml": "taxonomy.yaml", f"datasets/{name}.yaml": "dataset.yaml"}
     return _write(out or Path(name), files, name)
 
@@ -83,8 +88,11 @@ def new_protocol(name: str, out: Path | None = None) -> list[Path]:
 
 
 def _check_name(kind: str, name: str, known: Mapping[str, object]) -> None:
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise ConfigError(f"{kind} {name!r}: a name is of lower-case letters and digits, with '_' between them")
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        form = "lower-case letters and digits, with '_' between them"
+        raise ConfigError(f"{kind} {name[:_LONGEST]!r}: a name is of {form}, at most {_LONGEST} in all")
+    if keyword.iskeyword(name) or name in _RESERVED:
+        raise ConfigError(f"{kind} {name!r}: a word of Python or YAML; choose another name")
     if name in known:
         raise ConfigError(f"{kind} {name!r}: the name is taken by {known[name]}; choose another")
 
@@ -105,5 +113,8 @@ def _write(out: Path, files: Mapping[str, str], name: str) -> list[Path]:
     }
     for path, template in files.items():
         text = (_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
-        write_text(out / path, re.sub(r"\[\[(\w+)\]\]", lambda match: words[match[1]], text))
+        try:
+            write_text(out / path, re.sub(r"\[\[(\w+)\]\]", lambda match: words[match[1]], text))
+        except OSError as error:
+            raise ConfigError(f"{out / path}: cannot be written ({error.strerror}); give another --out") from error
     return [out / path for path in files]

@@ -167,12 +167,19 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _convert_enum(hint, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = _to_float(value, where)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
     if hint is float and not math.isfinite(value):
         raise ConfigError(f"{where} must be a finite number, got {value!r}")
     return value
+
+
+def _to_float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"{where} must be a finite number, got one of {len(str(abs(value)))} digits") from None
 
 
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -40,6 +41,8 @@ class Generator:
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
             raise ValueError(f"key {self.key!r} must be lower-case letters and digits, with '_' or '-' between them")
+        if empty := [name for name in (self.display, *self.aliases) if not _fold(name)]:
+            raise ValueError(f"display and aliases need a letter or digit, got {empty[0]!r}")
         if self.attribution_label < UNSEEN:
             raise ValueError(f"attribution_label must be {UNSEEN} (none) or a class, got {self.attribution_label}")
         if (self.forgery is ForgeryType.NONE) != (self.detection_label != FAKE):
@@ -175,4 +178,5 @@ def _refuse_clash(row: Generator, path: Path, known: Iterable[Generator], files:
 
 
 def _fold(name: str) -> str:
-    return "".join(c for c in name.lower() if c not in " -_.")
+    """What look-ups compare: without case, spaces, `-`, `_`, `.`, and whichever way Unicode writes an accent."""
+    return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c not in " -_.")

@@ -84,6 +84,22 @@ class Metric:
             raise ValueError(f"{self.function}: draws={self.draws!r}, but {self.on!r} is no set of two classes")
         if self.draws not in (None, *QUICK_DRAWS):
             raise ValueError(f"{self.function}: draws={self.draws!r}, expected one of {', '.join(QUICK_DRAWS)}")
+        self._check_set()
+
+    def _check_set(self) -> None:
+        """Refuse what an entry says and its set cannot do."""
+        if len(set(self.averaging)) != len(self.averaging):
+            raise ValueError(f"{self.function}: averaging names {self.averaging[0]!r} twice")
+        if self.draws == {"ranking": "ece", "detection": "oscr"}.get(self.on, ""):
+            raise ValueError(f"{self.function}: draws={self.draws!r} is not a statistic of {self.on!r}")
+        if self.near_far and self.on not in ("unseen", "ranking"):
+            raise ValueError(f"{self.function}: near_far is of unseen faces, which {self.on!r} does not single out")
+        if self.per_face is not None and self.on == "ranking":
+            raise ValueError(f"{self.function}: per_face, but 'ranking' has two arrays of faces; leave it out")
+        if taken := sorted({*SETS[self.on], "threshold"} & set(self.settings)):
+            raise ValueError(
+                f"{self.function}: settings name {taken[0]!r}, which is given by the faces or the protocol"
+            )
 
     def resolve(self) -> Callable[..., Any]:
         """The metric's function, for callers with arrays of their own."""
@@ -93,9 +109,11 @@ class Metric:
         """The metric of some arrays, by their names in `SETS`; None where it is not defined (None, NaN or inf).
 
         Raises:
-            TypeError: the function takes an array that its set does not have.
+            TypeError: the function takes an array that its set does not have, or returns no number.
         """
         value = self._call(self.function, arrays)
+        if value is not None and not isinstance(value, int | float | np.integer | np.floating):
+            raise TypeError(f"{self.function} returns {type(value).__name__}; a metric is a float, or None")
         return None if value is None or not np.isfinite(value) else float(value)
 
     def compute_per_face(self, **arrays: Any) -> np.ndarray:

@@ -25,7 +25,7 @@ from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import bounds
 from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
-from dfad_bench.report.headline import Key, headline_keys, scored_metrics
+from dfad_bench.report.headline import Key, headline_keys, scored_metrics, unit_of
 from dfad_bench.report.run_record import protocol_of, read_predictions, trained_elsewhere
 from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
@@ -114,11 +114,11 @@ def comparison_table(found: Comparison) -> Table:
     """The table of a comparison."""
     columns = (
         Column("number", "Number", "text"),
-        Column("a", "A", "percent"),
-        Column("b", "B", "percent"),
-        Column("difference", "A - B", "percent"),
-        Column("low", "95 % from", "percent"),
-        Column("high", "to", "percent"),
+        Column("a", "A", "by_unit"),
+        Column("b", "B", "by_unit"),
+        Column("difference", "A - B", "by_unit"),
+        Column("low", "95 % from", "by_unit"),
+        Column("high", "to", "by_unit"),
         Column("test", "Test", "text"),
         Column("p", "p", "number", 4),
         Column("p_holm", "p (Holm)", "number", 4),
@@ -133,8 +133,10 @@ def _row(value: Compared) -> dict[str, Any]:
     at = "" if value.threshold is None else f" @{value.threshold:g}"
     low, high = value.ci95 or (None, None)
     verdict = {"a": "A", "b": "B", None: "not shown"}[value.better]
+    unit = unit_of(value.metric)
+    name = value.metric if unit == "share" else f"{value.metric} [{unit}]"
     return {
-        **vars(value), "number": f"{value.task} {value.metric}{at}, {value.subset} ({value.averaging})",
+        **vars(value), "unit": unit, "number": f"{value.task} {name}{at}, {value.subset} ({value.averaging})",
         "low": low, "high": high, "verdict": value.null_reason or verdict,
     }  # fmt: skip
 

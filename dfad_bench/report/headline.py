@@ -36,6 +36,11 @@ def scored_metrics() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.on in SCORED]
 
 
+def unit_of(name: str) -> str:
+    """The unit of a metric; that of a record's metric which the table does not have is taken for a share."""
+    return METRICS[name].unit if name in METRICS else "share"
+
+
 def at_headline(metrics: Iterable[MetricValue], threshold: float) -> dict[Key, MetricValue]:
     """The numbers of a record by key; of those at several thresholds the ones at `threshold`."""
     return {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, plain
+from dfad_bench.metrics import METRICS
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
@@ -53,6 +54,9 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     """
     tasks = {value.task for value in scored.metrics}
     stated = [value for value in record.metrics if value.task in tasks]
+    for name in sorted({value.metric for value in stated} - set(METRICS)):
+        yield Difference(f"metrics: {name}, which this version of dfad_bench does not compute,", "a value", None)
+    stated = [value for value in stated if value.metric in METRICS]
     added = added_metrics(record, scored)
     groups, sweep, found = (
         plain(scored.groups),

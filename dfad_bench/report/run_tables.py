@@ -9,7 +9,7 @@ from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
-from dfad_bench.report.headline import at_headline
+from dfad_bench.report.headline import at_headline, unit_of
 from dfad_bench.report.run_record import protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
@@ -18,24 +18,28 @@ _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds 
 
 def metrics_table(record: ResultRecord) -> Table:
     """Every number with its interval, or why it is not defined."""
-    columns = (
+    columns = [
         Column("task", "Task", "text"),
         Column("metric", "Metric", "text"),
         Column("subset", "Faces", "text"),
         Column("averaging", "Mean", "text"),
         Column("threshold", "At", "number"),
-        Column("value", "Value", "percent"),
-        Column("low", "95 % from", "percent"),
-        Column("high", "to", "percent"),
+        Column("value", "Value", "by_unit"),
+        Column("low", "95 % from", "by_unit"),
+        Column("high", "to", "by_unit"),
         Column("n", "n", "count"),
         Column("null_reason", "Not defined", "text"),
-    )
+    ]
+    units = {value.metric: unit_of(value.metric) for value in record.metrics}
+    if set(units.values()) != {"share"}:
+        columns.insert(2, Column("unit", "Unit", "text"))
     rows = []
     for value in record.metrics:
         low, high = value.ci95 or (None, None)
-        rows.append({**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high})
-        rows[-1] = {column.key: rows[-1][column.key] for column in columns}
-    return Table(_title(record, "all numbers"), columns, rows, _stamps(record))
+        facts = {**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high}
+        facts["unit"] = units[value.metric]
+        rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
+    return Table(_title(record, "all numbers"), tuple(columns), rows, _stamps(record))
 
 
 def groups_table(record: ResultRecord) -> Table:

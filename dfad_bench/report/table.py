@@ -7,13 +7,15 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from dfad_bench.core.errors import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["text", "count", "percent", "number"]
+Kind = Literal["text", "count", "percent", "number", "by_unit"]
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 _WIDTH = 160  # where no terminal says another
 _FOLDED = 24  # texts longer than this may be broken into lines this wide
@@ -23,7 +25,11 @@ _BETWEEN = 3  # characters between two columns
 
 @dataclass(frozen=True)
 class Column:
-    """`key` names the value in a row; a fraction of kind "percent" is shown times 100."""
+    """`key` names the value in a row; a fraction of kind "percent" is shown times 100.
+
+    Values of kind "by_unit" are of several units: those whose row has `unit` "share" are shown as percent, others as
+    they are.
+    """
 
     key: str
     title: str
@@ -78,10 +84,21 @@ def cell(column: Column, value: Any) -> str:
     if value is None:
         return "–"
     if column.kind == "text":
-        return str(value)
+        return printable(str(value))
     if column.kind == "count":
         return f"{int(value):,}"
     return f"{value * (100 if column.kind == 'percent' else 1):.{column.digits}f}"
+
+
+def shown(column: Column, row: Mapping[str, Any]) -> str:
+    """One cell of a row as printed.
+
+    >>> shown(Column("a", "A", "by_unit"), {"a": 0.5, "unit": "nats"})
+    '0.50'
+    """
+    if column.kind == "by_unit":
+        column = replace(column, kind="percent" if row.get("unit") == "share" else "number")
+    return cell(column, row.get(column.key))
 
 
 def _rich(table: Table, width: int | None) -> str:
@@ -113,7 +130,7 @@ def _drawn(table: Table, columns: Sequence[Column], width: int) -> Any:
         if index in table.sections:
             drawn.add_section()
             drawn.add_row(f"[italic]{escape(table.sections[index])}[/italic]")
-        drawn.add_row(*(escape(cell(column, row.get(column.key))) for column in columns))
+        drawn.add_row(*(escape(shown(column, row)) for column in columns))
     return drawn
 
 
@@ -152,7 +169,7 @@ def _extent(table: Table, column: Column) -> tuple[int, int]:
     """
     from rich.cells import cell_len
 
-    texts = [cell(column, row.get(column.key)) for row in table.rows]
+    texts = [shown(column, row) for row in table.rows]
     headings = list(table.sections.values()) if column is table.columns[0] else []
     long = [text for text in texts if cell_len(text) > _FOLDED]
     words = [word for text in (column.title, *headings, *long) for word in text.split()]
@@ -170,7 +187,7 @@ def _markdown(table: Table) -> str:
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(f"| *{safe(table.sections[index])}* |" + " |" * (len(table.columns) - 1))
-        lines.append("| " + " | ".join(safe(cell(c, row.get(c.key))) for c in table.columns) + " |")
+        lines.append("| " + " | ".join(safe(shown(c, row)) for c in table.columns) + " |")
     lines += ["", *(f"- {safe(note)}" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -208,6 +225,6 @@ def _latex(table: Table) -> str:
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{safe(table.sections[index])}}}}} \\")
-        lines.append(" & ".join(safe(cell(c, row.get(c.key))) for c in table.columns) + r" \\")
+        lines.append(" & ".join(safe(shown(c, row)) for c in table.columns) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"

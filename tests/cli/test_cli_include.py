@@ -115,7 +115,16 @@ def test_the_doctor_reads_every_file(mine: Path) -> None:
     assert {Path(name).name: row["level"] for name, row in rows.items()} == {
         "taxonomy.yaml": "ok", "slow.yaml": "ok", "bad.yaml": "problem",
     }  # fmt: skip
-    assert "unknown key 'epoch'; did you mean 'epochs'" in rows[str(mine / "recipes" / "bad.yaml")]["hint"]
+    hint = rows[str(mine / "recipes" / "bad.yaml")]["hint"]
+    assert hint.startswith("unknown key 'epoch'; did you mean 'epochs'")  # the file is named beside it
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(mine: Path) -> None:
+    (mine / "weights.yaml").write_text('"\\e[2J": {file: x, origin: y, licence: z}\n', encoding="utf-8")
+    result = CliRunner().invoke(dfad, ["--include", str(mine), "doctor"], color=True)
+    assert result.exit_code == 1
+    assert "\\x1b[2J: name" in result.output
+    assert "\x1b" not in result.output
 
 
 def test_unknown_names_offer_included_ones(mine: Path) -> None:

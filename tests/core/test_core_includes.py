@@ -225,6 +225,8 @@ def test_the_folder_itself_may_be_a_link(mine: Path) -> None:
         ({**ROW, "attribution_label": -2}, "gen_x: attribution_label must be -1"),
         ({**ROW, "attribution_label": 3}, "gen_x: attribution_label 3 is that of 'latdiff' of "),
         ({**ROW, "aliases": ["x", "style-gan 2"]}, "gen_x: the name 'style-gan 2' is taken by 'stylegan2' of "),
+        ({**ROW, "aliases": ["ＬＤＭ"]}, "gen_x: the name 'ＬＤＭ' is taken by 'latdiff' of "),  # noqa: RUF001
+        ({**ROW, "aliases": ["-"]}, "gen_x: display and aliases need a letter or digit, got '-'"),
         ({**ROW, "display": "LDM"}, "gen_x: the name 'LDM' is taken by 'latdiff' of "),
         ({**ROW, "key": "other"}, "gen_x: unknown key 'key'"),
         ("text", "gen_x: must be a mapping, got 'text'"),
@@ -239,6 +241,13 @@ def test_bad_rows_name_file_and_key(mine: Path, row: Any, message: str) -> None:
 @pytest.mark.parametrize("key", ["real", "stylegan2", "Gen_X", "gen/x", "", 7])
 def test_bad_keys_are_refused(mine: Path, key: Any) -> None:
     assert str(mine / "taxonomy.yaml") in one_line(write(mine, {"taxonomy.yaml": {key: ROW}}), taxonomy)
+
+
+def test_names_that_differ_by_case_are_one_name(mine: Path) -> None:
+    write(mine, {"recipes/Quick.yaml": "name: Quick"})
+    text = one_line(mine, recipe_names)
+    assert "recipes/Quick.yaml: the name 'Quick' is taken by " in text
+    assert text.endswith("quick.yaml; rename one")
 
 
 def test_two_folders_may_not_share_a_name(mine: Path) -> None:

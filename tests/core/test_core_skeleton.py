@@ -105,11 +105,34 @@ def test_a_new_protocol_joins_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [new_model, new_dataset, new_protocol])
-@pytest.mark.parametrize("name", ["My", "my-net", "1net", "", "a b", "../a", "class", "_a", "a_", "é"])
+@pytest.mark.parametrize("name", ["My", "my-net", "1net", "", "a b", "../a", "a" * 61, "_a", "a_", "é"])
 def test_bad_names_are_refused_and_nothing_is_written(tmp_path: Path, write, name: str) -> None:
     with pytest.raises(ConfigError, match="lower-case letters and digits"):
         write(name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("write", [new_model, new_dataset, new_protocol])
+@pytest.mark.parametrize("name", ["class", "none", "yes", "null"])
+def test_words_that_are_not_text_in_yaml_or_python_are_refused(tmp_path: Path, write, name: str) -> None:
+    with pytest.raises(ConfigError, match="a word of Python or YAML"):
+        write(name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_example_generator_with_a_known_name_is_refused(tmp_path: Path) -> None:
+    row = "gx: {display: Mine Example, forgery: EFS, family: gan}\n"  # look-ups take it for mine_example
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "taxonomy.yaml").write_text(row)
+    with include(tmp_path / "other"), pytest.raises(ConfigError, match="taken by .*other/taxonomy.yaml"):
+        new_dataset("mine", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"pyproject.toml: cannot be written \(File exists\)"):
+        new_model("mine", tmp_path / "dangling")
 
 
 def test_taken_names_are_refused(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_reads_what_is_there(tmp_path: Path) -> None:
         ("share: '1'\n", r"share must be float, got '1'"),
         ("share: true\n", r"share must be float, got True"),
         ("share: 1e999\n", r"share must be a finite number"),
+        (f"share: 1{'0' * 400}\n", r"share must be a finite number, got one of 401 digits"),
         ("share: .nan\n", r"share must be float, got '\.nan'"),
         ("share: -1\n", r"file\.yaml: share must not be negative"),
         ("share: 1\nflag: 1\n", r"flag must be bool, got 1"),

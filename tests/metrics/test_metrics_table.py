@@ -105,6 +105,20 @@ def test_values_that_are_not_finite_are_not_defined() -> None:
     assert [here(f).compute(**given) for f in (nothing_known, infinite, none)] == [None, None, None]
 
 
+def text(labels: np.ndarray) -> str:
+    return "0.5"
+
+
+def by_face(labels: np.ndarray) -> np.ndarray:
+    return labels / 2
+
+
+@pytest.mark.parametrize(("function", "kind"), [(text, "str"), (by_face, "ndarray")])
+def test_values_that_are_no_numbers_are_named(function: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f":{function.__name__} returns {kind}; a metric is a float, or None"):
+        here(function).compute(**arrays("detection"))
+
+
 def test_functions_get_what_they_name_and_settings() -> None:
     given = arrays("detection")
     assert here(counted).compute(**given) == 60.0
@@ -124,6 +138,13 @@ def test_functions_get_what_they_name_and_settings() -> None:
         ({"needs": "fake"}, "needs='fake', expected one of any, forged, real, both"),
         ({"on": "seen", "needs": "both"}, "needs='both' is of detection labels"),
         ({"on": "seen", "draws": "auc"}, "'seen' is no set of two classes"),
+        ({"averaging": ("pooled", "pooled")}, "averaging names 'pooled' twice"),
+        ({"draws": "oscr"}, "draws='oscr' is not a statistic of 'detection'"),
+        ({"on": "ranking", "draws": "ece"}, "draws='ece' is not a statistic of 'ranking'"),
+        ({"near_far": True}, "near_far is of unseen faces"),
+        ({"on": "ranking", "per_face": "m:f"}, "'ranking' has two arrays of faces"),
+        ({"settings": {"labels": 1}}, "settings name 'labels'"),
+        ({"settings": {"threshold": 0.5}}, "settings name 'threshold'"),
         ({"draws": "auroc"}, "draws='auroc', expected one of auc, oscr"),
     ],
 )
@@ -181,6 +202,33 @@ def test_the_better_model_has_the_better_value(name: str) -> None:
 
 def test_companions_are_compared_on_request_only() -> None:
     assert {name for name, metric in METRICS.items() if not metric.main} >= {"tpr", "tnr", "ece", "prototype_retrieval"}
-    assert [name for name, metric in METRICS.items() if metric.biased] == ["ece"]
-    assert {name for name, metric in METRICS.items() if metric.near_far} == {"unseen_accuracy", "auroc"}
+    main = {"seen_accuracy", "unseen_accuracy", "auroc", "oscr", "fpr95", "accuracy", "balanced_accuracy", "auc", "ap"}
+    assert all(METRICS[name].main for name in main | {"eer"})
     assert METRICS["ece"].settings == {"bins": 15}
+
+
+@pytest.mark.parametrize(
+    ("fact", "names"),
+    [
+        ("biased", {"ece"}),
+        ("near_far", {"unseen_accuracy", "auroc"}),
+        ("per_face", {
+            "seen_accuracy", "unseen_accuracy", "accuracy", "balanced_accuracy", "tpr", "tnr", "prototype_retrieval",
+            "paired_cosine",
+        }),
+        ("draws", {"auroc", "oscr", "fpr95", "auc", "ap", "eer", "ece"}),
+        ("needs_both", {"balanced_accuracy", "auc", "ap", "eer"}),
+        ("no_share", {"frechet_distance", "paired_cosine"}),
+    ],
+)  # fmt: skip
+def test_published_metrics_keep_what_their_entries_say(fact: str, names: set[str]) -> None:
+    """Of the metrics that records made so far hold; one that is added may say what it likes."""
+    published = {
+        "seen_accuracy", "unseen_accuracy", "auroc", "oscr", "fpr95", "accuracy", "balanced_accuracy", "tpr", "tnr",
+        "auc", "ap", "eer", "ece", "prototype_retrieval", "frechet_distance", "paired_cosine",
+    }  # fmt: skip
+    said = {
+        "needs_both": lambda metric: metric.needs == "both",
+        "no_share": lambda metric: metric.unit != "share",
+    }.get(fact, lambda metric: bool(getattr(metric, fact)))
+    assert {name for name in published if said(METRICS[name])} == names

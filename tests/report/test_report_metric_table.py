@@ -23,8 +23,11 @@ from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.record import MetricValue, read_record
 from dfad_bench.metrics import METRICS, SCORED, Metric
 from dfad_bench.report.attribution import NEARNESS
+from dfad_bench.report.board_columns import board_columns, default_columns, known_columns
+from dfad_bench.report.compare import compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
 from dfad_bench.report.run_record import rescore
+from dfad_bench.report.run_tables import TABLES
 from dfad_bench.report.score import numbers, score
 from dfad_bench.report.verify import verify_record
 
@@ -234,6 +237,38 @@ def test_an_added_metric_shows_in_scores_record_board_and_compare(
     assert "square_error" in invoke("list", "metrics").split()
 
 
+def test_values_of_other_units_are_not_shown_as_percent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_run(tmp_path / "a", PROTOCOL, toy_predictions(PROTOCOL, 20), resamples=0)
+    assert "Unit" not in TABLES["metrics"](before).render()
+    monkeypatch.setitem(METRICS, "nll", replace(toy("detection", "pooled"), unit="nats"))
+    record = write_run(tmp_path / "a", PROTOCOL, toy_predictions(PROTOCOL, 20), resamples=0)
+    write_run(tmp_path / "b", PROTOCOL, toy_predictions(PROTOCOL, 20, 1), resamples=0)
+    (value,) = [v.value for v in record.metrics if (v.metric, v.subset) == ("nll", "unseen")]
+    assert value is not None
+    lines = TABLES["metrics"](record).render(width=200).splitlines()
+    (line,) = [line.split() for line in lines if " nll " in line and " unseen " in line]
+    assert line[:6] == ["detection", "nll", "nats", "unseen", "micro", "–"]
+    assert line[6] == f"{value:.2f}"
+    (line,) = [
+        line
+        for line in comparison_table(compare_runs(tmp_path / "a", tmp_path / "b", resamples=100))
+        .render(width=200)
+        .splitlines()
+        if "nll" in line
+    ]
+    assert line.split()[:6] == ["detection", "nll", "[nats],", "unseen", "(micro)", f"{value:.2f}"]
+    monkeypatch.delitem(METRICS, "nll")  # a record of a toolkit with more metrics is still shown
+    assert f"{value * 100:.2f}" in TABLES["metrics"](record).render(width=200)
+
+
+def test_every_metric_can_be_a_column_of_its_own() -> None:
+    """No name is that of another column, and none holds what `--columns a,b` or a table cannot carry."""
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in METRICS)
+    assert set(default_columns()) & set(scored_metrics()) == {"auroc", "oscr"}  # the same numbers
+    keys = [c.key for c in board_columns(PROTOCOL, printed=True, per_group=True, chosen=known_columns())]
+    assert len(set(keys)) == len(keys)
+
+
 def guide(language: str) -> list[str]:
     """The code blocks of the guide for adding a metric."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -301,6 +336,18 @@ def test_records_made_before_a_metric_was_added_still_verify(tmp_path: Path, mon
     assert verify_record(tmp_path / "a", config_hash=content_hash).notes == before.notes
     board = invoke("leaderboard", "--runs", tmp_path, "--columns", "toy", "--format", "json")
     assert all(row["toy"] is not None for row in json.loads(board)["rows"])
+
+
+def test_a_record_of_a_version_with_more_metrics_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "toy", toy("detection", "pooled"))
+    write_run(tmp_path / "a", PROTOCOL, toy_predictions(PROTOCOL, 20), resamples=0)
+    monkeypatch.delitem(METRICS, "toy")
+    found = [str(one) for one in verify_record(tmp_path / "a", config_hash=content_hash).differences]
+    assert found == [
+        "metrics: toy, which this version of dfad_bench does not compute, is missing, the record says a value"
+    ]
+    for command in (("scores", "--run", tmp_path / "a"), ("leaderboard", "--runs", tmp_path)):
+        invoke(*command)
 
 
 def test_unknown_columns_are_answered_with_near_ones(tmp_path: Path) -> None:
