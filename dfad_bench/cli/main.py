@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from dfad_bench.core.errors import DFADError, printable
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once
 from dfad_bench.core.resources import INCLUDE, include, included
 from dfad_bench.core.version import __version__
 
@@ -36,8 +36,6 @@ COMMANDS = {
     "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),
 }
-EXIT_INTERRUPTED = 130
-
 
 _INCLUDE: dict[str, Any] = {
     "type": click.Path(path_type=Path, file_okay=False),
@@ -114,7 +112,7 @@ def dfad(context: click.Context, debug: bool, folders: tuple[Path, ...]) -> None
 
 def main() -> None:
     """Entry point: `dfad`, and `python -m dfad_bench`. An interrupt ends with exit code 130."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    interrupt_once()
     try:
         status = dfad.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -126,7 +124,3 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _as_interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt

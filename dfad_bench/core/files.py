@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
+from dfad_bench.core.plain import parse_json
 
 _CHUNK = 1 << 20
 # names that `atomic_path` gives; with the host, because hosts may share a folder and process ids are per host
@@ -100,17 +101,19 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, *, constants: bool = False) -> Any:
+    """Read a JSON file; `constants` allows NaN and Infinity, which other programs write.
 
     Raises:
-        ConfigError: the file is missing or is not JSON.
+        ConfigError: the file is missing, cannot be read, or is not strict JSON (see `core.plain.parse_json`).
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"), constants=constants)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:  # a folder, or a file that may not be read
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid JSON ({error})") from error
 
 
@@ -172,6 +175,19 @@ def safe_relative(root: Path, relative: str) -> Path:
     if not path.is_relative_to(root.resolve()):
         raise ConfigError(f"{relative!r}: leads out of {root}")
     return path
+
+
+def plain_path(text: str) -> str:
+    r"""A path of a list in one spelling: `/` between folders, without empty parts, `.`, and a leading `./`.
+
+    A leading `/` and `..` stay, for `safe_relative` to refuse.
+
+    >>> plain_path("./a//b/./0.png"), plain_path(r"a\\0.png"), plain_path("/a/../0.png")
+    ('a/b/0.png', 'a/0.png', '/a/../0.png')
+    """
+    path = text.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return ("/" if path.startswith("/") else "") + "/".join(parts)
 
 
 def _abandoned(temporary: Path, host: str, pid: int) -> bool:

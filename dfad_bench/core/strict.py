@@ -16,9 +16,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.plain import check_plain
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 40
+# what PyYAML raises; the last three on tags such as `!!int` before text that is none
+_BAD_YAML = (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 T = TypeVar("T")
 
@@ -84,8 +87,8 @@ def _number_rules() -> None:
 _number_rules()
 
 
-def read_yaml(path: Path) -> Any:
-    """The plain data of a YAML file.
+def read_yaml(path: Path, *, unicode_only: bool = False) -> Any:
+    """The plain data of a YAML file; with `unicode_only`, its text can be stored and printed anywhere.
 
     Raises:
         ConfigError: missing, unreadable, above 1 MiB, not YAML, with aliases, tags, duplicate keys or deep nesting.
@@ -94,13 +97,15 @@ def read_yaml(path: Path) -> Any:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise ConfigError(f"{path}: {size} bytes, more than the {_MAX_BYTES} a settings file may have")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # a SafeLoader
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # a SafeLoader
+        check_plain(value, unicode_only=unicode_only)  # settings of a run may hold paths of any bytes
+        return value
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except OSError as error:  # a folder, or a file that may not be read
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
-        text = " ".join(str(error).split())
+    except _BAD_YAML as error:
+        text = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: not readable as plain YAML ({text})") from error
 
 
@@ -114,7 +119,7 @@ def yaml_text(value: Any) -> str:
 
 def read_dataclass(cls: type[T], path: Path) -> T:
     """A YAML file as an instance of the dataclass `cls`; unknown, missing or mistyped keys are errors."""
-    return from_mapping(cls, read_yaml(path), str(path))
+    return from_mapping(cls, read_yaml(path, unicode_only=True), str(path))
 
 
 def from_mapping(cls: type[T], raw: Any, where: str) -> T:

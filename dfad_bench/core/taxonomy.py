@@ -131,7 +131,7 @@ def read_rows(path: Path) -> tuple[Generator, ...]:
     Raises:
         ConfigError: a bad row.
     """
-    raw = read_yaml(path)
+    raw = read_yaml(path, unicode_only=True)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be a mapping of generators")
     rows = []

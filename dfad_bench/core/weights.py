@@ -51,7 +51,7 @@ def weight_files() -> dict[str, WeightFile]:
     rows: dict[str, WeightFile] = {}
     places: dict[str, Path] = {}  # of names and files
     for path in table_files("weights.yaml"):
-        raw = read_yaml(path) or {}
+        raw = read_yaml(path, unicode_only=True) or {}
         if not isinstance(raw, Mapping) or not all(isinstance(row, Mapping) for row in raw.values()):
             raise ConfigError(f"{path}: must map names to file, origin, licence, sha256")
         for name, values in raw.items():

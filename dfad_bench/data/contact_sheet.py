@@ -11,7 +11,7 @@ import numpy as np
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import atomic_path
 from dfad_bench.data.audit.findings import Face, Finding, Findings
-from dfad_bench.data.images import decode_crop
+from dfad_bench.data.images import SHEET, decode_crop
 from dfad_bench.data.manifest import Manifest
 
 _SIDE = 112  # side of a face, pixels
@@ -45,7 +45,7 @@ def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) 
         for column, crop in enumerate(crops):
             sheet.paste(_thumbnail(crop), (_LABEL + column * step, top))
     with atomic_path(path) as temporary:
-        sheet.save(temporary, "PNG")
+        _save(sheet, temporary)
     return path
 
 
@@ -75,8 +75,17 @@ def findings_sheets(manifests: Sequence[Manifest], found: Sequence[Findings], fo
             sheet = _draw_remarks(item.title, shown, crops)
             paths.append(folder / f"{item.check}.png")
             with atomic_path(paths[-1]) as temporary:
-                sheet.save(temporary, "PNG")
+                _save(sheet, temporary)
     return paths
+
+
+def _save(sheet: Any, temporary: Path) -> None:
+    """Save a sheet as PNG, marked so that a build that finds it in its source refuses it."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Software", SHEET)
+    sheet.save(temporary, "PNG", pnginfo=text)
 
 
 def _faces(remarks: Sequence[Finding]) -> list[Face]:

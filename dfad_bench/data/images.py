@@ -5,12 +5,14 @@ Every failure is an `ImageRefused` with a status and a reason; no other exceptio
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import stat
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -22,6 +24,7 @@ _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif")
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "m4v")
 ANIMATION_EXTENSIONS = ("gif", "webp", "apng")
+SHEET = "dfad_bench contact sheet"  # PNG text of pictures that must not become faces of a manifest
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
 _ORIENTATION = 0x0112
@@ -45,20 +48,41 @@ def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file of at most `max_bytes`.
 
     Raises:
-        ImageRefused: `unreadable` (missing, no permission, empty, a pipe or a device) or `too_large`.
+        ImageRefused: `unreadable` (missing, no permission, empty, a link, a pipe or a device) or `too_large`.
     """
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block
-            raise ImageRefused("unreadable", "not a regular file")
-        if facts.st_size > max_bytes:
-            raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise ImageRefused("too_large", f"{size} bytes, at most {max_bytes}")
+            data = file.read(max_bytes)
     except OSError as error:
         raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
     if not data:
         raise ImageRefused("unreadable", "empty file")
     return data
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a link is not followed, since listing has resolved the path.
+
+    Raises:
+        ImageRefused: `unreadable`: a link, a pipe, a folder or a device.
+        OSError: missing, or no permission.
+    """
+    try:
+        # without waiting: opening a pipe would block
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ImageRefused("unreadable", "a link, which is not followed") from error
+        if error.errno in (errno.ENXIO, errno.ENODEV):
+            raise ImageRefused("unreadable", "not a regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ImageRefused("unreadable", "not a regular file")
+    return os.fdopen(handle, "rb")
 
 
 def decode_image(
@@ -87,6 +111,8 @@ def decode_image(
         try:
             image = Image.open(io.BytesIO(data), formats=formats)
             width, height = image.size
+            if image.info.get("Software") == SHEET:
+                raise ImageRefused("unsupported_format", "a contact sheet of this toolkit")
             if width * height > max_pixels:
                 raise ImageRefused("too_large", f"{width}x{height} pixels, at most {max_pixels}")
             image.load()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +31,7 @@ from dfad_bench.core.files import (
 )
 from dfad_bench.core.version import __version__
 from dfad_bench.data import card
+from dfad_bench.data.manifest_forms import CHECK_FORMS, READ_FORMS, is_file_name, malformed_keys
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where it is needed only: worker processes start twice as fast without it
@@ -145,7 +146,7 @@ class Manifest:
             raise ManifestError(
                 f"{folder / FILE}: schema version {found!r}, this toolkit reads {VERSION}; build it again"
             )
-        if wrong := [key for key, kind in _INFO.items() if not isinstance(info.get(key), kind)]:
+        if wrong := malformed_keys(info, READ_FORMS):
             raise ManifestError(f"{folder / FILE}: {', '.join(wrong)} missing or damaged; build it again")
         manifest = cls(folder, info)
         for path in manifest.parts:
@@ -166,8 +167,8 @@ class Manifest:
     @cached_property
     def parts(self) -> tuple[Path, ...]:
         """The Parquet files."""
-        names = [str(part["file"]) for part in self.info["parts"]]
-        if any(Path(name).name != name for name in names):
+        names = [part["file"] for part in self.info["parts"]]
+        if not all(map(is_file_name, names)):
             raise ManifestError(f"{self.folder / FILE}: parts must be plain file names")
         return tuple(self.folder / name for name in names)
 
@@ -257,10 +258,19 @@ def part_facts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"rows": total, "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())}}
 
 
-def commit_part(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the Parquet file, then its JSON; a part is valid only with both and with a matching hash."""
+def commit_part(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    before: Callable[[str], None] = lambda sha256: None,
+) -> dict[str, Any]:
+    """Write the Parquet file, then its JSON; a part is valid only with both and with a matching hash.
+
+    `before` is called with the hash of the Parquet file before the JSON makes the part valid.
+    """
     write_part(path, rows)
     record = {**part_facts(rows), "sha256": sha256_file(path), "tool_version": __version__, **facts}
+    before(record["sha256"])
     write_json(path.with_suffix(".json"), record)
     return record
 
@@ -322,6 +332,8 @@ def check_files(folder: Path) -> None:
         if isinstance(info, dict) and info.get("schema_version") != VERSION and "summary_sha256" not in info:
             return  # another version is signed differently
         raise IntegrityError(f"{path}: damaged or changed; run the same build again")
+    if wrong := malformed_keys(info, {**READ_FORMS, **CHECK_FORMS}):
+        raise IntegrityError(f"{path}: {', '.join(wrong)} missing or damaged; run the same build again")
     expected = dict(info["files"])
     for part in info["parts"]:
         expected |= {part["file"]: part["sha256"], str(Path(part["file"]).with_suffix(".json")): part["record_sha256"]}
@@ -357,12 +369,12 @@ def rows_hash(paths: Sequence[Path]) -> str:
     digests = bytearray()  # 32 bytes per row
     for path in paths:
         for row in _read(path, columns).to_pylist():
-            digests += bytes.fromhex(content_hash(row))
+            try:
+                digests += bytes.fromhex(content_hash(row))
+            except ValueError as error:  # NaN or inf
+                raise IntegrityError(f"{path}: a row has a number that is NaN or inf; build it again") from error
     ordered = np.sort(np.frombuffer(bytes(digests), dtype=[(f"word{k}", ">u8") for k in range(4)]))
     return hashlib.sha256(f"dfad_manifest {VERSION}\n".encode() + ordered.tobytes()).hexdigest()
-
-
-_INFO = {"dataset": dict, "parts": list, "content_sha256": str, "counts": dict, "rows": int}
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:

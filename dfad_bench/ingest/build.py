@@ -1,7 +1,8 @@
 """Building a manifest: list the source, divide it into shards, crop, write part by part, finish the manifest.
 
 A build can be killed at any moment and run again: parts whose files, inputs and settings are unchanged are kept,
-the others are made, and the result is the same bit for bit, whatever the number of workers.
+the others are made, and the result is the same bit for bit, whatever the number of workers. Of an input file its name,
+size and time of the last change are compared, not its bytes.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.registry import resolve
@@ -22,7 +24,7 @@ from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
 from dfad_bench.ingest.build_report import BuildReport, make_report
 from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling
-from dfad_bench.ingest.plan import Plan, check_settings, is_committed, lock_folder
+from dfad_bench.ingest.plan import SETTINGS, Plan, check_settings, is_committed, lock_folder
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.settings import FRAMES, BuildSettings, Engine
 from dfad_bench.ingest.shard import ShardTask, run_shard
@@ -111,14 +113,15 @@ def build_manifest(
         if shard is not None:
             plan.keep(out)
             mine = tasks[shard[0] :: shard[1]]
-        todo = [task for task in mine if not is_committed(task.part, task.inputs_sha256, task.config_sha256)]
+        todo = [t for t in mine if not is_committed(t.part, t.inputs_sha256, t.config_sha256, t.seen_sha256)]
         if todo:
             (out / FILE).unlink(missing_ok=True)  # while parts change, there is no finished manifest here
         total = sum(len(task.samples) for task in mine)
         engine = "serial" if engine == "processes" and workers == 0 else engine
-        _run(engine, todo, workers, progress, total=total, done=total - sum(len(t.samples) for t in todo))
-        missing = plan.missing(out) if shard is not None else []
-        manifest = None if missing else plan.seal(out)
+        with _in_place(out):
+            _run(engine, todo, workers, progress, total=total, done=total - sum(len(t.samples) for t in todo))
+            missing = plan.missing(out) if shard is not None else []
+            manifest = None if missing else plan.seal(out)
     return make_report(
         out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
     )
@@ -136,6 +139,24 @@ def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:
     spec = spec.with_generator(settings.generator) if settings.generator else spec
     spec = spec.with_index(Path(settings.from_deepfakebench)) if settings.from_deepfakebench else spec
     return spec.with_only(settings.only) if settings.only else spec
+
+
+@contextmanager
+def _in_place(out: Path) -> Iterator[None]:
+    """Say so where the folder was moved or deleted in the block, whatever error that led to.
+
+    Raises:
+        DFADError: the settings that were written into it are gone.
+    """
+    gone = f"{out}: was moved or deleted while it was built; move it back and run the same build again"
+    try:
+        yield
+    except (DFADError, OSError) as error:
+        if (out / SETTINGS).is_file():
+            raise
+        raise DFADError(gone) from error
+    if not (out / SETTINGS).is_file():
+        raise DFADError(gone)
 
 
 def _check_device(device: str, engine: Engine) -> None:
@@ -217,8 +238,9 @@ def _run(engine: Engine, todo: Sequence[ShardTask], workers: int, progress: Prog
     progress.start("Cropping faces", total)
     progress.advance(done)
     try:
-        for record in spread(engine, run_shard, todo, workers, bar.update):
-            bar.record(record)
+        with closing(spread(engine, run_shard, todo, workers, bar.update)) as records:  # ends workers here, not later
+            for record in records:
+                bar.record(record)
     finally:
         progress.finish()
 

@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ManifestError, need
 from dfad_bench.core.files import content_hash, json_text, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.data.manifest import FILE, OK, Manifest, finish
+from dfad_bench.data.manifest_forms import is_counts
+from dfad_bench.ingest.seen import is_unchanged, seen_file
 
 SETTINGS = "build.json"
 PLAN = "plan.json"
@@ -55,7 +57,10 @@ class Plan:
             raise ManifestError(f"{folder}: no {PLAN}; begin with `dfad build-manifest --shard I/N --out {folder}`")
         try:
             value = read_json(path)
-            return cls(value["config_sha256"], tuple((str(f), str(h)) for f, h in value["parts"]), dict(value["info"]))
+            parts = tuple((str(f), str(h)) for f, h in value["parts"])
+            if any(not re.fullmatch(r"part-[0-9]{1,9}\.parquet", name) for name, _ in parts):
+                raise ValueError("a part with another name")
+            return cls(value["config_sha256"], parts, dict(value["info"]))
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{path}: damaged; delete it and run the shards again") from error
 
@@ -86,14 +91,18 @@ class Plan:
         for path in folder.glob("part-*"):
             if path.suffix in (".parquet", ".json") and path.stem not in current:
                 path.unlink(missing_ok=True)
+                seen_file(path).unlink(missing_ok=True)
         info = json.loads(json_text(self.info))  # the same whether the plan was made here or read
         manifest = finish(folder, names, info)
         (folder / PLAN).unlink(missing_ok=True)
         return manifest
 
 
-def is_committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
-    """Whether a part exists, was made from these inputs and settings, and is undamaged."""
+def is_committed(part: Path, inputs_sha256: str, config_sha256: str, seen_sha256: str | None = None) -> bool:
+    """Whether a part exists, was made from these inputs and settings, and is undamaged.
+
+    With `seen_sha256` also whether its input files have not been changed since, see `ingest.seen`.
+    """
     sidecar = part.with_suffix(".json")
     if not sidecar.is_file() or not part.is_file():
         return False
@@ -106,6 +115,9 @@ def is_committed(part: Path, inputs_sha256: str, config_sha256: str) -> bool:
         and record.get("inputs_sha256") == inputs_sha256
         and record.get("config_sha256") == config_sha256
         and record.get("sha256") == sha256_file(part)
+        and is_counts(record.get("counts"))
+        and isinstance(record.get("rows"), int)
+        and (seen_sha256 is None or is_unchanged(part, record["sha256"], seen_sha256))
     )
 
 
@@ -191,7 +203,10 @@ def counts_of(parts: Sequence[Path]) -> dict[str, dict[str, int]]:
     """Rows by generator and status, from the parts' JSON."""
     counts: dict[str, dict[str, int]] = {}
     for part in parts:
-        for generator, statuses in read_json(part.with_suffix(".json"))["counts"].items():
+        record = read_json(part.with_suffix(".json"))
+        if not isinstance(record, dict) or not is_counts(record.get("counts")):
+            raise IntegrityError(f"{part.with_suffix('.json')}: damaged; run the same build again")
+        for generator, statuses in record["counts"].items():
             row = counts.setdefault(generator, {})
             for status, number in statuses.items():
                 row[status] = row.get(status, 0) + number

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dfad_bench.data.manifest import sample_id
 
+OUTSIDE = "leads out of the source folder"
+
 
 @dataclass(frozen=True, slots=True)  # a million of them are held at once
 class RawSample:
@@ -17,7 +19,9 @@ class RawSample:
     beginning, so that members are read in that order. `weight` is about how many rows it will give.
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
     `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
-    `refusal` is a manifest status where the adapter already knows that the file must not be opened.
+    `changed` and `target_changed` are the times of the files' last change (or of the archive's), in nanoseconds.
+    `refusal` is a manifest status where the adapter already knows that the file must not be opened, `refusal_reason`
+    says why.
     """
 
     dataset: str
@@ -30,14 +34,17 @@ class RawSample:
     target_dataset: str | None = None
     target_path: Path | None = None
     target_size: int = 0
+    target_changed: int = 0
     pair_confidence: float | None = None
     frame: int | None = None  # index of a video frame stored in a file of its own
     size: int = 0  # bytes
+    changed: int = 0
     medium: str = "image"
     member: str | None = None
     position: int | None = None
     weight: int = 1
     refusal: str | None = None
+    refusal_reason: str = OUTSIDE
 
     @property
     def sample_id(self) -> str:
@@ -74,6 +81,7 @@ class RawSample:
 class FoundFile:
     """A file below the source folder, or a member of an archive in it. `outside`: a link to a file elsewhere.
 
+    `damaged` says why no member of its archive can be trusted, and is empty where they can.
     `places` are the paths that templates are tried on; for a member also the paths it would have when unpacked.
     """
 
@@ -84,6 +92,13 @@ class FoundFile:
     member: str | None = None
     position: int | None = None
     places: tuple[str, ...] = ()
+    damaged: str = ""
+    changed: int = 0  # time of the last change, of a member that of its archive, in nanoseconds
+
+    @property
+    def must_not_be_read(self) -> bool:
+        """Whether it is refused without being opened."""
+        return self.outside or bool(self.damaged)
 
     def __post_init__(self) -> None:
         if not self.places:

@@ -18,10 +18,11 @@ from dfad_bench.data.manifest import OK, commit_part
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
 from dfad_bench.ingest.media import read
-from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
 from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.seen import keep_seen
 
-Found = list[tuple[Frame, Faces | None]]  # frames of a sample and the faces in them
+Found = list[tuple[Frame | LostFrame, Faces | None]]  # frames of a sample and the faces in them
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
 _PIXELS = 1 << 26  # pixels held at once for an accelerator: 256 MB
 _FRAMES_A_LIMIT = 8  # the time limit of a video is that of an image for each so many frames
@@ -69,6 +70,11 @@ class ShardTask:
         ]
         return content_hash(rows)
 
+    @property
+    def seen_sha256(self) -> str:
+        """Hash of the times at which the input files were last changed."""
+        return content_hash([[s.sample_id, s.changed, s.target_changed] for s in self.samples])
+
     def seconds(self, index: int) -> float:
         """The time limit of an item: that of a video grows with the frames it gives."""
         return self.item_seconds * (1 + (self.samples[index].weight - 1) / _FRAMES_A_LIMIT)
@@ -102,7 +108,8 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
             else:
                 rows += crop_sample(sample, cropper, task.seconds(index), task.sampling, ahead.pop(index, None))
     watch(-1)
-    return commit_part(task.part, rows, {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256})
+    facts = {"inputs_sha256": task.inputs_sha256, "config_sha256": task.config_sha256}
+    return commit_part(task.part, rows, facts, lambda sha256: keep_seen(task.part, sha256, task.seen_sha256))
 
 
 def crop_sample(
@@ -120,7 +127,7 @@ def crop_sample(
     frames of a video; where it is lost and another one is taken, the row is flagged `identity_switch`.
     """
     if sample.refusal:
-        return [_refused_row(sample, sample.refusal, "leads out of the source folder")]
+        return [_refused_row(sample, sample.refusal, sample.refusal_reason)]
     rows: list[dict[str, Any]] = []
     try:
         with time_limit(seconds):
@@ -142,24 +149,27 @@ def crop_sample(
     return [*rows, verdict]
 
 
-def _find_faces(frames: Iterator[Frame], cropper: FaceCropper) -> Iterator[tuple[Frame, Faces | None]]:
+def _find_faces(
+    frames: Iterator[Frame | LostFrame], cropper: FaceCropper
+) -> Iterator[tuple[Frame | LostFrame, Faces | None]]:
     """Frames with their faces, detected in batches on an accelerator; with None the cropper detects them itself."""
     if cropper.batch == 1:
         yield from ((frame, None) for frame in frames)
         return
     refused = None
     while refused is None:
-        some: list[Frame] = []
+        some: list[Frame | LostFrame] = []
         try:
             for frame in frames:
                 some.append(frame)  # frames before a refusal are kept
-                if _batch_is_full(some, cropper):
+                if _batch_is_full([f for f in some if isinstance(f, Frame)], cropper):
                     break
         except ImageRefused as error:
             refused = error  # raised once the frames before it are done
         if not some and refused is None:
             return
-        yield from zip(some, cropper.find([frame.image for frame in some]), strict=True)
+        found = iter(cropper.find([frame.image for frame in some if isinstance(frame, Frame)]))
+        yield from ((frame, next(found) if isinstance(frame, Frame) else None) for frame in some)
     raise refused
 
 
@@ -176,7 +186,9 @@ def _look_ahead(task: ShardTask, start: int, cropper: FaceCropper, watch: Watch)
             watch(end)
             # errors are ignored here: `crop_sample` reads the image again and reports them
             with suppress(Exception, ItemTimeout), time_limit(task.item_seconds):
-                frames[end] = next(read(sample, task.sampling))
+                frame = next(read(sample, task.sampling))
+                if isinstance(frame, Frame):
+                    frames[end] = frame
         end += 1
     found = cropper.find([frame.image for frame in frames.values()])
     return {index: [(frame, faces)] for (index, frame), faces in zip(frames.items(), found, strict=True)}, end
@@ -187,8 +199,14 @@ def _batch_is_full(frames: Collection[Frame], cropper: FaceCropper) -> bool:
 
 
 def _crop_frame(
-    sample: RawSample, frame: Frame, cropper: FaceCropper, near: tuple[float, ...] | None, faces: Faces | None
+    sample: RawSample,
+    frame: Frame | LostFrame,
+    cropper: FaceCropper,
+    near: tuple[float, ...] | None,
+    faces: Faces | None,
 ) -> dict[str, Any]:
+    if isinstance(frame, LostFrame):
+        return _refused_row(sample, "unreadable", frame.reason, frame.source_sha256, frame.index)
     try:
         return _face_row(sample, cropper.crop(frame.image, near, faces), frame)
     except ImageRefused as refused:

@@ -127,7 +127,7 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         missing_files=_missing_files(spec, root),
         targets=gaps,
         targets_elsewhere=elsewhere,
-        outside=sum(sample.refusal is not None for sample in listing.samples),
+        outside=sum(sample.refusal == "outside_root" for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
         notes=(*listing.notes, *_left_out_notes(listing), *hints(spec, root, listing)),

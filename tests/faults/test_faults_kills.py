@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,18 @@ def test_an_interrupt_ends_with_130_and_the_build_goes_on_later(
     report = build_here(root, out)
     assert report.parts_kept >= 3
     assert digests(out) == whole
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gap", [0.02, *(pytest.param(gap, marks=pytest.mark.slow) for gap in (0.005, 0.05))])
+def test_a_second_interrupt_during_clean_up_changes_nothing(
+    root: Path, tmp_path: Path, how: signal.Signals, gap: float
+):
+    process = start_build(root, tmp_path / "m")
+    assert wait_for_parts(process, tmp_path / "m", 3)
+    process.send_signal(how)
+    time.sleep(gap)
+    process.send_signal(how)
+    _, error = process.communicate(timeout=30)
+    assert (process.returncode, error.strip()) == (130, "Interrupted.")
+    assert [p.name for p in (tmp_path / "m").glob(".*.tmp*")] == []

@@ -25,6 +25,8 @@ def behave(task: ShardTask, watch: Any) -> dict[str, Any]:
         if sample.origin.startswith("kill") or (sample.origin.startswith("once") and not marker.exists()):
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if sample.origin.startswith("stop"):  # its own watchdog is stopped with it
+            os.kill(os.getpid(), signal.SIGSTOP)
         if sample.origin.startswith("hang"):
             time.sleep(600)
         done.append("ok")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.trees import extra_tree, picture, save
+from PIL import Image
 
-from dfad_bench.core.errors import ConfigError, IntegrityError, RefusedInputsError
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, RefusedInputsError
 from dfad_bench.core.files import _HOST
+from dfad_bench.core.progress import Silent
+from dfad_bench.data.contact_sheet import contact_sheet
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import BuildReport, build_manifest
@@ -90,6 +94,61 @@ def test_changed_inputs_are_read_again(root: Path, tmp_path: Path):
         (root / f"train/hart/{name}.png").unlink()
     assert build(root, out).rows == 15
     assert len(list(out.glob("part-*.parquet"))) == 4
+
+
+def test_a_file_replaced_by_one_of_the_same_size_is_read_again(root: Path, tmp_path: Path):
+    for index in range(4):
+        Image.fromarray(picture(index)).save(root / f"test/vae/9{index}.bmp")
+    build(root, tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").glob("part-*")}
+    changed = root / "test/vae/91.bmp"
+    size = changed.stat().st_size
+    Image.fromarray(picture(99)).save(changed)
+    assert changed.stat().st_size == size
+    assert build(root, tmp_path / "m").parts_built == 1
+    row = Manifest.open(tmp_path / "m").frame().set_index("origin").loc["test/vae/91.bmp"]
+    assert row["source_sha256"] == hashlib.sha256(changed.read_bytes()).hexdigest()
+    assert build(root, tmp_path / "m").parts_built == 0
+    after = {path.name: path.read_bytes() for path in (tmp_path / "m").glob("part-*")}
+    assert sum(before[name] != after[name] for name in before) == 2  # a Parquet file and its JSON
+
+
+def test_a_copy_of_the_source_gives_the_same_manifest_and_parts_of_earlier_versions_are_kept(
+    root: Path, tmp_path: Path
+):
+    build(root, tmp_path / "m")
+    copied = shutil.copytree(root, tmp_path / "copied", copy_function=shutil.copyfile)  # with other times
+    build(copied, tmp_path / "n")
+    one, other = ({p.name: p.read_bytes() for p in (tmp_path / n).glob("[!.]*")} for n in "mn")
+    assert one == other
+    for path in (tmp_path / "m").glob(".*.seen.json"):
+        path.unlink()
+    assert build(copied, tmp_path / "m").parts_kept == 4
+    (tmp_path / "n/.part-00000.seen.json").write_text("damaged")
+    assert build(copied, tmp_path / "n").parts_built == 1
+
+
+def test_a_contact_sheet_in_the_source_is_no_face(root: Path, tmp_path: Path):
+    build(root, tmp_path / "m")
+    contact_sheet([Manifest.open(tmp_path / "m")], root / "test/flux/sheet.png", faces=2)
+    rows = build_and_rows(root, tmp_path / "n")
+    assert rows["test/flux/sheet.png"] == ("unsupported_format", "a contact sheet of this toolkit")
+
+
+def build_and_rows(root: Path, out: Path) -> dict[str, tuple[str, str]]:
+    build(root, out)
+    rows = Manifest.open(out).frame(["origin", "status", "reason"], status=None)
+    return {origin: (status, reason) for origin, status, reason in rows.itertuples(index=False)}
+
+
+def test_a_manifest_folder_moved_while_it_is_built_is_named(root: Path, tmp_path: Path):
+    class Mover(Silent):
+        def advance(self, steps: int = 1, **facts: object) -> None:
+            if steps and (tmp_path / "m").exists() and not (tmp_path / "n").exists():
+                (tmp_path / "m").rename(tmp_path / "n")
+
+    with pytest.raises(DFADError, match=r"/m: was moved or deleted while it was built"):
+        build(root, tmp_path / "m", progress=Mover())
 
 
 def test_changed_settings_are_refused(root: Path, tmp_path: Path):

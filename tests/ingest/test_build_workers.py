@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from dfad_bench.core.errors import DFADError
 from dfad_bench.ingest.crop.cropper import load_crop_profile
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ItemTimeout, ShardTask, crop_sample, time_limit
+from dfad_bench.ingest.workers import processes
 from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
 
 
@@ -45,6 +47,20 @@ def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
 def test_items_that_hang_are_given_up(tmp_path: Path):
     results = list(run_in_processes(behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1))
     assert results[0]["done"] == ["ok", "timeout", "ok"]
+
+
+def test_items_that_stop_their_worker_are_given_up_and_the_rest_goes_on(tmp_path: Path):
+    results = run_in_processes(behave, tasks(tmp_path, [["a", "stop", "b"], ["c"]], seconds=0.5), 2)
+    assert sorted(result["done"] for result in results) == [["ok"], ["ok", "timeout", "ok"]]
+
+
+def test_a_worker_that_is_stopped_does_not_keep_the_pool_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(processes, "_LEAVE_SECONDS", 0.5)
+    results = run_in_processes(behave, tasks(tmp_path, [["a"], ["stop"]], seconds=600), 2)
+    next(results)
+    time.sleep(0.5)
+    results.close()
+    assert not multiprocessing.active_children()
 
 
 def test_what_a_shard_raises_reaches_the_caller(tmp_path: Path):

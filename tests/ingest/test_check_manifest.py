@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from helpers.trees import extra_tree
 from PIL import Image
@@ -11,9 +12,10 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.protocol import Group, Protocol, load_protocol
 from dfad_bench.data.contact_sheet import contact_sheet
-from dfad_bench.data.manifest import Manifest, signed
+from dfad_bench.data.manifest import Manifest, commit_part, rows_hash, signed
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.check import check_manifest, protocol_needs
+from dfad_bench.ingest.plan import is_committed
 
 
 @pytest.fixture
@@ -59,6 +61,51 @@ def test_a_changed_summary_is_found(folder: Path, key: str, value: object, error
     write_json(folder / "manifest.json", signed({**info, key: value}))
     with pytest.raises(IntegrityError, match=error):
         check_manifest(folder)
+
+
+WRONG = [None, [], {}, "x", 1, -1, {"x": 1}, [1], [{}], {"flux": {"ok": "x"}}, {"flux": None}, {"../x": "y"}]
+
+
+@pytest.mark.parametrize("key", ["parts", "files", "dataset", "counts", "rows", "content_sha256", "ignored", "crop"])
+def test_a_signed_summary_of_another_form_is_one_line(folder: Path, key: str):
+    info = read_json(folder / "manifest.json")
+    for value in WRONG:
+        write_json(folder / "manifest.json", signed({**info, key: value}))
+        try:
+            check_manifest(folder)
+        except (IntegrityError, ManifestError) as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017  values that happen to be right raise nothing
+        else:
+            assert key in ("ignored", "crop") or (key, value) == ("files", {})  # which are compared with nothing
+    write_json(folder / "manifest.json", signed({k: v for k, v in info.items() if k != "files"}))
+    with pytest.raises(IntegrityError, match="files missing or damaged"):
+        check_manifest(folder)
+
+
+def test_numbers_that_are_none_are_one_line(folder: Path):
+    text = (folder / "manifest.json").read_text()
+    for value in ("NaN", "1e999", "1" * 5000):
+        (folder / "manifest.json").write_text(text.replace('"rows": ', f'"x": {value}, "rows": ', 1))
+        with pytest.raises(IntegrityError, match=r"not valid JSON \(.*number|integer"):
+            check_manifest(folder)
+        with pytest.raises(ManifestError, match="not valid JSON"):
+            Manifest.open(folder)
+    (folder / "manifest.json").write_text(text)
+    part = Manifest.open(folder).parts[0]
+    rows = [{**row, "box_score": float("nan")} for row in pq.read_table(part).to_pylist()]
+    commit_part(part, rows, {})
+    with pytest.raises(IntegrityError, match="NaN or inf"):
+        rows_hash([part])
+
+
+@pytest.mark.parametrize("changes", [{"counts": 3}, {"counts": {"flux": 1}}, {"counts": {}, "rows": "x"}])
+def test_a_part_whose_record_has_another_form_is_made_again(folder: Path, changes: dict[str, object]):
+    part = folder / "part-00000.parquet"
+    record = read_json(part.with_suffix(".json"))
+    hashes = record["inputs_sha256"], record["config_sha256"]
+    assert is_committed(part, *hashes)
+    write_json(part.with_suffix(".json"), {**record, **changes})
+    assert not is_committed(part, *hashes)
 
 
 def test_a_missing_part_is_named(folder: Path):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import tarfile
+import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,8 @@ from dfad_bench.ingest.build import BuildReport, build_manifest, deal_into_parts
 from dfad_bench.ingest.media import archive
 from dfad_bench.ingest.media.archive import member_name, members, read_member
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.archives import places
+from dfad_bench.ingest.sources.archives import list_all_files, places
+from dfad_bench.ingest.sources.base import Listing
 
 KINDS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
@@ -160,6 +163,93 @@ def test_random_damage_never_raises(
     for member in found:
         with suppress(ImageRefused):
             assert read_member(path, member.name, member.position)
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
+def test_a_flipped_bit_never_becomes_other_pixels(tmp_path: Path, kind: str):
+    path = pack(tree(tmp_path / "in", 3), tmp_path / "data" / f"a{kind}")
+    expected = {m.name: read_member(path, m.name, m.position) for m in members(path)}
+    whole = path.read_bytes()
+    for bit in random.Random(1).sample(range(8 * len(whole)), 60):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(content))
+        for file in list_all_files(path.parent, Listing(), lambda place: False):
+            with suppress(ImageRefused):
+                if file.member is not None and not file.damaged:
+                    data = read_member(file.path, file.member, file.position)
+                    assert data == expected.get(file.member, data), (bit, file.member)
+
+
+def test_members_of_a_stream_with_a_wrong_checksum_are_refused(root: Path, tmp_path: Path):
+    path = pack(tree(root / "flux"), root / "a.tar.gz")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the checksum, behind everything
+    path.write_bytes(bytes(content))
+    report = build(root, tmp_path / "m")
+    assert report.counts == {"flux": {"unreadable": 6}}
+    assert report.reasons[0]["reason"].startswith(
+        "in a damaged archive, any member of which may be altered (archive: CRC"
+    )
+    assert "a.tar.gz: archive: CRC check failed" in report.ignored_examples["damaged archive"][0]
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_a_stream_cut_behind_the_last_member_is_noticed(root: Path, tmp_path: Path, kind: str):
+    path = pack(tree(root / "flux"), root / f"a{kind}")
+    path.write_bytes(path.read_bytes()[:-5])
+    found = []
+    with pytest.raises(ImageRefused, match="ended before"):
+        found.extend(members(path))
+    assert len(found) == 6
+    report = build(root, tmp_path / "m")
+    assert (report.counts, report.ignored) == ({"flux": {"ok": 6}}, {"damaged archive": 1})
+
+
+def test_an_archive_that_holds_nothing_is_reported(root: Path, tmp_path: Path):
+    tree(root, 1)
+    (root / "zeros.tar").write_bytes(bytes(10240))
+    (root / "hole.tar").write_bytes(bytes(5 << 20))
+    (root / "zeros.tar.gz").write_bytes(gzip.compress(bytes(5 << 20)))
+    tar_of(root / "none.tar")
+    with zipfile.ZipFile(root / "none.zip", "w"):
+        pass
+    report = build(root, tmp_path / "m")
+    assert report.ignored == {"archive without a file in it": 3, "damaged archive": 2}
+    assert report.ignored_examples["damaged archive"][0] == "hole.tar: archive: 5242368 zero bytes behind its end mark"
+
+
+def test_what_follows_the_end_mark_of_a_tar_is_reported(root: Path):
+    path = pack(tree(root / "in"), root / "a.tar")
+    content = path.read_bytes()
+    path.write_bytes(content + content)  # as `cat` joins them; a file with a hole in it looks alike
+    found = []
+    with pytest.raises(ImageRefused, match="data behind its end mark"):
+        found.extend(members(path))
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("size", [-1024, -512, -1, -(10**15)])
+def test_a_negative_size_is_refused_at_once(root: Path, size: int):
+    for name, pax in (("a.tar", False), ("b.tar", True)):
+        info = tarfile.TarInfo("flux/a.png")
+        if pax:
+            info.pax_headers = {"size": str(size)}
+        header = info.tobuf(tarfile.PAX_FORMAT) if pax else with_size(info.tobuf(tarfile.USTAR_FORMAT), size)
+        (root / name).write_bytes(header + bytes(2048))
+        began = time.monotonic()
+        with pytest.raises(ImageRefused, match="bytes"):
+            list(members(root / name))
+        assert time.monotonic() - began < 2
+
+
+def with_size(header: bytes, size: int) -> bytes:
+    """A tar header with a size as base-256 number, which may be negative."""
+    changed = bytearray(header)
+    changed[124:136] = b"\xff" + (size + (1 << 88)).to_bytes(11, "big")
+    changed[148:156] = b" " * 8
+    changed[148:156] = b"%06o\0 " % sum(changed)
+    return bytes(changed)
 
 
 def test_garbage_in_the_middle_of_a_tar_is_no_end(root: Path):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.dataset_trees import pack
 from helpers.trees import save
+from helpers.video_trees import clip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +17,10 @@ from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.resources import shipped_names
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.media import archive, read
+from dfad_bench.ingest.media.base import Sampling, medium_of
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
@@ -119,6 +127,39 @@ def test_links_out_of_the_root_are_refused(spec: DatasetSpec, root: Path, tmp_pa
     assert listing.ignored == {"linked folder": 2}
 
 
+def test_a_metadata_file_without_a_row_is_counted(root: Path):
+    (root / "metadata.csv").write_text("file_name,label\n")
+    assert listed(load_dataset_spec("image_folder"), root).ignored == {"metadata file without a row": 1}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4", "a.gif", "a.tar", "a.zip"])
+def test_a_file_replaced_by_a_link_after_listing_is_not_followed(root: Path, tmp_path: Path, name: str):
+    kind = "archive" if name.endswith((".tar", ".zip")) else medium_of(name) if name != "a.png" else "image"
+    secret = tmp_path / name
+    if kind == "archive":
+        save(tmp_path / "flux/x.png")
+        pack(tmp_path / "flux", secret)
+    elif name == "a.mp4":
+        secret.write_bytes(clip(3))
+    else:
+        save(secret)
+    (root / name).symlink_to(secret)
+    position = next(archive.members(secret)).position if kind == "archive" else None
+    sample = RawSample("extra", "flux", None, name, root / name, medium=kind, member="x.png", position=position)
+    with pytest.raises(ImageRefused, match="link|not a regular file"):
+        next(read(sample, Sampling()))
+    next(read(replace(sample, path=secret), Sampling()))
+
+
+def test_a_template_takes_no_time_on_hostile_names():
+    with pytest.raises(ValueError, match=r"put text between \{a\} and \{b\}"):
+        Template("{a}{b}{c}{d}{e}{f}.png")
+    began = time.monotonic()
+    assert Template("{a}_{b}_{c}_{d}_{e}_{f}.png").match("_" * 100_000) is None
+    assert Template("{a}_{b}.png").match("x/" * 5000 + "a_b.png") is None
+    assert time.monotonic() - began < 1
+
+
 def test_a_missing_folder_is_said(spec: DatasetSpec, tmp_path: Path):
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
         listed(spec, tmp_path / "nowhere")
@@ -160,6 +201,7 @@ def test_a_table_says_what_its_files_are(table: DatasetSpec, root: Path):
     ("text", "error"),
     [
         ("where,who,key\n", r"no columns \['use'\]"),
+        ("where,who,key,use\n", r"list.csv: no row below the header"),
         ("where,who,key,use\na.png,flux,x,yes\na.png,flux,x,yes\n", "line 3: 'a.png' is also on line 2"),
         ("where,who,key,use\n,flux,x,yes\n", "line 2: no path"),
         ('where,who,key,use\n"a.png"x,flux,x,yes\n', "not a CSV table"),
@@ -169,6 +211,54 @@ def test_a_bad_table_is_said(table: DatasetSpec, root: Path, text: str, error: s
     (root / "list.csv").write_text(text)
     with pytest.raises(ConfigError, match=error):
         listed(table, root)
+
+
+@pytest.mark.parametrize("other", ["a//0.png", "a/./0.png", "./a/0.png"])
+def test_one_file_under_two_spellings_is_a_double(table: DatasetSpec, root: Path, other: str):
+    touch(root, "a/0.png")
+    (root / "list.csv").write_text(f"where,who,key,use\n{other},flux,x,yes\n")
+    assert [s.origin for s in listed(table, root).samples] == ["a/0.png"]
+    (root / "list.csv").write_text(f"where,who,key,use\na/0.png,flux,x,yes\n{other},flux,x,yes\n")
+    with pytest.raises(ConfigError, match=r"line 3: 'a/0.png' is also on line 2"):
+        listed(table, root)
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        (
+            {"metadata.jsonl": '{"file_name": "a.png", "label": "flux"}\n\n{"file_name": "./a.png", "label": "vae"}'},
+            r"metadata.jsonl: line 3: 'a.png' is also in .*metadata.jsonl: line 1",
+        ),
+        (
+            {"metadata.csv": "file_name,label\nb/c.png,flux\n", "b/metadata.csv": "file_name,label\nc.png,vae\n"},
+            r"metadata.csv: line 2: 'b/c.png' is also in .*metadata.csv: line 2",
+        ),
+        (
+            {"metadata.jsonl": '{"file_name": "a.png", "label": "flux", "label": "real"}'},
+            "line 1.*'label' occurs twice",
+        ),
+        ({"metadata.csv": "file_name,label,label\na.png,flux,real\n"}, "two columns 'label'"),
+    ],
+)
+def test_metadata_that_names_an_image_twice_is_refused(root: Path, files: dict[str, str], error: str):
+    touch(root, "a.png", "b/c.png")
+    for name, text in files.items():
+        (root / name).write_text(text)
+    with pytest.raises(ConfigError, match=error):
+        listed(load_dataset_spec("image_folder"), root)
+
+
+@pytest.mark.parametrize("other", ["x/0.png", "x//0.png", ".\\\\x\\\\.\\\\0.png"])
+def test_a_deepfakebench_list_counts_a_frame_once_however_it_is_spelt(root: Path, other: str):
+    touch(root, "x/0.png")
+    video = f'{{"v": {{"label": "FF-DF", "frames": ["x/0.png", "{other}"]}}}}'
+    (root / "list.json").write_text(f'{{"d": {{"FF-DF": {{"train": {video}}}}}}}')
+    listing = listed(load_dataset_spec("deepfakebench").with_index(root / "list.json"), root)
+    assert ([s.origin for s in listing.samples], listing.ignored) == (["x/0.png"], {"listed twice": 1})
+    (root / "list.json").write_text(f'{{"d": {{"FF-DF": {{"train": {video}, "train": {{}}}}}}}}')
+    with pytest.raises(ConfigError, match=r"list.json: not valid JSON \(the key 'train' occurs twice"):
+        listed(load_dataset_spec("deepfakebench").with_index(root / "list.json"), root)
 
 
 EXAMPLES = {

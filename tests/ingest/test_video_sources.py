@@ -180,7 +180,9 @@ def test_videos_of_dfdc_without_a_label_are_left_out_and_said(tmp_path: Path):
         ("dfdc_train_part_0/metadata.json", "[1]", "expected an object of videos"),
         ("dfdc_train_part_0/metadata.json", '{"real0.mp4": {"label": "MAYBE"}}', "'MAYBE' is neither REAL nor FAKE"),
         ("dfdc_train_part_0/labels.csv", "file,label\na,0\n", "expected the columns filename and label"),
-        ("dfdc_train_part_0/labels.csv", "filename,label\nreal0.mp4,2\n", "'2' is neither REAL nor FAKE"),
+        ("dfdc_train_part_0/labels.csv", "filename,label\nreal0.mp4,2\n", "line 2: .*'2' is neither REAL nor FAKE"),
+        ("dfdc_train_part_0/labels.csv", "filename,label\na.mp4,0.5\n", "'0.5' is neither REAL nor FAKE"),
+        ("dfdc_train_part_0/labels.csv", "filename,label\na.mp4,1\nA.mp4,0\n", "line 3: 'A.mp4' has the other label"),
     ],
 )
 def test_damaged_lists_of_dfdc_are_said(tmp_path: Path, name: str, text: str, error: str):
@@ -188,6 +190,27 @@ def test_damaged_lists_of_dfdc_are_said(tmp_path: Path, name: str, text: str, er
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=error):
         listed("dfdc", tmp_path)
+
+
+def test_labels_of_dfdc_may_be_floats(tmp_path: Path):
+    for name in ("aaaa.mp4", "bbbb.mp4"):
+        (tmp_path / "test" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "test" / name).write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("filename,label\naaaa.mp4,1.0\nbbbb.mp4,0.0\n")
+    samples = {s.origin: s.generator for s in listed("dfdc", tmp_path).samples}
+    assert samples == {"test/aaaa.mp4": "dfdc", "test/bbbb.mp4": "real"}
+
+
+def test_lists_that_contradict_themselves_are_refused(tmp_path: Path):
+    celeb_df_tree(tmp_path / "c")
+    (tmp_path / "c/List_of_testing_videos.txt").write_text("1 Celeb-real/id0_0000.mp4\n0 celeb-real/id0_0000.mp4\n")
+    with pytest.raises(ConfigError, match="line 2: 'celeb-real/id0_0000.mp4' has the other label"):
+        listed("celeb_df", tmp_path / "c")
+    faceforensics_tree(tmp_path / "f")
+    for split in ("train", "test"):
+        (tmp_path / f"f/dataset/splits/{split}.json").write_text('[["071", "054"]]')
+    with pytest.raises(ConfigError, match=r"test.json: '071' is also in the split train"):
+        listed("faceforensics", tmp_path / "f")
 
 
 @pytest.mark.parametrize("text", ["{}", '[["071"]]', "[[1, 2]]"])

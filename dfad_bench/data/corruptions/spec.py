@@ -90,7 +90,7 @@ def corruptions(path: Path | None = None) -> dict[str, Corruption]:
 
 
 def _read(path: Path) -> dict[str, Corruption]:
-    raw = read_yaml(path)
+    raw = read_yaml(path, unicode_only=True)
     if not isinstance(raw, Mapping) or set(raw) != {"version", "corruptions"} or raw["version"] != 1:
         raise ConfigError(f"{path}: must hold `version: 1` and `corruptions`, and nothing else")
     rows = raw["corruptions"]

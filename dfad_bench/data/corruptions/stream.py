@@ -19,6 +19,7 @@ import torch
 
 from dfad_bench.core.contract import Inputs, ViewValue
 from dfad_bench.core.errors import DFADError
+from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.corruptions.spec import Corruption
 from dfad_bench.data.corruptions.work import corrupt_block, prepare_worker
@@ -47,7 +48,8 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+            with uninterrupted():
+                self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, *task: Any) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """Start a block (`work.corrupt_block`); the returned function waits for the result and returns it.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dfad_bench.core.registry import resolve
-from dfad_bench.ingest.media.base import Frame, Reader, Sampling
+from dfad_bench.ingest.media.base import Frame, LostFrame, Reader, Sampling
 
 if TYPE_CHECKING:
     from dfad_bench.ingest.sample import RawSample
@@ -19,7 +19,7 @@ MEDIA = {
 }
 
 
-def read(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
+def read(sample: RawSample, sampling: Sampling) -> Iterator[Frame | LostFrame]:
     """The frames of a sample, by its medium.
 
     Raises:

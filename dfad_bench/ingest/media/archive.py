@@ -43,11 +43,18 @@ MAX_MEMBERS = 5_000_000
 MAX_RATIO = 200  # unpacked over packed bytes; photographs hardly shrink at all
 _FREE = 1 << 30  # bytes any archive may unpack to, whatever its ratio
 _SMALL = 1 << 20  # bytes: of a name in a header; of a zip member whose ratio does not matter
+_PADDING = 4 << 20  # zero bytes at the end of a tar; tar pads to 10 KiB unless told otherwise
 # what the readers of archives raise on damaged or hostile input
 _DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
     EOFError, OSError, ValueError, LookupError, OverflowError, NotImplementedError, RuntimeError,
 )  # fmt: skip
+
+_STREAM_DAMAGE = (zlib.error, lzma.LZMAError, OSError)  # of compressed data; gzip and bz2 raise OSError
+
+
+class ChecksumRefused(ImageRefused):
+    """The compressed data of an archive are damaged: any of its members may be."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,18 @@ def is_archive(name: str) -> bool:
 def members(path: Path) -> Iterator[Member]:
     """All members of an archive but folders, in its order.
 
+    A compressed tar is read to its end, where its checksum stands, behind the last member.
+
     Raises:
-        ImageRefused: the archive is damaged, or unpacks to far more than its size; earlier members can be read.
+        ChecksumRefused: a compressed tar is damaged, so that nobody knows which of its members are as they were.
+        ImageRefused: the archive is damaged or cut, or unpacks to far more than its size; earlier members can be read.
     """
     archive = _open(path)
     try:
         yield from archive.members()
+        archive.check_rest()
     except _DAMAGE as error:
-        raise _refusal(error) from error
+        raise _refusal(error, archive.has_damaged_stream()) from error
     finally:
         archive.close()
 
@@ -164,6 +175,13 @@ class _Zip:
         with self._zip.open(info) as stream:
             return stream.read(max_bytes + 1)[:max_bytes]
 
+    def check_rest(self) -> None:
+        """Nothing: every member has a checksum, which is checked when it is read."""
+
+    def has_damaged_stream(self) -> bool:
+        """False: what is damaged is one member, or the list."""
+        return False
+
     def close(self) -> None:
         self._zip.close()
 
@@ -183,20 +201,32 @@ class _Header(tarfile.TarInfo):
             raise ValueError(f"damaged header: {error}") from error
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        begin = archive.offset - tarfile.BLOCKSIZE
         names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
         if self.type in (*names, tarfile.SOLARIS_XHDTYPE) and self.size > _SMALL:
             raise ValueError(f"a header of {self.size} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]  # the hook tarfile has for subclasses
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # tarfile's hook for subclasses
+        if min(self.size, member.size) < 0 or archive.offset <= begin:
+            raise ValueError(f"a header of {min(self.size, member.size)} bytes")  # would be read for ever
+        return member
 
 
 class _Bounded:
-    """A stream that raises once it has given far more bytes than its archive has."""
+    """A stream that raises once it has given far more bytes than its archive has.
+
+    `damaged` becomes true where the compressed data are not what was packed, by their checksum or their form.
+    """
 
     def __init__(self, stream: IO[bytes], packed: int) -> None:
         self._stream, self._left = stream, max(_FREE, MAX_RATIO * packed)
+        self.damaged = False
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
+        try:
+            data = self._stream.read(size)
+        except _STREAM_DAMAGE:
+            self.damaged = True
+            raise
         self._left -= len(data)
         if self._left < 0:
             raise ValueError(f"unpacks to more than {MAX_RATIO} times its size")
@@ -216,10 +246,10 @@ class _Tar:
         self._next, self._broken = 0, ""
         self._file: IO[bytes] = self._unpacker(self._path, "rb")
         try:
-            source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
+            self._source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
             mode: Any = "r:" if self._seekable else "r|"
             self._tar = tarfile.open(  # noqa: SIM115  stays open between members
-                fileobj=source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
+                fileobj=self._source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
             )
         except BaseException:
             self._file.close()
@@ -257,6 +287,31 @@ class _Tar:
         except _DAMAGE as error:
             self._broken = _refusal(error).reason
             raise
+
+    def check_rest(self) -> None:
+        """Read what follows the end mark: nothing but a few zero bytes and, of a compressed tar, the checksum.
+
+        Raises:
+            OSError, EOFError, ValueError, zlib.error, lzma.LZMAError: the checksum is another, or the file is cut;
+                there is more, as in a file that was only partly written.
+        """
+        zeros = 0
+        rest: Any = self._tar.fileobj  # holds what was read ahead
+        while data := rest.read(_SMALL):
+            if data.count(0) != len(data):
+                raise ValueError("data behind its end mark")
+            zeros += len(data)
+        if zeros > _PADDING:
+            raise ValueError(f"{zeros} zero bytes behind its end mark")
+
+    def has_damaged_stream(self) -> bool:
+        """After an error: whether the compressed data are not what was packed; False for a file that is cut."""
+        if self._seekable:
+            return False
+        with suppress(*_DAMAGE):
+            while self._source.read(_SMALL):
+                pass
+        return bool(self._source.damaged)
 
     def _forward(self, wanted: Member, max_bytes: int) -> bytes:
         header = None
@@ -307,13 +362,14 @@ atexit.register(_shelf.clear)
 
 def _open(path: Path) -> _Zip | _Tar:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(path.lstat().st_mode):  # listing has resolved links
             raise ImageRefused("unreadable", "not a regular file")
         return _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
     except _DAMAGE as error:
         raise _refusal(error) from error
 
 
-def _refusal(error: BaseException) -> ImageRefused:
+def _refusal(error: BaseException, damaged_stream: bool = False) -> ImageRefused:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return ImageRefused("unreadable", f"archive: {text}")
+    kind = ChecksumRefused if damaged_stream else ImageRefused
+    return kind("unreadable", f"archive: {text}")

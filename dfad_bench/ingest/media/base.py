@@ -64,6 +64,15 @@ class Frame:
     source_bytes: int | None = None  # size of the file or archive member
 
 
+@dataclass(frozen=True)
+class LostFrame:
+    """A sampled frame of a video that cannot be used, while others of the video can."""
+
+    index: int
+    reason: str
+    source_sha256: str  # of the file
+
+
 class Reader(Protocol):
     """Reads one sample.
 
@@ -71,5 +80,5 @@ class Reader(Protocol):
         ImageRefused: the sample, or the rest of it, cannot be read; frames yielded before remain valid.
     """
 
-    def __call__(self, sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
+    def __call__(self, sample: RawSample, sampling: Sampling) -> Iterator[Frame | LostFrame]:
         """The frames of a sample, in order."""

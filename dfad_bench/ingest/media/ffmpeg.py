@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.errors import DFADError, need
-from dfad_bench.data.images import MAX_PIXELS, ImageRefused
+from dfad_bench.data.images import MAX_PIXELS, ImageRefused, open_regular
 from dfad_bench.ingest.media.container import HEAD, demuxers, format_of
 
 _DROPS_EXACTLY = ("h264",)  # decoders that can skip non-reference frames without changing the others
@@ -27,7 +27,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     av = need("av", "av", "reading videos")
     try:
-        with path.open("rb") as file:  # FFmpeg gets bytes, not a name: it can open nothing else
+        with open_regular(path) as file:  # FFmpeg gets bytes, not a name: it can open nothing else
             kind = format_of(file.read(HEAD))
             if kind is None:
                 raise ImageRefused("unsupported_format", "its first bytes are not those of MP4, MOV, WebM, MKV or AVI")
@@ -66,10 +66,11 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     return (packet for packet in container.demux(stream) if packet.size)
 
 
-def decode_frames(container: Any, stream: Any, needed: set[int]) -> Iterator[Any]:
+def decode_frames(container: Any, stream: Any, needed: set[int], lost: list[int] | None = None) -> Iterator[Any]:
     """Frames in order of presentation; at damage, the frames the decoder still holds, then the error.
 
-    Frames that are not `needed`, and on which no other frame depends, are skipped; an empty set skips none.
+    Frames that are not `needed`, and on which no other frame depends, are skipped; an empty set skips none. With
+    `lost`, a packet that cannot be decoded is no error: its time is added to the list, and decoding goes on.
     """
     context = stream.codec_context
     drops = bool(needed) and context.name in _DROPS_EXACTLY
@@ -78,7 +79,14 @@ def decode_frames(container: Any, stream: Any, needed: set[int]) -> Iterator[Any
         for packet in packets_of(container, stream):
             if drops:
                 context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
-            yield from packet.decode()
+            try:
+                decoded = packet.decode()
+            except ValueError:  # FFmpeg's "invalid data" is one
+                if lost is None or packet.pts is None:
+                    raise
+                lost.append(packet.pts)
+            else:
+                yield from decoded
     except Exception as error:  # demuxers and decoders of damaged bytes raise nearly anything
         damage = error
     yield from context.decode(None)

@@ -6,6 +6,7 @@ many frames there are and where the keyframes lie; decoding then begins at the k
 
 from __future__ import annotations
 
+import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
-from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
+from dfad_bench.ingest.media.damage import trace_damage
 from dfad_bench.ingest.media.ffmpeg import SeekMissed, decode_frames, open_video
 from dfad_bench.ingest.media.frame_index import Index, read_index
 from dfad_bench.ingest.media.turning import turn_upright
@@ -26,15 +28,15 @@ MAX_BYTES = 16 << 30
 MAX_TAKEN = 4096  # frames taken of one video: they become rows of one part
 
 
-def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
+def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame | LostFrame]:
     """The sampled frames of a video.
 
     A forged video whose target is a video (`target_path`) is sampled at the frames of its target, so that pairs
     exist; at its own frames where it has fewer than half of those. Rotation metadata is applied; pixels are assumed
-    to be square.
+    to be square. A frame that is damaged, or depends on one that is, is a `LostFrame`.
 
     Raises:
-        ImageRefused: no video of a known kind, too large, damaged or truncated; frames before the damage are yielded.
+        ImageRefused: no video of a known kind, too large, or truncated; frames before the cut are yielded.
     """
     path = sample.path
     check_file(path, VIDEO_EXTENSIONS)
@@ -47,18 +49,30 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
         if not index.count:
             raise ImageRefused("unreadable", index.cut or "no frames")
         wanted = frames_to_take(sample, sampling, index.count)
-        try:
-            for number, image in pictures(path, index, wanted):
-                yield Frame(image, digest, number, size)
-        except ImageRefused as refused:
-            if index.cut and refused.status == "unreadable":
-                raise ImageRefused("unreadable", index.cut) from refused
-            raise
-        if index.cut:
-            raise ImageRefused("unreadable", index.cut)
+        yield from _taken(path, index, wanted, digest, size)
     except ImageRefused as refused:
         refused.source_sha256 = digest
         raise
+
+
+def _taken(path: Path, index: Index, wanted: Sequence[int], digest: str, size: int) -> Iterator[Frame | LostFrame]:
+    held: list[Frame | LostFrame] = []
+    try:
+        for number, image in pictures(path, index, wanted):
+            if isinstance(image, str):
+                held.append(LostFrame(number, image, digest))
+                if index.cut:
+                    continue  # the last ones are lost to the cut, which is the reason for all that is missing
+            else:
+                held.append(Frame(image, digest, number, size))
+            yield from held
+            held.clear()
+    except ImageRefused as refused:
+        if index.cut and refused.status == "unreadable":
+            raise ImageRefused("unreadable", index.cut) from refused
+        raise
+    if index.cut:
+        raise ImageRefused("unreadable", index.cut)
 
 
 def frames_to_take(sample: RawSample, sampling: Sampling, count: int) -> list[int]:
@@ -85,8 +99,8 @@ def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYT
         ImageRefused: not a regular file, empty, too large, or of another extension.
     """
     try:
-        facts = path.stat()
-        if not path.is_file():
+        facts = path.lstat()
+        if not stat.S_ISREG(facts.st_mode):
             raise ImageRefused("unreadable", "not a regular file")
     except OSError as error:
         raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
@@ -106,13 +120,14 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
+def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image | str]]:
     """The wanted frames (ascending indices) as upright RGB images, by seeking where that saves decoding.
 
-    The same images as by decoding everything.
+    The same images as by decoding everything. In place of a frame that is damaged or depends on a damaged one, the
+    reason; decoding goes on with the next keyframe.
 
     Raises:
-        ImageRefused: damaged; the frames before the damage are yielded.
+        ImageRefused: the rest cannot be read; the frames before are yielded.
     """
     left = list(wanted)
     needed = {index.times[number] for number in wanted} if index.times else set()
@@ -132,35 +147,60 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
         for number, image in _run(container, stream, index, list(left), set(), thorough=True):
             yield number, image
             left.remove(number)
-    if left:
+    if left and (index.cut or not index.times):
         raise ImageRefused("unreadable", f"frames {', '.join(map(str, left[:5]))} cannot be decoded")
+    yield from ((number, _lost_text(number, None)) for number in left)
 
 
 def _run(
     container: Any, stream: Any, index: Index, wanted: list[int], needed: set[int], *, thorough: bool = False
-) -> Iterator[tuple[int, Image.Image]]:
+) -> Iterator[tuple[int, Image.Image | str]]:
     """Decode from the current position; with `thorough` (from the beginning) frames may be missing without an error."""
-    places = {time: number for number, time in enumerate(index.times)}
     left = deque(wanted)
-    for count, frame in enumerate(decode_frames(container, stream, needed)):
-        number = places.get(frame.pts, -1) if index.times else count
-        while left and left[0] < number and thorough:
-            left.popleft()
+    lost: list[int] = []  # positions of frames that could not be decoded in this run
+    for frame, number, damaged in trace_damage(_numbered(container, stream, index, needed, lost), lost):
+        while left and left[0] < number and (thorough or left[0] in lost):
+            missing = left.popleft()
+            if index.times:
+                yield missing, _lost_text(missing, None)
         if left and left[0] < number:
             raise SeekMissed
         if left and left[0] == number:
-            yield left.popleft(), _image(frame, stream.codec_context.name)
+            left.popleft()
+            yield number, _image(frame, stream.codec_context.name) if damaged is None else _lost_text(number, damaged)
         if not left:
             return
-    if not thorough:
+    while left and left[0] in lost:
+        yield left[0], _lost_text(left.popleft(), None)
+    if left and not thorough:
         raise SeekMissed
+
+
+def _numbered(
+    container: Any, stream: Any, index: Index, needed: set[int], lost: list[int]
+) -> Iterator[tuple[Any, int]]:
+    """Decoded frames with their positions; where times give these, frames may be `lost` on the way."""
+    if not index.times:
+        yield from ((frame, count) for count, frame in enumerate(decode_frames(container, stream, needed)))
+        return
+    places = {time: number for number, time in enumerate(index.times)}
+    times: list[int] = []
+    for frame in decode_frames(container, stream, needed, times):
+        lost[:] = [places[time] for time in times if time in places]
+        if frame.pts in places:
+            yield frame, places[frame.pts]
+    lost[:] = [places[time] for time in times if time in places]
+
+
+def _lost_text(number: int, damaged: int | None) -> str:
+    if damaged is None:
+        return f"frame {number} cannot be decoded"
+    return f"frame {number} is damaged" if damaged == number else f"frame {number} depends on damaged frame {damaged}"
 
 
 def _image(frame: Any, codec: str) -> Image.Image:
     if frame.width * frame.height > MAX_PIXELS:
         raise ImageRefused("too_large", f"{frame.width}x{frame.height} pixels, at most {MAX_PIXELS}")
-    if frame.is_corrupt:
-        raise ImageRefused("unreadable", "a damaged frame")
     image = turn_upright(frame.to_image(threads=1), frame.side_data.get("DISPLAYMATRIX"))
     image.format = codec.upper()
     return image

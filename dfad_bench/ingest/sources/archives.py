@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
+from dfad_bench.ingest.media.archive import SUFFIXES, ChecksumRefused, Member, is_archive, members
 from dfad_bench.ingest.sample import FoundFile
 from dfad_bench.ingest.sources.base import Listing, is_hidden, walk_files
 
@@ -42,26 +43,43 @@ def places(archive: str, member: str) -> tuple[str, str, str]:
 
 
 def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
+    """The members that can be used; all are marked where the archive's checksum is not that of its data."""
+    found: list[FoundFile] = []  # until the last byte is read
+    damaged = ""
+    empty = True
     try:
         for member in members(archive.path):
-            origin = f"{archive.origin}/{member.name}"
-            parts = member.name.split("/")
-            if member.special:
-                listing.ignore(f"{member.special} in an archive", origin)
-            elif any(is_hidden(part) for part in parts if part != ".."):
-                listing.ignore("hidden", origin)
-            elif ".." in parts or parts[0] == "" or "\0" in member.name:
-                listing.ignore("name that leads out of its archive", origin)
-            elif is_archive(member.name):
-                listing.ignore("archive in an archive", origin)
-            else:
-                yield FoundFile(
-                    origin,
-                    archive.path,
-                    member.size,
-                    member=member.name,
-                    position=member.position,
-                    places=places(archive.origin, member.name),
-                )
+            empty = False
+            if file := _member(archive, member, listing):
+                found.append(file)  # noqa: PERF401  those before an error count
+        if empty:
+            listing.ignore("archive without a file in it", archive.origin)
     except ImageRefused as refused:
         listing.ignore("damaged archive", f"{archive.origin}: {refused.reason}")
+        if isinstance(refused, ChecksumRefused):
+            damaged = f"in a damaged archive, any member of which may be altered ({refused.reason})"
+    yield from (replace(file, damaged=damaged) for file in found) if damaged else found
+
+
+def _member(archive: FoundFile, member: Member, listing: Listing) -> FoundFile | None:
+    origin = f"{archive.origin}/{member.name}"
+    parts = member.name.split("/")
+    if member.special:
+        listing.ignore(f"{member.special} in an archive", origin)
+    elif any(is_hidden(part) for part in parts if part != ".."):
+        listing.ignore("hidden", origin)
+    elif ".." in parts or parts[0] == "" or "\0" in member.name:
+        listing.ignore("name that leads out of its archive", origin)
+    elif is_archive(member.name):
+        listing.ignore("archive in an archive", origin)
+    else:
+        return FoundFile(
+            origin,
+            archive.path,
+            member.size,
+            member=member.name,
+            position=member.position,
+            places=places(archive.origin, member.name),
+            changed=archive.changed,
+        )
+    return None

@@ -57,7 +57,7 @@ def walk_files(root: Path, listing: Listing) -> Iterator[FoundFile]:
         raise ConfigError(f"{root}: cannot be read ({error.strerror})") from error
 
     def unreadable(error: OSError) -> None:
-        listing.ignore("unreadable folder", os.path.relpath(error.filename, base))
+        listing.ignore("unreadable folder", printable_name(os.path.relpath(error.filename, base)))
 
     for folder, folders, files in os.walk(base, onerror=unreadable):
         relative = os.path.relpath(folder, base)
@@ -79,9 +79,12 @@ def _found(base: str, name: str, origin: str) -> FoundFile:
     try:
         facts = os.lstat(name)  # noqa: PTH116  a Path would keep a second copy of the name
         if not stat.S_ISLNK(facts.st_mode):
-            return FoundFile(origin, path, facts.st_size)
-        inside = path.resolve().is_relative_to(base)
-        return FoundFile(origin, path, path.stat().st_size if inside else 0, outside=not inside)
+            return FoundFile(origin, path, facts.st_size, changed=facts.st_mtime_ns)
+        real = path.resolve(strict=True)  # what is read later is no link
+        if not real.is_relative_to(base):
+            return FoundFile(origin, path, 0, outside=True)
+        facts = real.stat()
+        return FoundFile(origin, real, facts.st_size, changed=facts.st_mtime_ns)
     except (OSError, RuntimeError):  # deleted meanwhile, or a loop of links: reading it gives the reason
         return FoundFile(origin, path, 0)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.files import read_json, safe_relative
+from dfad_bench.core.files import plain_path, read_json, safe_relative
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.base import Listing, printable_name
@@ -84,17 +84,14 @@ def _rank(split: str) -> int:
 
 
 def _origin(frame: str) -> str:
-    parts = printable_name(frame).replace("\\", "/").split("/")
-    while len(parts) > 1 and parts[0] == ".":
-        parts = parts[1:]
-    return "/".join(parts)
+    return plain_path(printable_name(frame))
 
 
 def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _Listed) -> RawSample:
-    refusal, path, size = None, root, 0
+    refusal, path, size, changed = None, root, 0, 0
     try:
         path = safe_relative(root, origin)
-        size = path.stat().st_size
+        size, changed = (facts := path.stat()).st_size, facts.st_mtime_ns
     except (ConfigError, ValueError):
         refusal = "outside_root"
     except OSError:  # missing: reading it gives the reason
@@ -109,6 +106,7 @@ def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _L
         source_key=f"{item.dataset}:{_target(item) or item.video}",  # a forged video shares it with its target
         frame=int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 10 else None,
         size=size,
+        changed=changed,
         refusal=refusal,
     )
 

@@ -9,7 +9,7 @@ from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.media.archive import is_archive
 from dfad_bench.ingest.media.base import medium_of
-from dfad_bench.ingest.sample import FoundFile, RawSample
+from dfad_bench.ingest.sample import OUTSIDE, FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import list_all_files, places
 from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing
 from dfad_bench.ingest.sources.fitted import Fitted
@@ -108,10 +108,12 @@ def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str
         source_key=Template(entry.source_key).fill(fields) if entry.source_key else None,
         frame=int(frame) if frame.isascii() and frame.isdigit() and len(frame) < 10 else None,
         size=file.size,
+        changed=file.changed,
         medium=_medium(file, entry),
         member=file.member,
         position=file.position,
-        refusal="outside_root" if file.outside else None,
+        refusal="outside_root" if file.outside else "unreadable" if file.damaged else None,
+        refusal_reason=file.damaged or OUTSIDE,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import plain_path
+from dfad_bench.core.plain import parse_json
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
 from dfad_bench.ingest.sample import FoundFile, RawSample
@@ -42,10 +43,17 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     listing = Listing()
     entries = [(entry, Template(entry.path)) for entry in spec.entries]
     rows: dict[str, Row] = {}
+    places: dict[str, str] = {}  # image -> metadata file and line
     files = []
     for file in list_all_files(root, listing, lambda place: False):
-        if file.origin.rpartition("/")[2].lower() in _METADATA and not file.outside:
-            rows.update(_rows(root, file))
+        if file.origin.rpartition("/")[2].lower() in _METADATA and not file.must_not_be_read:
+            for number, name, row in _rows(root, file):
+                here = f"{root}/{file.origin}: line {number}"
+                if name in places:
+                    raise ConfigError(f"{here}: {name!r} is also in {places[name]}; name each image once")
+                rows[name], places[name] = row, here
+            if not any(place.startswith(f"{root}/{file.origin}: ") for place in places.values()):
+                listing.ignore("metadata file without a row", file.origin)
         else:
             files.append(file)
     for file in files:
@@ -81,8 +89,8 @@ def _with_metadata(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
     )
 
 
-def _rows(root: Path, file: FoundFile) -> Iterator[tuple[str, Row]]:
-    """(origin of the image, its row) for each line of a metadata file."""
+def _rows(root: Path, file: FoundFile) -> Iterator[tuple[int, str, Row]]:
+    """(line, origin of the image, its row) for each line of a metadata file."""
     where = f"{root}/{file.origin}"
     try:
         if file.member is None:
@@ -101,12 +109,15 @@ def _rows(root: Path, file: FoundFile) -> Iterator[tuple[str, Row]]:
         fields = dict(row)
         if target := fields.get("target"):
             fields["target"] = _join(folder, target)
-        yield _join(folder, name), fields
+        yield number, _join(folder, name), fields
 
 
 def _csv(text: str, where: str) -> Iterator[tuple[int, Row]]:
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
+        names = reader.fieldnames or ()
+        if twice := sorted({name for name in names if list(names).count(name) > 1}):
+            raise ConfigError(f"{where}: two columns {twice[0]!r}")
         for row in reader:
             yield reader.line_num, {str(key): str(value or "") for key, value in row.items()}
     except csv.Error as error:
@@ -118,7 +129,7 @@ def _jsonl(text: str, where: str) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row: Any = json.loads(line)
+            row: Any = parse_json(line, constants=True)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{where}: line {number}: not JSON ({error})") from error
         if not isinstance(row, dict):
@@ -127,8 +138,8 @@ def _jsonl(text: str, where: str) -> Iterator[tuple[int, Row]]:
 
 
 def _join(folder: str, name: str) -> str:
-    parts = name.replace("\\", "/").split("/")
-    return "/".join([*([folder] if folder else []), *(part for part in parts if part not in ("", "."))])
+    path = plain_path(name).lstrip("/")
+    return f"{folder}/{path}" if folder else path
 
 
 def _reason_left_out(file: FoundFile) -> str:

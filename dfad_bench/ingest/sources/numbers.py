@@ -25,7 +25,7 @@ class Numbers:
     def take(self, file: FoundFile) -> bool:
         """Whether this is the text file; the first one found is used."""
         name = self._rule.file
-        if name is None or file.origin.rpartition("/")[2].casefold() != name.casefold() or file.outside:
+        if name is None or file.origin.rpartition("/")[2].casefold() != name.casefold() or file.must_not_be_read:
             return False
         self._file = self._file or file
         return True
@@ -74,8 +74,11 @@ def _read(file: FoundFile, rule: NumberSplit) -> dict[int, int]:
         if not columns:
             continue
         try:
-            table[int(columns[rule.key])] = int(columns[rule.value])
+            key, value = int(columns[rule.key]), int(columns[rule.value])
         except (ValueError, IndexError):
             if number:  # the first line is a header
                 raise ImageRefused("unreadable", f"line {number + 1} is no row of numbers") from None
+            continue
+        if table.setdefault(key, value) != value:
+            raise ImageRefused("unreadable", f"line {number + 1}: {key} has another number on a line before")
     return table

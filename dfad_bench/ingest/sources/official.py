@@ -43,7 +43,9 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
         label, _, path = line.strip().partition(" ")
         if label not in ("0", "1") or not path.strip():
             raise ConfigError(f"{file}: line {number}: expected '1 folder/video.mp4' or '0 ...', got {line[:60]!r}")
-        labels[_key(path.strip())] = label == "1", path.strip()
+        name = _key(path.strip())
+        if labels.setdefault(name, (label == "1", path.strip()))[0] != (label == "1"):
+            raise ConfigError(f"{file}: line {number}: {path.strip()[:60]!r} has the other label on a line before")
     seen, contradicted = set(), 0
     for index, sample in enumerate(listing.samples):
         name = _video(sample)
@@ -71,8 +73,9 @@ def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
         if file is None:
             listing.notes.append(f"no dataset/splits/{split}.json: that official split is unknown")
             continue
-        for pair in _pairs(file):
-            splits.update(dict.fromkeys(pair, split))
+        for name in (name for pair in _pairs(file) for name in pair):
+            if splits.setdefault(name, split) != split:
+                raise ConfigError(f"{file}: {name[:60]!r} is also in the split {splits[name]}")
     unknown: list[str] = []
     reals = set()
     for index, sample in enumerate(listing.samples):
@@ -150,7 +153,7 @@ def _labels(root: Path, folder: str) -> dict[str, dict[str, Any]]:
 
 
 def _from_json(file: Path) -> dict[str, dict[str, Any]]:
-    value = read_json(file)
+    value = read_json(file, constants=True)  # pandas writes NaN for `original` of real videos
     if not isinstance(value, dict):
         raise ConfigError(f"{file}: expected an object of videos")
     found = {}
@@ -158,7 +161,7 @@ def _from_json(file: Path) -> dict[str, dict[str, Any]]:
         label = facts.get("label", facts.get("is_fake")) if isinstance(facts, dict) else None
         original = facts.get("original") if isinstance(facts, dict) else None
         found[str(name).casefold()] = {
-            "fake": _fake(label, file, name),
+            "fake": _fake(label, str(file), name),
             "split": str(facts["split"]) if facts.get("split") in _SPLITS else None,
             "original": str(original) if original and str(original).upper() != "NAN" else None,
         }
@@ -170,15 +173,22 @@ def _from_csv(file: Path) -> dict[str, dict[str, Any]]:
     try:
         if not {"filename", "label"} <= set(rows.fieldnames or ()):
             raise ConfigError(f"{file}: expected the columns filename and label")
-        return {str(r["filename"]).casefold(): {"fake": _fake(r["label"], file, r["filename"])} for r in rows}
+        found: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            where = f"{file}: line {rows.line_num}"
+            name, facts = str(row["filename"]).casefold(), {"fake": _fake(row["label"], where, row["filename"])}
+            if found.setdefault(name, facts) != facts:
+                raise ConfigError(f"{where}: {row['filename']!r} has the other label on a line before")
+        return found
     except csv.Error as error:
         raise ConfigError(f"{file}: not a CSV table ({error})") from error
 
 
-def _fake(label: object, file: Path, name: object) -> bool:
-    fake = {"FAKE": True, "1": True, "REAL": False, "0": False}.get(str(label).strip().upper())
+def _fake(label: object, where: str, name: object) -> bool:
+    known = {"FAKE": True, "1": True, "1.0": True, "REAL": False, "0": False, "0.0": False}  # pandas writes 1.0
+    fake = known.get(str(label).strip().upper())
     if fake is None:
-        raise ConfigError(f"{file}: {name!r}: label {label!r} is neither REAL nor FAKE (0 or 1)")
+        raise ConfigError(f"{where}: {str(name)[:60]!r}: label {str(label)[:60]!r} is neither REAL nor FAKE (0 or 1)")
     return fake
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.files import safe_relative
+from dfad_bench.core.files import plain_path, safe_relative
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
@@ -32,9 +33,10 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     file = root / spec.table.file
     lines: dict[str, int] = {}
     for number, row in _rows(file, spec.table):
-        origin = Template(spec.table.path).fill(row)
-        if origin is None:
+        path = Template(spec.table.path).fill(row)
+        if path is None:
             raise ConfigError(f"{file}: line {number}: no path")
+        origin = path if "\\" in path else plain_path(path)
         if origin in lines:
             raise ConfigError(f"{file}: line {number}: {origin!r} is also on line {lines[origin]}")
         lines[origin] = number
@@ -44,6 +46,8 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             listing.ignore(f"unknown generator {name!r}", origin)
             continue
         listing.samples.append(_sample(spec, spec.table, root, origin, generator, row))
+    if not lines:
+        raise ConfigError(f"{file}: no row below the header{' that `where` keeps' if spec.table.where else ''}")
     listing.samples = _with_targets(listing.samples, spec.table)
     _count_unlisted(spec, root, lines, listing)
     return listing
@@ -77,10 +81,10 @@ def _sample(
         path = safe_relative(root, origin)
     except (ConfigError, OSError, ValueError):
         path, refusal = root, "outside_root"
-    try:
-        size = path.stat().st_size if refusal is None else 0
-    except OSError:
-        size = 0
+    size = changed = 0
+    with suppress(OSError):
+        if refusal is None:
+            size, changed = (facts := path.stat()).st_size, facts.st_mtime_ns
     return RawSample(
         dataset=spec.name,
         generator=generator,
@@ -89,6 +93,7 @@ def _sample(
         path=path,
         source_key=Template(table.source_key).fill(row) if table.source_key else None,
         size=size,
+        changed=changed,
         refusal=refusal,
     )
 

@@ -14,6 +14,7 @@ from string import Formatter
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, EXTENSIONS, VIDEO_EXTENSIONS
 
 _ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
+_LONGEST, _LONGEST_PATH = 255, 4096  # letters; the time to match a hostile name grows with a power of its length
 _KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
 
 
@@ -40,7 +41,9 @@ class Template:
         self._pattern = re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The fields of a path, or None."""
+        """The fields of a path, or None; None also where a name in it is longer than file systems allow."""
+        if len(path) > _LONGEST and (len(path) > _LONGEST_PATH or max(map(len, path.split("/"))) > _LONGEST):
+            return None
         found = self._pattern.fullmatch(path)
         return found.groupdict() if found else None
 
@@ -66,5 +69,7 @@ def _parse(text: str) -> list[tuple[str, str, str]]:
             raise ValueError(
                 f"template {text!r}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
             )
+        if name and not literal and parts and parts[-1][1]:
+            raise ValueError(f"template {text!r}: put text between {{{parts[-1][1]}}} and {{{name}}}")
         parts.append((literal, name or "", kind or ""))
     return parts

@@ -39,4 +39,6 @@ def _with_target_file(sample: RawSample, files: dict[str, RawSample]) -> RawSamp
     if sample.medium not in VIDEOS or sample.target_origin is None or sample.target_dataset is not None:
         return sample
     target = files.get(sample.target_origin)
-    return sample if target is None else replace(sample, target_path=target.path, target_size=target.size)
+    if target is None:
+        return sample
+    return replace(sample, target_path=target.path, target_size=target.size, target_changed=target.changed)

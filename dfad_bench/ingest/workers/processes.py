@@ -2,7 +2,8 @@
 
 A worker that is killed (out of memory, a crash in a decoder) breaks its pool. The shards that were running are then
 tried again one at a time; an item on which a worker died twice is refused as `worker_crash`, one that hung as
-`timeout`, and everything else continues.
+`timeout`, and everything else continues. A worker ends itself when an item takes too long; this process kills one that
+cannot, because it was stopped or waits for a file system that does not answer.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.children import follow_parent
 from dfad_bench.core.errors import DFADError
+from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.ingest.shard import ShardTask, Watch
 from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
 
@@ -31,6 +35,8 @@ _DEATHS = 2
 _NO_ITEM_YET = -2  # in place of an item's index before the first one
 
 _POLL_SECONDS = 0.3  # between two checks of the workers' progress
+_LEAVE_SECONDS = 10.0  # for workers to end by themselves once asked; they look at every item
+_STILL_SECONDS = 300.0  # to start a worker, or to write a part, before the worker counts as stopped
 
 _state: dict[str, Any] = {}
 
@@ -41,7 +47,7 @@ class _Stopped(Exception):  # noqa: N818  not an error: the parent asked the wor
 
 def run_serially(
     run: Run, tasks: Sequence[ShardTask], on_progress: ProgressCallback = ignore_progress
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Run one shard after the other in this process: quick to start, but a crash ends the build."""
     for task in tasks:
 
@@ -53,7 +59,7 @@ def run_serially(
 
 def run_in_processes(
     run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Run shards in `workers` processes; results in the order of completion.
 
     Raises:
@@ -70,7 +76,7 @@ def run_in_processes(
 
 def _until_broken(
     run: Run, pool: _Pool, waiting: deque[ShardTask], suspects: list[ShardTask], on_progress: ProgressCallback
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Give the pool one shard per worker, so that when it breaks the suspects are exactly the running shards."""
     running: dict[Future[dict[str, Any]], tuple[ShardTask, int]] = {}
     free = set(range(pool.workers))
@@ -87,6 +93,7 @@ def _until_broken(
         done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for task, slot in running.values():
             on_progress(task, pool.done(task, slot))
+        pool.kill_stopped(running.values())
         for future in done:
             task, slot = running.pop(future)
             free.add(slot)
@@ -115,6 +122,7 @@ def run_suspect(run: Run, task: ShardTask, on_progress: ProgressCallback = ignor
                 future = pool.submit(run, task, 0)
                 while not wait([future], timeout=_POLL_SECONDS).done:
                     on_progress(task, pool.done(task, 0))
+                    pool.kill_stopped([(task, 0)])
                 return future.result()
             except BrokenProcessPool:
                 index, seconds = pool.last_item(0)
@@ -140,6 +148,7 @@ class _Pool:
         # without locks: a worker killed while it holds one would block all others. Two numbers a running shard:
         # its item, and when that was begun
         self._items = context.RawArray("d", [_NO_ITEM_YET, 0.0] * workers)
+        self._processes: dict[int, BaseProcess] = {}
         self._stop = context.RawValue("b", 0)
         self._pool = ProcessPoolExecutor(workers, context, _prepare_worker, (self._items, self._stop))
 
@@ -147,13 +156,40 @@ class _Pool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop.value = 1
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with uninterrupted():
+            self._stop.value = 1
+            late = threading.Timer(_LEAVE_SECONDS, self._kill)
+            late.daemon = True
+            late.start()
+            try:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+            finally:
+                late.cancel()
 
     def submit(self, run: Run, task: ShardTask, slot: int) -> Future[dict[str, Any]]:
         """Have a worker run a shard; each running shard needs a slot of its own."""
-        self._items[2 * slot] = _NO_ITEM_YET
-        return self._pool.submit(_run_reporting, run, task, slot)
+        self._items[2 * slot : 2 * slot + 2] = [_NO_ITEM_YET, time.monotonic()]
+        with uninterrupted():  # it starts processes, which must not be left half started
+            future = self._pool.submit(_run_reporting, run, task, slot)
+            self._processes.update(self._pool._processes or {})
+        return future
+
+    def kill_stopped(self, running: Iterable[tuple[ShardTask, int]]) -> None:
+        """Kill all workers if one of those that run a shard is over its time limit and did not end by itself.
+
+        All of them, since another one that was stopped would keep the pool from ending.
+        """
+        if any(self._is_stopped(task, slot) for task, slot in running):
+            self._kill()
+
+    def _is_stopped(self, task: ShardTask, slot: int) -> bool:
+        index, seconds = self.last_item(slot)
+        limit = task.seconds(index) if index >= 0 else _STILL_SECONDS
+        return seconds > limit + 2 * min(_GRACE, limit)  # its own watchdog comes first
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            process.kill()
 
     def done(self, task: ShardTask, slot: int) -> int:
         """How many items of the shard in a slot are done."""

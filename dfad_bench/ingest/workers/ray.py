@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from dfad_bench.core.errors import DFADError, need
+from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.core.resources import INCLUDE, included
 from dfad_bench.ingest.shard import ShardTask
 from dfad_bench.ingest.workers.processes import run_suspect, watchdog
@@ -28,7 +29,7 @@ _POLL_SECONDS = 1.0  # between two checks for an interrupt
 
 def ray_tasks(
     run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Run shards on the cluster that `RAY_ADDRESS` names, or on a local one that is started and ended here.
 
     Args:
@@ -50,7 +51,8 @@ def ray_tasks(
         yield from _Cluster(ray, run, workers, on_progress).drain(deque(tasks))
     finally:
         if ours:
-            ray.shutdown()
+            with uninterrupted():
+                ray.shutdown()
 
 
 def _start(ray: ModuleType, workers: int) -> None:
@@ -124,9 +126,10 @@ class _Cluster:
                     if record is not None:
                         yield record
         finally:
-            for reference, item in running.items():
-                if item.slot is None:  # actors end with this process
-                    ray.cancel(reference, force=True)
+            with uninterrupted():
+                for reference, item in running.items():
+                    if item.slot is None:  # actors end with this process
+                        ray.cancel(reference, force=True)
 
     def _slot(self) -> Any:
         share = 1 / _SLOTS_A_GPU

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from dfad_bench.ingest.settings import Engine
@@ -13,7 +13,7 @@ from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progre
 
 def spread(
     engine: Engine, run: Run, tasks: Sequence[ShardTask], workers: int, on_progress: ProgressCallback = ignore_progress
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Run every shard by the named engine; results in the order of completion.
 
     Args:
