@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # test runners set it for their own workers; tables are to be as wide as without a terminal
 os.environ.pop("COLUMNS", None)
+
+# Examples of property tests: `make test-all` asks for the thorough profile with --hypothesis-profile.
+settings.register_profile("fast", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("fast")
 
 
 @pytest.fixture(scope="session")

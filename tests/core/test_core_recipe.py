@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.core import resources
@@ -27,7 +27,6 @@ recipes = st.builds(
 )
 
 
-@settings(max_examples=40)
 @given(recipes)
 def test_any_recipe_survives_its_file(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> None:
     path = tmp_path_factory.mktemp("recipe") / "own.yaml"

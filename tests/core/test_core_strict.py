@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dfad_bench.core.errors import ConfigError
@@ -149,7 +149,6 @@ outers = st.builds(
 )
 
 
-@settings(max_examples=60)
 @example(Outer(share=0.0, pair=(0, "0e0")))
 @example(Outer(share=0.0, weights={"a\x85b": 1.0}))
 @given(outers)
@@ -183,7 +182,6 @@ any_text = st.text(
 )
 
 
-@settings(max_examples=150)
 @given(st.dictionaries(any_text, st.lists(any_text, max_size=2), max_size=3))
 def test_any_text_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value: dict[str, list[str]]) -> None:
     path = tmp_path_factory.mktemp("text") / "value.yaml"

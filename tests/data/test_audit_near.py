@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.data.audit.near import MAX_RADIUS, near_pairs
@@ -32,7 +32,6 @@ def clustered(seed: int, count: int, flips: float) -> np.ndarray:
     return np.unique(np.packbits(bits, axis=1).view(">i8").ravel().astype(np.int64))
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     centres=st.lists(WORD, min_size=1, max_size=4),
     changes=st.lists(st.tuples(st.integers(0, 3), st.sets(st.integers(0, 63), max_size=18)), max_size=60),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.toy import toy_protocol
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.core.errors import ConfigError, ProtocolError
@@ -32,7 +32,6 @@ def plain(count: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
 
 
 @given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 1000), st.integers(0, 50))
-@settings(max_examples=60, deadline=None)
 def test_shuffle_visits_every_row_once_and_never_leaves_one_alone(rows: int, size: int, seed: int, epoch: int) -> None:
     batches = plain(rows, size, seed, epoch)
     assert sorted(np.concatenate(batches)) == list(range(rows))
@@ -49,7 +48,6 @@ def test_order_changes_with_seed_and_epoch() -> None:
 
 
 @given(CLASS_SIZES, st.integers(5, 40))
-@settings(max_examples=40, deadline=None)
 def test_class_balanced_batches_hold_every_class_equally(sizes: list[int], size: int) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     batches = epoch_batches(labels, labels, batch_size=size, seed=1, epoch=0, sampler="class_balanced")
@@ -74,7 +72,6 @@ def test_orders_of_earlier_runs_are_unchanged() -> None:
 
 
 @given(CLASS_SIZES, st.integers(1, 6), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
 def test_images_per_class_gives_every_class_its_images(sizes: list[int], each: int, epoch: int) -> None:
     labels, classes = labels_of(sizes), len(sizes)
     batches = epoch_batches(labels, labels, batch_size=each, seed=1, epoch=epoch, sampler="images_per_class")
@@ -90,7 +87,6 @@ def test_images_per_class_gives_every_class_its_images(sizes: list[int], each: i
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 24), st.integers(1, 9), st.integers(1, 9))
-@settings(max_examples=80, deadline=None)
 def test_real_and_forged_faces_stand_in_the_ratio(real: int, forged: int, size: int, r: int, f: int) -> None:
     detection = labels_of([real, forged])
     batches = epoch_batches(
@@ -122,7 +118,6 @@ def test_the_ratio_of_omnidfa() -> None:
 
 
 @given(st.sampled_from(SAMPLERS), CLASS_SIZES, st.integers(2, 12), st.integers(0, 2**62))
-@settings(max_examples=40, deadline=None)
 def test_batches_depend_on_their_arguments_only(sampler: str, sizes: list[int], size: int, seed: int) -> None:
     """Asked for in any order, and whatever the global generators hold; another epoch is another order."""
     labels = labels_of(sizes)
@@ -167,7 +162,6 @@ def test_what_cannot_be_balanced_is_one_line(labels: list[int], arguments: dict,
 @given(
     st.integers(1, 40), st.lists(st.integers(1, 12), min_size=1, max_size=6), st.floats(0.05, 3), st.integers(0, 2**62)
 )
-@settings(max_examples=60, deadline=None)
 def test_unlabelled_faces_are_visited_equally_often_over_all_epochs(
     rows: int, sizes: list[int], ratio: float, seed: int
 ) -> None:

@@ -8,6 +8,7 @@ the mutated source, and only the tests run that reach the mutated lines, the fas
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -217,10 +218,12 @@ def fork(run: Callable[[], int]) -> int:
     sys.stderr.flush()
     child = os.fork()
     if child:
+        with contextlib.suppress(OSError):  # both do it: the group exists when either goes on
+            os.setpgid(child, child)
         return child
     code = BROKEN
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
@@ -243,10 +246,11 @@ def run_tests(
     import hypothesis
 
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
-    hypothesis.settings.load_profile("mutants")
+    options = (*QUIET, "--hypothesis-profile=mutants")
     os.chdir(root)
     for place, tests in enumerate(stages):
-        if tests and (code := int(pytest.main([*QUIET, f"--basetemp={temporary}-{place}", *tests], plugins=[*extra]))):
+        arguments = [*options, f"--basetemp={temporary}-{place}", *tests]
+        if tests and (code := int(pytest.main(arguments, plugins=[*extra]))):
             return code
     return 0
 

@@ -1,19 +1,21 @@
-"""Trains small models, alone or as one of several processes: run by tests as `python -m helpers.team`."""
+"""Trains small models, alone or as one of several processes, which are forks of the one that runs the tests."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import multiprocessing
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from helpers.toy import RECIPE, SIDE, TOYS, Toy, toy_protocol, toys_registered
 from helpers.training import run_training
@@ -29,7 +31,6 @@ from dfad_bench.engine.job import RunResult
 
 SGD = replace(RECIPE, optimiser=Optimiser("sgd", 1e-3, 0.0), epochs=2, batch_size=16)
 CHANGES = tuple(map(Augmentation, ("horizontal_flip", "gaussian_noise", "color_jitter", "jpeg")))
-TESTS = Path(__file__).resolve().parents[1]
 
 
 class Calm(Toy):
@@ -78,7 +79,6 @@ class Work:
 
 def gaze(manifests: Sequence[Manifest]):
     """A provider of made-up gaze."""
-
     ids = np.concatenate([manifest.frame(["sample_id"])["sample_id"] for manifest in manifests]).tolist()
     angles = np.random.default_rng(0).uniform(-0.3, 0.3, (2, len(ids))).astype(np.float32)
     values = dict(zip(ids, angles.T, strict=True))
@@ -88,8 +88,6 @@ def gaze(manifests: Sequence[Manifest]):
 @contextlib.contextmanager
 def in_double() -> Iterator[None]:
     """Everything in float64, also what asks for float32."""
-    import pytest  # not at the top: processes that do not need it start faster
-
     move, dtype = Place.move, torch.get_default_dtype()
 
     def lay_out(place: Place, inputs: Inputs) -> Inputs:
@@ -117,21 +115,55 @@ def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
         )  # fmt: skip
 
 
-def start(root: Path, out: Path, works: Sequence[str], processes: int, **variables: str) -> list[subprocess.Popen[str]]:
+class Member:
+    """A process of a team: a fork of this one, which starts at once because torch and the models are imported.
+
+    Args:
+        run: what it does.
+        variables: its environment beside that of this process.
+        printed: a new folder for its output.
+    """
+
+    def __init__(self, run: Callable[[], None], variables: Mapping[str, str], printed: Path) -> None:
+        printed.mkdir(parents=True)
+        self._printed = [printed / "stdout", printed / "stderr"]
+        # forking is safe here: torch is held to one thread
+        self._process = multiprocessing.get_context("fork").Process(target=self._work, args=(run, variables))
+        self._process.start()
+
+    def _work(self, run: Callable[[], None], variables: Mapping[str, str]) -> None:
+        for handle, path in enumerate(self._printed, 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), handle)
+        sys.stdout, sys.stderr = (os.fdopen(handle, "w", buffering=1) for handle in (1, 2))
+        os.environ.update(variables)
+        run()
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code once it has ended; the negative number of the signal that ended it."""
+        return self._process.exitcode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for its end: what it wrote to stdout and stderr."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            self._process.kill()
+            raise TimeoutError(f"a process of the team still runs after {timeout} s")
+        out, errors = (path.read_text(encoding="utf-8") for path in self._printed)
+        return out, errors
+
+
+def start(root: Path, out: Path, works: Sequence[str], processes: int, **variables: str) -> list[Member]:
     """Processes that train the named entries of `WORKS` together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    import_module("open_clip")  # once, instead of in each process
+    together = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **variables}
     started = []
     for rank in range(processes):
-        environment = {
-            **os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1",
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port), "TORCH_CPP_LOG_LEVEL": "ERROR", **variables,
-        }  # fmt: skip
-        command = [sys.executable, "-m", "helpers.team", str(root), str(out), json.dumps(list(works))]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, env=environment, **pipes))
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), **together}
+        started.append(Member(functools.partial(train_all, root, out, works), own, out / "printed" / str(rank)))
     return started
 
 
@@ -159,10 +191,10 @@ WORKS = {
 }
 
 
-def main() -> None:
+def train_all(root: Path, out: Path, names: Sequence[str]) -> None:
+    """Train the named entries of `WORKS` one after the other, as the command does: an error is a line and a code."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    root, out, names = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     assert SIDE == 32
     for name in names:
         try:
@@ -171,9 +203,3 @@ def main() -> None:
             sys.stderr.write(f"Error: {error}\n")
             sys.exit(error.exit_code)
         sys.stdout.write(f"{name} {result.status} {result.lead}\n")
-
-
-if __name__ == "__main__":
-    from helpers import team
-
-    team.main()

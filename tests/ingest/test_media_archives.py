@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.dataset_trees import draw, pack
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.data.images import ImageRefused
@@ -146,7 +146,6 @@ def test_a_truncated_archive_gives_what_is_left(root: Path, tmp_path: Path, kind
 damage = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from([".tar", ".tar.gz", ".zip", ".tar.xz"]), damage=damage)
 def test_random_damage_never_raises(
     tmp_path_factory: pytest.TempPathFactory, kind: str, damage: list[tuple[float, int]]

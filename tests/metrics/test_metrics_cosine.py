@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.metrics.cosine import paired_cosine
@@ -13,7 +13,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds, st.sampled_from([2, 3]))
-@settings(max_examples=40, deadline=None)
 def test_agrees_with_a_plain_loop(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((2, 7, d))
@@ -26,7 +25,6 @@ def test_agrees_with_a_plain_loop(seed: int, d: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=30, deadline=None)
 def test_length_does_not_matter_and_sign_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((2, 5, 2))

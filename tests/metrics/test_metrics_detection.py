@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
@@ -21,7 +21,6 @@ def draw(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(seeds, st.integers(2, 60))
-@settings(max_examples=100, deadline=None)
 def test_all_equal_scikit_learn(seed: int, rows: int) -> None:
     labels, scores = draw(seed, rows)
     called = scores > 0.5
@@ -36,7 +35,6 @@ def test_all_equal_scikit_learn(seed: int, rows: int) -> None:
 
 
 @given(seeds, st.integers(2, 40))
-@settings(max_examples=50, deadline=None)
 def test_auc_equals_the_share_of_pairs_won(seed: int, rows: int) -> None:
     labels, scores = draw(seed, rows)
     fakes, reals = scores[labels == 1], scores[labels == 0]
@@ -46,7 +44,6 @@ def test_auc_equals_the_share_of_pairs_won(seed: int, rows: int) -> None:
 
 
 @given(seeds, st.integers(2, 60))
-@settings(max_examples=50, deadline=None)
 def test_eer_lies_on_the_roc_curve(seed: int, rows: int) -> None:
     labels, scores = draw(seed, rows)
     fpr, tpr, _ = oracle.roc_curve(labels, scores, drop_intermediate=False)
@@ -69,7 +66,6 @@ def test_always_fake_scores_what_the_papers_print(fakes: int, expected: float) -
 
 
 @given(seeds, st.integers(1, 80))
-@settings(max_examples=50, deadline=None)
 def test_calibration_error_equals_the_reliability_curve(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
     labels, p = rng.integers(0, 2, rows), rng.random(rows)

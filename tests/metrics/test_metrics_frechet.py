@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.gaze.backends import pytorch_fid_function
@@ -68,7 +68,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds, st.sampled_from([1, 2, 5]))
-@settings(max_examples=60, deadline=None)
 def test_symmetric_zero_for_itself_and_never_negative(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = random_gaussian(rng, d), random_gaussian(rng, d)
@@ -79,7 +78,6 @@ def test_symmetric_zero_for_itself_and_never_negative(seed: int, d: int) -> None
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
 def test_equal_covariances_leave_the_distance_of_the_means(seed: int) -> None:
     rng = np.random.default_rng(seed)
     (mean_a, cov), (mean_b, _) = random_gaussian(rng, 2), random_gaussian(rng, 2)
@@ -90,7 +88,6 @@ def test_equal_covariances_leave_the_distance_of_the_means(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=40, deadline=None)
 def test_rotation_changes_nothing_and_scale_squares(seed: int) -> None:
     rng = np.random.default_rng(seed)
     (m_a, s_a), (m_b, s_b) = random_gaussian(rng, 2), random_gaussian(rng, 2)

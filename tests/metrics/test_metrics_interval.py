@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -13,7 +13,6 @@ from dfad_bench.metrics.interval import ClusterBootstrap, _pools, bounds, cluste
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
 def test_wilson_equals_scipy(n: int, share: float) -> None:
     successes = round(share * n)
     expected = binomtest(successes, n).proportion_ci(method="wilson")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.core.registry import resolve
@@ -29,7 +29,6 @@ def test_threshold_is_strict() -> None:
 
 
 @given(seeds, st.integers(1, 30), st.integers(1, 30))
-@settings(max_examples=50, deadline=None)
 def test_auroc_and_oscr_equal_brute_force_over_pairs(seed: int, seen_rows: int, unseen_rows: int) -> None:
     p, q = draw(seed, seen_rows), draw(seed + 1, unseen_rows)
     labels = np.random.default_rng(seed).integers(0, 4, seen_rows)
@@ -41,7 +40,6 @@ def test_auroc_and_oscr_equal_brute_force_over_pairs(seed: int, seen_rows: int, 
 
 
 @given(seeds, st.integers(1, 40))
-@settings(max_examples=50, deadline=None)
 def test_order_of_rows_does_not_matter(seed: int, rows: int) -> None:
     p, labels = draw(seed, rows), np.random.default_rng(seed).integers(0, 4, rows)
     order = np.random.default_rng(seed + 1).permutation(rows)

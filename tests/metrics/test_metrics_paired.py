@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chi2, norm
 
@@ -14,7 +14,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds, st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
 def test_mcnemar_of_few_is_the_binomial_test_of_the_discordant(seed: int, rows: int) -> None:
     a, b = np.random.default_rng(seed).random((2, rows)) < 0.6
     found = paired.mcnemar(a, b)
@@ -32,7 +31,6 @@ def test_mcnemar_of_many_is_chi_squared() -> None:
 
 
 @given(seeds)
-@settings(max_examples=30, deadline=None)
 def test_clustered_mcnemar_counts_out_every_sign(seed: int) -> None:
     rng = np.random.default_rng(seed)
     clusters = rng.integers(0, 7, 30)
@@ -65,7 +63,6 @@ def brute_force(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
 
 @given(seeds, st.integers(2, 12), st.integers(2, 12))
-@settings(max_examples=40, deadline=None)
 def test_delong_equals_the_printed_equations(seed: int, ups: int, downs: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat([1, 0], [ups, downs]))

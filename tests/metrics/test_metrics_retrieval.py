@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dfad_bench.metrics.retrieval import prototype_retrieval
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
 def test_equals_a_double_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     probs, names, registered = rng.dirichlet(np.ones(4), 40), rng.choice(list("abc"), 40), rng.random(40) < 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.toy import toy_predictions, toy_protocol
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
@@ -167,7 +167,6 @@ def test_retrieval_registers_sources_and_asks_with_others() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 6), min_size=5, max_size=5).filter(any))
-@settings(max_examples=40, deadline=None)
 def test_whatever_is_missing_or_tied_numbers_are_shares_or_null_with_a_reason(seed: int, sizes: list[int]) -> None:
     protocol = toy_protocol()
     frame = toy_predictions(protocol, dict(zip((g.key for g in protocol.groups), sizes, strict=True)), seed)
