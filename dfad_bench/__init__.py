@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.manifests import open_manifest
     from dfad_bench.api.names import list_datasets, list_models, list_protocols
-    from dfad_bench.api.runs import compare, leaderboard, scores
+    from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.errors import DFADError
@@ -45,6 +45,7 @@ _PUBLIC = {
     "scores": "dfad_bench.api.runs:scores",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
+    "verify_record": "dfad_bench.api.runs:verify_record",
     "check_model": "dfad_bench.engine.model_contract:check_model",
     "list_models": "dfad_bench.api.names:list_models",
     "list_protocols": "dfad_bench.api.names:list_protocols",
@@ -62,7 +63,7 @@ __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
     "build_manifest", "check_model", "compare", "evaluate", "extract_gaze", "gaze_study", "leaderboard",
     "list_datasets", "list_models", "list_protocols", "load_run", "open_manifest", "rescore", "robustness", "scores",
-    "train", "__version__",
+    "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

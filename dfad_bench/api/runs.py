@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.protocol import Protocol, load_protocol
@@ -19,6 +19,7 @@ from dfad_bench.report.table import Table
 
 if TYPE_CHECKING:
     from dfad_bench.engine.load import LoadedRun  # which imports torch; tables of records do without
+    from dfad_bench.report.verify import Verification
 
 Run = Union[Path, str, "LoadedRun"]
 ScoreTable = Literal["metrics", "groups", "sweep", "confusion"]
@@ -167,3 +168,26 @@ def draw_sweeps(runs: Sequence[Run], labels: Sequence[str], path: Path) -> list[
 def record_table(record: ResultRecord, where: str) -> Table:
     """A record beside the constant models of its protocol; `where` is named in errors."""
     return board(protocol_of({"protocol": {"config": record.protocol.config}}, where), [record])
+
+
+def verify_record(run: Run) -> Verification:
+    """Every number of a record computed again from its predictions, and every hash compared.
+
+    Args:
+        run: the folder of a run, an evaluation or a robustness evaluation, the loaded run, or a record beside its
+            predictions.
+
+    Returns:
+        How many numbers and hashes were compared, what differs (nothing where all agree), what could not be checked.
+
+    Raises:
+        ConfigError: no record there, or one that cannot be read.
+    """
+    from dfad_bench.data.select import rows_hash
+    from dfad_bench.engine.config import config_from
+    from dfad_bench.report import verify
+
+    def config_hash(config: dict[str, Any]) -> str:
+        return config_from(config, "the record's run.config").sha256
+
+    return verify.verify_record(folder_of(run), rows_hash=rows_hash, config_hash=config_hash)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,19 +22,14 @@ def command(run: Path | None, record: Path | None, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
+    from dfad_bench.api.runs import verify_record
     from dfad_bench.core.errors import IntegrityError
-    from dfad_bench.data.select import rows_hash
-    from dfad_bench.engine.config import config_from
     from dfad_bench.report.table import Column, Table, render
-    from dfad_bench.report.verify import verify_record
 
     if (run is None) == (record is None):
         raise click.UsageError("give --run or --record, one of the two")
 
-    def config_hash(config: dict[str, Any]) -> str:
-        return config_from(config, "the record's run.config").sha256
-
-    found = verify_record(run or record or Path(), rows_hash=rows_hash, config_hash=config_hash)
+    found = verify_record(run or record or Path())
     if as_json:
         values = {"record": str(found.record), "compared": found.compared, "notes": list(found.notes)}
         values["differences"] = [asdict(difference) for difference in found.differences]

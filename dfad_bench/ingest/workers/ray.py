@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import DFADError, need
 from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.core.resources import INCLUDE, included
@@ -58,7 +59,7 @@ def ray_tasks(
 def _start(ray: ModuleType, workers: int) -> None:
     settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     if not os.environ.get("RAY_ADDRESS"):
-        settings["num_cpus"] = max(workers, os.cpu_count() or 1)  # of a local cluster
+        settings["num_cpus"] = max(workers, usable_cores())  # of a local cluster
     if included():  # workers of a cluster do not share this environment
         settings["runtime_env"] = {"env_vars": {INCLUDE: os.environ[INCLUDE]}}
     try:
