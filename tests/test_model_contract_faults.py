@@ -154,6 +154,14 @@ class TaggedTerm(Sound):
         return {**losses, "distillation": attribution_term(losses["dfa"], 0.5)}
 
 
+class WeightOfLabels(Sound):
+    """How much a term counts depends on how often each class occurs."""
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor | LossTerm]:
+        decay = LossTerm(self.body.weight.square().mean(), weight=batch.attribution.float().mean())
+        return {**super().losses(batch, stage), "decay": decay}
+
+
 class CoupledExperts(Sound):
     """The detector reads the attribution logits, so the attribution expert learns from detection labels."""
 
@@ -286,6 +294,7 @@ FAULTS = {
     SwappedClasses: ("label_polarity", "dfa pulls faces of class 1"),
     ForgetfulHook: ("state_dict", "registered buffers"),
     UntaggedTerm: ("heads", "depends on attribution labels"),
+    WeightOfLabels: ("heads", "depends on attribution labels"),
     CoupledExperts: ("heads", "the attribution expert still learns"),
 }
 

@@ -38,18 +38,26 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Schedule:
-    """`step`: times `gamma` every `every` epochs or steps. `cosine`: to zero at the end. Warm-up is linear."""
+    """How the learning rate changes within a stage.
 
-    name: Literal["step", "cosine", "constant"] = "step"
+    `step`: times `gamma` every `every` epochs or steps. `cosine`: to zero at the end. `plateau`: times `gamma` after
+    every `every` epochs without a better validation loss. Warm-up is linear, over steps or epochs.
+    """
+
+    name: Literal["step", "cosine", "constant", "plateau"] = "step"
     every: int = 15
     gamma: float = 0.1
     unit: Literal["epoch", "step"] = "epoch"
     warmup_steps: int = 0
+    warmup_epochs: int = 0
 
     def __post_init__(self) -> None:
         require(self.every >= 1, f"every must be 1 or more, got {self.every}")
         require(self.gamma > 0, f"gamma must be above 0, got {self.gamma:g}")
         require(self.warmup_steps >= 0, f"warmup_steps must be 0 or more, got {self.warmup_steps}")
+        require(self.warmup_epochs >= 0, f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
+        require(not (self.warmup_steps and self.warmup_epochs), "give warmup_steps or warmup_epochs, not both")
+        require(self.name != "plateau" or self.unit == "epoch", "unit must be epoch for plateau")
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,11 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """All fields as plain values; settings added later are left out where they have the value that held before."""
         before = {"stage_values": "keep", "stages": {}, "augment": ()}
-        return {name: value for name, value in asdict(self).items() if name not in before or value != before[name]}
+        found = {name: value for name, value in asdict(self).items() if name not in before or value != before[name]}
+        for schedule in (found["schedule"], *(stage["schedule"] for stage in found.get("stages", {}).values())):
+            if schedule is not None and schedule["warmup_epochs"] == 0:
+                del schedule["warmup_epochs"]
+        return found
 
 
 def load_recipe(name: str) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Optimiser, Recipe, Sampler, Schedule, StageRecipe
 from dfad_bench.core.stages import Stage
 
@@ -86,3 +86,23 @@ def check_stage_names(recipe: Recipe, stages: Iterable[Stage], model: str) -> No
     for name in recipe.stages:
         if name not in names:
             raise UnknownNameError(f"stage of {model}", name, names, f" Recipe {recipe.name} has it under `stages`.")
+
+
+def check_schedules(plans: Iterable[StagePlan], recipe: Recipe, model: str, *, validated: bool) -> None:
+    """Refuse a schedule that goes by a validation loss where a stage has none.
+
+    Args:
+        plans: of the model's stages.
+        recipe: its name is for the message.
+        model: its name is for the message.
+        validated: whether there are validation faces.
+
+    Raises:
+        ConfigError: names the stage.
+    """
+    for plan in plans:
+        if plan.schedule.name == "plateau" and not (plan.validate and validated):
+            raise ConfigError(
+                f"recipe {recipe.name}: schedule plateau goes by the validation loss, and stage {plan.name!r} of"
+                f" {model} has none here; give that stage a schedule of its own under `stages`"
+            )

@@ -58,6 +58,7 @@ class Position:
     resumed: int = 0
     wall_s: float = 0.0
     epochs_done: float = 0.0
+    reductions: int = 0  # of the learning rate, by a `plateau` schedule of the stage
     begun: bool = False  # whether the stage's `before_stage` has been called
     scaler: dict[str, float] = field(default_factory=dict)  # gradient scaling of fp16
 

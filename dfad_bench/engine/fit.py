@@ -20,7 +20,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Heads
-from dfad_bench.core.stage_plan import StagePlan, check_stage_names, plan_stage
+from dfad_bench.core.stage_plan import StagePlan, check_schedules, check_stage_names, plan_stage
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.augment import Augmenter
@@ -110,6 +110,7 @@ class Trainer:
         self.compiled = compiled
         check_stage_names(recipe, model.stages, model.card.display)
         self.plans = [plan_stage(stage, recipe, cap_epochs=cap_epochs) for stage in model.stages]
+        check_schedules(self.plans, recipe, model.card.display, validated=len(validation) > 0)
         self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
         self.data = FaceData(train, validation, place)
         views = (*model.needs, *model.needs_training)
@@ -224,7 +225,7 @@ class Trainer:
     def _enter(self, stage: int) -> None:
         """Set the position to the beginning of a stage."""
         self.position = replace(
-            self.position, stage=stage, epoch=0, batch=0, stage_step=0, waited=0, best=None, begun=False
+            self.position, stage=stage, epoch=0, batch=0, stage_step=0, waited=0, best=None, reductions=0, begun=False
         )
 
     def _prepare_steps(self, plan: StagePlan, optimiser_state: dict | None) -> None:
@@ -292,9 +293,11 @@ class Trainer:
         self.stepper.prepare(batch, share)
         names = ("step", position.stage, position.step, *(() if common_draws else ("rank", self.team.rank)))
         seed_all(derived(self.seed, *names))
+        batches = self.batches[position.stage]
         factor = learning_rate(
-            plan.schedule, 1.0, position.epoch, position.stage_step, self.batches[position.stage].steps
-        )
+            plan.schedule, 1.0, position.epoch, position.stage_step, batches.steps,
+            epoch_steps=batches.per_epoch, reductions=position.reductions,
+        )  # fmt: skip
         values, (late, asked) = self.stepper.run(batch, share, factor, [self._late(), self._interrupts.asked])
         self._must_stop = "interrupted" if asked else "late" if late else None
         return values, factor * plan.optimiser.lr if self.optimisers else 0.0
@@ -325,7 +328,9 @@ class Trainer:
                 best = self.team.from_lead(lambda: checkpoint.save_best(self.folder, self.model, found, step))
                 self.position = replace(self.position, best=best, waited=0)
             else:
-                self.position = replace(self.position, waited=self.position.waited + 1)
+                waited = self.position.waited + 1
+                reduce = plan.schedule.name == "plateau" and waited % plan.schedule.every == 0
+                self.position = replace(self.position, waited=waited, reductions=self.position.reductions + int(reduce))
         self._save()
 
     def _validation_loss(self) -> float | None:

@@ -25,8 +25,26 @@ def make_optimiser(
     raise ConfigError(f"optimiser {settings.name!r} is not known")
 
 
-def learning_rate(schedule: Schedule, base: float, epoch: int, step: int, total_steps: int) -> float:
+def learning_rate(
+    schedule: Schedule,
+    base: float,
+    epoch: int,
+    step: int,
+    total_steps: int,
+    *,
+    epoch_steps: int = 1,
+    reductions: int = 0,
+) -> float:
     """The rate of a step, counted from 0 within its stage; a pure function, so schedules have no state.
+
+    Args:
+        schedule: of the stage.
+        base: rate that the schedule changes.
+        epoch: in the stage.
+        step: in the stage.
+        total_steps: of the stage.
+        epoch_steps: steps of an epoch, for a warm-up in epochs.
+        reductions: how often `plateau` has reduced the rate.
 
     >>> learning_rate(Schedule("step", every=15, gamma=0.1), 1e-4, epoch=15, step=0, total_steps=100)
     1e-05
@@ -36,6 +54,9 @@ def learning_rate(schedule: Schedule, base: float, epoch: int, step: int, total_
         rate *= schedule.gamma ** ((epoch if schedule.unit == "epoch" else step) // schedule.every)
     elif schedule.name == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * step / max(total_steps, 1)))
-    if step < schedule.warmup_steps:
-        rate *= (step + 1) / schedule.warmup_steps
+    elif schedule.name == "plateau":
+        rate *= schedule.gamma**reductions
+    warmup = schedule.warmup_steps or schedule.warmup_epochs * epoch_steps
+    if step < warmup:
+        rate *= (step + 1) / warmup
     return rate

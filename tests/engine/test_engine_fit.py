@@ -12,7 +12,7 @@ from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_manifests, toy_protoco
 from dfad_bench.core.contract import ParameterGroup, Stage
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import read_json
-from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
+from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, StageRecipe
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
@@ -250,3 +250,34 @@ def test_a_checkpoint_of_another_version_of_the_model_is_refused_in_a_line(parts
     for kind, words in ((More, "parameters or buffers"), (Grouped, "groups of parameters")):
         with pytest.raises(IntegrityError, match=f"a version of Toy with other {words}; --no-resume starts again"):
             make(parts, tmp_path, model=kind(3, ToyConfig())).run()
+
+
+def test_a_plateau_lowers_the_rate_after_epochs_without_a_better_loss_also_resumed(
+    parts, tmp_path: Path, monkeypatch
+) -> None:
+    """Oracle: torch's ReduceLROnPlateau, whose patience is one less than `every`, while no better loss comes."""
+    schedule = Schedule("plateau", every=2, gamma=0.1)
+    recipe = replace(RECIPE, epochs=6, schedule=schedule, stages={"warm": StageRecipe(schedule=Schedule("constant"))})
+    losses, expected = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], []
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], RECIPE.optimiser.lr)
+    twin = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.1, patience=1, threshold=0, eps=0)
+    for loss in losses:
+        expected.append(optimiser.param_groups[0]["lr"])
+        twin.step(loss)
+    for limit in (5, None):
+        trainer = make(parts, tmp_path, recipe=recipe, limits=Limits(max_steps=limit))
+        monkeypatch.setattr(trainer, "_validation_loss", lambda t=trainer: losses[t.position.epoch - 1])
+        trainer.run()
+    found = {int(row["epoch"]): float(row["lr"]) for row in trace(tmp_path) if row["stage"] == "main"}
+    assert list(found.values()) == pytest.approx(expected)
+
+
+def test_a_plateau_without_a_validation_loss_is_refused(parts, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="schedule plateau goes by the validation loss, and stage 'warm' of Toy has"):
+        make(parts, tmp_path, recipe=replace(RECIPE, schedule=Schedule("plateau")))
+
+
+def test_a_warm_up_in_epochs_is_one_in_steps() -> None:
+    epochs, steps = Schedule("cosine", warmup_epochs=2), Schedule("cosine", warmup_steps=14)
+    for step in range(30):
+        assert learning_rate(epochs, 1.0, step // 7, step, 30, epoch_steps=7) == learning_rate(steps, 1.0, 0, step, 30)

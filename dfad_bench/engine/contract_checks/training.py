@@ -110,9 +110,11 @@ def check_state_dict(subject: Subject) -> str:
 
 
 def _other_generators(batch: Batch) -> Batch:
-    """The same faces as forged by other generators; real ones stay real."""
+    """The same faces as forged by other generators, some of them more often than before; real ones stay real."""
     forged = batch.attribution > 0
-    attribution = torch.where(forged, batch.attribution % (GENERATORS - 1) + 1, batch.attribution)
+    other = batch.attribution % (GENERATORS - 1) + 1
+    other[len(other) // 2 :] = 1
+    attribution = torch.where(forged, other, batch.attribution)
     return replace(batch, attribution=attribution, prompts=prompts_of(attribution))
 
 
