@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run
@@ -109,8 +109,14 @@ def leaderboards(
     if protocol is not None:
         protocols = [load_protocol(protocol) if isinstance(protocol, str) else protocol]
     else:
-        latest = {record.protocol.name: record for record in records}
-        protocols = [protocol_of({"protocol": {"config": r.protocol.config}}, name) for name, r in latest.items()]
+        protocols = []
+        for name, record in {record.protocol.name: record for record in records}.items():
+            try:
+                protocols.append(protocol_of({"protocol": {"config": record.protocol.config}}, name))
+            except DFADError as error:  # perhaps of a folder that is not included now
+                problems.append(f"left out: protocol {name}: {error}")
+        if problems and not protocols:
+            raise ConfigError(problems[-1])
         if not protocols:
             raise ConfigError("no records found; name a --protocol, or a folder with finished runs with --runs")
     return {

@@ -61,7 +61,8 @@ def rescore(run: Path) -> ResultRecord:
     new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
     if different := list(score_differences(old, new)):
         some = "; ".join(map(str, different[:3]))
-        raise IntegrityError(f"{path}: does not follow from its predictions: {some}")
+        changed = "" if protocol.sha256 == old.protocol.sha256 else "; a row of its included generators was changed"
+        raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {some}")
     scored = {value.task for value in new.metrics}
     others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.runs import write_run
+from helpers.toy import RECIPE, toy_manifests, toy_predictions, toy_protocol, toys_registered
 from helpers.training import run_training
 
+from dfad_bench.api.runs import leaderboards
 from dfad_bench.cli.main import dfad
+from dfad_bench.core.protocol import Group
+from dfad_bench.core.resources import include
 from dfad_bench.report.run_record import build_record
 
 
@@ -31,6 +35,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def leaderboard(*arguments: str | Path) -> Result:
     return CliRunner().invoke(dfad, ["leaderboard", *map(str, arguments)])
+
+
+def test_a_protocol_of_a_folder_that_is_not_included_is_left_out(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "taxonomy.yaml"
+    own.parent.mkdir()
+    own.write_text("my_flow: {display: Mine, forgery: EFS, family: flow}\n", encoding="utf-8")
+    protocol = toy_protocol()
+    write_run(tmp_path / "runs" / "a", protocol, toy_predictions(protocol, 8), resamples=0)
+    mine = replace(protocol, name="mine", unseen=(*protocol.unseen, Group("my_flow", "d")))
+    with include(own.parent):
+        write_run(tmp_path / "runs" / "b", mine, toy_predictions(mine, 8), resamples=0)
+        assert set(leaderboards(tmp_path / "runs")) == {"toy", "mine"}
+    boards = leaderboards(tmp_path / "runs")
+    assert set(boards) == {"toy"}
+    assert any("left out: protocol mine: " in note and "--include DIR" in note for note in boards["toy"].notes)
+    result = leaderboard("--runs", tmp_path / "runs" / "b")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: left out: protocol mine: ")
 
 
 def test_the_trained_constants_score_what_the_trivial_rows_say(runs: Path) -> None:

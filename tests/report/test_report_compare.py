@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.record import read_record, write_record
-from dfad_bench.metrics import detection
+from dfad_bench.metrics import METRICS, detection
 from dfad_bench.report.compare import Compared, Comparison, compare_runs, comparison_table
+from dfad_bench.report.headline import headline_keys, scored_metrics
 from dfad_bench.report.table import FORMATS, render
 
 PROTOCOL = toy_protocol()
@@ -178,10 +179,12 @@ def test_the_table_shows_what_was_compared(runs: Path) -> None:
     table = comparison_table(found)
     for shown, value in zip(table.rows, found.rows, strict=True):
         at = "" if value.threshold is None else f" @{value.threshold:g}"
-        assert shown["number"] == f"{value.task} {value.metric}{at}, {value.subset} ({value.averaging})"
+        unit = METRICS[value.metric].unit
+        name = value.metric if unit == "share" else f"{value.metric} [{unit}]"
+        assert shown["number"] == f"{value.task} {name}{at}, {value.subset} ({value.averaging})"
         assert (shown["low"], shown["high"]) == value.ci95
         assert shown["verdict"] == {"a": "A", "b": "B", None: "not shown"}[value.better]
-    assert {(r.metric, r.subset, r.averaging) for r in found.rows} == {
+    expected = {
         ("seen_accuracy", "seen", "macro"),
         ("unseen_accuracy", "unseen", "macro"),
         ("auroc", "seen-vs-unseen", "micro"),
@@ -195,6 +198,10 @@ def test_the_table_shows_what_was_compared(runs: Path) -> None:
         ("eer", "unseen", "micro"),
         ("auc", "seen", "micro"),
     }
+    known = {name for name, _, _ in expected} | {"tpr", "tnr", "ece", "prototype_retrieval"}
+    added = [name for name in scored_metrics() if name not in known and METRICS[name].main]
+    expected |= {key[1:] for name in added for key in headline_keys(name)}
+    assert {(r.metric, r.subset, r.averaging) for r in found.rows} == expected
 
 
 def test_deviations_from_the_protocol_are_named(runs: Path, tmp_path: Path) -> None:
