@@ -47,6 +47,7 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("stride")
 @options.only
 @options.from_deepfakebench
+@options.map_prefix
 @_setting("shard_size")
 @click.option(
     "--max-refused",

@@ -25,6 +25,7 @@ _FOLDERS = 12
 )
 @options.only
 @options.from_deepfakebench
+@options.map_prefix
 @click.option(
     "--strict", is_flag=True, help="Exit with code 1 if something is missing or wrong (weights are optional)."
 )
@@ -36,6 +37,7 @@ def command(
     root: Path | None,
     only: dict[str, str],
     from_deepfakebench: Path | None,
+    prefixes: dict[str, str],
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -56,7 +58,7 @@ def command(
     if dataset is None or root is None:
         sound = _examine_machine(as_json)
     else:
-        sound = _examine_folder(dataset, root, only, from_deepfakebench, as_json)
+        sound = _examine_folder(dataset, root, only, from_deepfakebench, prefixes, as_json)
     if strict and not sound:
         context.exit(1)
 
@@ -76,13 +78,15 @@ def _examine_machine(as_json: bool) -> bool:
     return sound
 
 
-def _examine_folder(dataset: str, root: Path, only: dict[str, str], index: Path | None, as_json: bool) -> bool:
+def _examine_folder(
+    dataset: str, root: Path, only: dict[str, str], index: Path | None, prefixes: dict[str, str], as_json: bool
+) -> bool:
     from dataclasses import asdict
 
     from dfad_bench.ingest.survey import survey
     from dfad_bench.report.table import render
 
-    found = survey(dataset, root, only=only, from_deepfakebench=index)
+    found = survey(dataset, root, only=only, from_deepfakebench=index, prefixes=prefixes)
     if as_json:
         _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
     else:

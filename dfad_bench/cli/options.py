@@ -142,6 +142,20 @@ def _fields(context: click.Context, parameter: click.Parameter, values: tuple[st
     return {field: value for field, _, value in (text.partition("=") for text in values)}
 
 
+def _prefixes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    if bad := [text for text in values if not text.partition("=")[0] or "=" not in text]:
+        raise click.UsageError(f"--map-prefix {bad[0]!r}: expected OLD=NEW.", context)
+    return {old: new for old, _, new in (text.partition("=") for text in values)}
+
+
+map_prefix = click.option(
+    "--map-prefix",
+    "prefixes",
+    multiple=True,
+    metavar="OLD=NEW",
+    callback=_prefixes,
+    help=option_of(BuildSettings, "prefixes")[0].help,
+)
 dataset = click.option(
     "--dataset",
     type=DATASET,

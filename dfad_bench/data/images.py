@@ -20,8 +20,25 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # JPEG opens MPO, too
-_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif")
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "mpo", "gif")
+_NETPBM = ("ppm", "pgm", "pbm", "pnm")  # read under these names only, so that no row of an earlier build changes
+_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif", "Ppm")
+EXTENSIONS = (
+    "jpg",
+    "jpeg",
+    "jfif",
+    "jpe",
+    "png",
+    "webp",
+    "bmp",
+    "tif",
+    "tiff",
+    "mpo",
+    "gif",
+    "ppm",
+    "pgm",
+    "pbm",
+    "pnm",
+)
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "m4v")
 ANIMATION_EXTENSIONS = ("gif", "webp", "apng")
 SHEET = "dfad_bench contact sheet"  # PNG text of pictures that must not become faces of a manifest
@@ -83,6 +100,15 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(handle)
         raise ImageRefused("unreadable", "not a regular file")
     return os.fdopen(handle, "rb")
+
+
+def formats_of(name: str) -> tuple[str, ...]:
+    """Pillow's formats in which a file of this name may be.
+
+    >>> formats_of("a.PPM"), formats_of("a.png") == FORMATS
+    (('PPM',), True)
+    """
+    return ("PPM",) if name.lower().rpartition(".")[2] in _NETPBM else FORMATS
 
 
 def decode_image(

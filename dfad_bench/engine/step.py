@@ -192,10 +192,11 @@ class Stepper:
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.clip_norm, norm)
         size = float(norm)
-        if not math.isfinite(size) and not self.scaler.is_enabled():  # fp16: the scaler skips the step itself
+        if not math.isfinite(size) and not self.scaler.is_enabled():
             raise NotFiniteError({**values, "gradient norm": size})
-        for optimiser in learning:
-            self.scaler.step(optimiser)
+        if math.isfinite(size):  # fp16: else the step is left out, of every optimiser, and the scale falls
+            for optimiser in learning:
+                self.scaler.step(optimiser)
         self.scaler.update()
         return size
 

@@ -103,6 +103,8 @@ def build_manifest(
     listing = _list_source(spec, Path(root))
     if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
         listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
+    if spec.generator_option and any(s.generator == "unlabelled" for s in listing.samples):
+        listing.notes.append("what made these files is not known: all are `unlabelled`; say it with --generator NAME")
     chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _limit_samples(listing.samples, limit)]
     out = Path(out)
     with lock_folder(out, shard):
@@ -138,7 +140,8 @@ def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:
     spec = load_dataset_spec(dataset)
     spec = spec.with_generator(settings.generator) if settings.generator else spec
     spec = spec.with_index(Path(settings.from_deepfakebench)) if settings.from_deepfakebench else spec
-    return spec.with_only(settings.only) if settings.only else spec
+    spec = spec.with_only(settings.only) if settings.only else spec
+    return spec.with_prefixes(settings.prefixes) if settings.prefixes else spec
 
 
 @contextmanager

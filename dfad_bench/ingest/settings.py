@@ -79,6 +79,14 @@ class BuildSettings:
         default=None,
         metadata=option("A JSON of DeepfakeBench that lists the frames; its paths begin in --root."),
     )
+    prefixes: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option(
+            "Replace the beginning OLD of listed paths by NEW (empty: by nothing), for lists of another computer.",
+            flag="--map-prefix",
+            metavar="OLD=NEW",
+        ),
+    )
     shard_size: int = field(default=256, metadata=option("Images per part.", least=1))
     item_seconds: float = field(
         default=60.0, metadata=option("Seconds after which an image is refused.", flag=None, above=0)

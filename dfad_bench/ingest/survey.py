@@ -18,7 +18,7 @@ from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, walk_files
 from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.folders import fit_file
-from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, load_dataset_spec
+from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, dataset_names, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
@@ -93,7 +93,14 @@ class Survey:
         return not (lacking or self.absent or self.missing_files or self.targets)
 
 
-def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepfakebench: Path | None = None) -> Survey:
+def survey(
+    dataset: str,
+    root: Path,
+    *,
+    only: Mapping[str, str] = {},
+    from_deepfakebench: Path | None = None,
+    prefixes: Mapping[str, str] = {},
+) -> Survey:
     """List a source folder and compare it with what its dataset file says of the release.
 
     Args:
@@ -101,6 +108,7 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
         root: the folder with the dataset as released.
         only: field of the dataset's paths -> values to count, as in `build_manifest`.
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, as in `build_manifest`.
+        prefixes: beginnings of listed paths -> what replaces them, as in `build_manifest`.
 
     Raises:
         ConfigError: no such folder or field, or a damaged list of the release or of DeepfakeBench.
@@ -109,6 +117,7 @@ def survey(dataset: str, root: Path, *, only: Mapping[str, str] = {}, from_deepf
     spec, root = load_dataset_spec(dataset), Path(root)
     spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
     spec = spec.with_only(only) if only else spec
+    spec = spec.with_prefixes(prefixes) if prefixes else spec
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
@@ -157,6 +166,28 @@ def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
         if isinstance(fit_file(spec, replace(file, places=(f"{whole.name}/{file.origin}",)), entries), Fitted):
             yield f"with {whole.name}/ before them these files would fit: use {whole.parent} as --root"
             return
+    yield from _nearest_dataset(spec, root)
+
+
+def _nearest_dataset(spec: DatasetSpec, root: Path) -> Iterator[str]:
+    """The dataset file that most of the first files fit, in this folder or in the one it holds."""
+    files = list(islice(walk_files(root, Listing()), _FEW))
+    best, most, below = "", 0, ""
+    for name in dataset_names():
+        other = load_dataset_spec(name)
+        if other.generator_option or other.layout == "image_folder" or name == spec.name:
+            continue  # the first two fit everything
+        entries = [(entry, Template(entry.path)) for entry in other.entries]
+        for depth in (0, 1):
+            places = [(file, "/".join(file.origin.split("/")[depth:])) for file in files]
+            fits = [
+                f for f, place in places if isinstance(fit_file(other, replace(f, places=(place,)), entries), Fitted)
+            ]
+            if len(fits) > most:
+                best, most, below = name, len(fits), fits[0].origin.split("/")[0] if depth else ""
+    if best:
+        where = f" with {root / below} as --root" if below else ""
+        yield f"{most:,} of the first {len(files):,} files fit --dataset {best}{where}"
 
 
 def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:

@@ -151,6 +151,15 @@ def test_a_manifest_folder_moved_while_it_is_built_is_named(root: Path, tmp_path
         build(root, tmp_path / "m", progress=Mover())
 
 
+def test_files_of_an_unknown_generator_are_said_to_be_unlabelled(tmp_path: Path):
+    save(tmp_path / "in/a.png")
+    report = build(tmp_path / "in", tmp_path / "m", dataset="images")
+    assert report.counts == {"unlabelled": {"ok": 1}}
+    assert any("`unlabelled`; say it with --generator NAME" in note for note in report.notes)
+    report = build(tmp_path / "in", tmp_path / "n", dataset="images", generator="flux")
+    assert not any("unlabelled" in note for note in report.notes)
+
+
 def test_changed_settings_are_refused(root: Path, tmp_path: Path):
     out = tmp_path / "m"
     build(root, out)

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.dataset_trees import pack
-from helpers.trees import save
+from helpers.trees import picture, save
 from helpers.video_trees import clip
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.files import plain_path
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.resources import shipped_names
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.media import archive, read
 from dfad_bench.ingest.media.base import Sampling, medium_of
 from dfad_bench.ingest.sample import RawSample
@@ -25,6 +30,7 @@ from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
+from dfad_bench.ingest.survey import survey
 
 SPEC = """
 name: mine
@@ -158,6 +164,54 @@ def test_a_template_takes_no_time_on_hostile_names():
     assert Template("{a}_{b}_{c}_{d}_{e}_{f}.png").match("_" * 100_000) is None
     assert Template("{a}_{b}.png").match("x/" * 5000 + "a_b.png") is None
     assert time.monotonic() - began < 1
+
+
+def test_copies_and_previews_of_network_drives_are_no_pictures(root: Path):
+    touch(
+        root, "a.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "x/#recycle/b.png", ".thumbnails/c.png", "x/@__thumb/d.jpg"
+    )
+    assert [s.origin for s in listed(load_dataset_spec("images").with_generator("flux"), root).samples] == ["a.png"]
+
+
+def test_jfif_and_netpbm_are_read(root: Path):
+    face = Image.fromarray(picture(1))
+    names = {"a.jfif": "JPEG", "b.JPE": "JPEG", "c.ppm": "PPM", "d.pgm": "PPM"}
+    for name, kind in names.items():
+        (face.convert("L") if name == "d.pgm" else face).save(root / name, kind)
+    samples = {s.origin: s for s in listed(load_dataset_spec("images").with_generator("flux"), root).samples}
+    assert samples.keys() == names.keys()
+    for sample in samples.values():
+        [frame] = read(sample, Sampling())
+        assert np.abs(np.asarray(frame.image).astype(int) - np.asarray(face)).mean() < (
+            60 if "pgm" in sample.origin else 8
+        )
+    (root / "bomb.ppm").write_bytes(b"P6 100000 100000 255\n" + bytes(64))
+    (root / "cut.ppm").write_bytes((root / "c.ppm").read_bytes()[:900])
+    for name, status in (("bomb.ppm", "too_large"), ("cut.ppm", "unreadable")):
+        with pytest.raises(ImageRefused, match=status):
+            next(read(RawSample("images", "flux", None, name, root / name), Sampling()))
+
+
+@pytest.mark.parametrize("begin", ["/data/rgb", r"D:\\sets\\rgb", "rgb"])
+def test_lists_of_another_computer(table: DatasetSpec, root: Path, tmp_path: Path, begin: str):
+    touch(root, "cdf/a/0.png", "cdf/b/0.png")
+    frames = json.dumps([f"{begin}/cdf/a/0.png", f"{begin}/cdf/b/0.png".replace("/", "\\" if "D:" in begin else "/")])
+    listed_frames = f'{{"d": {{"FF-DF": {{"train": {{"v": {{"label": "FF-DF", "frames": {frames}}}}}}}}}}}'
+    (root / "list.json").write_text(listed_frames)
+    spec = load_dataset_spec("deepfakebench").with_index(root / "list.json")
+    listing = listed(spec, root)
+    old = plain_path(begin)
+    assert f"but 'cdf/a/0.png' is: add --map-prefix {old}=" in listing.notes[0]
+    mapped = listed(spec.with_prefixes({old: ""}), root)
+    assert {s.origin: bool(s.size) for s in mapped.samples} == {"cdf/a/0.png": True, "cdf/b/0.png": True}
+    assert mapped.notes == []
+    assert spec.with_prefixes({old: ""}).sha256 != spec.sha256
+    (root / "list.csv").write_text(f"where,who,key,use\n{begin}/cdf/a/0.png,flux,x,yes\n")
+    other = listed(table.with_prefixes({begin: "cdf/.."}), root).samples[0]
+    assert other.refusal == "outside_root"  # a mapping leads nowhere else
+    assert listed(table.with_prefixes({begin: ""}), root).samples[0].size
+    with pytest.raises(ConfigError, match="reads no list of files"):
+        load_dataset_spec("images").with_prefixes({"a": "b"})
 
 
 def test_a_missing_folder_is_said(spec: DatasetSpec, tmp_path: Path):
@@ -296,6 +350,11 @@ EXAMPLES = {
         ("manipulated_sequences/FaceSwap/c23/videos/634_660.mp4", "faceswap_3d", None),
         ("manipulated_sequences/Deepfakes/C23/frames/634_660/012.png", "deepfakes_ae", None),
     ],
+    "faceforensics_flat": [
+        ("original/000.mp4", "real", None),
+        ("NeuralTextures/000_003.mp4", "neuraltextures", None),
+        ("DeepFakeDetection/01_02__exit_phone_room__YVGY8LOK.mp4", "deepfakedetection", None),
+    ],
     "dfd": [
         ("original_sequences/actors/c23/videos/01__hugging_happy.mp4", "real", None),
         (
@@ -326,6 +385,21 @@ def test_every_shipped_layout_reads_its_example(dataset: str, root: Path):
     samples = {s.origin: (s.generator, s.split) for s in listed(spec, root).samples}
     assert samples == {path: (generator, split) for path, generator, split in EXAMPLES[dataset]}
     assert spec.obtain
+
+
+def test_a_flat_copy_of_faceforensics_has_the_pairs_of_the_release(root: Path):
+    copy = root / "FaceForensics++_C23"
+    touch(copy, "original/000.mp4", "original/003.mp4", "Deepfakes/000_003.mp4", "csv/Deepfakes.csv")
+    touch(copy, "DeepFakeDetection/01_02__exit_phone_room__YVGY8LOK.mp4")
+    samples = {s.origin: s for s in listed(load_dataset_spec("faceforensics_flat"), copy).samples}
+    fake = samples["Deepfakes/000_003.mp4"]
+    assert (fake.target_origin, fake.source_key) == ("original/000.mp4", samples["original/000.mp4"].source_key)
+    assert fake.target_path == copy / "original/000.mp4"
+    for dataset, place, folder in (("faceforensics", copy, ""), ("faceforensics", root, f" with {copy} as --root")):
+        notes = survey(dataset, place).notes
+        assert f"of the first 5 files fit --dataset faceforensics_flat{folder}" in notes[-1]
+    with pytest.raises(ConfigError, match="4 of the first 5 files fit --dataset faceforensics_flat"):
+        build_manifest("celeb_df", copy, root / "m", crop="raw-256", workers=0)
 
 
 def test_targets_in_another_dataset():

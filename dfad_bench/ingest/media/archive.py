@@ -103,7 +103,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     assert sample.member is not None  # by the adapter that found it
     data = read_member(sample.path, sample.member, sample.position)
     digest = hashlib.sha256(data).hexdigest()
-    yield Frame(decode_known(data, digest), digest, source_bytes=len(data))
+    yield Frame(decode_known(data, digest, sample.member), digest, source_bytes=len(data))
 
 
 def read_member(path: Path, name: str, position: int | None, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -246,10 +246,11 @@ class _Tar:
         self._next, self._broken = 0, ""
         self._file: IO[bytes] = self._unpacker(self._path, "rb")
         try:
-            self._source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
+            source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
+            self._source = source
             mode: Any = "r:" if self._seekable else "r|"
             self._tar = tarfile.open(  # noqa: SIM115  stays open between members
-                fileobj=self._source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
+                fileobj=source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
             )
         except BaseException:
             self._file.close()

@@ -14,7 +14,11 @@ from dfad_bench.ingest.sample import FoundFile, RawSample
 _EXAMPLES = 5
 _FOLDERS = 200
 PACKED_VIDEO = "video in an archive: unpack it, videos are read from plain files only"  # why a file is left out
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+# of Windows, macOS, Linux, and of network drives (Synology, QNAP), whose folders hold copies and previews
+_SYSTEM_FILES = (
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found",
+    "@eadir", "@__thumb", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
+)  # fmt: skip
 
 
 @dataclass

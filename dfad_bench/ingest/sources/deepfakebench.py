@@ -19,6 +19,7 @@ from dfad_bench.core.files import plain_path, read_json, safe_relative
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.base import Listing, printable_name
+from dfad_bench.ingest.sources.prefixes import map_prefix, suggest_prefix
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
@@ -54,7 +55,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     listed = sorted(_listed(Path(spec.index)), key=lambda item: _rank(item.split))
     wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
     for item in listed:
-        origin = _origin(item.frame)
+        origin = map_prefix(_origin(item.frame), spec.prefixes)
         if other := _unwanted_field(item, wanted):
             listing.ignore(f"{other} {getattr(item, other)!r}, not asked for", origin)
             continue
@@ -70,6 +71,8 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
             continue
         chosen[origin] = _sample(spec, root, origin, generator, item), item
     listing.samples = _with_targets(chosen)
+    missing = (s.origin for s in listing.samples if s.refusal or not s.size)
+    listing.notes += [note] if (note := suggest_prefix(root, missing)) else []
     return listing
 
 

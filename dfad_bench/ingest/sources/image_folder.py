@@ -47,11 +47,11 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     files = []
     for file in list_all_files(root, listing, lambda place: False):
         if file.origin.rpartition("/")[2].lower() in _METADATA and not file.must_not_be_read:
-            for number, name, row in _rows(root, file):
+            for number, image, facts in _rows(root, file):
                 here = f"{root}/{file.origin}: line {number}"
-                if name in places:
-                    raise ConfigError(f"{here}: {name!r} is also in {places[name]}; name each image once")
-                rows[name], places[name] = row, here
+                if image in places:
+                    raise ConfigError(f"{here}: {image!r} is also in {places[image]}; name each image once")
+                rows[image], places[image] = facts, here
             if not any(place.startswith(f"{root}/{file.origin}: ") for place in places.values()):
                 listing.ignore("metadata file without a row", file.origin)
         else:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, sha256_file
-from dfad_bench.core.resources import find_yaml
+from dfad_bench.core.resources import find_yaml, yaml_files
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sources.template import Template
@@ -160,6 +160,7 @@ class DatasetSpec:
     notes: tuple[str, ...] = ()
     index: str | None = None  # the file of --from-deepfakebench
     index_sha256: str | None = None
+    prefixes: dict[str, str] = field(default_factory=dict)  # of --map-prefix: beginnings of listed paths -> theirs here
 
     def __post_init__(self) -> None:
         needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
@@ -183,6 +184,8 @@ class DatasetSpec:
         by every included row.
         """
         values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
+        if not self.prefixes:
+            del values["prefixes"]  # as before there were any
         named = self.generators and self.layout != "deepfakebench"
         used = [*self.generators.values(), *(entry.generator for entry in self.entries if entry.generator)]
         rows = taxonomy().included(used if named else None)
@@ -253,6 +256,16 @@ class DatasetSpec:
             index_sha256=digest,
         )
 
+    def with_prefixes(self, prefixes: Mapping[str, str]) -> DatasetSpec:
+        """The same dataset, with the beginnings of listed paths replaced (`--map-prefix OLD=NEW`).
+
+        Raises:
+            ConfigError: its files are found by folders, not by a list.
+        """
+        if self.index is None and self.table is None:
+            raise ConfigError(f"dataset {self.name!r} reads no list of files; --map-prefix is for lists")
+        return replace(self, prefixes={**self.prefixes, **prefixes})
+
     def layout_lines(self) -> str:
         """The expected layout in one line, for errors."""
         if self.layout == "deepfakebench":
@@ -261,6 +274,15 @@ class DatasetSpec:
             return f"{self.table.file} beside the files it lists"
         shown = list(dict.fromkeys(entry.path for entry in self.entries))
         return " or ".join(shown[:3]) + (" ..." if len(shown) > 3 else "")
+
+
+def dataset_names() -> list[str]:
+    """Every shipped and included dataset.
+
+    Raises:
+        ConfigError: see `core.resources.yaml_files`.
+    """
+    return sorted(yaml_files("manifests", "datasets"))
 
 
 def load_dataset_spec(name: str) -> DatasetSpec:
@@ -273,6 +295,8 @@ def load_dataset_spec(name: str) -> DatasetSpec:
     spec = read_dataclass(DatasetSpec, path)
     if spec.index is not None or spec.index_sha256 is not None:
         raise ConfigError(f"{path}: `index` is for --from-deepfakebench, not for dataset files")
+    if spec.prefixes:
+        raise ConfigError(f"{path}: `prefixes` is for --map-prefix, not for dataset files")
     if path.stem != spec.name:
         raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
     return spec

@@ -14,6 +14,7 @@ from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.base import Listing, walk_files
+from dfad_bench.ingest.sources.prefixes import map_prefix, suggest_prefix
 from dfad_bench.ingest.sources.spec import DatasetSpec, TableSpec
 from dfad_bench.ingest.sources.template import Template
 
@@ -36,7 +37,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
         path = Template(spec.table.path).fill(row)
         if path is None:
             raise ConfigError(f"{file}: line {number}: no path")
-        origin = path if "\\" in path else plain_path(path)
+        origin = map_prefix(path if "\\" in path and not spec.prefixes else plain_path(path), spec.prefixes)
         if origin in lines:
             raise ConfigError(f"{file}: line {number}: {origin!r} is also on line {lines[origin]}")
         lines[origin] = number
@@ -49,6 +50,8 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     if not lines:
         raise ConfigError(f"{file}: no row below the header{' that `where` keeps' if spec.table.where else ''}")
     listing.samples = _with_targets(listing.samples, spec.table)
+    missing = (s.origin for s in listing.samples if s.refusal or not s.size)
+    listing.notes += [note] if (note := suggest_prefix(root, missing)) else []
     _count_unlisted(spec, root, lines, listing)
     return listing
 

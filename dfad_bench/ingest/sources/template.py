@@ -61,7 +61,7 @@ def _format_value(value: str, kind: str) -> str:
 
 
 def _parse(text: str) -> list[tuple[str, str, str]]:
-    parts = []
+    parts: list[tuple[str, str, str]] = []
     for literal, name, kind, conversion in Formatter().parse(text):
         known = _ENDINGS if name == "ext" else _KINDS
         if name is not None and (not name.isidentifier() or kind not in known or conversion):
