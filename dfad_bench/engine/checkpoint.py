@@ -134,6 +134,13 @@ def load_latest(folder: Path, config_sha256: str) -> Restored | None:
     return None
 
 
+def other_version(folder: Path, model: str, what: str) -> IntegrityError:
+    """The error about a checkpoint that an earlier version of the model has written."""
+    return IntegrityError(
+        f"{folder}: the checkpoint is of a version of {model} with other {what}; --no-resume starts again"
+    )
+
+
 def save_best(folder: Path, model: nn.Module, loss: float, step: int) -> Best:
     """Write the best weights so far; `save` must follow, which refers to them."""
     path = CheckpointFolder(folder).best(step)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
-from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.errors import DFADError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
@@ -24,11 +24,11 @@ from dfad_bench.core.stage_plan import StagePlan, check_schedules, check_stage_n
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.augment import Augmenter
-from dfad_bench.engine.checkpoint import Position
+from dfad_bench.engine.checkpoint import Position, other_version
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team, synchronise
 from dfad_bench.engine.epoch_faces import EpochFaces
-from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts
+from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts, interruption
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
@@ -126,7 +126,7 @@ class Trainer:
         self._speed: float | None = None
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
         self._began = self._saved = time.monotonic()
-        self._again = "the same command"
+        self._resume = True
 
     def run(self, *, resume: bool = True) -> FitResult:
         """Train to the end or a limit; afterwards the model holds the chosen weights, on disk as well.
@@ -138,7 +138,7 @@ class Trainer:
             IntegrityError: the checkpoint belongs to other settings.
             InterruptedRunError: Ctrl-C; a checkpoint has been written.
         """
-        self._again = "the same command" if resume else "the same command without --no-resume"
+        self._resume = resume
         self._began = self._saved = time.monotonic()
         self.place.move(self.model)
         if self.team.size > 1:
@@ -175,7 +175,7 @@ class Trainer:
         try:
             self.model.load_state_dict(restored.weights)
         except RuntimeError as error:
-            raise self._other_version("parameters or buffers") from error
+            raise other_version(self.folder, self.model.card.display, "parameters or buffers") from error
         self.position = restored.position
         self.trace = Trace(self.trace.path, upto=self.position.step)
         if self.position.scaler:
@@ -183,13 +183,6 @@ class Trainer:
             scaler = {key: int(v) if key in whole else v for key, v in self.position.scaler.items()}
             self.scaler.load_state_dict(scaler)
         return restored.skipped, restored.optimiser
-
-    def _other_version(self, what: str) -> IntegrityError:
-        """The error about a checkpoint written by an earlier version of the model."""
-        return IntegrityError(
-            f"{self.folder}: the checkpoint is of a version of {self.model.card.display} with other {what};"
-            " --no-resume starts again"
-        )
 
     def _stored(self, resume: bool) -> checkpoint.Restored | None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -235,7 +228,7 @@ class Trainer:
             try:
                 self.optimisers.load_state_dict(optimiser_state)
             except ValueError as error:
-                raise self._other_version("groups of parameters") from error
+                raise other_version(self.folder, self.model.card.display, "groups of parameters") from error
         self._end_steps()
         self.stepper = Stepper(
             self.model, plan.name, self.optimisers, self.recipe,
@@ -381,11 +374,8 @@ class Trainer:
             raise _LimitReached(reached)
 
     def _interruption(self) -> InterruptedRunError:
-        step, total = self.position.step, sum(stage.steps for stage in self.batches)
-        return InterruptedRunError(
-            f"{self.folder.parent}: interrupted after step {step} of {total}, which is saved;"
-            f" {self._again} goes on from there"
-        )
+        total = sum(stage.steps for stage in self.batches)
+        return interruption(self.folder.parent, self.position.step, total, resumed=self._resume)
 
     def _checkpoint_due(self) -> bool:
         return self.limits.checkpoint_due(self.position.step, time.monotonic() - self._saved)

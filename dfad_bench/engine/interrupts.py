@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -32,6 +33,14 @@ class InterruptedRunError(DFADError):
     """The run was asked to stop, by Ctrl-C or SIGTERM."""
 
     exit_code = 130
+
+
+def interruption(run: Path, step: int, total: int, *, resumed: bool) -> InterruptedRunError:
+    """The error of a training that was asked to stop and has written a checkpoint."""
+    again = "the same command" if resumed else "the same command without --no-resume"
+    return InterruptedRunError(
+        f"{run}: interrupted after step {step} of {total}, which is saved; {again} goes on from there"
+    )
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def test_reads_what_is_there(tmp_path: Path) -> None:
         ("share: '1'\n", r"share must be float, got '1'"),
         ("share: true\n", r"share must be float, got True"),
         ("share: 1e999\n", r"share must be a finite number"),
-        (f"share: 1{'0' * 400}\n", r"share must be a finite number, got one of 401 digits"),
+        (f"share: 1{'0' * 400}\n", r"not readable as plain YAML \(an integer of more than 300 digits\)"),
         ("share: .nan\n", r"share must be float, got '\.nan'"),
         ("share: -1\n", r"file\.yaml: share must not be negative"),
         ("share: 1\nflag: 1\n", r"flag must be bool, got 1"),
@@ -83,6 +83,11 @@ def test_reads_what_is_there(tmp_path: Path) -> None:
 def test_error_names_place_and_expectation(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_dataclass(Outer, written(tmp_path, text))
+
+
+def test_a_number_beyond_floats_is_refused_where_no_file_is_read() -> None:
+    with pytest.raises(ConfigError, match="share must be a finite number, got one of 401 digits"):
+        from_mapping(Outer, {"share": 10**400}, "options")
 
 
 @pytest.mark.parametrize(
