@@ -16,7 +16,7 @@ from PIL import Image
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, RefusedInputsError
 from dfad_bench.core.files import _HOST
-from dfad_bench.core.progress import Silent
+from dfad_bench.core.progress import NoProgress
 from dfad_bench.data.contact_sheet import contact_sheet
 from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
@@ -142,7 +142,7 @@ def build_and_rows(root: Path, out: Path) -> dict[str, tuple[str, str]]:
 
 
 def test_a_manifest_folder_moved_while_it_is_built_is_named(root: Path, tmp_path: Path):
-    class Mover(Silent):
+    class Mover(NoProgress):
         def advance(self, steps: int = 1, **facts: object) -> None:
             if steps and (tmp_path / "m").exists() and not (tmp_path / "n").exists():
                 (tmp_path / "m").rename(tmp_path / "n")
