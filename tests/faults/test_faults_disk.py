@@ -88,7 +88,7 @@ def test_every_write_of_a_build_survives_a_full_disk(tmp_path: Path, monkeypatch
         return replace(self, target)
 
     monkeypatch.setattr(files.Path, "replace", fill)
-    for full_at in range(1, 10):
+    for full_at in range(1, 13):
         number = 0
         out = tmp_path / f"m{full_at}"
         with pytest.raises(DFADError, match="the disk is full"):
@@ -98,9 +98,9 @@ def test_every_write_of_a_build_survives_a_full_disk(tmp_path: Path, monkeypatch
         number = full_at + 1
         build_here(root, out)
         assert digests(out) == digests(tmp_path / "whole")
-    number, full_at = 0, 10
-    build_here(root, tmp_path / "m10")
-    assert number == 9  # settings, three parts with their JSON, card, summary
+    number, full_at = 0, 13
+    build_here(root, tmp_path / "m13")
+    assert number == 12  # settings, three parts with their JSON and what their sources looked like, card, summary
 
 
 def test_decoded_crops_on_a_full_disk_are_one_line(tmp_path: Path, small_disk: Path):

@@ -63,21 +63,36 @@ def check_views(subject: Subject) -> str:
 def _with_options_turned(subject: Subject) -> Iterator[tuple[str, DFADModel]]:
     """The model, and one for each yes-or-no option with the other value where it can be built so; "" or that option."""
     yield "", subject.model
-    config = subject.cls.configure("tiny", None)
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for name, value in _settings(subject).items():
         if isinstance(value, bool):
             try:
-                model = subject.build(options={field.name: not value})
+                model = _build_for_shapes(subject, {name: not value})
             except DFADError:
                 continue
-            yield f" with {field.name}={str(not value).lower()}", model
+            yield f" with {name}={str(not value).lower()}", model
+
+
+def _settings(subject: Subject) -> dict[str, Any]:
+    """The settings of the tiny model; none for a model that builds itself without a `Config`."""
+    if not hasattr(subject.cls, "Config"):
+        return {}
+    config = subject.cls.configure("tiny", None)
+    return {field.name: getattr(config, field.name) for field in fields(config)}
+
+
+def _build_for_shapes(subject: Subject, options: dict[str, Any]) -> DFADModel:
+    """A tiny model that is asked for names and shapes only: without numbers, where it can be built so."""
+    try:
+        with torch.device("meta"):
+            return subject.build(options=options)
+    except (NotImplementedError, RuntimeError):
+        return subject.build(options=options)
 
 
 def check_options(subject: Subject) -> str:
     """An option the model does not have, or a value of the wrong type, is refused, not passed over."""
     options: dict[str, Any] = {"no_such_option": 1}
-    options |= {field.name: object() for field in fields(subject.cls.configure("tiny", None))}
+    options |= {name: object() for name in _settings(subject)}
     for name, value in options.items():
         try:
             subject.build(options={name: value})
