@@ -12,10 +12,10 @@ quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 test-all: $(VENV)/.installed-test  ## the slow tests too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q --hypothesis-profile thorough -m "not gpu and not weights"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights"
 
 mediapipe-env: $(MEDIAPIPE_VENV)/.installed  ## MediaPipe brings a second OpenCV, hence an environment of its own
 

@@ -10,7 +10,8 @@ from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 
-TRAINING = {"clip": (40, 4)}  # steps, and faces of each kind a step, where a few small steps do not suffice
+# steps, and faces of each kind a step, where not 25 and 2
+TRAINING = {"clip": (40, 4), "mfclip": (15, 2), "dna_det": (15, 2)}
 PROMPTS = [(word,) * 4 for word in ("a photo of a real face", "a photo with a grid", "a photo with stripes")]
 
 

@@ -203,7 +203,7 @@ def overlap(a: Any, b: Any) -> float:
     return min(min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0))
 
 
-@pytest.mark.parametrize("count", [1, 3, 9, 25])
+@pytest.mark.parametrize("count", [1, 25, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 9))])
 def test_fid_figure_is_legible_and_shows_what_was_measured(count: int, tmp_path: Path) -> None:
     _, rows, names = rows_of(count, tmp_path)
     with style.drawing():
@@ -266,7 +266,16 @@ def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tm
     assert any("*" in label.get_text() for axes in figure.axes for label in axes.get_xticklabels())
 
 
-@pytest.mark.parametrize(("count", "spread"), [(1, 1.0), (4, 1.0), (25, 1.0), (5, 0.1), (5, 0.55), (5, 0.75), (5, 3.0)])
+@pytest.mark.parametrize(
+    ("count", "spread"),
+    [
+        (1, 1.0),
+        (25, 1.0),
+        (5, 0.1),
+        (5, 3.0),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((4, 1.0), (5, 0.55), (5, 0.75))),
+    ],
+)
 def test_clouds_are_legible_and_share_their_axes(count: int, spread: float, tmp_path: Path) -> None:
     report, rows, names = rows_of(count, tmp_path, spread)
     with style.drawing():
@@ -294,7 +303,7 @@ def test_ellipse_has_the_axes_of_the_covariance(sigma: int) -> None:
     assert np.einsum("in,ij,jn->n", outline, np.linalg.inv(cov), outline) == pytest.approx(sigma**2)
 
 
-@pytest.mark.parametrize(("generators", "estimators"), [(1, 1), (2, 2), (12, 2)])
+@pytest.mark.parametrize(("generators", "estimators"), [(1, 1), (12, 2), pytest.param(2, 2, marks=pytest.mark.slow)])
 def test_pairs_are_legible_with_the_cosine_of_each_estimator(generators: int, estimators: int, tmp_path: Path) -> None:
     _, frame = make(tmp_path / "m", MANY[:generators], per=5, forgery="FS")
     names = ["geometric", "eth_xgaze"][:estimators]

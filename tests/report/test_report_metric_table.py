@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from dfad_bench.report.headline import headline_keys, scored_metrics
 from dfad_bench.report.run_record import rescore
 from dfad_bench.report.run_tables import TABLES
 from dfad_bench.report.score import numbers, score
+from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.verify import verify_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +49,11 @@ def poisoned(*_: object, **__: object) -> float:
     return 0.123
 
 
+@cache
+def scored_before() -> dict[str, list[MetricValue]]:
+    return by_metric(score(frame(), PROTOCOL, resamples=0).metrics)
+
+
 def by_metric(values: Sequence[MetricValue]) -> dict[str, list[MetricValue]]:
     found: dict[str, list[MetricValue]] = {}
     for value in values:
@@ -63,7 +70,7 @@ def test_every_metric_of_predictions_is_in_every_score_and_no_other() -> None:
 def test_poisoning_an_entry_poisons_its_numbers_and_only_those(
     name: str, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = by_metric(score(frame(), PROTOCOL, resamples=0).metrics)
+    before = dict(scored_before())
     if by == "entry":
         monkeypatch.setitem(METRICS, name, replace(METRICS[name], function=f"{__name__}:poisoned"))
     else:
@@ -98,10 +105,15 @@ def all_wrong(**arrays: Any) -> np.ndarray:
     return np.zeros(len(arrays.get("probs", arrays.get("labels", ()))), dtype=bool)
 
 
+@cache
+def numbers_before() -> list[Number]:
+    return numbers(frame(3), PROTOCOL, resamples=12)[1]
+
+
 @pytest.mark.parametrize("name", SCORED_METRICS)
 def test_fast_draws_are_the_metric_on_each_resample(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weighted sums and shared sorts against the metric's own function, called on the rows of every resample."""
-    fast = [n for n in numbers(frame(3), PROTOCOL, resamples=12)[1] if n.value.metric == name]
+    fast = [n for n in numbers_before() if n.value.metric == name]
     monkeypatch.setitem(METRICS, name, replace(METRICS[name], per_face=None, draws=None))
     slow = [n for n in numbers(frame(3), PROTOCOL, resamples=12)[1] if n.value.metric == name]
     compared = 0

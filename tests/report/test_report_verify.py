@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,16 @@ from dfad_bench.report.run_record import rescore
 from dfad_bench.report.verify import Verification, verify_record
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scored") / "run"
+    write_run(folder, toy_protocol(), toy_predictions(toy_protocol(), 20), resamples=20)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    write_run(tmp_path / "run", toy_protocol(), toy_predictions(toy_protocol(), 20), resamples=20)
-    return tmp_path / "run"
+def run(scored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scored, tmp_path / "run"))
 
 
 def checked(run: Path) -> Verification:
