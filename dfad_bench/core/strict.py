@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import types
@@ -122,6 +123,11 @@ def read_dataclass(cls: type[T], path: Path) -> T:
     return from_mapping(cls, read_yaml(path, unicode_only=True), str(path))
 
 
+@functools.cache  # resolving annotations takes longer than checking values against them
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def from_mapping(cls: type[T], raw: Any, where: str) -> T:
     """`raw` as an instance of the dataclass `cls`, nested dataclasses included.
 
@@ -132,7 +138,7 @@ def from_mapping(cls: type[T], raw: Any, where: str) -> T:
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: must be a mapping, got {type(raw).__name__}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     for key in raw:
         if key not in known:
