@@ -138,7 +138,7 @@ def from_mapping(cls: type[T], raw: Any, where: str) -> T:
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: must be a mapping, got {type(raw).__name__}")
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     for key in raw:
         if key not in known:
