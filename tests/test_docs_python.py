@@ -17,7 +17,11 @@ from dfad_bench.core import contract
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += sorted(path for path in ROOT.glob("**/README.md") if path.parent != ROOT and ".venv" not in path.parts)
+ROOMS = ("baselines", "benchmarks", "dfad_bench", "gazeclip", "leaderboards", "manifests", "tests")
+# not the cards of manifests that a user has made in this folder
+PAGES += sorted(
+    path for room in ROOMS for path in (ROOT / room).rglob("README.md") if not (path.parent / "manifest.json").is_file()
+)
 API = ROOT / "docs" / "api.md"
 PUBLIC_ROOMS = ("layers", "losses", "metrics")
 _BLOCK = re.compile(r"^```python\n(.*?)^```|^\$? ?python -c \"(.*?)\"$", flags=re.DOTALL | re.MULTILINE)

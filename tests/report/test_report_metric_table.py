@@ -307,7 +307,7 @@ def test_the_guide_for_a_metric_followed_to_the_letter(tmp_path: Path, monkeypat
         if key.startswith("test_"):
             check()
     shown_everywhere(name, tmp_path / "runs")
-    monkeypatch.setattr("dfad_bench.engine.config.read_config", lambda run: None)  # these runs were not trained
+    monkeypatch.setattr("dfad_bench.api.evaluation.read_config", lambda run: None)  # these runs were not trained
     follow_commands(guide("console")[0], tmp_path, name)
 
 
