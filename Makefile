@@ -6,13 +6,16 @@ WHEEL_VENV ?= build/wheel-venv
 MEDIAPIPE_VENV ?= .venv-mediapipe
 MEDIAPIPE := mediapipe==1.2.2
 
-.PHONY: quickstart test test-all test-mediapipe mediapipe-env lint types wheel-test clean
+.PHONY: quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
+
+test-heavy: $(VENV)/.installed-test  ## tests of seconds each: process teams, kills, whole networks, figures
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "heavy and not slow and not gpu and not weights"
 
 test-all: $(VENV)/.installed-test  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights"

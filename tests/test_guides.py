@@ -27,6 +27,7 @@ from dfad_bench.core.resources import include
 from dfad_bench.data.corruptions import spec
 from dfad_bench.data.manifest import Manifest
 
+pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).resolve().parents[1]
 FACES = "dfad synthesize --out faces --per-group 6"
 KINDS = {

@@ -20,8 +20,12 @@ def results(name: str) -> dict[str, CheckResult]:
     return {result.check: result for result in check_model(name)}
 
 
+# variants of a model differ from it in a setting
+NAMES = [pytest.param(n, marks=pytest.mark.heavy if n.startswith("gazeclip_") else ()) for n in model_names()]
+
+
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str, check: str) -> None:
     assert results(name)[check].ok, results(name)[check].detail
 

@@ -121,6 +121,7 @@ def test_a_study_without_manifests_is_refused() -> None:
         dfad.gaze_study([])
 
 
+@pytest.mark.heavy
 def test_other_faces_and_corrupted_ones(work: Path, tmp_path: Path) -> None:
     run = dfad.load_run(work / "runs" / "toy")
     other = replace(toy_protocol(unseen=toy_protocol().unseen[1:], test_per_group=5), name="fewer")

@@ -27,6 +27,7 @@ def faces(count: int, seed: int) -> Batch:
     return Batch(Inputs(images.clamp(0, 1)), labels, (labels > 0).long(), prompts)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["xception", "cvit", "dna_det", "clip", "mfclip"])
 def test_tiny_model_learns_obvious_traces(name: str) -> None:
     torch.manual_seed(0)

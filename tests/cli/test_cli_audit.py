@@ -59,6 +59,7 @@ def test_json_and_sheets(folder: Path, tmp_path: Path):
     assert {path.name for path in (tmp_path / "sheets").iterdir()} >= {"faces.png", "same_files.png"}
 
 
+@pytest.mark.heavy
 def test_under_a_protocol(tiny_manifests: tuple[Path, Path]):
     folders = ["--manifest", tiny_manifests[0], "--manifest", tiny_manifests[1]]
     result = run(*folders, "--protocol", "synthetic", "--audit", "--json")

@@ -80,6 +80,7 @@ def test_other_settings_end_with_4(options: list[object]):
     assert "shard_size was 256, is 3" in result.stderr
 
 
+@pytest.mark.heavy
 def test_images_of_ones_own_with_two_workers(tmp_path: Path):
     for index in range(3):
         save(tmp_path / f"in/{index}.png", index)

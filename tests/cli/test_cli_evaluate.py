@@ -95,6 +95,7 @@ def corrupted(work: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(dfad, command)
 
 
+@pytest.mark.heavy
 def test_corruptions_leave_a_record_a_grid_and_curves(work: Path) -> None:
     result = corrupted(work, "--json", "--keep-images", work / "kept")
     assert result.exit_code == 0, result.output

@@ -59,6 +59,7 @@ def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> Non
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.heavy
 def test_fid_json_is_the_file(manifest, tmp_path) -> None:
     arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--samples", "10", "--seed", "3"]
     result = run(*arguments, "--json", "--quiet", "--out", str(tmp_path))

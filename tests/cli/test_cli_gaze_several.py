@@ -41,6 +41,7 @@ def fid(manifest, *words: object, code: int = 0):
     return run("gaze-fid", "--manifest", manifest.folder, *words, "--quiet", code=code)
 
 
+@pytest.mark.heavy
 def test_two_estimators_side_by_side(manifest, tmp_path) -> None:
     words = ("--estimator", "geometric", "--estimator", "toy", "--no-equal-n")
     result = fid(manifest, *words, "--out", tmp_path)

@@ -108,6 +108,7 @@ def test_the_shell_completes_included_names(mine: Path) -> None:
     assert INCLUDE not in os.environ
 
 
+@pytest.mark.heavy
 def test_the_doctor_reads_every_file(mine: Path) -> None:
     (mine / "recipes" / "bad.yaml").write_text("name: bad\nepoch: 1\n", encoding="utf-8")
     result = run("--include", mine, "doctor", "--json")

@@ -43,6 +43,7 @@ def test_json_holds_every_number() -> None:
     assert row["seconds"] is None
 
 
+@pytest.mark.heavy
 def test_all_tiny_models() -> None:
     from dfad_bench.core.registry import model_names
 

@@ -12,6 +12,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("limit", [10, pytest.param(None, marks=pytest.mark.slow)])
 def test_planted_duplicates_and_nothing_else(corpus: Path, tmp_path: Path, limit: int | None):
     """Files with the same bytes, found by hashing the folder, are what the audit calls exact duplicates.

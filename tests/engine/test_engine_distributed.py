@@ -101,6 +101,7 @@ def trace(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name",
     [

@@ -72,6 +72,7 @@ def test_every_deviation_above_a_hundredth_is_explained() -> None:
                 assert "not explained" not in found[0]
 
 
+@pytest.mark.heavy
 def test_table_x_queries_leave_parameters_and_raise_work() -> None:
     costs = {query: profile_model("gazeclip", options={"gi_query": query}) for query in ("cls", "patch", "all")}
     assert len({cost.params_inference for cost in costs.values()}) == 1

@@ -259,6 +259,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc, which is not here")
 def test_kill_9_costs_no_finished_cell_and_leaves_no_process(
     copy: Path, manifests: list[Manifest], tmp_path: Path

@@ -68,6 +68,7 @@ def test_settings_that_came_later_leave_older_hashes_alone(plain: Path) -> None:
     assert config.sha256 == content_hash(older)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["calm", pytest.param("clip", marks=pytest.mark.slow)])
 def test_compiled_modules_are_the_outermost_and_are_put_back(
     root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

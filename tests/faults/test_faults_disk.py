@@ -39,6 +39,7 @@ def small_disk(tmp_path: Path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_full_disk_is_one_line_and_the_build_goes_on_later(tmp_path: Path, small_disk: Path, workers: int):
     root = flat_tree(tmp_path / "root", 60)
@@ -57,6 +58,7 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on_later(tmp_path: Path, sma
     assert digests(small_disk / "m") == digests(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("limit", [1, 200, 20_000])
 def test_files_that_may_not_grow_are_one_line(tmp_path: Path, limit: int):
     root = flat_tree(tmp_path / "root", 8)

@@ -49,6 +49,7 @@ def test_hand_made_files_are_rows(tmp_path: Path):
     assert counts["ok"] >= 17  # eight orientations, a broken EXIF block, colour modes, animations
 
 
+@pytest.mark.heavy
 def test_a_whole_build_of_bad_files_ends_with_all_of_them(tmp_path: Path):
     hand_made(tmp_path / "in/test/flux")
     for name, data in mutants(30, seed=2):

@@ -53,6 +53,7 @@ def survive_kills_of_workers(root: Path, out: Path, whole: dict[str, str], kills
     assert digests(out) == whole
 
 
+@pytest.mark.heavy
 def test_killed_builds_lose_nothing(root: Path, whole: dict[str, str], tmp_path: Path):
     survive_kills_of_builds(root, tmp_path / "m", whole, kills=2)
 
@@ -64,6 +65,7 @@ def test_builds_killed_at_ten_random_moments_lose_nothing(tmp_path: Path):
     survive_kills_of_builds(bigger, tmp_path / "m", digests(tmp_path / "whole"), kills=10)
 
 
+@pytest.mark.heavy
 def test_a_killed_worker_loses_nothing(root: Path, whole: dict[str, str], tmp_path: Path):
     survive_kills_of_workers(root, tmp_path / "m", whole, kills=1)
 
@@ -92,6 +94,7 @@ def test_an_interrupt_ends_with_130_and_the_build_goes_on_later(
     assert digests(out) == whole
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("gap", [0.02, *(pytest.param(gap, marks=pytest.mark.slow) for gap in (0.005, 0.05))])
 def test_a_second_interrupt_during_clean_up_changes_nothing(

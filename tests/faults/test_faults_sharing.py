@@ -50,6 +50,7 @@ def test_eight_builds_at_once(root: Path, whole: Path, tmp_path: Path):
         assert digests(tmp_path / f"m{turn}") == digests(whole)
 
 
+@pytest.mark.heavy
 def test_four_hosts_make_one_manifest(root: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "m"
     started = [start_build(root, out, "--shard", f"{index}/4", workers=0) for index in range(4)]

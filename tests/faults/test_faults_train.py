@@ -97,6 +97,7 @@ def test_a_run_killed_while_it_predicts_does_not_train_again(
     assert differing(whole, tmp_path / "run") == []
 
 
+@pytest.mark.heavy
 def test_an_interrupt_ends_after_the_step_with_a_checkpoint(root: Path, whole: Path, tmp_path: Path) -> None:
     out, words = tmp_path / "run", tmp_path / "words"
 
@@ -119,6 +120,7 @@ def test_an_interrupt_ends_after_the_step_with_a_checkpoint(root: Path, whole: P
     assert [name for name in differing(whole, out) if name != "config.yaml"] == []  # the delay is a setting
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "cases", [[(20, 512)], pytest.param([(10, 64), (100, 2048)], marks=pytest.mark.slow)], ids=["one", "others"]
 )

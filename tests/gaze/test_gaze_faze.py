@@ -90,6 +90,7 @@ def angles(found) -> np.ndarray:
     return np.stack([found.pitch_rad, found.yaw_rad], axis=1)
 
 
+@pytest.mark.heavy
 def test_paper_layout_gives_the_angles_it_was_made_for(steered, tmp_path) -> None:
     path = write({f"module.{key}": value for key, value in steered.items()}, tmp_path / "weights_ted.pth.tar")
     estimator = build_estimator("park", str(path))
@@ -97,6 +98,7 @@ def test_paper_layout_gives_the_angles_it_was_made_for(steered, tmp_path) -> Non
     np.testing.assert_allclose(angles(estimator.estimate(*faces())), targets(), atol=1e-3)
 
 
+@pytest.mark.heavy
 def test_the_order_of_keys_does_not_matter(steered, tmp_path) -> None:
     from safetensors.torch import save_file
 

@@ -52,6 +52,7 @@ def published(request, tmp_path_factory):
     return request.param, write(state, path)
 
 
+@pytest.mark.heavy
 def test_published_layouts_give_the_angles_they_were_made_for(published) -> None:
     name, path = published
     assert path.stat().st_size / 2**20 == pytest.approx(BACKBONES[name][1], rel=0.02)
@@ -62,6 +63,7 @@ def test_published_layouts_give_the_angles_they_were_made_for(published) -> None
     assert MobileGazeEstimator.build(path).prepare(*draw_faces(1, seed=0)[:2]).images.shape == (1, 448, 448, 3)
 
 
+@pytest.mark.heavy
 def test_rows_do_not_depend_on_each_other(published) -> None:
     estimator = SmallMobileGaze(published[1], order="yaw_pitch")
     crops, landmarks = draw_faces(3, seed=2)[:2]

@@ -67,6 +67,7 @@ def patch_tensor(faces: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
 # --- every network in its layout --------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -186,6 +187,7 @@ def test_puregaze_sees_bgr_from_0_to_1(files) -> None:
 # --- order of the outputs ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_puregaze_trained_elsewhere_is_swapped_and_says_so(files, faces) -> None:
     swapped = PureGazeEstimator(files["puregaze_r18"])
     (remark,) = remarks_of(swapped)

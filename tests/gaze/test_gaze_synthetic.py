@@ -64,6 +64,7 @@ def check_synthetic(count: int, cropper: FaceCropper) -> None:
     assert np.median(np.abs(np.degrees(found[known] + flipped[known]))) <= 2.5
 
 
+@pytest.mark.heavy
 def test_yaw_of_synthetic_faces(cropper: FaceCropper) -> None:
     check_synthetic(40, cropper)
 

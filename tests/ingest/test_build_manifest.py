@@ -55,6 +55,7 @@ def test_rows_say_where_a_face_comes_from(root: Path, tmp_path: Path):
     assert str(root) not in text
 
 
+@pytest.mark.heavy
 def test_workers_change_no_byte(root: Path, tmp_path: Path):
     for workers in (0, 2):
         build(root, tmp_path / str(workers), workers=workers)

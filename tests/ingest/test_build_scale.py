@@ -57,6 +57,7 @@ def test_listing_a_million_files_needs_little_more_than_a_gigabyte(tmp_path: Pat
     assert peak / FILES < 1500
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_bar_counts_items_and_ends_full(tmp_path: Path, workers: int):
     root, bar = extra_tree(tmp_path / "root"), Bar()

@@ -44,16 +44,19 @@ def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
     }
 
 
+@pytest.mark.heavy
 def test_items_that_hang_are_given_up(tmp_path: Path):
     results = list(run_in_processes(behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1))
     assert results[0]["done"] == ["ok", "timeout", "ok"]
 
 
+@pytest.mark.heavy
 def test_items_that_stop_their_worker_are_given_up_and_the_rest_goes_on(tmp_path: Path):
     results = run_in_processes(behave, tasks(tmp_path, [["a", "stop", "b"], ["c"]], seconds=0.5), 2)
     assert sorted(result["done"] for result in results) == [["ok"], ["ok", "timeout", "ok"]]
 
 
+@pytest.mark.heavy
 def test_a_worker_that_is_stopped_does_not_keep_the_pool_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(processes, "_LEAVE_SECONDS", 0.5)
     results = run_in_processes(behave, tasks(tmp_path, [["a"], ["stop"]], seconds=600), 2)

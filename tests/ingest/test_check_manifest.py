@@ -154,6 +154,7 @@ def test_what_an_unlabelled_part_lacks(folder: Path):
     assert (everything.role, everything.need_train, everything.missing) == ("unlabelled", None, 0)
 
 
+@pytest.mark.heavy
 def test_needs_of_the_papers_without_any_manifest():
     for name in ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-wild", "gazeclip-recent", "bmrl-1", "bmrl-2"):
         needs = protocol_needs(load_protocol(name), [])

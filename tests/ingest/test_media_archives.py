@@ -78,6 +78,7 @@ def test_members_give_the_crops_of_the_files(root: Path, tmp_path: Path, kind: s
     assert sorted(p.name for p in root.rglob("*")) == [f"flux{kind}"]
 
 
+@pytest.mark.heavy
 def test_workers_and_interruptions_change_no_byte(root: Path, tmp_path: Path):
     for name in ("flux", "vae"):
         for index in range(12):

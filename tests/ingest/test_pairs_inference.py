@@ -82,6 +82,7 @@ def df40(root: Path, swaps: list[tuple[Path, Path]], *, crop: int = 0, order: st
     return truth
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("order", ["ab", "ba"])
 def test_the_target_among_two_candidates(swaps: list[tuple[Path, Path]], tmp_path: Path, order: str):
     truth = df40(tmp_path / "root", swaps[::2], order=order)
@@ -303,6 +304,7 @@ def test_likeness_without_any_geometry_and_without_surroundings():
     assert Shot.of(noise).pixels.shape == (SIDE, SIDE, 3)
 
 
+@pytest.mark.heavy
 @pytest.mark.corpus
 def test_a_real_swap_finds_its_target(corpus: Path, tmp_path: Path):
     """FaceForensics++ 519_515 against 519 and, for want of 515, each time another person's video."""

@@ -75,6 +75,7 @@ def test_frames_of_pairs_are_those_of_the_same_moment(dataset: str, tree_of: Any
     assert rows.groupby("origin").size().between(4, 5).all()  # forged ones may end before their targets
 
 
+@pytest.mark.heavy
 def test_workers_parts_and_resuming_change_no_byte(tmp_path: Path):
     root = dfdc_train_tree(tmp_path / "root").root
     (root / "dfdc_train_part_0/real0.mp4").write_bytes(clip(30)[:1500])  # damaged, and the target of another

@@ -40,6 +40,7 @@ def clips(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return Manifest.open(out)
 
 
+@pytest.mark.heavy
 def test_every_clip_gives_its_frames(corpus: Path, clips: Manifest):
     rows = clips.frame(status=None)
     files = sorted(p.relative_to(corpus).as_posix() for p in (corpus / "videos").rglob("*.*"))
@@ -69,6 +70,7 @@ def test_forged_clips_meet_their_targets_frame_by_frame(clips: Manifest, fake: s
     assert np.abs(apart).mean() < 0.12 * scale  # the same head at the same place
 
 
+@pytest.mark.heavy
 def test_every_broken_video_is_a_row_with_a_reason_or_a_face(corpus: Path, tmp_path: Path):
     build_manifest("corpus-broken-videos", corpus, tmp_path / "m", frames=FRAMES, workers=0)
     rows = Manifest.open(tmp_path / "m").frame(status=None)

@@ -100,6 +100,7 @@ KINDS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sampling", [Sampling(frames=7), Sampling(frames=None, stride=11), ALL], ids=str)
 def test_seeking_gives_what_decoding_everything_gives(tmp_path: Path, kind: str, sampling: Sampling):

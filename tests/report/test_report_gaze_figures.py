@@ -121,6 +121,7 @@ def test_titles_name_estimators_and_say_that_faces_are_synthetic(
     assert style.data_note(["synthetic", "toy"]) == ", some faces synthetic"
 
 
+@pytest.mark.heavy
 def test_same_faces_in_another_order_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     manifest, frame = make(tmp_path / "m", ["swap-a"], forgery="FS", per=12)
     first, reports = save(tmp_path / "one", manifest, {"geometric": frame})
@@ -266,6 +267,7 @@ def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tm
     assert any("*" in label.get_text() for axes in figure.axes for label in axes.get_xticklabels())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("count", "spread"),
     [
@@ -373,6 +375,7 @@ def test_lines_fill_the_width_and_fit_it(text: str) -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
+@pytest.mark.heavy
 def test_the_longest_names_of_the_taxonomy_fit(tmp_path: Path) -> None:
     _, rows, names = rows_of(25, tmp_path)
     printed = sorted((generator.display for generator in taxonomy()), key=len)[-25:]

@@ -49,6 +49,7 @@ def test_a_detector_finds_99_percent() -> None:
     assert np.percentile(found, 99) <= 235
 
 
+@pytest.mark.heavy
 def test_size_and_brightness_do_not_give_a_generator_away(tmp_path: Path) -> None:
     from PIL import Image
 
