@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 test-heavy: $(VENV)/.installed-test  ## tests of seconds each: process teams, kills, whole networks, figures
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "heavy and not slow and not gpu and not weights"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "heavy and not slow and not gpu and not weights"
 
 test-all: $(VENV)/.installed-test  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights"
