@@ -73,7 +73,11 @@ def work(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
     return folder
 
 
-@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.heavy if page == API else ()) for page in SHOWN],
+    ids=[page.relative_to(ROOT).as_posix() for page in SHOWN],
+)
 def test_python_of_the_page_runs(page: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.chdir(work)

@@ -37,6 +37,7 @@ def test_published_parameter_counts() -> None:
     assert millions(dna.backbone) + millions(dna.experts) == pytest.approx(5.90, abs=0.01)
 
 
+@pytest.mark.heavy
 def test_xception_loads_and_equals_the_ported_network(tmp_path: Path) -> None:
     import timm
 

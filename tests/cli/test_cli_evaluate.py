@@ -128,6 +128,7 @@ def test_corruptions_leave_a_record_a_grid_and_curves(work: Path) -> None:
     assert read_record(folder / "robustness.json").source.trust == "recomputed"
 
 
+@pytest.mark.heavy
 def test_several_runs_share_table_and_curves(work: Path) -> None:
     shutil.copytree(work / "run", work / "twin", dirs_exist_ok=True)
     result = corrupted(work, "--run", work / "twin", "--out", work / "both", "--format", "markdown")

@@ -34,6 +34,7 @@ def test_extract_says_what_it_found(manifest) -> None:
     assert Path(row["file"]).is_file()
 
 
+@pytest.mark.heavy
 def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> None:
     out = tmp_path / "study"
     arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--estimator", "geometric", "--out", str(out)]

@@ -68,6 +68,7 @@ def cells(result: RobustnessResult) -> dict[tuple[str, int], pd.DataFrame]:
     return {(str(name), int(level)): rows for (name, level), rows in frame.groupby(["corruption", "severity"])}
 
 
+@pytest.mark.heavy
 def test_every_cell_is_the_model_on_corrupted_crops(copy: Path, manifests: list[Manifest]) -> None:
     result = evaluate(copy, manifests)
     found = cells(result)

@@ -72,6 +72,7 @@ def test_files_that_may_not_grow_are_one_line(tmp_path: Path, limit: int):
     assert build_here(root, tmp_path / "m").rows == 8
 
 
+@pytest.mark.heavy
 def test_every_write_of_a_build_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The n-th file finds the disk full, for every n: the line is the same, and the rest can be done after it."""
     from dfad_bench.core import files

@@ -38,6 +38,7 @@ def race(root: Path, out: Path, number: int, *options: str) -> None:
         assert error.count("\n") <= 1
 
 
+@pytest.mark.heavy
 def test_two_builds_at_once(root: Path, whole: Path, tmp_path: Path):
     race(root, tmp_path / "m", 2)
     assert digests(tmp_path / "m") == digests(whole)

@@ -84,6 +84,7 @@ def test_a_run_killed_ten_times_ends_with_the_same_bits(root: Path, tmp_path: Pa
     survive_kills(root, tmp_path / "run", kills=10, writes=5)
 
 
+@pytest.mark.heavy
 def test_a_run_killed_while_it_predicts_does_not_train_again(
     root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_folder_that_stops_being_writable_is_one_line(
         train(root, tmp_path / "run", 0.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("full_after", [1, 4])
 def test_a_full_disk_ends_with_one_line_and_the_run_goes_on_later(
     root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_after: int

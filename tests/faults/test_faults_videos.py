@@ -8,6 +8,7 @@ import pytest
 from helpers.bad_videos import bad_videos, video_verdicts
 
 
+@pytest.mark.heavy
 def test_damaged_videos_are_rows(tmp_path: Path):
     counts = video_verdicts(bad_videos(tmp_path / "in", 40), tmp_path / "m")
     assert counts["ok"] > 4

@@ -44,6 +44,7 @@ def published(trunk, steered, tmp_path_factory):
     return write({**trunk, **steered[90]}, tmp_path_factory.mktemp("l2cs") / "L2CSNet_gaze360.pkl")
 
 
+@pytest.mark.heavy
 def test_published_layout_gives_the_angles_it_was_made_for(published) -> None:
     estimator = SmallL2CS.build(published)
     found = estimator.estimate(*faces())
@@ -61,6 +62,7 @@ def test_28_bins_are_told_by_shape_and_a_wrapper_and_prefix_come_off(trunk, stee
     np.testing.assert_allclose(np.stack([found.pitch_rad, found.yaw_rad], axis=1), targets(), atol=2e-4)
 
 
+@pytest.mark.heavy
 def test_layers_named_the_wrong_way_round_are_swapped_and_it_is_said(trunk, steered, tmp_path) -> None:
     names = dict(zip(LAYERS, LAYERS[::-1], strict=True))
     head = {names[key.partition(".")[0]] + "." + key.partition(".")[2]: value for key, value in steered[90].items()}

@@ -218,6 +218,7 @@ def test_an_order_named_by_the_user_is_kept_with_a_remark(files, faces) -> None:
     np.testing.assert_array_equal(wrong.estimate(*faces).pitch_rad, right.estimate(*faces).yaw_rad)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["random", "zeros"])
 def test_untrained_weights_are_refused(tmp_path: Path, faces, kind: str) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -55,6 +55,7 @@ def close(one: dict, other: dict) -> None:
             np.testing.assert_allclose(one[key], other[key], atol=atol)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("batch", [2, 4, 64])
 def test_still_images(samples: tuple[RawSample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int):
     seen: list[int] = []

@@ -92,6 +92,7 @@ def texts(path: Path) -> str:
     return re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.heavy
 def test_every_figure_is_written_twice_and_can_be_read(written: tuple[list[Path], dict[str, GazeReport]]) -> None:
     paths, reports = written
     stems = {f"gaze-{kind}-{name}" for kind in ("fid", "scatter") for name in reports} | {"gaze-pairs"}
@@ -204,6 +205,7 @@ def overlap(a: Any, b: Any) -> float:
     return min(min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("count", [1, 25, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 9))])
 def test_fid_figure_is_legible_and_shows_what_was_measured(count: int, tmp_path: Path) -> None:
     _, rows, names = rows_of(count, tmp_path)

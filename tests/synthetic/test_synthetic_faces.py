@@ -30,6 +30,7 @@ def detected(paths: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 0], table[:, 1]
 
 
+@pytest.mark.heavy
 def test_a_detector_finds_the_faces_of_every_group() -> None:
     paths = planned_paths(per_group=4)
     probability, height = detected(paths, seed=0)

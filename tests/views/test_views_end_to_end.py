@@ -82,6 +82,7 @@ def stored(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): sha256_file(path) for path in paths if path.suffix != ".lock"}
 
 
+@pytest.mark.heavy
 def test_views_and_runs_killed_in_the_middle_end_with_the_same_bits(root: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "hurt")
     hurt, out = tmp_path / "hurt", tmp_path / "hurt" / "run"
