@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
+    from dfad_bench.core.doctor import diagnose
     from dfad_bench.core.errors import DFADError
     from dfad_bench.core.version import __version__
     from dfad_bench.engine.load import LoadedRun, load_run
     from dfad_bench.engine.model_contract import check_model
+    from dfad_bench.engine.profile import profile_model
     from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
     from dfad_bench.ingest.build import build_manifest
+    from dfad_bench.ingest.check import check_manifest
+    from dfad_bench.ingest.merge import merge_manifests
+    from dfad_bench.ingest.pairs import infer_pairs
     from dfad_bench.ingest.settings import BuildSettings
+    from dfad_bench.ingest.survey import survey
+    from dfad_bench.synthetic.layout import synthesize
 
 # public name -> "module:attribute", imported on first use
 _PUBLIC = {
@@ -46,6 +53,13 @@ _PUBLIC = {
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "verify_record": "dfad_bench.api.runs:verify_record",
+    "check_manifest": "dfad_bench.ingest.check:check_manifest",
+    "merge_manifests": "dfad_bench.ingest.merge:merge_manifests",
+    "infer_pairs": "dfad_bench.ingest.pairs:infer_pairs",
+    "survey": "dfad_bench.ingest.survey:survey",
+    "synthesize": "dfad_bench.synthetic.layout:synthesize",
+    "diagnose": "dfad_bench.core.doctor:diagnose",
+    "profile_model": "dfad_bench.engine.profile:profile_model",
     "check_model": "dfad_bench.engine.model_contract:check_model",
     "list_models": "dfad_bench.api.names:list_models",
     "list_protocols": "dfad_bench.api.names:list_protocols",
@@ -61,8 +75,9 @@ _PUBLIC = {
 }
 __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
-    "build_manifest", "check_model", "compare", "evaluate", "extract_gaze", "gaze_study", "leaderboard",
-    "list_datasets", "list_models", "list_protocols", "load_run", "open_manifest", "rescore", "robustness", "scores",
+    "build_manifest", "check_manifest", "check_model", "compare", "diagnose", "evaluate", "extract_gaze",
+    "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_protocols", "load_run",
+    "merge_manifests", "open_manifest", "profile_model", "rescore", "robustness", "scores", "survey", "synthesize",
     "train", "verify_record", "__version__",
 ]  # fmt: skip
 
