@@ -80,3 +80,9 @@ def test_every_named_metric_exists() -> None:
         except (ImportError, AttributeError):
             missing.append(name)
     assert not missing
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_labels_too_few_or_too_many_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"2 rows of probabilities, {count} labels"):
+        openset.named_rightly(np.full((2, 2), 0.5), np.zeros(count, dtype=int))

@@ -35,3 +35,9 @@ def test_wrong_arrays_are_refused() -> None:
         prototype_retrieval(np.ones((3, 2)), np.array(["a", "b"]), np.array([True, False]))
     with pytest.raises(ValueError, match="not negative"):
         prototype_retrieval(np.array([[-1.0]]), np.array(["a"]), np.array([True]))
+
+
+@pytest.mark.parametrize("probs", [np.full(3, 0.5), np.full((3, 2, 2), 0.5)], ids=["a vector", "three dimensions"])
+def test_only_a_matrix_of_probabilities_is_taken(probs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        prototype_retrieval(probs, np.array(["a", "b", "a"]), np.array([True, True, False]))

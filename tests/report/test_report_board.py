@@ -155,6 +155,15 @@ def test_a_partial_run_is_stamped_on_the_table() -> None:
         assert "missing group" in text
 
 
+@pytest.mark.parametrize(("count", "ending"), [(3, "; c"), (4, "; c and 1 more"), (9, "; c and 6 more")])
+def test_deviations_are_named_up_to_three_and_the_others_counted(count: int, ending: str) -> None:
+    protocol = toy_protocol()
+    half = record(protocol, "half", status="partial")
+    facts = replace(half.protocol, deviations=tuple("abcdefghi"[:count]))
+    (line,) = [note for note in board(protocol, [replace(half, protocol=facts)]).notes if "a; b" in note]
+    assert line.rstrip(".").endswith(f"a; b{ending}")
+
+
 def test_other_faces_or_rules_are_never_ranked_together() -> None:
     protocol, other = toy_protocol(), toy_protocol(seed=5)
     table = board(protocol, [record(protocol, "a"), record(protocol, "b", faces="b"), record(other, "c", faces="a")])

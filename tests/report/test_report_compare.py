@@ -125,6 +125,12 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(runs: Path, tmp_pa
         with pytest.raises(ConfigError, match=text) as caught:
             compare_runs(runs / "a", tmp_path / name)
         assert "\n" not in str(caught.value)
+    for name, text in (
+        ("manifest", "other manifests, bbbbbbbb and aaaaaaaa"),
+        ("faces", "other test faces .0 only in the first, 2 only in the second"),
+    ):  # whichever of the two comes first
+        with pytest.raises(ConfigError, match=text):
+            compare_runs(tmp_path / name, runs / "a")
     with pytest.raises(ConfigError, match="not the folder of a finished run"):
         compare_runs(runs / "a", tmp_path / "nowhere")
     (tmp_path / "faces" / "predictions.parquet").write_bytes(b"")
