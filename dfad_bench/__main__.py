@@ -1,5 +1,20 @@
-"""`python -m dfad_bench` is `dfad`."""
+"""`python -m dfad_bench` and `dfad`: signals are heeded before the first import that takes time."""
 
-from dfad_bench.cli.main import main
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once
 
-main()
+
+def main() -> None:
+    """Entry point. An interrupt ends with exit code 130 and a line, whenever it comes."""
+    interrupt_once()
+    try:
+        from dfad_bench.cli.main import main as run
+    except KeyboardInterrupt:
+        import os
+
+        os.write(2, b"Interrupted.\n")
+        os._exit(EXIT_INTERRUPTED)  # nothing was begun, and modules are half imported
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dfad_bench.core.errors import DFADError, printable
-from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED
 from dfad_bench.core.resources import INCLUDE, include, included
 from dfad_bench.core.version import __version__
 
@@ -111,8 +111,7 @@ def dfad(context: click.Context, debug: bool, folders: tuple[Path, ...]) -> None
 
 
 def main() -> None:
-    """Entry point: `dfad`, and `python -m dfad_bench`. An interrupt ends with exit code 130."""
-    interrupt_once()
+    """Run the command line; an interrupt ends with exit code 130. `dfad_bench.__main__` calls it."""
     try:
         status = dfad.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 EXIT_INTERRUPTED = 130
 _KINDS = (signal.SIGINT, signal.SIGTERM)
+_REPEAT_SECONDS = 0.02
 _PATIENCE_SECONDS = 20.0  # a signal later than this after the first one ends the process without clean-up
 
 
@@ -59,6 +62,32 @@ def interrupt_once() -> None:
         if time.monotonic() - first[0] > _PATIENCE_SECONDS:
             os._exit(EXIT_INTERRUPTED)
 
+    def ignore_the_rest() -> None:
+        # Python's last step gives signals their default back, and one that came then would change the exit code
+        if first:
+            for kind in _KINDS:
+                signal.signal(kind, signal.SIG_IGN)
+
+    atexit.register(ignore_the_rest)  # registered before all others, hence run after them
     for kind in _KINDS:
         if signal.getsignal(kind) != signal.SIG_IGN:
             signal.signal(kind, interrupt)
+    _repeat_if_swallowed(first)
+
+
+def _repeat_if_swallowed(first: list[float]) -> None:
+    """Interrupt once more where Python dropped the exception, as it does in callbacks of its memory management."""
+    before = sys.unraisablehook
+
+    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            return before(unraisable)
+        first.clear()
+        main = threading.main_thread().ident or 0
+        # a little later: from within the callback it would be dropped again
+        timer = threading.Timer(_REPEAT_SECONDS, signal.pthread_kill, (main, signal.SIGINT))
+        timer.daemon = True
+        timer.start()
+        return None
+
+    sys.unraisablehook = repeat

@@ -69,3 +69,52 @@ def test_a_signal_long_after_the_first_ends_the_process():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (130, "")
+
+
+IMPORTED = """
+    import os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "click":
+                os.kill(os.getpid(), signal.SIGINT)
+    sys.meta_path.insert(0, Finder())
+    sys.argv = ["dfad", "list", "models"]
+    from dfad_bench.__main__ import main
+    main()
+"""
+SWALLOWED = """
+    import os, signal, time
+    from dfad_bench.core.interrupts import interrupt_once
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_once()
+    class Watched:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)  # what it raises here, Python drops
+    try:
+        Watched()
+        time.sleep(20)
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+"""
+AT_THE_END = """
+    import atexit, os, signal
+    atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    from dfad_bench.core.interrupts import interrupt_once
+    interrupt_once()
+    class Last:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+    last = Last()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("text", [IMPORTED, SWALLOWED, AT_THE_END])
+def test_an_interrupt_ends_with_130_whenever_it_comes(text: str):
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=15)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
