@@ -16,15 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfad_bench.api.checks import check_manifests
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.manifests import open_manifest
-    from dfad_bench.api.names import list_datasets, list_models, list_protocols
+    from dfad_bench.api.models import profile_models
+    from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
+    from dfad_bench.api.pairs import infer_pairs
+    from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.doctor import diagnose
     from dfad_bench.core.errors import DFADError
+    from dfad_bench.core.skeleton import new_skeleton
     from dfad_bench.core.version import __version__
     from dfad_bench.engine.load import LoadedRun, load_run
     from dfad_bench.engine.model_contract import check_model
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
     from dfad_bench.ingest.build import build_manifest
     from dfad_bench.ingest.check import check_manifest
     from dfad_bench.ingest.merge import merge_manifests
-    from dfad_bench.ingest.pairs import infer_pairs
     from dfad_bench.ingest.settings import BuildSettings
     from dfad_bench.ingest.survey import survey
     from dfad_bench.synthetic.layout import synthesize
@@ -54,14 +58,19 @@ _PUBLIC = {
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "verify_record": "dfad_bench.api.runs:verify_record",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
+    "check_manifests": "dfad_bench.api.checks:check_manifests",
     "merge_manifests": "dfad_bench.ingest.merge:merge_manifests",
-    "infer_pairs": "dfad_bench.ingest.pairs:infer_pairs",
+    "infer_pairs": "dfad_bench.api.pairs:infer_pairs",
     "survey": "dfad_bench.ingest.survey:survey",
     "synthesize": "dfad_bench.synthetic.layout:synthesize",
     "diagnose": "dfad_bench.core.doctor:diagnose",
+    "quickstart": "dfad_bench.api.quickstart:quickstart",
+    "new_skeleton": "dfad_bench.core.skeleton:new_skeleton",
+    "profile_models": "dfad_bench.api.models:profile_models",
     "profile_model": "dfad_bench.engine.profile:profile_model",
     "check_model": "dfad_bench.engine.model_contract:check_model",
     "list_models": "dfad_bench.api.names:list_models",
+    "list_names": "dfad_bench.api.names:list_names",
     "list_protocols": "dfad_bench.api.names:list_protocols",
     "list_datasets": "dfad_bench.api.names:list_datasets",
     "BuildSettings": "dfad_bench.ingest.settings:BuildSettings",
@@ -75,10 +84,10 @@ _PUBLIC = {
 }
 __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
-    "build_manifest", "check_manifest", "check_model", "compare", "diagnose", "evaluate", "extract_gaze",
-    "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_protocols", "load_run",
-    "merge_manifests", "open_manifest", "profile_model", "rescore", "robustness", "scores", "survey", "synthesize",
-    "train", "verify_record", "__version__",
+    "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose", "evaluate",
+    "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names",
+    "list_protocols", "load_run", "merge_manifests", "new_skeleton", "open_manifest", "profile_model", "profile_models",
+    "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.api import listed_code, listed_files
+from dfad_bench.core.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from dfad_bench.report.table import Table
+
+_ORDER = ("models", "views", "protocols", "datasets", "generators", "estimators", "metrics")
+_ALL = {**listed_code.KINDS, **listed_files.KINDS}
+KINDS = {name: _ALL[name] for name in (*_ORDER, *(name for name in _ALL if name not in _ORDER))}
+
+
+def list_names(kind: str, *, described: bool = False) -> Table:
+    """What there is of a kind: shipped, from included folders, and from other distributions.
+
+    Args:
+        kind: "models", "views", "protocols", "datasets", "generators", "estimators", "metrics", "recipes", "prompts",
+            "crops", "corruptions", "reported".
+        described: what each one is and where it comes from, not its name alone.
+
+    Returns:
+        A row a name, in the column `name`.
+
+    Raises:
+        UnknownNameError: no such kind.
+        DFADError: a file that cannot be read, where it is described.
+    """
+    from dfad_bench.report.table import Column, Table
+
+    if kind not in KINDS:
+        raise UnknownNameError("kind", kind, KINDS)
+    listed = KINDS[kind]
+    rows: list[Mapping[str, Any]] = [
+        {"name": name, **(listed.describe(name) if described else {})} for name in listed.names()
+    ]
+    titles = listed.titles if described else {}
+    columns = (Column("name", "Name", "text"), *(Column(key, title, "text") for key, title in titles.items()))
+    return Table(kind.capitalize(), columns, rows)
+
 
 def list_models() -> list[str]:
     """Names of all models: ours and those of other distributions (entry points `dfad_bench.models`)."""
-    from dfad_bench.core.registry import model_names
-
-    return model_names()
+    return KINDS["models"].names()
 
 
 def list_protocols() -> list[str]:
     """Names of all protocols."""
-    from dfad_bench.core.protocol import protocol_names
-
-    return protocol_names()
+    return KINDS["protocols"].names()
 
 
 def list_datasets() -> list[str]:
     """Names of all datasets whose layout is known."""
-    from dfad_bench.core.resources import yaml_names
-
-    return yaml_names("manifests", "datasets")
+    return KINDS["datasets"].names()

@@ -40,6 +40,15 @@ def audit_tables(found: Sequence[Findings]) -> list[Table]:
     return [*tables, Table("Audit", columns, rows)]
 
 
+def audit_verdict(found: Sequence[Findings]) -> dict[str, Any]:
+    """The worst severity of an audit (`ok` where nothing was found), and the checks with errors and with warnings."""
+    from dfad_bench.data.audit.findings import SEVERITIES
+
+    worst = max((item.severity for item in found), key=SEVERITIES.index, default="ok")
+    named = {level: [item.check for item in found if item.severity == level] for level in ("error", "warning")}
+    return {"severity": worst, "errors": named["error"], "warnings": named["warning"]}
+
+
 def audit_json(found: Sequence[Findings], folders: Sequence[Path]) -> list[dict[str, Any]]:
     """The findings as plain values; a face names the folder of its manifest."""
     return [

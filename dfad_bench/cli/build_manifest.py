@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dfad_bench.report.table import Table
 
 _setting = partial(options.setting, BuildSettings)
+MOST_REFUSED = 0.05
 
 
 def _parse_shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -52,7 +53,7 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
 @click.option(
     "--max-refused",
     type=click.FloatRange(0, 1),
-    default=0.05,
+    default=MOST_REFUSED,
     show_default=True,
     help="Exit with code 3 if a larger share of the images was refused.",
 )
@@ -75,6 +76,11 @@ def command(
         raise click.UsageError("Missing option '--dataset'.")
     settings = BuildSettings(**asked)
     report = build_manifest(dataset or "deepfakebench", root, out, settings, progress=make_progress(quiet))
+    show(report, as_json=as_json, max_refused=max_refused)
+
+
+def show(report: BuildReport, *, as_json: bool = False, max_refused: float = MOST_REFUSED) -> None:
+    """Print a report, and refuse one with too many refused faces."""
     click.echo(_json(report) if as_json else _table(report).render(), nl=False)
     report.check_refused(max_refused)
 

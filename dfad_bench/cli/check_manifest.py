@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
-from dfad_bench.cli.audit_tables import audit_json, audit_tables
+from dfad_bench.cli.audit_tables import audit_json, audit_tables, audit_verdict
 
 if TYPE_CHECKING:
+    from dfad_bench.api.checks import ManifestCheck
     from dfad_bench.core.protocol import Protocol
-    from dfad_bench.data.audit.findings import Findings
     from dfad_bench.ingest.check import GroupNeed, ManifestFacts
     from dfad_bench.report.table import Table
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 )
 @options.manifest(required=False)
 @options.protocol(required=False)
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Decode every crop and compare its pixels with its row; hash the tables and cached crops beside the manifest.",
+)
 @click.option(
     "--audit",
     "audited",
@@ -47,60 +52,86 @@ if TYPE_CHECKING:
     help="Draw a row of faces per generator into this .png file. With --audit also a folder: faces.png, and the "
     "examples of each check side by side in one PNG.",
 )
+@click.option(
+    "--refused",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="With --contact-sheet: the source folder of each --manifest, in order. Draws what was refused, with the "
+    "reason, into refused.png of a folder, or beside the .png file.",
+)
 @options.as_json
 def command(
     manifests: tuple[Path, ...],
     protocol: str | None,
+    deep: bool,
     audited: bool,
     near_bits: int | None,
     strict: bool,
     contact_sheet: Path | None,
+    refused: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Check a manifest, and find what a protocol lacks.
 
     Verifies every file against its hash (exit code 4 for a damaged one) and counts faces by generator, split and
-    status. With --protocol, lists for each group what is needed, found and missing, and where to get it; this works
-    without any manifest, too. With --audit, train and test are the rows that the protocol chooses, or without one
-    the split of the source.
+    status. Whether the pixels are those of their rows, only --deep tells. With --protocol, lists for each group what is
+    needed, found and missing, and where to get it; this works without any manifest, too. With --audit, train and test
+    are the rows that the protocol chooses, or without one the split of the source.
     """
-    import json
-    from dataclasses import asdict
-
+    from dfad_bench.api.checks import check_manifests
+    from dfad_bench.cli.progress import make_progress
     from dfad_bench.core.errors import ConfigError, IntegrityError
-    from dfad_bench.core.protocol import load_protocol
-    from dfad_bench.ingest.check import check_manifest, protocol_needs
-    from dfad_bench.report.table import render
 
     if not manifests and protocol is None:
         raise click.UsageError("give --manifest, --protocol or both")
-    for given, option in ((contact_sheet is not None, "--contact-sheet"), (audited, "--audit")):
-        if given and not manifests:
-            raise ConfigError(f"{option} needs --manifest")
     for given, option in ((strict, "--strict"), (near_bits is not None, "--near-bits")):
         if given and not audited:
             raise ConfigError(f"{option} needs --audit")
-    rules = load_protocol(protocol) if protocol else None
-    facts = [check_manifest(folder) for folder in manifests]
-    needs = protocol_needs(rules, facts) if rules else []
-    found = _audit(manifests, rules, near_bits) if audited else []
+    found = check_manifests(
+        manifests,
+        protocol,
+        deep=deep,
+        audit=audited,
+        near_bits=near_bits,
+        contact_sheet=contact_sheet,
+        refused=refused,
+        progress=make_progress(quiet=False),
+    )
+    show(found, as_json=as_json)
+    if strict and found.errors:
+        raise IntegrityError(f"the audit found errors: {', '.join(found.errors)}")
+
+
+def show(found: ManifestCheck, *, as_json: bool = False) -> None:
+    """Print what was found; an error says why a contact sheet could not be drawn, after all else is printed."""
+    from dfad_bench.core.errors import ConfigError
+
     if as_json:
-        value = {
-            "manifests": [{**asdict(item), "folder": str(item.folder)} for item in facts],
-            "protocol": rules and rules.name,
-            "groups": [asdict(need) for need in needs],
-            **({"audit": audit_json(found, manifests)} if audited else {}),
-        }
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(_json(found))
     else:
-        tables = [_facts_table(item) for item in facts] + ([_needs_table(rules, needs)] if rules else [])
-        tables += audit_tables(found) if audited else []
-        click.echo("\n".join(render(table, "rich") for table in tables), nl=False)
-    drawn = _draw(manifests, found, contact_sheet, audited) if contact_sheet is not None else []
-    for path in [] if as_json else drawn:  # last, so that the tables are printed even if there is no face to draw
-        click.echo(f"contact sheet  {path}")
-    if strict and (wrong := [item.check for item in found if item.severity == "error"]):
-        raise IntegrityError(f"the audit found errors: {', '.join(wrong)}")
+        tables = [_facts_table(item) for item in found.facts]
+        tables += [_needs_table(found.protocol, found.needs)] if found.protocol else []
+        tables += audit_tables(found.findings) if found.findings else []
+        click.echo("\n".join(table.render() for table in tables), nl=False)
+        for path in found.sheets:
+            click.echo(f"contact sheet  {path}")
+    if found.not_drawn is not None:
+        raise ConfigError(found.not_drawn)
+
+
+def _json(found: ManifestCheck) -> str:
+    import json
+    from dataclasses import asdict
+
+    value: dict[str, Any] = {
+        "manifests": [{**asdict(item), "folder": str(item.folder)} for item in found.facts],
+        "protocol": found.protocol and found.protocol.name,
+        "groups": [asdict(need) for need in found.needs],
+    }
+    if found.findings:
+        folders = [item.folder for item in found.facts]
+        value |= {"audit": audit_json(found.findings, folders), "verdict": audit_verdict(found.findings)}
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def counts_table(title: str, counts: Mapping[str, Mapping[str, int]], notes: tuple[str, ...] = ()) -> Table:
@@ -132,28 +163,6 @@ def refusal_notes(refusals: Sequence[Mapping[str, Any]], refused: int) -> list[s
     return notes
 
 
-def _audit(folders: Sequence[Path], rules: Protocol | None, near_bits: int | None) -> list[Findings]:
-    from dfad_bench.cli.progress import make_progress
-    from dfad_bench.data.audit import audit
-    from dfad_bench.data.audit.subject import NEAR_BITS
-    from dfad_bench.data.manifest import Manifest
-
-    manifests = [Manifest.open(folder) for folder in folders]
-    bits = NEAR_BITS if near_bits is None else near_bits
-    return audit(manifests, rules, near_bits=bits, progress=make_progress(quiet=False))
-
-
-def _draw(folders: Sequence[Path], found: Sequence[Findings], path: Path, audited: bool) -> list[Path]:
-    from dfad_bench.data.contact_sheet import contact_sheet, findings_sheets
-    from dfad_bench.data.manifest import Manifest
-
-    manifests = [Manifest.open(folder) for folder in folders]
-    if not audited or path.suffix.lower() == ".png":
-        return [contact_sheet(manifests, path)]
-    path.mkdir(parents=True, exist_ok=True)
-    return [contact_sheet(manifests, path / "faces.png"), *findings_sheets(manifests, found, path)]
-
-
 def _facts_table(facts: ManifestFacts) -> Table:
     from dfad_bench.report.table import Column, Table
 
@@ -168,7 +177,8 @@ def _facts_table(facts: ManifestFacts) -> Table:
         rows.append({**row, **{f"split {s}": n for s, n in counts.items()}})
     refused = facts.rows - sum(row.get("ok", 0) for row in facts.counts.values())
     notes = refusal_notes(facts.refusals, refused)
-    notes.append(f"every file matches its hash; content sha256 {facts.sha256[:16]}…")
+    checked = "every crop has the pixels of its row" if facts.deep else "pixels were not decoded (--deep)"
+    notes.append(f"every file matches its hash; {checked}; content sha256 {facts.sha256[:16]}…")
     return Table(f"{facts.dataset} ({facts.folder})", (*plain.columns, *shown), rows, tuple(notes))
 
 

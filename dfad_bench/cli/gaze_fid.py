@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dfad_bench.cli import options
+
+if TYPE_CHECKING:
+    from dfad_bench.api.gaze import GazeReport
 
 
 @click.command(
@@ -61,7 +65,6 @@ def command(
     """
     from dfad_bench.api.gaze import gaze_study
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.core.errors import DFADError
 
     report = gaze_study(
         manifests,
@@ -74,6 +77,13 @@ def command(
         out=out,
         progress=make_progress(quiet),
     )
+    show(report, out, as_json=as_json, quiet=quiet)
+
+
+def show(report: GazeReport, out: Path | None, *, as_json: bool = False, quiet: bool = False) -> None:
+    """Print the tables of a study and where its files are; an error names estimators that could not be used."""
+    from dfad_bench.core.errors import DFADError
+
     if as_json:
         import json
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from dfad_bench.cli import options
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dfad_bench.data.manifest import Manifest
     from dfad_bench.report.table import Table
 
 
@@ -47,44 +47,24 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     """
     import json
 
+    from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.data.manifest import Manifest
-    from dfad_bench.data.pair_table import write_pairs
-    from dfad_bench.ingest.pairs import infer_pairs
-    from dfad_bench.ingest.sources.spec import load_dataset_spec
-    from dfad_bench.ingest.unpaired import count_unpaired
-    from dfad_bench.report.table import render
 
-    manifest = Manifest.open(folder)
-    reals = [Manifest.open(real) for real in real_folders] or [manifest]
-    spec = load_dataset_spec(dataset) if dataset else None
-    pairs = infer_pairs(manifest, reals, spec=spec, progress=make_progress(quiet))
-    write_pairs(manifest, pairs, reals)
-    rows = _rows(manifest, pairs)
-    without = count_unpaired(manifest, pairs, reals, spec=spec)
+    found = infer_pairs(folder, real_folders, dataset=dataset, progress=make_progress(quiet))
+    name, without = found.manifest.name, found.unpaired
     if as_json:
-        value = {"manifest": manifest.name, "pairs": len(pairs), "rows": rows, "unpaired": without.to_dict("records")}
+        value = {
+            "manifest": name,
+            "pairs": len(found.pairs),
+            "rows": found.rows,
+            "unpaired": without.to_dict("records"),
+        }
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
         return
-    click.echo(render(_table(manifest.name, rows, without), "rich"), nl=False)
+    click.echo(_table(name, found.rows, without).render(), nl=False)
 
 
-def _rows(manifest: Manifest, pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row per forged generator: faces, pairs by method, mean confidence."""
-    faces = manifest.frame(["sample_id", "generator", "detection_label"])
-    faces = faces[faces["detection_label"] == 1].merge(pairs, on="sample_id", how="left")
-    rows = []
-    for generator, group in faces.groupby("generator", observed=True):
-        methods = group["method"].value_counts()
-        found = int(group["target_id"].notna().sum())
-        row: dict[str, Any] = {"generator": str(generator), "faces": len(group), "pairs": found}
-        row |= {name: int(methods.get(name, 0)) for name in ("name", "key", "compared")}
-        row["confidence"] = round(float(group["pair_confidence"].mean()), 4) if found else None
-        rows.append(row)
-    return rows
-
-
-def _table(name: str, rows: list[dict[str, Any]], without: pd.DataFrame) -> Table:
+def _table(name: str, rows: Sequence[dict[str, Any]], without: pd.DataFrame) -> Table:
     from dfad_bench.ingest.unpaired import FROM_NOTHING, NO_RULE, NOT_AT_HAND
     from dfad_bench.report.table import Column, Table
 

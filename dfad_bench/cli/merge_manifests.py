@@ -29,10 +29,10 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) 
 
     from dfad_bench.cli.check_manifest import counts_table
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.ingest.merge import merge_manifests, seal_shards
+    from dfad_bench.ingest.merge import merge_manifests
     from dfad_bench.report.table import render
 
-    report = merge_manifests(manifests, out, progress=make_progress(quiet)) if manifests else seal_shards(out)
+    report = merge_manifests(manifests, out, progress=make_progress(quiet))
     if as_json:
         click.echo(json.dumps({**asdict(report), "out": str(out)}, indent=2, ensure_ascii=False))
         return

@@ -25,9 +25,8 @@ def command(kind: str, name: str, out: Path | None) -> None:
     A model is a distribution to install, found by its entry point; a dataset (with a generator) and a protocol are
     files of a folder for --include. Nothing is overwritten. CONTRIBUTING.md says how to go on.
     """
-    from dfad_bench.core import skeleton
+    from dfad_bench.core.skeleton import new_skeleton
 
-    write = {"model": skeleton.new_model, "dataset": skeleton.new_dataset, "protocol": skeleton.new_protocol}
-    for path in write[kind](name, out):
+    for path in new_skeleton(kind, name, out):
         click.echo(path)
     click.echo(_NEXT[kind].format(out=out or name, name=name), err=True)

@@ -45,15 +45,12 @@ def command(
         raise click.UsageError("give --model NAME (repeatable) or --all")
     if options and len(models) != 1:
         raise click.UsageError("--set goes with exactly one --model")
+    from dfad_bench.api.models import profile_models
     from dfad_bench.cli.train import parse_settings
-    from dfad_bench.core.registry import model_names
-    from dfad_bench.engine.profile import profile_model
-    from dfad_bench.report.table import render
 
-    chosen = parse_settings(options)
-    names = model_names() if everything else models
-    profiles = [profile_model(name, size=size, options=chosen, latency=latency, device=device) for name in names]
-    click.echo(render(profile_table(profiles), "json" if as_json else "rich"), nl=False)
+    names = None if everything else models
+    profiles = profile_models(names, size=size, options=parse_settings(options), latency=latency, device=device)
+    click.echo(profile_table(profiles).render("json" if as_json else "rich"), nl=False)
 
 
 def profile_table(profiles: list[Profile]) -> Table:

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfad_bench.cli import options
 
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything: enough to beat the trivial rows, or just enough to see each command run."""
-
-    per_group: int
-    epochs: int
-    models: tuple[str, ...]
-
-
-FULL = Scale(per_group=150, epochs=12, models=("xception", "gazeclip"))
-SMALL = Scale(per_group=16, epochs=1, models=("xception", "gazeclip"))
-
-
-def commands(out: Path, scale: Scale, seed: int) -> list[list[str]]:
-    """The command lines of the chain, without the leading `dfad`."""
-    faces, manifests, runs = out / "faces", out / "manifests", out / "runs"
-    sources = ["synthetic", "synthetic-outdoor"]
-    both = [arg for name in sources for arg in ("--manifest", str(manifests / name))]
-    chain = [["synthesize", "--out", faces, "--per-group", scale.per_group, "--seed", seed]]
-    chain += [["build-manifest", "--dataset", name, "--root", faces, "--out", manifests / name] for name in sources]
-    chain += [["check-manifest", *both, "--protocol", "synthetic", "--contact-sheet", out / "contact-sheet.png"]]
-    for model in scale.models:
-        line = ["train", "--model", model, "--size", "tiny", "--recipe", "quick", "--epochs", scale.epochs]
-        chain += [[*line, "--protocol", "synthetic", *both, "--seed", seed, "--out", runs / model]]
-    chain += [["gaze-fid", *both, "--estimator", "geometric", "--seed", seed, "--out", out / "gaze"]]
-    chain += [["leaderboard", "--protocol", "synthetic", "--runs", runs]]
-    return [[str(argument) for argument in line] for line in chain]
+if TYPE_CHECKING:
+    from dfad_bench.api.quickstart import Step
 
 
 @click.command("quickstart", epilog="Example: dfad quickstart --out quickstart")
@@ -52,31 +27,39 @@ def command(out: Path | None, small: bool, seed: int, quiet: bool) -> None:
     Draws faces with a known gaze, crops them into manifests, trains two tiny models, compares gaze and prints
     the leaderboard. Each step is the command a user would type; run it again and it goes on where it stopped.
     """
-    from dfad_bench.cli.main import dfad
+    from dfad_bench.api.quickstart import quickstart
+    from dfad_bench.cli.progress import make_progress
 
-    out = out or Path("quickstart")
     began = time.perf_counter()
-    for line in commands(out, SMALL if small else FULL, seed):
-        click.echo(f"\n$ dfad {shlex.join(line)}", err=True)
-        dfad.main([*line, *(["--quiet"] if quiet and _takes_quiet(line[0]) else [])], standalone_mode=False)
+    made = quickstart(
+        out or Path("quickstart"),
+        small=small,
+        seed=seed,
+        progress=make_progress(quiet),
+        report=partial(click.echo, err=True),
+        begin=lambda step: click.echo(f"\n$ dfad {shlex.join(step.words)}", err=True),
+        done=partial(_show, quiet=quiet),
+    )
     click.echo("Synthetic faces show that the chain works; they say nothing about real generators.\n")
-    for label, path in _results(out):
+    for label, path in made.places.items():
         click.echo(f"{label:14}{path}")
     click.echo(f"Done in {time.perf_counter() - began:.0f} s.", err=True)
 
 
-def _takes_quiet(name: str) -> bool:
-    from dfad_bench.cli.main import dfad
+def _show(step: Step, result: Any, *, quiet: bool) -> None:
+    """Print what the command of a step prints."""
+    from dfad_bench.cli import build_manifest, check_manifest, gaze_fid, synthesize, train
 
-    command = dfad.get_command(click.Context(dfad), name)
-    return command is not None and any("--quiet" in parameter.opts for parameter in command.params)
-
-
-def _results(out: Path) -> list[tuple[str, Path]]:
-    return [
-        ("faces", out / "faces"),
-        ("manifests", out / "manifests"),
-        ("contact sheet", out / "contact-sheet.png"),
-        ("gaze", out / "gaze"),
-        ("runs", out / "runs"),
-    ]
+    name, out = step.words[0], Path(step.words[-1])  # all but check-manifest and leaderboard end with their folder
+    if name == "synthesize":
+        synthesize.show(result, out)
+    elif name == "build-manifest":
+        build_manifest.show(result)
+    elif name == "check-manifest":
+        check_manifest.show(result)
+    elif name == "train":
+        train.show(result)
+    elif name == "gaze-fid":
+        gaze_fid.show(result, out, quiet=quiet)
+    else:
+        click.echo(result.render(), nl=False)

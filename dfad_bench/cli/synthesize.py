@@ -34,11 +34,15 @@ def command(out: Path, per_group: int, test_share: float, seed: int, quiet: bool
     and targets. After an interruption, the same command continues where it stopped.
     """
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.report.table import render
-    from dfad_bench.synthetic import synthesize
+    from dfad_bench.synthetic.layout import synthesize
 
     truth = synthesize(out, per_group=per_group, test_share=test_share, seed=seed, progress=make_progress(quiet))
-    click.echo(render(_summary(truth, out), "json" if as_json else "rich"), nl=False)
+    show(truth, out, as_json=as_json)
+
+
+def show(truth: pd.DataFrame, out: Path, *, as_json: bool = False) -> None:
+    """Print the generators that were drawn."""
+    click.echo(_summary(truth, out).render("json" if as_json else "rich"), nl=False)
 
 
 def _summary(truth: pd.DataFrame, out: Path) -> Table:

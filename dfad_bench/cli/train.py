@@ -86,10 +86,10 @@ def command(manifests: tuple[Path, ...], out: Path, quiet: bool, as_json: bool, 
     except TeamError as error:  # its processes have printed the error
         raise SystemExit(error.exit_code) from error
     if made.lead:
-        _show(made, as_json)
+        show(made, as_json=as_json)
 
 
-def _show(made: Training, as_json: bool) -> None:
+def show(made: Training, *, as_json: bool = False) -> None:
     """Print the record, or mean and spread over seeds."""
     from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 

@@ -179,6 +179,10 @@ class GroupCounts:
     tn: int
     named: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"a group has 1 face or more, got n {self.n}")
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -192,6 +196,11 @@ class Sweep:
     unseen_accuracy: tuple[float | None, ...]
     seen_kept: tuple[float | None, ...]
     seen_right: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        lengths = [len(values) for values in vars(self).values()]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"the lists of a sweep must be equally long, got {', '.join(map(str, lengths))}")
 
 
 @dataclass(frozen=True)

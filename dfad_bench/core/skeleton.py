@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.files import write_text
 from dfad_bench.core.registry import model_table
 from dfad_bench.core.resources import yaml_files
@@ -19,6 +19,27 @@ _TEMPLATES = Path(__file__).parent / "skeletons"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST = 60  # a name becomes a part of longer names of files
 _RESERVED = ("false", "no", "none", "null", "off", "on", "true", "yes")  # not text in YAML, or no class of Python
+
+
+def new_skeleton(kind: str, name: str, out: Path | str | None = None) -> list[Path]:
+    """Write commented files of a model, a dataset or a protocol of one's own that pass their check unchanged.
+
+    Args:
+        kind: "model" (a distribution to install, found by its entry point), "dataset" or "protocol" (files of a folder
+            for `--include`).
+        name: lower-case letters, digits and `_`.
+        out: the folder; default `name` here. Nothing in it is overwritten.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UnknownNameError: no such kind.
+        ConfigError: a bad or taken name, or a file that is there already.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("skeleton", kind, KINDS)
+    return KINDS[kind](name, None if out is None else Path(out))
 
 
 def new_model(name: str, out: Path | None = None) -> list[Path]:
@@ -85,6 +106,11 @@ def new_protocol(name: str, out: Path | None = None) -> list[Path]:
     """
     _check_name("protocol", name, yaml_files("manifests", "protocols"))
     return _write(out or Path(name), {f"protocols/{name}.yaml": "protocol.yaml"}, name)
+
+
+KINDS: dict[str, Callable[[str, Path | None], list[Path]]] = {
+    "model": new_model, "dataset": new_dataset, "protocol": new_protocol,
+}  # fmt: skip
 
 
 def _check_name(kind: str, name: str, known: Mapping[str, object]) -> None:

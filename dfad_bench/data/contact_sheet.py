@@ -11,10 +11,10 @@ import numpy as np
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import atomic_path
 from dfad_bench.data.audit.findings import Face, Finding, Findings
-from dfad_bench.data.images import SHEET, decode_crop
+from dfad_bench.data.images import SHEET
 from dfad_bench.data.manifest import Manifest
 
-_SIDE = 112  # side of a face, pixels
+SIDE = 112  # side of a face, pixels
 _LABEL = 240  # width of the name in front of a row, pixels
 _GAP = 4
 _CELL = 200  # width of a face with its caption, pixels
@@ -36,12 +36,12 @@ def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) 
     rows = [row for manifest in manifests for row in _rows(manifest, faces)]
     if not rows:
         raise ConfigError(f"{path}: no faces to draw; all were refused")
-    step = _SIDE + _GAP
+    step = SIDE + _GAP
     sheet = Image.new("RGB", (_LABEL + faces * step + _GAP, len(rows) * step + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for index, (dataset, generator, count, crops) in enumerate(rows):
         top = _GAP + index * step
-        draw.text((8, top + _SIDE // 2 - 20), f"{generator}\n{dataset}, {count:,} faces", fill="black", font=font)
+        draw.text((8, top + SIDE // 2 - 20), f"{generator}\n{dataset}, {count:,} faces", fill="black", font=font)
         for column, crop in enumerate(crops):
             sheet.paste(_thumbnail(crop), (_LABEL + column * step, top))
     with atomic_path(path) as temporary:
@@ -63,20 +63,24 @@ def findings_sheets(manifests: Sequence[Manifest], found: Sequence[Findings], fo
     for face in (face for item in found for face in _faces(item.remarks) if face.drawable):
         wanted.setdefault(face.manifest, set()).add(face.sample_id)
     crops = {
-        (number, identity): decode_crop(png)
+        (number, crop.sample_id): crop.pixels()
         for number, identities in wanted.items()
-        for identity, png in manifests[number].images(identities)
+        for crop in manifests[number].crops(identities)
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for item in found:
         shown = [remark for remark in item.remarks if remark.examples]
         if shown:
-            sheet = _draw_remarks(item.title, shown, crops)
-            paths.append(folder / f"{item.check}.png")
-            with atomic_path(paths[-1]) as temporary:
-                _save(sheet, temporary)
+            paths.append(draw_sheet(item.title, shown, crops, folder / f"{item.check}.png"))
     return paths
+
+
+def draw_sheet(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[int, str], np.ndarray], path: Path) -> Path:
+    """Draw remarks with their examples into a .png file; `crops` by number of the manifest and sample."""
+    with atomic_path(path) as temporary:
+        _save(_draw_remarks(title, remarks, crops), temporary)
+    return path
 
 
 def _save(sheet: Any, temporary: Path) -> None:
@@ -96,7 +100,7 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
     from PIL import Image, ImageDraw, ImageFont
 
     columns = max(len(example) for remark in remarks for example in remark.examples)
-    step = _SIDE + _CAPTION + _GAP
+    step = SIDE + _CAPTION + _GAP
     height = _HEADING * (1 + len(remarks)) + step * sum(len(remark.examples) for remark in remarks) + _GAP
     font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=11)
     texts = [f"{remark.severity}: {remark.text}" for remark in remarks]
@@ -113,9 +117,9 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
                 left = _GAP + column * _CELL
                 crop = crops.get((face.manifest, face.sample_id))
                 sheet.paste(
-                    Image.new("RGB", (_SIDE, _SIDE), "lightgrey") if crop is None else _thumbnail(crop), (left, top)
+                    Image.new("RGB", (SIDE, SIDE), "lightgrey") if crop is None else _thumbnail(crop), (left, top)
                 )
-                draw.text((left, top + _SIDE + 1), _caption(face), fill="black", font=small)
+                draw.text((left, top + SIDE + 1), _caption(face), fill="black", font=small)
             top += step
     return sheet
 
@@ -129,15 +133,16 @@ def _caption(face: Face) -> str:
 def _thumbnail(crop: np.ndarray) -> Any:
     from PIL import Image
 
-    return Image.fromarray(crop).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return Image.fromarray(crop).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
 def _rows(manifest: Manifest, faces: int) -> list[tuple[str, str, int, list[np.ndarray]]]:
     frame = manifest.frame(["sample_id", "generator"])
     chosen = {str(name): list(group["sample_id"][:faces]) for name, group in frame.groupby("generator")}
     sizes = frame["generator"].value_counts()
-    images = dict(manifest.images([identity for ids in chosen.values() for identity in ids]))
+    wanted = [identity for ids in chosen.values() for identity in ids]
+    crops = {crop.sample_id: crop.pixels() for crop in manifest.crops(wanted)}
     return [
-        (manifest.name, name, int(sizes[name]), [decode_crop(images[identity]) for identity in ids])
+        (manifest.name, name, int(sizes[name]), [crops[identity] for identity in ids])
         for name, ids in sorted(chosen.items(), key=lambda item: (item[0] != "real", item[0]))
     ]

@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.row_check import check_rows
 
 COLUMNS = ("sample_id", "landmarks", "crop_affine", "width", "height")  # what landmarks of a crop follow from
 
@@ -35,11 +35,14 @@ def crop_batches(manifest: Manifest, rows: pd.DataFrame, size: int) -> Iterator[
 
     Raises:
         ManifestError: a face has no crop in the manifest.
+        IntegrityError: a crop has other pixels than its row states, or the rows are not those of the content hash.
     """
-    images = manifest.images(set(rows.index)) if len(rows) else iter(())
-    while batch := list(islice(images, size)):
-        names = np.array([name for name, _ in batch])
-        crops = [decode_crop(png) for _, png in batch]
+    if len(rows):
+        check_rows(manifest)
+    stored = manifest.crops(set(rows.index)) if len(rows) else iter(())
+    while batch := list(islice(stored, size)):
+        names = np.array([crop.sample_id for crop in batch])
+        crops = [crop.pixels() for crop in batch]
         shapes = np.array([crop.shape[:2] for crop in crops])
         made = []
         for shape in np.unique(shapes, axis=0):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from dfad_bench.core.cores import usable_cores
-from dfad_bench.core.errors import IntegrityError
-from dfad_bench.data.images import ImageRefused, decode_crop
+from dfad_bench.data.stored_crop import StoredCrop
 
 if TYPE_CHECKING:
     import torch
@@ -56,34 +55,29 @@ class DevicePixels:
 
 
 class PngPixels:
-    """PNG bytes in memory, decoded on demand by one thread per usable core."""
+    """PNG bytes in memory, decoded (and checked) on demand by one thread per usable core."""
 
-    def __init__(self, pngs: Sequence[bytes], sample_ids: Sequence[str], side: int) -> None:
-        self._pngs, self._ids, self._side = list(pngs), list(sample_ids), side
+    def __init__(self, crops: Sequence[StoredCrop], side: int) -> None:
+        self._crops, self._side = list(crops), side
         self._pool = ThreadPoolExecutor(usable_cores())
 
     def gather(self, places: np.ndarray) -> torch.Tensor:
         """See `Pixels.gather`."""
         import torch
 
-        rows = self._pool.map(lambda row: sized(self._pngs[row], self._side, self._ids[row]), places)
+        rows = self._pool.map(lambda row: sized(self._crops[row], self._side), places)
         return torch.from_numpy(np.stack(list(rows)))
 
 
-def sized(png: bytes, side: int, sample: str) -> np.ndarray:
+def sized(crop: StoredCrop, side: int) -> np.ndarray:
     """The (side, side, 3) pixels of a crop, resized (Lanczos) where it has another size.
 
     Raises:
-        IntegrityError: it does not decode; `sample` is named.
+        IntegrityError: they are not what its row states.
     """
     from PIL import Image
 
-    try:
-        crop = decode_crop(png)
-    except ImageRefused as error:
-        raise IntegrityError(
-            f"the crop of {sample} does not decode ({error.reason}); build the manifest again"
-        ) from error
-    if crop.shape[:2] == (side, side):
-        return crop
-    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.LANCZOS))
+    pixels = crop.pixels()
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))

@@ -28,11 +28,14 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_storage import AT_ONCE, ArrayPixels, DevicePixels, Pixels, PngPixels, sized
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.row_check import check_rows
 from dfad_bench.data.side_array import Block, SideArray
+from dfad_bench.data.stored_crop import StoredCrop
 
 if TYPE_CHECKING:
     import torch
 
+_CHECKED = "compared with crop_sha256"  # decoded before they were, they are decoded again
 _ROOM = 0.6  # share of an accelerator's free memory that crops may take; the rest is for the model
 
 
@@ -76,18 +79,22 @@ class CropStore:
 
         Raises:
             ManifestError: a face is not in its manifest, or `folder` cannot be made.
-            IntegrityError: a crop does not decode.
+            IntegrityError: a crop does not decode, or to other pixels than its row states; or the rows are not those
+                of the manifest's content hash.
         """
         rows = rows.drop_duplicates("sample_id").sort_values("sample_id", kind="stable")
         ids = rows["sample_id"].tolist()
         if not ids:
             raise ManifestError("no faces to load")
+        for manifest in manifests:
+            check_rows(manifest)
         if cache == "none":
-            found = dict(_encoded(rows, manifests))
-            return cls(PngPixels([found[name] for name in ids], ids, image_size), ids)
-        key = content_hash([image_size, list(map(list, rows[["sample_id", "crop_sha256"]].astype(str).to_numpy()))])
+            found = {crop.sample_id: crop for crop in _stored(rows, manifests)}
+            return cls(PngPixels([found[name] for name in ids], image_size), ids)
+        named = rows[["sample_id", "crop_sha256"]].fillna("").astype(str)  # one without a hash is refused when decoded
+        key = content_hash([image_size, list(map(list, named.to_numpy()))])
         folder = folder or default_folder(manifests)
-        stored = SideArray(folder / f"crops-{image_size}-{key[:16]}.npy", {"key": key})
+        stored = SideArray(folder / f"crops-{image_size}-{key[:16]}.npy", {"key": key, "pixels": _CHECKED})
         if not stored.is_whole():
             _prepare(folder)
             with stored.locked():  # other runs on these faces wait for it instead of decoding, too
@@ -140,8 +147,8 @@ def _prepare(folder: Path) -> None:
         raise ManifestError(f"{folder}: no room for decoded crops ({why}); set DFAD_CACHE to another folder") from error
 
 
-def _encoded(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[tuple[str, bytes]]:
-    """(sample_id, PNG bytes) of every row.
+def _stored(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[StoredCrop]:
+    """The crop of every row, not decoded yet.
 
     Raises:
         ManifestError: a face is in none of the manifests.
@@ -149,9 +156,9 @@ def _encoded(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[tupl
     count = 0
     for manifest in manifests:
         wanted = set(rows.loc[rows["dataset"] == manifest.name, "sample_id"])
-        for sample, png in manifest.images(wanted) if wanted else ():
+        for crop in manifest.crops(wanted) if wanted else ():
             count += 1
-            yield sample, png
+            yield crop
     if count < len(rows):
         raise ManifestError(f"{len(rows) - count} chosen faces are in none of the manifests")
 
@@ -164,11 +171,11 @@ def _decode(
     shape = (len(rows), side, side, 3)
 
     def work(left: np.ndarray) -> Iterator[Block]:
-        encoded = _encoded(rows.loc[left], manifests)
+        stored = _stored(rows.loc[left], manifests)
         with ThreadPoolExecutor(usable_cores()) as pool:
-            while some := list(islice(encoded, AT_ONCE)):
-                crops = pool.map(lambda item: sized(item[1], side, item[0]), some)  # Pillow lets other threads run
-                yield Block(np.array([place[sample] for sample, _ in some]), list(crops))
+            while some := list(islice(stored, AT_ONCE)):
+                crops = pool.map(lambda crop: sized(crop, side), some)  # Pillow and hashing let other threads run
+                yield Block(np.array([place[crop.sample_id] for crop in some]), list(crops))
 
     label = f"Decoding crops ({math.prod(shape) / 2**20:,.0f} MiB)"
     stored.make(shape, "uint8", work, label=label, progress=progress)

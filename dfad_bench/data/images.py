@@ -170,13 +170,13 @@ def encode_png(array: np.ndarray) -> bytes:
     return bytes(data)
 
 
-def decode_crop(png: bytes) -> np.ndarray:
+def decode_crop(png: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of a crop as a (H, W, 3) uint8 array.
 
     Raises:
-        ImageRefused: the bytes are not a PNG image.
+        ImageRefused: the bytes are not a PNG image, or one of more than `max_pixels`.
     """
-    return np.array(decode_image(png, formats=("PNG",)))
+    return np.array(decode_image(png, formats=("PNG",), max_pixels=max_pixels))
 
 
 def perceptual_hash(array: np.ndarray) -> int:

@@ -32,13 +32,13 @@ from dfad_bench.core.files import (
 from dfad_bench.core.version import __version__
 from dfad_bench.data import card
 from dfad_bench.data.manifest_forms import CHECK_FORMS, READ_FORMS, is_file_name, malformed_keys
+from dfad_bench.data.stored_crop import DAMAGE, OK, StoredCrop, damaged, stored_crops
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where it is needed only: worker processes start twice as fast without it
 
 VERSION = 1
 FILE = "manifest.json"
-OK = "ok"
 STATUSES = (
     OK,
     "no_face",
@@ -100,8 +100,6 @@ SCHEMA = pa.schema(
     },
 )
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
-# what Arrow raises on damaged files: its own errors, and errors of invalid names and offsets
-_DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError)
 _BESIDE = (card.FILE, "build.json")  # further files whose hashes are in manifest.json
 _ROW_GROUP = 64  # rows per Parquet row group; bounds the memory of a pass over the images
 
@@ -194,8 +192,8 @@ class Manifest:
             rows = rows[rows["status"] == status]
         return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
 
-    def images(self, sample_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """(sample_id, PNG bytes) of the given faces, in one pass with bounded memory, in the order of the parts.
+    def crops(self, sample_ids: Collection[str]) -> Iterator[StoredCrop]:
+        """The given faces in one pass with bounded memory, in the order of the parts; `pixels()` decodes one.
 
         Raises:
             ManifestError: a face is not in the manifest or was refused; raised at the end of the pass.
@@ -204,22 +202,23 @@ class Manifest:
         for path in self.parts:
             if not missing:
                 break
-            try:
-                file = pq.ParquetFile(path, page_checksum_verification=True)
-                for group in range(file.num_row_groups):
-                    ids = file.read_row_group(group, columns=["sample_id"]).column("sample_id").to_pylist()
-                    if missing.isdisjoint(ids):
-                        continue
-                    images = file.read_row_group(group, columns=["image"]).column("image")
-                    for identity, image in zip(ids, images, strict=True):
-                        if identity in missing and image.is_valid:
-                            missing.discard(identity)
-                            yield identity, image.as_py()["bytes"]
-            except _DAMAGE as error:
-                raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
+            for crop in stored_crops(path, missing):
+                if crop.sample_id in missing and (crop.png is not None or crop.status == OK):
+                    missing.discard(crop.sample_id)
+                    yield crop
         if missing:
             some = ", ".join(sorted(missing)[:3])
             raise ManifestError(f"{self.folder}: {len(missing)} faces asked for have no crop here ({some} ...)")
+
+    def images(self, sample_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(sample_id, PNG bytes) of the given faces, as they are stored: not decoded, and so not checked.
+
+        Raises:
+            ManifestError: see `crops`.
+            IntegrityError: a row of status ok has no picture.
+        """
+        for crop in self.crops(sample_ids):
+            yield crop.sample_id, crop.encoded()
 
 
 def plain_schema() -> pa.Schema:
@@ -384,9 +383,5 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
             raise IntegrityError(f"{path}: not a part of a manifest")
         table = file.read(columns=list(columns))
         return table.select(columns).cast(pa.schema([plain_schema().field(name) for name in columns]))
-    except _DAMAGE as error:
-        raise IntegrityError(f"{path}: damaged ({_first_line(error)}); run the same build again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    except DAMAGE as error:
+        raise damaged(path, error) from error

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfad_bench.core.labels import FAKE, REAL
-from dfad_bench.data.images import decode_crop
 from dfad_bench.gaze.draw import draw_on_crop, draw_on_patch
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.normalize import normalize
@@ -108,8 +107,8 @@ def load_faces(manifests: Sequence[Manifest], sample_ids: Iterable[str]) -> dict
         if rows.empty:
             continue
         landmarks = dict(zip(rows["sample_id"], crop_landmarks(rows)[0], strict=True))
-        for identity, png in manifest.images(set(landmarks)):
-            faces[identity] = Face(decode_crop(png), landmarks[identity])
+        for crop in manifest.crops(set(landmarks)):
+            faces[crop.sample_id] = Face(crop.pixels(), landmarks[crop.sample_id])
     return faces
 
 

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.labels import UNSEEN
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
+from dfad_bench.ingest.deep_check import check_deep
 from dfad_bench.ingest.plan import first_refusals
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXAMPLES = 10
+_SILENT = NoProgress()
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class ManifestFacts:
     counts: dict[str, dict[str, int]]
     splits: dict[str, dict[str, int]]
     refusals: list[dict[str, Any]]  # the first: origin, status, reason, rows (frames)
+    deep: bool = False  # whether the pixels were compared, too
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,35 @@ class GroupNeed:
     obtain: str  # how to get the dataset; empty where nothing is missing
 
 
-def check_manifest(folder: Path) -> ManifestFacts:
+def check_manifest(folder: Path, *, deep: bool = False, progress: Progress = _SILENT) -> ManifestFacts:
     """Verify every file of a manifest against its hash, and count.
+
+    Args:
+        folder: of the manifest.
+        deep: decode every crop and compare its pixels with its row, and hash every file kept beside the manifest (see
+            `ingest.deep_check`); without it, nothing is known of the pixels but that the part that holds them is as it
+            was signed.
+        progress: shows how many rows are decoded.
 
     Raises:
         ManifestError: not a finished manifest.
-        IntegrityError: names the damaged file.
+        IntegrityError: names the damaged file, with `deep` also the part, row and sample.
     """
     check_files(folder)
     manifest = Manifest.open(folder)
     for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
         _check_schema(path, part["rows"])
-    rows = manifest.frame(["generator", "split", "status"], status=None)
+    rows = manifest.frame(["sample_id", "generator", "split", "status"], status=None)
+    if len(twice := rows[rows["sample_id"].duplicated()]):
+        names = f"{len(twice)} samples twice, {str(twice['sample_id'].iloc[0])[:40]!r} among them"
+        raise IntegrityError(f"{folder}: {names}; build it again")
     counts = _nested_counts(rows, "status")
     if counts != manifest.info["counts"] or len(rows) != manifest.info["rows"]:
         raise IntegrityError(f"{folder / FILE}: its counts are not those of the parts; run the same build again")
     if rows_hash(manifest.parts) != manifest.sha256:
         raise IntegrityError(f"{folder / FILE}: its content hash is not that of the parts; run the same build again")
+    if deep:
+        check_deep(manifest, progress)
     kept = rows[rows["status"] == OK].fillna({"split": ""})
     return ManifestFacts(
         folder=Path(folder),
@@ -76,6 +92,7 @@ def check_manifest(folder: Path) -> ManifestFacts:
         counts=counts,
         splits=_nested_counts(kept, "split"),
         refusals=first_refusals(manifest.parts, _EXAMPLES),
+        deep=deep,
     )
 
 

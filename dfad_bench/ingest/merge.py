@@ -61,15 +61,19 @@ def seal_shards(out: Path) -> MergeReport:
 def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = NoProgress()) -> MergeReport:  # noqa: B008
     """Join finished manifests of one dataset, built with the same settings from different sources.
 
+    Without any, finishes the folder `out` that `build-manifest --shard I/N` wrote to (`seal_shards`).
+
     Parts are verified, then hard-linked where the file system allows it, else copied. The result does not depend
     on the order of `folders`. Side tables are not copied. A merge that was interrupted continues when run again.
 
     Raises:
-        ConfigError: fewer than two folders, or other datasets, crops or settings.
+        ConfigError: one folder, or other datasets, crops or settings.
         IntegrityError: a damaged file, or `out` holds something else.
         ManifestError: a face is in two manifests.
     """
     out = Path(out)
+    if not folders:
+        return seal_shards(out)
     if len({Path(folder).resolve() for folder in folders}) < 2:
         raise ConfigError("give two or more different manifests to join")
     for folder in folders:

@@ -14,7 +14,6 @@ from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.taxonomy import taxonomy
-from dfad_bench.data.images import decode_crop
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pair_table import SCHEMA
 from dfad_bench.ingest.shot_similarity import Shot, likeness
@@ -209,9 +208,9 @@ def _read_shots(wanted: set[str], manifests: Sequence[Manifest], progress: Progr
         for manifest in manifests:
             rows = manifest.frame(["sample_id", "crop_box", "box", "landmarks"])
             rows = rows[rows["sample_id"].isin(wanted - shots.keys())].set_index("sample_id")
-            for identity, png in manifest.images(set(rows.index)):
-                row = rows.loc[identity]
-                shots[identity] = Shot.of(decode_crop(png), row["crop_box"], row["box"], row["landmarks"])
+            for crop in manifest.crops(set(rows.index)):
+                row = rows.loc[crop.sample_id]
+                shots[crop.sample_id] = Shot.of(crop.pixels(), row["crop_box"], row["box"], row["landmarks"])
                 progress.advance()
     finally:
         progress.finish()

@@ -52,9 +52,9 @@ def clustered_wilson(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, flo
     True
     """
     hits = np.asarray(hits, dtype=float)
-    _, member = np.unique(np.asarray(clusters), return_inverse=True)
-    n, k = len(hits), int(member.max(initial=-1)) + 1
-    if k == n or n == 0:
+    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    n, k = len(hits), len(names)
+    if k == n:
         return wilson(hits.sum(), n)
     share = hits.mean()
     if k == 1 or share in (0.0, 1.0):
@@ -126,11 +126,10 @@ class ClusterBootstrap:
             raise ValueError(f"strata and clusters must be (n,), got {strata.shape} and {clusters.shape}")
         self.resamples, self.seed, self.rows = resamples, seed, len(strata)
         self.strata, self.stratum = np.unique(strata, return_inverse=True)
-        _, names = np.unique(clusters, return_inverse=True)
-        pool = _pools(self.stratum, names)
-        pair = pool.astype(np.int64) * (names.max(initial=0) + 1) + names
+        every, names = np.unique(clusters, return_inverse=True)
+        pair = _pools(self.stratum, names).astype(np.int64) * len(every) + names
         distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by pool
-        self._sizes = np.bincount(distinct // (names.max(initial=0) + 1))  # clusters in each pool
+        self._sizes = np.bincount(distinct // len(every))  # clusters in each pool
         self._kept: list[np.ndarray] = []
 
     def macro_share(self, hits: np.ndarray) -> tuple[float, float] | None:
@@ -241,9 +240,9 @@ def _pools(stratum: np.ndarray, names: np.ndarray) -> np.ndarray:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    strata, clusters = int(stratum.max(initial=-1)) + 1, int(names.max(initial=-1)) + 1
+    strata, clusters = len(np.bincount(stratum)), len(np.bincount(names))
     links = coo_matrix((np.ones(len(names), bool), (stratum, strata + names)), shape=(strata + clusters,) * 2)
-    _, labels = connected_components(links, directed=False)
+    _, labels = connected_components(links)  # weakly, so that a link joins both
     _, first, pool = np.unique(labels[:strata], return_index=True, return_inverse=True)
     pools: np.ndarray = np.argsort(np.argsort(first))[pool][stratum]
     return pools

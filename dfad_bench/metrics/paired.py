@@ -7,6 +7,7 @@ a source of its own they are McNemar's and DeLong's tests as published.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import erfc, sqrt
 from typing import NamedTuple
 
@@ -137,12 +138,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     [0.03, None, 0.06, 0.06]
     """
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        adjusted[place] = largest
-    return adjusted
+    raised = (min(1.0, p * (len(known) - rank)) for rank, (p, _) in enumerate(known))
+    adjusted = dict(zip((place for _, place in known), accumulate(raised, max), strict=True))
+    return [adjusted.get(place) for place in range(len(p_values))]
 
 
 def bootstrap_p(differences: np.ndarray) -> float | None:

@@ -148,7 +148,7 @@ def _load(run: Path) -> tuple[ResultRecord, pd.DataFrame]:
         raise ConfigError(not_a_run(run, path.name))
     record = read_record(path)
     frame = read_predictions(run, {"path": record.predictions.path, "sha256": record.predictions.sha256})
-    return record, frame.sort_values("sample_id", kind="stable").reset_index(drop=True)
+    return record, frame.sort_values("sample_id", kind="stable", ignore_index=True)
 
 
 def _refuse(

@@ -38,12 +38,13 @@ def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> l
     [(1, 2), (1, 2), (3, 3)]
     """
     found: list[tuple[int, int] | None] = []
-    for value, half in zip(values, halves, strict=True):
+    rows = list(zip(values, halves, strict=True))
+    for value, half in rows:
         if half is None:
             found.append(None)
             continue
-        noise_of_pair = [hypot(half, other or 0.0) for other in halves]
-        better = sum(other > value + noise for other, noise in zip(values, noise_of_pair, strict=True))
-        worse = sum(other < value - noise for other, noise in zip(values, noise_of_pair, strict=True))
-        found.append((better + 1, len(values) - worse))
+        noise_of_pair = [(other, hypot(half, other_half or 0.0)) for other, other_half in rows]
+        better = sum(other > value + noise for other, noise in noise_of_pair)
+        worse = sum(other < value - noise for other, noise in noise_of_pair)
+        found.append((better + 1, len(rows) - worse))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
@@ -90,9 +91,11 @@ def sweep_table(record: ResultRecord) -> Table:
     if swept is None:
         reason = _OLD.format("thresholds were swept") if record.schema_version == "1.0" else "no attribution expert"
         return Table(_title(record, "over thresholds"), columns, [], (reason, *notes))
-    keys = [column.key for column in columns]
-    lists = (swept.thresholds, swept.unseen_accuracy, swept.seen_kept, swept.seen_right)
-    rows = [dict(zip(keys, values, strict=True)) for values in zip(*lists, strict=True)]
+    shares = ("unseen_accuracy", "seen_kept", "seen_right")
+    rows = [
+        {"threshold": threshold, **{key: getattr(swept, key)[place] for key in shares}}
+        for place, threshold in enumerate(swept.thresholds)
+    ]
     return Table(_title(record, "over thresholds"), columns, rows, tuple(notes))
 
 
@@ -108,7 +111,9 @@ def confusion_table(record: ResultRecord) -> Table:
         mine = {key: counts for key, counts in record.groups.items() if counts.seen is side and counts.named}
         headings |= {len(rows): title} if mine else {}
         for key, counts in mine.items():
-            shares = {group.key: n / counts.n for group, n in zip(seen, counts.named, strict=True)}
+            if len(counts.named) != len(seen):
+                raise IntegrityError(f"record: {key} is named as {len(counts.named)} classes, not as {len(seen)}")
+            shares = {group.key: counts.named[place] / counts.n for place, group in enumerate(seen)}
             rows.append({"group": key, "n": counts.n, **shares})
     notes = [
         f"Most probable class, whatever its probability; how many are below {headline:g} is in the table by group."

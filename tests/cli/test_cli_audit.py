@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from helpers.toy import toy_row
 from helpers.trees import extra_tree
+from PIL import Image
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.data.audit import AUDITS
+from dfad_bench.data.manifest import write_manifest
+from dfad_bench.data.refused_sheet import refused_sheet
 from dfad_bench.ingest.build import build_manifest
 
 
@@ -83,3 +88,55 @@ def test_mistakes_of_the_audit_are_one_line(options: list[str], error: str):
     result = run(*options)
     assert result.exit_code == 1
     assert error in result.stderr
+
+
+def test_the_verdict_of_the_whole_audit_is_in_the_json(folder: Path, tmp_path: Path):
+    value = json.loads(run("--manifest", folder, "--audit", "--json").stdout)
+    assert value["verdict"]["severity"] == "error"
+    assert value["verdict"]["errors"] == [item["check"] for item in value["audit"] if item["severity"] == "error"]
+    assert value["verdict"]["warnings"] == [item["check"] for item in value["audit"] if item["severity"] == "warning"]
+    assert "verdict" not in json.loads(run("--manifest", folder, "--json").stdout)
+
+
+def test_refused_pictures_are_drawn_from_their_source(tmp_path: Path):
+    root = extra_tree(tmp_path / "root")
+    Image.new("RGB", (16, 64), (250, 0, 0)).save(root / "train/flux/narrow.png")
+    (root / "train/flux/bad.png").write_bytes(b"no image")
+    build_manifest("extra", root, tmp_path / "m", crop="raw-256", workers=0)
+    for arguments, drawn in (
+        ((tmp_path / "one.png",), {"one.png", "one-refused.png"}),
+        ((tmp_path / "both", "--audit"), {"faces.png", "refused.png"}),
+    ):
+        result = run("--manifest", tmp_path / "m", "--contact-sheet", *arguments, "--refused", root)
+        assert result.exit_code == 0, result.output
+        places = [Path(line.split("  ")[-1]) for line in result.stdout.splitlines() if line.startswith("contact sheet")]
+        assert {path.name for path in places} >= drawn
+        sheet = next(path for path in places if path.name.endswith("refused.png"))
+        colours = {tuple(pixel) for pixel in np.array(Image.open(sheet)).reshape(-1, 3)[::7]}
+        assert {(250, 0, 0), (211, 211, 211)} <= colours  # the narrow one, and a grey square for the other
+    for arguments, words in (
+        (("--refused", root), "--refused needs --contact-sheet"),
+        (("--contact-sheet", tmp_path / "x.png", "--refused", root, "--refused", root), "2 folders for 1 manifests"),
+    ):
+        result = run("--manifest", tmp_path / "m", *arguments)
+        assert result.exit_code == 1
+        assert words in result.stderr
+
+
+def test_refused_rows_that_lead_out_of_the_source_are_not_followed(tmp_path: Path):
+    Image.new("RGB", (64, 64), (250, 0, 0)).save(tmp_path / "secret.png")
+    rows = [toy_row("synthetic", "real", "train", n, 0) for n in range(2)]
+    lost = {"status": "too_small", "image": None, "crop_sha256": None, "origin": "../secret.png"}
+    rows.append(toy_row("synthetic", "real", "train", 2, 0, **lost))
+    manifest = write_manifest(tmp_path / "m", "synthetic", rows)
+    (tmp_path / "root").mkdir()
+    sheet = refused_sheet([manifest], [tmp_path / "root"], tmp_path / "sheet.png")
+    assert (250, 0, 0) not in {tuple(pixel) for pixel in np.array(Image.open(sheet)).reshape(-1, 3)}
+
+
+def test_deep_compares_pixels(folder: Path):
+    plain, deep = run("--manifest", folder), run("--manifest", folder, "--deep")
+    assert (plain.exit_code, deep.exit_code) == (0, 0)
+    assert "pixels were not decoded (--deep)" in " ".join(plain.stdout.split())
+    assert "every crop has the pixels of its row" in " ".join(deep.stdout.split())
+    assert run("--deep", "--protocol", "synthetic").exit_code == 1

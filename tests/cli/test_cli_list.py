@@ -7,12 +7,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from dfad_bench.cli import listed_kinds
+from dfad_bench.api import names
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.registry import model_names
 from dfad_bench.core.resources import shipped_names
 
-KINDS = list(listed_kinds.KINDS)
+KINDS = list(names.KINDS)
 
 
 def run(*arguments: str) -> str:

@@ -292,8 +292,12 @@ def test_sheets_show_the_faces_side_by_side(tmp_path: Path):
     red, blue = np.full((32, 32, 3), (250, 0, 0), np.uint8), np.full((32, 32, 3), (0, 0, 250), np.uint8)
     from dfad_bench.data.images import encode_png
 
-    first = row(image={"bytes": encode_png(red), "path": None})
-    copy = twin(first, "source_sha256", image={"bytes": encode_png(blue), "path": None})
+    def of(pixels: np.ndarray) -> dict[str, Any]:
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+        return {"image": {"bytes": encode_png(pixels), "path": None}, "crop_sha256": digest}
+
+    first = row(**of(red))
+    copy = twin(first, "source_sha256", **of(blue))
     lost = {**row(identity=5), "status": "no_face", "image": None, "source_sha256": first["source_sha256"]}
     made = [manifest(tmp_path, [first, copy, lost])]
     paths = findings_sheets(made, audit(made, checks=["same_files", "same_pixels"]), tmp_path / "sheets")

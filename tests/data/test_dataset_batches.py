@@ -107,7 +107,9 @@ def test_a_crop_that_does_not_decode_is_named(tmp_path: Path) -> None:
     rows[0]["image"] = {"bytes": b"not a picture", "path": None}
     broken = [write_manifest(tmp_path / "m", "synthetic", rows)]
     chosen = select(toy_protocol(unseen=()), broken)
-    with pytest.raises(IntegrityError, match=f"the crop of {rows[0]['sample_id']} does not decode"):
+    with pytest.raises(
+        IntegrityError, match=rf"part-00000.parquet, row \d+ \(sample '{rows[0]['sample_id']}'\): the picture is no PNG"
+    ):
         CropStore.open(chosen.rows, broken, SIDE)
     assert not list((tmp_path / "m" / "tables").glob("*.npy"))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -303,8 +304,9 @@ def test_crops_of_several_sizes_need_one_to_be_corrupted_at(copy: Path, tmp_path
     inside = toy_rows("synthetic", (*SEEN, *UNSEEN))
     outside = toy_rows("synthetic-outdoor", ("real",))
     for row in outside:
-        row["image"] = {"bytes": encode_png(decode_crop(row["image"]["bytes"]).repeat(2, 0).repeat(2, 1)), "path": None}
-        row["width"] = row["height"] = 2 * SIDE
+        pixels = decode_crop(row["image"]["bytes"]).repeat(2, 0).repeat(2, 1)
+        row |= {"image": {"bytes": encode_png(pixels), "path": None}, "width": 2 * SIDE, "height": 2 * SIDE}
+        row["crop_sha256"] = hashlib.sha256(pixels.tobytes()).hexdigest()
     mixed = [write_manifest(tmp_path / "synthetic", "synthetic", inside)]
     mixed.append(write_manifest(tmp_path / "synthetic-outdoor", "synthetic-outdoor", outside))
     with pytest.raises(ConfigError, match=r"several sizes \(32x32, 64x64\).*--corrupt-at"):

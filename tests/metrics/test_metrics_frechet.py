@@ -121,3 +121,11 @@ def test_distance_refuses_nan_and_wrong_shapes() -> None:
     with pytest.raises(ValueError, match="shapes do not fit"):
         frechet_distance([0, 0], np.eye(3), [0, 0], np.eye(2))
     assert np.isnan(gaussian_frechet_2d([0, np.nan], np.eye(2), [0, 0], np.eye(2)))
+
+
+def test_a_covariance_that_rounding_left_below_zero_is_a_line() -> None:
+    """The determinant is -1e-16, whose root is no number."""
+    line, round_one = [[1.0, 1.0], [1.0, 1.0 - 2**-53]], [[2.0, 0.0], [0.0, 3.0]]
+    expected = 2.0 + 5.0 - 2 * np.sqrt(5.0)  # tr A + tr B - 2 sqrt(tr AB + 2 sqrt(det A det B))
+    for pair in ((line, round_one), (round_one, line)):
+        assert covariance_part_2d(*pair) == pytest.approx(expected)

@@ -294,3 +294,35 @@ def test_the_design_effect_is_kishs_with_one_less_cluster() -> None:
     effect = variance / (share * (1 - share) / n)
     assert effect > 1
     assert clustered_wilson(hits, clusters) == pytest.approx(wilson(share * n / effect, n / effect))
+
+
+@pytest.mark.parametrize("rows", [1, 60, 61])
+def test_blocks_smaller_than_a_resample_change_nothing(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    positive, scores, clusters = np.arange(rows) % 2 == 0, rng.random(rows).round(1), rng.integers(0, 9, rows)
+    expected = ClusterBootstrap(np.zeros(rows), clusters, resamples=7).ranking_draws(positive, scores)
+    monkeypatch.setattr("dfad_bench.metrics.interval._BLOCK_CELLS", 60)
+    found = ClusterBootstrap(np.zeros(rows), clusters, resamples=7).ranking_draws(positive, scores)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, err_msg=name)
+
+
+def test_one_source_for_all_groups_and_no_row_at_all() -> None:
+    one = ClusterBootstrap(np.array([0, 0, 1]), np.array(["s", "s", "s"]), resamples=3)
+    assert one.cluster.tolist() == [0, 0, 0]
+    assert one.macro_share_draws(np.array([1.0, 0.0, 1.0])).tolist() == [0.75, 0.75, 0.75]
+    none = ClusterBootstrap(np.empty(0), np.empty(0), resamples=3)
+    assert (none.rows, none._sizes.tolist()) == (0, [])
+
+
+@pytest.mark.parametrize(("room", "kept"), [(1500, True), (1499, False)])
+def test_draws_are_kept_where_there_is_room_and_made_again_where_there_is_not(
+    room: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dfad_bench.metrics.interval._KEPT_CELLS", room)
+    bootstrap = ClusterBootstrap(np.zeros(60), np.arange(60) // 2, resamples=50)  # 50 draws of 30 clusters
+    first = bootstrap.macro_share_draws(np.arange(60) % 3 == 0)
+    made, fresh = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: made.append(seed) or fresh(seed))
+    np.testing.assert_array_equal(bootstrap.macro_share_draws(np.arange(60) % 3 == 0), first)
+    assert made == ([] if kept else [0])

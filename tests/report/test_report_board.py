@@ -188,7 +188,7 @@ def test_reported_rows_stand_apart_with_both_averages() -> None:
     assert xception["unseen_acc"] == pytest.approx(0.6346, abs=5e-5)
     assert xception["model"].endswith("*")
     assert any("64.02" in note and "63.46" in note for note in table.notes)
-    assert all(row.get("rank") is None for row in rows.values())
+    assert all(row.get("rank") is None and row["trivial"] is False for row in rows.values())
     assert table.rows[0]["kind"] == "trivial"
     assert xception["unseen_acc:df40/simswap"] == pytest.approx(0.5808)
 
@@ -285,3 +285,39 @@ def test_a_run_evaluated_again_counts_once_and_keeps_its_training() -> None:
         table = board(protocol, order)
         assert len(models(table)) == 1
         assert any("30 train" in note for note in table.notes)
+
+
+def test_shipped_records_are_shown_unless_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = toy_protocol()
+    write_record(tmp_path / "shipped" / "records" / "theirs.json", record(protocol, "theirs"))
+    write_record(tmp_path / "mine" / "record.json", record(protocol, "mine"))
+    monkeypatch.setattr("dfad_bench.report.leaderboard.shipped", lambda room: tmp_path / "shipped")
+    found = {shown: find_records([tmp_path / "mine"], with_shipped=shown)[0] for shown in (True, False)}
+    assert [r.model.name for r in found[True]] == ["mine", "theirs"]
+    assert [r.model.name for r in found[False]] == ["mine"]
+    assert find_records([tmp_path / "mine"])[0] == found[True]
+
+
+def test_faces_are_named_by_the_first_record_that_has_them() -> None:
+    protocol = toy_protocol()
+    runs = [record(protocol, name) for name in ("one", "two", "three")]
+    named = [replace(run, manifest=replace(run.manifest, name=f"of {run.model.name}")) for run in runs]
+    notes = board(protocol, named).notes
+    assert "Faces aaaaaaaa: of one, 30 train; protocol version 1." in notes
+
+
+def test_recipes_that_differ_are_told_by_name_and_hash() -> None:
+    protocol, recipes = toy_protocol(), ({"name": "quick", "lr": 1}, {"name": "quick", "lr": 2}, {"lr": 3})
+    several = [
+        record(protocol, draw=draw, run=trained(protocol, protocol, recipe=recipe))
+        for draw, recipe in enumerate(recipes)
+    ]
+    hashes = [content_hash(recipe)[:4] for recipe in recipes]
+    expected = [f"Toy (recipe=quick {hashes[0]})", f"Toy (recipe=quick {hashes[1]})", f"Toy (recipe={hashes[2]})"]
+    assert sorted(models(board(protocol, several))) == sorted(expected)
+
+
+@pytest.mark.parametrize("halves", [[], [None], [0.1], [None, None, None], [0.1, 0.1, 0.1]])
+def test_every_value_needs_its_half_width(halves: list[float | None]) -> None:
+    with pytest.raises(ValueError, match="argument 2 is (shorter|longer)"):
+        rank_intervals([0.5, 0.6], halves)

@@ -11,10 +11,11 @@ from helpers.toy import toy_predictions, toy_protocol
 from scipy.stats import binomtest
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.record import read_record, write_record
+from dfad_bench.core.record import MetricValue, read_record, write_record
 from dfad_bench.metrics import METRICS, detection
-from dfad_bench.report.compare import Compared, Comparison, compare_runs, comparison_table
+from dfad_bench.report.compare import Compared, Comparison, _tested, compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
+from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import FORMATS, render
 
 PROTOCOL = toy_protocol()
@@ -217,3 +218,36 @@ def test_deviations_from_the_protocol_are_named(runs: Path, tmp_path: Path) -> N
     notes = compare_runs(runs / "a", tmp_path / "c", resamples=100).notes
     assert "B departs from the protocol: fewer faces; b; c." in notes
     assert not any(note.startswith("A departs") for note in notes)
+
+
+def test_other_protocols_are_named_with_version_and_hash(runs: Path, tmp_path: Path) -> None:
+    other = replace(PROTOCOL, version=2)
+    write_run(tmp_path / "other", other, toy_predictions(PROTOCOL, 60), resamples=0)
+    mine, theirs = f"toy version 1 ({PROTOCOL.sha256[:8]})", f"toy version 1 ({other.sha256[:8]})"
+    with pytest.raises(ConfigError) as caught:
+        compare_runs(runs / "a", tmp_path / "other")
+    assert f"other protocols, {mine} and {theirs}; train both under one" in str(caught.value)
+
+
+def test_runs_trained_elsewhere_are_named_and_others_are_not(runs: Path, tmp_path: Path) -> None:
+    here = compare_runs(runs / "a", runs / "b", resamples=100)
+    assert not any(note.startswith(("A was", "B was", "A is", "B is")) for note in here.notes)
+    made = write_run(tmp_path / "c", PROTOCOL, toy_predictions(PROTOCOL, 60), resamples=0)
+    config = {**made.run.config, "protocol": "far", "protocol_sha256": "b" * 64, "manifests": {"x": "c" * 64}}
+    write_record(tmp_path / "c" / "record.json", resealed(made, {"run.config": config}))
+    notes = compare_runs(runs / "a", tmp_path / "c", resamples=100).notes
+    assert [note for note in notes if note.startswith("B was trained under far (bbbbbbbb) on faces ")]
+    assert not any(note.startswith("A was") for note in notes)
+
+
+def test_a_test_of_two_models_needs_what_it_compares_of_both() -> None:
+    value = MetricValue("detection", "auc", "unseen", 0.5, 4, True)
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.2, 0.4, 0.6])
+    bare = Number(value)
+    ranked = Number(value, ranked=(labels, scores), sources=np.arange(4))
+    shares = Number(value, hits=labels == 1, sources=np.arange(4))
+    draws = np.array([0.1, -0.1, 0.2])
+    for full, test in ((ranked, "delong"), (shares, "mcnemar exact")):
+        assert _tested(full, full, draws)[0] == test
+        assert _tested(full, bare, draws)[0] == _tested(bare, full, draws)[0] == "bootstrap"
+    assert _tested(bare, bare, None) == (None, None)

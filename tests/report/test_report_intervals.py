@@ -11,10 +11,11 @@ from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.record import MetricValue
-from dfad_bench.metrics import METRICS
+from dfad_bench.metrics import METRICS, Metric
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds, clustered_wilson, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
 from dfad_bench.report.attribution import SWEEP, _groups_set, _registered
+from dfad_bench.report.face_set import FaceSet
 from dfad_bench.report.record_diff import TOLERANCE, Difference, differences
 from dfad_bench.report.score import numbers, score
 from dfad_bench.report.scored_faces import Number, missing_label, number
@@ -253,3 +254,37 @@ def test_videos_are_rows_in_the_order_of_their_groups_and_names() -> None:
     assert videos.p_fake.tolist() == pytest.approx(means.tolist())
     labels = rows.groupby(["group", "video"])["attribution_label"].first()
     assert videos.label.tolist() == labels.tolist()
+
+
+def test_no_function_is_called_for_a_resample_where_the_table_says_what_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    value = FaceSet.value
+
+    def counted(self: FaceSet, metric: Metric, chosen: np.ndarray) -> tuple[float | None, str | None]:
+        calls.extend([metric.function] if metric.draws or metric.per_face else [])
+        return value(self, metric, chosen)
+
+    monkeypatch.setattr(FaceSet, "value", counted)
+    made = []
+    for resamples in (0, 20):
+        calls.clear()
+        score(toy_predictions(toy_protocol(), 20), toy_protocol(), resamples=resamples)
+        made.append(sorted(calls))
+    assert made[0] == made[1] != []
+
+
+def test_a_mean_over_groups_without_spread_counts_groups_alike() -> None:
+    """Groups of 34 and of 41 faces, all below the threshold: their bounds are averaged, not weighted by size."""
+    rows = frame().assign(p_0=0.4, p_1=0.3, p_2=0.3)
+    _, found = numbers(rows, PROTOCOL, resamples=20)
+    mine = rows[rows["group"].isin(UNSEEN)]
+    sources, groups = mine["source_key"].to_numpy(), mine["group"].to_numpy()
+    assert len(set(mine["group"].value_counts())) > 1
+    alike, by_size = (
+        stratified_wilson(np.ones(len(mine), bool), groups, sources, macro=macro) for macro in (True, False)
+    )
+    made = one(found, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(20, 0)
+    assert made.ci95 == pytest.approx(alike)
+    assert alike != pytest.approx(by_size, abs=1e-6)

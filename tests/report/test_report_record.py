@@ -17,7 +17,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, identity, plain, read_record, seal, write_record
 from dfad_bench.engine.predict import write_predictions
-from dfad_bench.report.run_record import build_record, rescore
+from dfad_bench.report.run_record import build_record, draws_of, rescore
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +160,41 @@ def test_plain_leaves_out_what_is_not_there() -> None:
         "git_commit": None,
         "git_dirty": None,
     }
+
+
+def test_of_many_numbers_that_do_not_follow_three_are_named(copy: Path) -> None:
+    old = read_record(copy / "record.json")
+    metrics = [replace(m, value=0.123) if m.value is not None else m for m in old.metrics]
+    write_record(copy / "record.json", edited(copy, metrics=metrics))
+    with pytest.raises(IntegrityError) as caught:
+        rescore(copy)
+    assert str(caught.value).count("the record says 0.123") == 3
+
+
+def test_a_record_without_drawn_intervals_has_no_resamples_and_no_seed(run: Path) -> None:
+    record = read_record(run / "record.json")
+    bare = tuple(replace(m, ci95=None, ci_method="none", ci_resamples=None, ci_seed=None) for m in record.metrics)
+    assert draws_of(record) == (100, 0)
+    assert draws_of(replace(record, metrics=bare)) == (0, 0)
+    seeded = tuple(replace(m, ci_seed=4) if m.ci_resamples else m for m in record.metrics)
+    assert draws_of(replace(record, metrics=seeded)) == (100, 4)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("sweep.seen_kept", [0.5], "sweep: the lists of a sweep must be equally long, got"),
+        ("groups.synthetic/real.n", 0, "a group has 1 face or more, got n 0"),
+    ],
+)
+def test_lists_and_counts_that_cannot_be_are_refused(copy: Path, where: str, value: object, message: str) -> None:
+    raw = read_json(copy / "record.json")
+    *path, last = where.split(".")
+    inner = raw
+    for key in path:
+        inner = inner[key]
+    inner[last] = value
+    write_json(copy / "record.json", raw)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_record(copy / "record.json")
+    assert "\n" not in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 from helpers.runs import write_run
 from helpers.toy import toy_predictions, toy_protocol
 
+from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.run_tables import TABLES
 
@@ -73,6 +74,7 @@ def test_the_sweep_and_the_confusion_matrix_are_the_records(record: ResultRecord
         counts = record.groups[row["group"]]
         assert [row[group.key] for group in seen] == pytest.approx([n / counts.n for n in counts.named])
     assert table.notes[0].startswith("Most probable class")
+    assert [row["group"] for row in table.rows] == [*(g.key for g in PROTOCOL.seen), *(g.key for g in PROTOCOL.unseen)]
     assert table.sections == {0: "Seen", len(PROTOCOL.seen): "Unseen, taken for"}
 
 
@@ -83,3 +85,10 @@ def test_what_a_reader_must_know_is_below_every_table(record: ResultRecord) -> N
         assert make(deviating).notes[-2:] == ("partial: interrupted", "fewer faces")
         assert "partial" not in " ".join(make(record).notes)
         assert make(record).title.startswith("Toy, seed 0, toy: ")
+
+
+def test_a_confusion_of_other_classes_than_the_protocols_is_refused(record: ResultRecord) -> None:
+    first = next(iter(record.groups))
+    groups = {**record.groups, first: replace(record.groups[first], named=(1, 2))}
+    with pytest.raises(IntegrityError, match=f"record: {first} is named as 2 classes, not as 3"):
+        TABLES["confusion"](replace(record, groups=groups))

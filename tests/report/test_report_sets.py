@@ -15,6 +15,7 @@ from dfad_bench.core.protocol import Group, Protocol, load_protocol, protocol_na
 from dfad_bench.core.record import MetricValue
 from dfad_bench.report.attribution import nearness
 from dfad_bench.report.score import Score, score
+from dfad_bench.report.scored_faces import Faces
 
 SHIPPED = ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-wild", "gazeclip-recent", "bmrl-1", "bmrl-2")
 
@@ -145,6 +146,9 @@ def test_videos_are_the_mean_of_their_frames_and_never_cross_groups() -> None:
     assert found(scored, "auc", "synthetic/synthetic-flow-a-videos").n_pos == 10
     frames = score(frame.drop(columns="video"), protocol, resamples=20)
     assert [m for m in scored.metrics if "videos" not in m.subset] == list(frames.metrics)
+    mixed = frame.assign(p_fake=frame["p_0"]).sample(frac=1, random_state=0)  # rows of a video apart from each other
+    rows = Faces(mixed, mixed[["p_0", "p_1", "p_2"]].to_numpy(), protocol, 0, 0).videos(mixed)
+    np.testing.assert_array_equal(rows.p_fake, rows.probs[:, 0])
     single = frame.assign(video=[f"v{i}" for i in range(len(frame))])
     assert score(single, protocol, resamples=20) == frames  # one frame each: nothing new to say
 

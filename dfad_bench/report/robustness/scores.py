@@ -64,7 +64,7 @@ def score_robustness(
     numbers: list[MetricValue] = []
     groups: dict[str, GroupCounts] = {}
     for (name, level), value in wanted.items():
-        rows = cells[name, level].drop(columns=["corruption", "severity"]).reset_index(drop=True)
+        rows = cells[name, level].drop(columns=["corruption", "severity"])
         if set(rows["sample_id"]) != faces:
             raise IntegrityError(f"the cell {name} {level} holds other faces than severity 0")
         scored = score(rows, protocol, heads=heads, resamples=resamples)

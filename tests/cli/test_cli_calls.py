@@ -1,0 +1,77 @@
+"""Every command parses its options, calls one public function, and prints: read off the syntax tree of its file."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dfad_bench
+from dfad_bench.cli.main import COMMANDS
+
+CLI = Path(dfad_bench.__file__).parent / "cli"
+PARSING = {
+    "dfad_bench.api.training:parse_weights",
+    "dfad_bench.ingest.plan:parse_shard",
+    "dfad_bench.views.options:view_settings",
+}
+PRINTING = {
+    "dfad_bench.core.files:write_text",  # the --out of a table
+    "dfad_bench.core.record:plain",
+    "dfad_bench.report.compare:comparison_table",
+    "dfad_bench.report.figures.gaze:figure_notes",
+    "dfad_bench.report.table:render",
+}
+# commands that do one of several things, by their options
+SEVERAL = {
+    "doctor": {"dfad_bench.core.doctor:diagnose", "dfad_bench.ingest.survey:survey"},
+    "evaluate": {f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")},
+    "scores": {"dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores"},
+}
+
+
+def called(text: str) -> set[str]:
+    """Functions of other rooms that a file calls or hands on, and methods of their classes, as "module:name"."""
+    tree = ast.parse(text)
+    names = {
+        alias.asname or alias.name: f"{node.module}:{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dfad_bench")
+        for alias in node.names
+        if not (node.module or "").startswith("dfad_bench.cli")
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            owner = node.value.id
+            if not owner.isupper():  # a constant
+                found.add(f"{names[owner]}.{node.attr}")
+        elif isinstance(node, ast.Name) and node.id in names and not node.id[0].isupper():
+            found.add(names[node.id])
+    whole = {name for name in found if any(other.startswith(f"{name}.") for other in found)}
+    return found - whole  # of a module, what is used of it
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_calls_one_public_function(name: str) -> None:
+    module = COMMANDS[name][0].partition(":")[0]
+    text = (CLI / f"{module.rpartition('.')[2]}.py").read_text(encoding="utf-8")
+    calls = called(text) - PARSING - PRINTING
+    offered = {*dfad_bench._PUBLIC.values()}
+    assert calls == SEVERAL[name] if name in SEVERAL else len(calls) == 1
+    assert {call for call in calls if call not in offered and not call.startswith("dfad_bench.api.")} == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("from dfad_bench.data.manifest import Manifest\nManifest.open(x)", {"dfad_bench.data.manifest:Manifest.open"}),
+        ("from dfad_bench.data.manifest import Manifest\nx: Manifest = Manifest()", set()),
+        ("from dfad_bench.core import skeleton\nskeleton.new(x)", {"dfad_bench.core:skeleton.new"}),
+        ("from dfad_bench.api.runs import scores\nmap(scores, x)", {"dfad_bench.api.runs:scores"}),
+        ("from dfad_bench.cli.train import show\nshow(x)", set()),
+    ],
+)
+def test_calls_are_found_however_they_are_written(line: str, expected: set[str]) -> None:
+    assert called(line) == expected
