@@ -13,9 +13,10 @@ from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import record_table
 from dfad_bench.api.views import provide_views, unused_views, view_arguments
 from dfad_bench.core.errors import ConfigError, DFADError
-from dfad_bench.core.files import read_json, sha256_file, write_json, write_text
+from dfad_bench.core.files import sha256_file, write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord, plain, read_record
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.settings import changed, option_of
 from dfad_bench.core.strict import yaml_text
@@ -188,10 +189,10 @@ def _with_processes(settings: TrainSettings, manifests: Sequence[Manifest], out:
         raise TeamError(code)
     runs = []
     for folder, state in before.items():
-        facts = read_json(RunFolder(folder).facts)
+        facts = read_facts(RunFolder(folder).facts)
         fresh = _state(folder) != state
-        warnings = tuple(facts["warnings"])
-        runs.append(RunResult(folder, facts["status"], facts["run"]["stopped"], fresh, warnings))
+        warnings = tuple(facts.get("warnings", ()))
+        runs.append(RunResult(folder, facts["status"], str(facts["run"].get("stopped")), fresh, warnings))
     return _scored(settings, out, runs, printed=True)
 
 

@@ -12,12 +12,14 @@ from dfad_bench.cli import options
 @click.command("verify-record", epilog="Example: dfad verify-record --run quickstart/runs/xception")
 @click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run.")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="A record beside its predictions.")
+@click.option("--strict", is_flag=True, help="Exit with code 4 where something could not be checked, too.")
 @options.as_json
-def command(run: Path | None, record: Path | None, as_json: bool) -> None:
+def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) -> None:
     """Compute every number of a record again from its predictions, and compare every hash.
 
     Names what differs and ends with exit code 4, or says how many numbers and hashes agree. What the folder does not
-    hold (a checkpoint that was not kept, say) cannot be checked, and is said.
+    hold (a checkpoint that was not kept, say) cannot be checked, and is said; --strict refuses it. Nothing here tells
+    whether a record with its predictions was made up as a whole: for that, train again.
     """
     import json
     from dataclasses import asdict
@@ -32,6 +34,7 @@ def command(run: Path | None, record: Path | None, as_json: bool) -> None:
     found = verify_record(run or record or Path())
     if as_json:
         values = {"record": str(found.record), "compared": found.compared, "notes": list(found.notes)}
+        values["unchecked"] = list(found.unchecked)
         values["differences"] = [asdict(difference) for difference in found.differences]
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))
     elif found.differences:
@@ -50,3 +53,5 @@ def command(run: Path | None, record: Path | None, as_json: bool) -> None:
         some = "; ".join(map(str, found.differences[:3]))
         more = f"; and {len(found.differences) - 3} more" if len(found.differences) > 3 else ""
         raise IntegrityError(f"{found.record}: does not follow from its predictions: {some}{more}")
+    if strict and found.unchecked:
+        raise IntegrityError(f"{found.record}: not all could be checked: {'; '.join(found.unchecked)}")

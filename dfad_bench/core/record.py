@@ -109,6 +109,8 @@ class RunFacts:
     global_batch: int | None = None
     epochs: float | None = None
     wall_s: float | None = None
+    sessions: tuple[dict[str, Any], ...] = ()  # threads, processes and PyTorch from which step on; see engine.sessions
+    files: dict[str, str] = field(default_factory=dict)  # hashes of the run's other files; empty in earlier records
     model_selection: Literal["last", "best_on_val"] | None = None
     stopped: str | None = None
     stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from typing import Protocol as TypingProtocol
 
 from torch import Tensor, nn
@@ -29,8 +29,10 @@ from dfad_bench.core.files import (
 from dfad_bench.core.run_folder import OPTIMISER, STATE, CheckpointFolder
 from dfad_bench.core.run_folder import WEIGHTS as MODEL
 from dfad_bench.core.strict import from_mapping
+from dfad_bench.engine.sessions import Session
 
 KEEP = 2
+_MOST = 1 << 53  # of any count: what a double can count
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Best:
     step: int
     file: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file or self.file in (".", ".."):
+            raise ValueError(f"file {self.file[:60]!r} must be the name of a file of this folder")
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,12 @@ class Position:
     reductions: int = 0  # of the learning rate, by a `plateau` schedule of the stage
     begun: bool = False  # whether the stage's `before_stage` has been called
     scaler: dict[str, float] = field(default_factory=dict)  # gradient scaling of fp16
+    sessions: tuple[Session, ...] = ()  # begins later than step 0 where earlier versions did not say
+
+    def __post_init__(self) -> None:
+        names = ("stage", "epoch", "batch", "step", "stage_step", "waited", "resumed", "reductions", "epochs_done")
+        if wrong := [name for name in names if not 0 <= getattr(self, name) < _MOST]:
+            raise ValueError(f"{', '.join(wrong)} must be from 0 to {_MOST}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,16 @@ class _State:
     def content(self) -> str:
         """What `sha256` must be."""
         return _content(asdict(self))
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """`model.json`."""
+
+    status: Literal["complete", "partial"]
+    sha256: str
+    selection: Literal["best_on_val", "last"] | None = None
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,8 +185,18 @@ def load_finished(folder: Path) -> dict[str, Tensor]:
     files = CheckpointFolder(folder)
     if not files.model.is_file() or not files.weights.is_file():
         raise IntegrityError(f"{folder}: holds no finished model; run the same `dfad train` again")
-    check_hash(files.weights, str(read_json(files.model).get("sha256")))
+    check_hash(files.weights, read_finished(folder)["sha256"])
     return load_weights(files.weights)
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """How training ended, and the hash of the model it made.
+
+    Raises:
+        ConfigError: missing, not JSON, or a key that is unknown, missing or of another type.
+    """
+    path = CheckpointFolder(folder).model
+    return asdict(from_mapping(_Finished, read_json(path), str(path)))
 
 
 def clear(folder: Path, *, finished: bool = True) -> None:

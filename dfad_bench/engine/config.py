@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
-from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_text
+from dfad_bench.core.files import content_hash, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.settings import ModelSettings
@@ -56,11 +57,15 @@ def read_config(run: Path) -> RunConfig:
 
     Raises:
         ConfigError: not the folder of a finished run.
+        IntegrityError: the settings were changed since.
     """
     files = RunFolder(run)
     if not files.config.is_file() or not files.facts.is_file():
         raise ConfigError(not_a_run(run))
-    return config_from(read_yaml(files.config), str(files.config))
+    config = config_from(read_yaml(files.config), str(files.config))
+    if config.sha256 != read_facts(files.facts)["run"]["config_sha256"]:
+        raise IntegrityError(f"{files.config}: changed since the run was made ({files.facts.name} has another hash)")
+    return config
 
 
 def config_from(raw: Any, where: str) -> RunConfig:
@@ -100,8 +105,8 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
         raise IntegrityError(f"{out}: holds a run with other settings ({changed}); use another --out")
     if not files.facts.is_file():
         return None
-    known = read_json(files.facts)
-    if known["run"]["stopped"].startswith("limit"):
+    known = read_facts(files.facts)
+    if str(known["run"].get("stopped")).startswith("limit"):
         return None  # goes on from its last checkpoint
     whole = files.predictions.is_file() and sha256_file(files.predictions) == known["predictions"]["sha256"]
     return known if whole else None

@@ -7,19 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, ProtocolError
-from dfad_bench.core.files import content_hash, read_json
+from dfad_bench.core.errors import ProtocolError
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, ShortGroup, manifests_hash, select, used
+from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.job import Job, RunResult, write_rows
-from dfad_bench.engine.load import load_trained, trained_protocol
+from dfad_bench.engine.load import checked_selection, load_trained, trained_protocol
 from dfad_bench.engine.needs import Needs, needs_of
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
@@ -83,7 +85,7 @@ def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: Evaluate
         )
     mine, where = used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
     out = files.evaluation(wanted.name, content_hash([wanted.sha256, manifests_hash(mine)]))
-    return EvaluationPlan(files, config, read_json(files.facts), wanted, mine, where, out)
+    return EvaluationPlan(files, config, read_facts(files.facts), wanted, mine, where, out)
 
 
 class OpenEvaluation:
@@ -113,7 +115,7 @@ class OpenEvaluation:
             self.job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
         self.model = self.job.build()
         load_trained(self.model, found.run)
-        self.finished = read_json(found.run.checkpoint.model)
+        self.finished = read_finished(found.run.checkpoint.path)
 
     def store(self, side: int) -> CropStore:
         """The crops of the test faces, resized to `side` where they are of another."""
@@ -142,12 +144,7 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
     Raises:
         ProtocolError: none are left.
     """
-    import pandas as pd
-
-    path = RunFolder(run).selection
-    if not path.is_file():
-        raise ConfigError(f"{path}: missing, so the faces that were trained on are not known; train again")
-    rows = pd.read_parquet(path)
+    rows = checked_selection(RunFolder(run))
     learnt = rows[rows["part"] != "test"]
     keys, pixels = set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
     kept = {}

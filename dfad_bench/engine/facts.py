@@ -19,6 +19,7 @@ from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Environment, ManifestFacts, ModelFacts, ProtocolFacts, SplitFacts, Toolkit
 from dfad_bench.core.registry import model_table
+from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.version import __version__
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, manifests_hash, rows_hash
@@ -116,6 +117,12 @@ def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> Manif
             "dropped_exact_duplicates": selection.dropped_duplicates,
         },
     )
+
+
+def file_hashes(files: RunFolder) -> dict[str, str]:
+    """Hashes of the files of a run that nothing else binds to its record, by their path in its folder."""
+    kept = (files.config, files.selection, files.trace, files.checkpoint.weights, files.checkpoint.model)
+    return {path.relative_to(files.path).as_posix(): sha256_file(path) for path in kept if path.is_file()}
 
 
 def _split(rows: pd.DataFrame) -> SplitFacts:

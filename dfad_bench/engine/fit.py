@@ -1,7 +1,7 @@
 """The one training loop: stages, hooks, losses, finite check, validation, early stopping, checkpoints, trace.
 
 Each step's faces and random draws are a pure function of (seed, stage, epoch, step); killed at any moment and started
-again, a run on a CPU ends with the same bits.
+again with as many threads and processes, a run on a CPU ends with the same bits (see `sessions`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
+from dfad_bench.engine.sessions import begin_session
 from dfad_bench.engine.stage_batches import StageBatches
 from dfad_bench.engine.stage_data import FaceData
 from dfad_bench.engine.step import BOTH, NotFiniteError, Stepper
@@ -144,6 +145,8 @@ class Trainer:
         if self.team.size > 1:
             synchronise(self.model)
         skipped, pending = self._restore(resume)
+        sessions = begin_session(self.position.sessions, self.position.step, self.team.size)
+        self.position = replace(self.position, sessions=sessions)
         status, stopped = "complete", "all epochs done"
         self.progress.start("Training", sum(stage.steps for stage in self.batches))
         self.progress.advance(self.position.step)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.contract import DFADModel, WeightFiles
-from dfad_bench.core.files import atomic_path, read_json, write_json
+from dfad_bench.core.files import atomic_path, write_json
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts, Samples
@@ -34,6 +34,7 @@ from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, views_needed
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import make_deterministic
+from dfad_bench.engine.sessions import session_changes
 from dfad_bench.engine.stage_batches import StageBatches
 from dfad_bench.views.provider import ViewProvider
 
@@ -108,6 +109,7 @@ class Job:
         if not self.team.lead:
             return RunResult(self.out, fitted.status, fitted.stopped, True, lead=False)
         self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
+        self.warnings += session_changes(fitted.position.sessions, self.place.device.type)
         self.warnings += logs.notes if logs is not None else []
         if names := selection.leaking:
             some = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
@@ -115,7 +117,7 @@ class Job:
                 f"{len(names)} training faces share a source or pixels with test faces: left out ({some})"
             )
         self.warnings += self._misnamed(trainer.trace.losses)
-        digest = str(read_json(self.files.checkpoint.model)["sha256"])
+        digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
             status = self.predict(
                 model, selection, store, self._run_facts(fitted, trainer.batches), fitted.status, digest
@@ -213,7 +215,7 @@ class Job:
             "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
             "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
             "manifest": asdict(facts.manifest_facts(self.manifests, selection)),
-            "run": run,
+            "run": {**run, "files": facts.file_hashes(self.files)},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
             "samples": asdict(Samples(len(rows), len(frame), len(rows) - len(frame), selection.refused)),
             "predictions": asdict(
@@ -239,6 +241,7 @@ class Job:
             "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,
             "wall_s": round(position.wall_s, 3),
+            "sessions": [asdict(session) for session in position.sessions],
             "model_selection": fitted.selection,
             "stopped": fitted.stopped,
         }

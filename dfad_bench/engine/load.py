@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.device import find_device
-from dfad_bench.core.files import read_json
+from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.files import check_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_parquet import read_selection
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.engine import checkpoint
@@ -80,7 +84,7 @@ def trained_protocol(files: RunFolder) -> Protocol:
     Raises:
         ConfigError: damaged facts.
     """
-    return from_mapping(Protocol, read_json(files.facts)["protocol"]["config"], str(files.facts))
+    return from_mapping(Protocol, read_facts(files.facts)["protocol"]["config"], f"{files.facts}: protocol")
 
 
 def build_model(config: RunConfig, protocol: Protocol, weights: WeightFiles | None = None) -> DFADModel:
@@ -105,9 +109,32 @@ def load_trained(model: DFADModel, files: RunFolder) -> None:
     """Put the trained weights of a finished run into its model.
 
     Raises:
-        IntegrityError: missing, or not what was written.
+        IntegrityError: missing, not what was written, not those of the run's facts, or of another model.
     """
-    model.load_state_dict(checkpoint.load_finished(files.checkpoint.path))
+    weights = checkpoint.load_finished(files.checkpoint.path)
+    stated = read_facts(files.facts)["model"]["checkpoint_sha256"]
+    if stated not in (None, checkpoint.read_finished(files.checkpoint.path)["sha256"]):  # None: nothing was learnt
+        raise IntegrityError(f"{files.checkpoint.weights}: not the weights of {files.facts.name}; train again")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise checkpoint.other_version(files.checkpoint.path, model.card.display, "parameters or buffers") from error
+
+
+def checked_selection(files: RunFolder) -> pd.DataFrame:
+    """The faces a finished run was trained, validated and tested on, compared with the hash its facts keep of them.
+
+    Raises:
+        ConfigError: the file is missing.
+        IntegrityError: the file is damaged or was changed.
+    """
+    path = files.selection
+    if not path.is_file():
+        raise ConfigError(f"{path}: missing, so the faces that were trained on are not known; train again")
+    stated = read_facts(files.facts)["run"].get("files", {}).get(path.name)  # runs of earlier versions state none
+    if stated is not None:
+        check_hash(path, stated)
+    return read_selection(path)
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_te
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RobustnessFolder
+from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
 from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
@@ -197,11 +199,11 @@ class _Cells:
             return None
         if not isinstance(facts, dict) or facts.get("definition") != row.definition(severity):
             return None
-        return pd.read_parquet(path) if facts.get("sha256") == sha256_file(path) else None
+        return read_predictions(path) if facts.get("sha256") == sha256_file(path) else None
 
     def finish(self, clean: dict[str, Any], known: Mapping[str, Corruption]) -> None:
         """Join severity 0 and every finished cell, those of earlier calls too, to one file; write the facts."""
-        frames = [pd.read_parquet(self.opened.found.out.predictions).assign(corruption=CLEAN, severity=0)]
+        frames = [read_predictions(self.opened.found.out.predictions).assign(corruption=CLEAN, severity=0)]
         about: list[dict[str, Any]] = []  # a list: JSON objects are written sorted, and tables follow this order
         for row in known.values():
             levels = range(1, len(row.values) + 1)
@@ -216,13 +218,14 @@ class _Cells:
         asked = {(name, str(level)) for name in plan.names for level in plan.severities} if plan else set()
         lacking = asked - {(facts["name"], level) for facts in about for level in facts["values"]}
         facts = PredictionFacts(self.out.predictions.name, digest, len(whole), tuple(whole.columns))
+        write_json(self.out.settings, {**asdict(self.settings), "corruptions": about})
         values = {
             **clean,
+            "run": {**clean["run"], "files": {self.out.settings.name: sha256_file(self.out.settings)}},
             "status": "partial" if lacking else clean["status"],
             "predictions": asdict(facts),
             "warnings": list(dict.fromkeys([*clean.get("warnings", []), *self.warnings])),
         }
-        write_json(self.out.settings, {**asdict(self.settings), "corruptions": about})
         write_json(self.out.facts, plain(values))
 
     def _live_view(self, name: str, samples: Sequence[str], crops: np.ndarray) -> ViewValues:
@@ -234,14 +237,14 @@ def _clean_facts(opened: OpenEvaluation, settings: CellSettings) -> dict[str, An
     """The facts of the clean faces; they are predicted now unless this model's predictions are stored and undamaged."""
     out = opened.found.out
     if out.facts.is_file() and out.predictions.is_file():
-        known = read_json(out.facts)
+        known = read_facts(out.facts)
         same_model = known["model"].get("checkpoint_sha256") in (settings.checkpoint_sha256, None)
         same_faces = known["samples"]["evaluated"] == len(opened.selection.tested)
         if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out.predictions):
             opened.job.warnings += known.get("warnings", [])
             return dict(known)
     opened.predict(opened.store(opened.found.protocol.image_size))
-    return dict(read_json(out.facts))
+    return read_facts(out.facts)
 
 
 def _crop_side(asked: int | None, found: EvaluationPlan, opened: OpenEvaluation) -> int:

@@ -118,7 +118,8 @@ def run_training(
         config = plan.config(settings, mine, views)
         known = team.from_lead(lambda: finished(out, config))
         if known and settings.resume:
-            return RunResult(out, known["status"], known["run"]["stopped"], False, tuple(known["warnings"]), team.lead)
+            stopped, warnings = str(known["run"].get("stopped")), tuple(known.get("warnings", ()))
+            return RunResult(out, known["status"], stopped, False, warnings, team.lead)
         selection = select(plan.protocol, mine, allow_partial=settings.allow_partial)
         shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import atomic_write
 
 _FIRST = ("step", "stage", "epoch", "lr", "loss")
@@ -17,15 +18,24 @@ class Trace:
     Args:
         path: the CSV file.
         upto: steps a resumed run goes on from; later rows of the file are forgotten. None starts empty.
+
+    Raises:
+        IntegrityError: the file of a resumed run is no trace.
     """
 
     def __init__(self, path: Path, upto: int | None = None) -> None:
         self.path = path
         self.rows: list[dict[str, str]] = []
         if upto is not None and path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                read = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
-            self.rows = [row for row in read if int(row["step"]) <= upto]
+            try:
+                with path.open(encoding="utf-8", newline="") as file:
+                    read = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file, strict=True)]
+                if any(None in row for row in read):
+                    raise ValueError("a row has more values than there are columns")
+                self.rows = [row for row in read if int(row["step"]) <= upto]
+            except (csv.Error, ValueError, LookupError, OSError) as error:
+                why = ascii(str(error))[1:-1][:160]
+                raise IntegrityError(f"{path}: damaged or changed ({why}); --no-resume starts again") from error
 
     def add(self, **values: object) -> None:
         """Add the row of a step; floats are written so that they read back equal."""

@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.files import check_hash, content_hash, read_json, safe_relative
+from dfad_bench.core.files import check_hash, content_hash, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
+from dfad_bench.core.run_parquet import read_predictions as prediction_table
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.report.record_diff import score_differences
 from dfad_bench.report.score import RESAMPLES, score
@@ -33,7 +35,7 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
     run, files = Path(run), RunFolder(Path(run))
     if not files.facts.is_file():
         raise ConfigError(not_a_run(run, files.facts.name))
-    facts = read_json(files.facts)
+    facts = read_facts(files.facts)
     protocol = protocol_of(facts, str(files.facts))
     frame = read_predictions(run, facts["predictions"])
     if len(frame) != facts["samples"]["evaluated"]:
@@ -103,7 +105,7 @@ def read_predictions(run: Path, facts: dict[str, Any]) -> pd.DataFrame:
     if not path.is_file():
         raise IntegrityError(f"{path}: missing; run the same `dfad train` again")
     check_hash(path, str(facts["sha256"]))
-    return pd.read_parquet(path)
+    return prediction_table(path)
 
 
 def protocol_of(facts: dict[str, Any], where: str) -> Protocol:

@@ -1,8 +1,9 @@
 """Does a record follow from its predictions? Every number in it is computed again, every hash compared.
 
 What a record states and its folder does not hold (the checkpoint of a submitted record, say) cannot be checked, and is
-named. Nothing is accepted only because the record states it: counts of test faces, groups and columns come from the
-predictions, the hash of the settings from the settings, the hash of the protocol from the protocol.
+named, as is what earlier versions did not record. Nothing is accepted only because the record states it: counts of test
+faces, groups and columns come from the predictions, the hash of the settings from the settings, the hash of the
+protocol from the protocol.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Any
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
+from dfad_bench.core.files import content_hash, safe_relative, sha256_file
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
-from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.run_parquet import read_predictions, read_selection
+from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
 from dfad_bench.report.robustness.scores import score_robustness
+from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import draws_of
 from dfad_bench.report.score import score
 
@@ -34,12 +38,16 @@ ConfigHash = Callable[[dict[str, Any]], str]
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared (numbers and hashes), what differs, and what could not be checked."""
+    """What was compared (numbers and hashes), what differs, and what a reader must know.
+
+    `unchecked` are the notes about what could not be checked, because it is not there or was not recorded.
+    """
 
     record: Path
     compared: int
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
 
 
 def verify_record(
@@ -71,23 +79,21 @@ class _Check:
         self.path, self.folder, self.record = path, path.parent, record
         self.files = RunFolder(path.parent)
         self.rows_hash, self.config_hash = rows_hash, config_hash
-        self.compared, self.notes = 0, list[str]()
+        self.compared, self.notes, self.unchecked = 0, list[str](), list[str]()
 
     def run(self) -> Verification:
         protocol = from_mapping(Protocol, self.record.protocol.config, f"{self.path}: protocol")
         frame = self._predictions()
-        found = [*self._hashes(protocol), *self._counts(frame), *self._facts(), *self._parts(protocol, frame)]
-        found += self._scores(frame, protocol)
-        return Verification(self.path, self.compared, tuple(found), tuple(self.notes))
+        found = [*self._hashes(protocol), *self._files(), *self._counts(frame), *self._facts()]
+        found += [*self._parts(protocol, frame), *self._scores(frame, protocol)]
+        notes = (*self.unchecked, *self.notes)
+        return Verification(self.path, self.compared, tuple(found), notes, tuple(self.unchecked))
 
     def _predictions(self) -> pd.DataFrame:
         file = safe_relative(self.folder, self.record.predictions.path)
         if not file.is_file():
             raise IntegrityError(f"{file}: missing; a record is checked beside its predictions")
-        try:
-            return pd.read_parquet(file)
-        except (OSError, ValueError) as error:  # what Arrow raises on damaged files
-            raise IntegrityError(f"{file}: damaged ({str(error).splitlines()[0]})") from error
+        return read_predictions(file)
 
     def _hashes(self, protocol: Protocol) -> Iterator[Difference]:
         """The record's own hash and those of protocol, settings, predictions and checkpoint."""
@@ -106,15 +112,30 @@ class _Check:
             return
         weights = self.files.weights_beside
         if weights is None:
-            self.notes.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
+            self.unchecked.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
         else:
             yield from self._same("model.checkpoint_sha256", record.model.checkpoint_sha256, sha256_file(weights))
+
+    def _files(self) -> Iterator[Difference]:
+        """The run's other files, by the hashes that records of today keep of them."""
+        recorded = self.record.run.files
+        for name, stated in recorded.items():
+            path = safe_relative(self.folder, name)
+            if path.is_file():
+                yield from self._same(f"run.files.{name}", stated, sha256_file(path))
+            else:
+                self.unchecked.append(f"{name} is not beside the record: it was not checked")
+        own = (self.files.config, self.files.trace, self.files.checkpoint.model)
+        if there := [path.name for path in own if path.is_file() and not recorded]:
+            self.unchecked.append(f"{', '.join(there)}: not recorded, and so not checked (a run of an earlier version)")
+        if self.files.config.is_file() and self.record.run.config and self.files.config.name not in recorded:
+            yield from self._same("run.config", self.record.run.config, read_yaml(self.files.config))
 
     def _settings(self, config: dict[str, Any]) -> Iterator[Difference]:
         """What the record says twice: in the run's settings, and beside them."""
         run, model = self.record.run, self.record.model
         if self.config_hash is None:
-            self.notes.append("run.config_sha256 was not checked")
+            self.unchecked.append("run.config_sha256 was not checked")
         else:
             yield from self._same("run.config_sha256", run.config_sha256, self.config_hash(config))
         pairs: dict[str, Any] = {
@@ -151,11 +172,11 @@ class _Check:
         """The run's own facts, from which the record was made."""
         path = self.files.facts
         if not path.is_file():
-            self.notes.append(
+            self.unchecked.append(
                 f"no {path.name} beside the record: facts of the run (steps, times, versions) were not checked"
             )
             return
-        facts = read_json(path)
+        facts = read_facts(path)
         ours = {key: value for key, value in plain(self.record).items() if key not in _OWN}
         whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(path))
         theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
@@ -165,11 +186,11 @@ class _Check:
         """The rows of every part, where the run says which they were."""
         chosen = self.files.selection_beside
         if chosen is None or self.rows_hash is None:
-            self.notes.append(
+            self.unchecked.append(
                 f"no {self.files.selection.name} beside the record: which faces were selected was not checked"
             )
             return
-        rows = pd.read_parquet(chosen)
+        rows = read_selection(chosen)
         labels = {group.key: group.label for group in protocol.groups}
         kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
         yield from self._same_faces(rows[rows["part"] == "test"], frame)
@@ -200,14 +221,16 @@ class _Check:
         record = self.record
         resamples, seed = draws_of(record)
         if {value.task for value in record.metrics} == {"robustness"}:
-            settings = read_json(RobustnessFolder(self.folder).settings)
+            settings = read_settings(RobustnessFolder(self.folder).settings)
             new = score_robustness(frame, protocol, settings, heads=record.model.heads, resamples=resamples)
         else:
             new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
         if others := sum(value.task not in {n.task for n in new.metrics} for value in record.metrics):
-            self.notes.append(f"{others} numbers of other tasks were not checked: these predictions do not decide them")
+            why = "these predictions do not decide them"
+            self.unchecked.append(f"{others} numbers of other tasks were not checked: {why}")
         if record.schema_version != SCHEMA_VERSION:
-            self.notes.append(f"schema {record.schema_version}: intervals were not checked, and it lacks newer numbers")
+            lacks = "intervals were not checked, and it lacks newer numbers"
+            self.unchecked.append(f"schema {record.schema_version}: {lacks}")
         if added := added_metrics(record, new):
             self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
         self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -16,6 +18,8 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.record import read_record, write_record
 from dfad_bench.report.robustness.scores import build_robustness
 from dfad_bench.report.run_record import build_record
+
+EARLIER = Path(__file__).parents[1] / "fixtures" / "earlier_run"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,56 @@ def test_a_changed_number_or_file_ends_with_4_and_its_name(run: Path) -> None:
     finally:
         weights.write_bytes(before)
     assert verify("--run", run).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "trace.csv", "selection.parquet", "checkpoint/model.json"])
+def test_an_edited_file_of_the_run_is_named(run: Path, name: str) -> None:
+    before = (run / name).read_bytes()
+    try:
+        if name == "selection.parquet":
+            pd.read_parquet(run / name).iloc[::-1].to_parquet(run / name)
+        else:
+            (run / name).write_bytes(before.replace(b"\n", b"\n\n", 1))
+        result = verify("--run", run)
+        assert result.exit_code == 4
+        assert f"run.files.{name}" in result.stderr
+    finally:
+        (run / name).write_bytes(before)
+    assert verify("--run", run, "--strict").exit_code == 0
+
+
+GONE = ["run.json", "config.yaml", "trace.csv", "selection.parquet", "checkpoint/model.safetensors"]
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_deleted_file_of_the_run_is_said_and_refused_by_strict(run: Path, tmp_path: Path, name: str) -> None:
+    before = (run / name).read_bytes()
+    (run / name).unlink()
+    try:
+        result, strict = verify("--run", run), verify("--run", run, "--strict")
+        said = {"run.json": "no run.json", "checkpoint/model.safetensors": "checkpoint is not beside"}.get(name, name)
+        assert (result.exit_code, strict.exit_code) == (0, 4), strict.output
+        assert said in result.stdout
+        assert said in strict.stderr
+        assert "not all could be checked" in strict.stderr
+        assert len(strict.stderr.splitlines()) == 1
+        assert any(said in text for text in json.loads(verify("--run", run, "--json").stdout)["unchecked"])
+    finally:
+        (run / name).write_bytes(before)
+
+
+def test_what_earlier_versions_did_not_record_is_said(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(EARLIER, tmp_path / "run"))
+    result = verify("--run", copy)
+    assert result.exit_code == 0, result.output
+    assert "config.yaml, trace.csv, model.json: not recorded" in result.stdout
+    assert verify("--run", copy, "--strict").exit_code == 4
+    settings = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(settings.replace("epochs: 1", "epochs: 7", 1).replace("seed: 0", "seed: 7", 1))
+    assert (copy / "config.yaml").read_text() != settings
+    result = verify("--run", copy)
+    assert result.exit_code == 4  # what a record says of its settings is compared with the file
+    assert "run.config." in result.stderr
 
 
 def test_a_robustness_record_is_computed_again_too(run: Path) -> None:

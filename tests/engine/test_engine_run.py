@@ -133,7 +133,13 @@ def test_evaluation_under_the_same_rules_repeats_the_predictions(manifests: list
     result = run_evaluation(run, manifests, device="cpu")
     a, b = (pd.read_parquet(folder / "predictions.parquet") for folder in (run, result.out))
     pd.testing.assert_frame_equal(a, b)
-    assert read_json(result.out / "run.json")["run"] == read_json(run / "run.json")["run"]
+    mine, theirs = (read_json(folder / "run.json")["run"] for folder in (result.out, run))
+    files = mine.pop("files"), theirs.pop("files")  # each folder's own
+    assert mine == theirs
+    assert [set(hashes) for hashes in files] == [
+        {"selection.parquet"},
+        {"config.yaml", "selection.parquet", "trace.csv", "checkpoint/model.safetensors", "checkpoint/model.json"},
+    ]
 
 
 def test_evaluation_leaves_out_what_was_trained_on(manifests: list[Manifest], run: Path, tmp_path: Path) -> None:

@@ -15,12 +15,22 @@ from dfad_bench.report.robustness.scores import build_robustness, read_robustnes
 
 SETTINGS: dict[str, Any] = {
     "corrupt_at": 256,
+    "image_size": 32,
     "seed": 0,
+    "views_from": "corrupted",
+    "checkpoint_sha256": "0" * 64,
+    "resize": "lanczos",
     "corruptions": [
-        {"name": "jpeg", "title": "JPEG", "paper_exact": False, "values": {"1": 80, "5": 10}},
-        {"name": "blur", "title": "Blur", "paper_exact": True, "values": {"3": 13}},
+        {
+            "name": "jpeg", "title": "JPEG", "meaning": "quality", "paper_exact": False, "source": "us",
+            "operator": "jpeg", "values": {"1": 80, "5": 10},
+        },
+        {
+            "name": "blur", "title": "Blur", "meaning": "pixels", "paper_exact": True, "source": "a paper",
+            "operator": "blur", "values": {"3": 13},
+        },
     ],
-}
+}  # fmt: skip
 CELLS = [("none", 0), ("jpeg", 1), ("jpeg", 5), ("blur", 3)]
 
 

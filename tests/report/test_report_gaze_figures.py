@@ -42,7 +42,7 @@ def make(
         for index in range(per):
             origin = f"{generator}/{index}.png"
             target = None if real or kind == "EFS" else sample_id(dataset, f"real/{index}.png")
-            shade = rng.integers(60, 200, 3).astype(np.uint8)
+            shade = np.broadcast_to(rng.integers(60, 200, 3).astype(np.uint8), (SIDE, SIDE, 3)).copy()
             rows.append(
                 {
                     "sample_id": sample_id(dataset, origin),
@@ -55,7 +55,7 @@ def make(
                     "origin": origin,
                     "target_id": target,
                     "status": "ok",
-                    "image": {"bytes": encode_png(np.broadcast_to(shade, (SIDE, SIDE, 3)).copy()), "path": None},
+                    "image": {"bytes": encode_png(shade), "path": None},
                     "crop_sha256": hashlib.sha256(shade.tobytes()).hexdigest(),
                     "landmarks": LANDMARKS,
                     "crop_box": [0.0, 0.0, float(SIDE), float(SIDE)],

@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from dfad_bench.core.errors import IntegrityError
-from dfad_bench.core.files import content_hash, read_json
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import ROBUSTNESS, RobustnessFolder, RunFolder
+from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import protocol_of, read_predictions
 from dfad_bench.report.score import Score, score
 
@@ -81,7 +83,7 @@ def build_robustness(folder: Path, *, resamples: int = RESAMPLES) -> ResultRecor
         ConfigError: not such a folder.
         IntegrityError: the predictions are not those of the evaluation.
     """
-    facts = read_json(RobustnessFolder(folder).facts)
+    facts = read_facts(RobustnessFolder(folder).facts)
     source = {"kind": "measured", "trust": "self_reported"}
     scored = _scored(folder, facts, facts["model"].get("heads", "both"), resamples)
     record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
@@ -126,7 +128,7 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
         IntegrityError: changed after it was written.
     """
     files = RobustnessFolder(folder)
-    record, settings = read_record(files.record), dict(read_json(files.settings))
+    record, settings = read_record(files.record), read_settings(files.settings)
     digests = {value.params.get("settings_sha256") for value in record.metrics}
     if digests != {content_hash(settings)[:16]}:
         again = "run `dfad evaluate` again"
@@ -137,9 +139,8 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
 def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int) -> Score:
     protocol = protocol_of(facts, str(folder))
     frame = read_predictions(folder, facts["predictions"])
-    return score_robustness(
-        frame, protocol, read_json(RobustnessFolder(folder).settings), heads=heads, resamples=resamples
-    )
+    settings = read_settings(RobustnessFolder(folder).settings)
+    return score_robustness(frame, protocol, settings, heads=heads, resamples=resamples)
 
 
 def _is_shown(number: MetricValue) -> bool:

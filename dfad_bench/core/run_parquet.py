@@ -1,0 +1,101 @@
+"""The Parquet files of a run, read as from outside: columns, types and missing values are checked before anything is.
+
+A hash beside a file says that nothing changed by accident; whoever edits the file writes another hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dfad_bench.core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["text", "whole", "real"]
+SELECTION: Mapping[str, Kind] = {
+    "sample_id": "text", "part": "text", "group": "text", "source_key": "text", "crop_sha256": "text",
+}  # fmt: skip
+PREDICTIONS: Mapping[str, Kind] = {
+    "sample_id": "text", "group": "text", "source_key": "text", "attribution_label": "whole",
+    "detection_label": "whole", "p_fake": "real", "video": "text", "corruption": "text", "severity": "whole",
+}  # fmt: skip
+_NOT_IN_ALL = ("video", "corruption", "severity")  # columns of some predictions
+_WORDS = {"text": "text", "whole": "integers", "real": "real numbers"}
+
+
+def read_selection(path: Path) -> pd.DataFrame:
+    """The selected faces of a run: `SELECTION`, with `crop_sha256` null where it is not known.
+
+    Raises:
+        IntegrityError: damaged, a column is missing or of another type, or a value is missing.
+    """
+    return read_table(path, SELECTION, optional=("crop_sha256", "source_key"), nullable=("crop_sha256",))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Predictions: `PREDICTIONS`, and class probabilities `p_0`, `p_1`, ...
+
+    Raises:
+        IntegrityError: damaged, a column is missing or of another type, or a value is missing.
+    """
+    return read_table(path, PREDICTIONS, optional=_NOT_IN_ALL, nullable=("video",), reals="p_")
+
+
+def read_table(
+    path: Path,
+    columns: Mapping[str, Kind],
+    *,
+    optional: Collection[str] = (),
+    nullable: Collection[str] = (),
+    reals: str | None = None,
+) -> pd.DataFrame:
+    """A Parquet file as a frame; further columns are kept as they are.
+
+    Args:
+        path: the file.
+        columns: names and kinds.
+        optional: columns that may be absent.
+        nullable: columns whose values may be missing.
+        reals: all columns that begin with this are real numbers, too.
+
+    Raises:
+        IntegrityError: damaged, a column is missing, there twice or of another type, or a value is missing.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        names = table.column_names
+        if len(set(names)) < len(names):
+            raise ValueError("a column is there twice")
+        if absent := [name for name in columns if name not in names and name not in optional]:
+            raise ValueError(f"no columns {', '.join(absent)}")
+        kinds = {name: columns.get(name, "real" if reals and name.startswith(reals) else None) for name in names}
+        for name, kind in kinds.items():
+            if kind is not None:
+                _check(table.column(name), name, kind, name in nullable)
+        # what pandas is told of its index and types in the file's metadata is not ours
+        return table.replace_schema_metadata(None).to_pandas()
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
+        why = str(error).strip().splitlines()
+        raise IntegrityError(
+            f"{path}: damaged or changed ({ascii(why[0])[1:-1][:160] if why else type(error).__name__})"
+        ) from error
+
+
+def _check(column: object, name: str, kind: Kind, nullable: bool) -> None:
+    import pyarrow as pa
+
+    of = column.type.value_type if pa.types.is_dictionary(column.type) else column.type  # type: ignore[attr-defined]
+    right = {"text": (pa.types.is_string, pa.types.is_large_string), "whole": (pa.types.is_integer,)}
+    tests = right.get(kind, (pa.types.is_floating, pa.types.is_integer))
+    if nullable and pa.types.is_null(of):
+        return
+    if not any(test(of) for test in tests):
+        raise ValueError(f"column {name} must hold {_WORDS[kind]}, not {of}")
+    if column.null_count and not nullable:  # type: ignore[attr-defined]
+        raise ValueError(f"column {name} lacks {column.null_count} values")  # type: ignore[attr-defined]

@@ -1,0 +1,42 @@
+"""What a run was trained with from which step on, where that moves the last bits: threads, processes, PyTorch.
+
+Sums are taken in another order by another number of threads (on a CPU), processes or version of PyTorch, so a run that
+goes on with others ends with other bits than one that does not, and agrees with it to rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+
+@dataclass(frozen=True)
+class Session:
+    """From the step after `step` on; consecutive sessions that are alike are one."""
+
+    step: int
+    threads: int
+    processes: int
+    torch: str
+
+
+def begin_session(before: Sequence[Session], step: int, processes: int) -> tuple[Session, ...]:
+    """The sessions of a run that begins, or goes on after `step`, in this process."""
+    now = Session(step, torch.get_num_threads(), processes, torch.__version__)
+    alike = bool(before) and replace(before[-1], step=step) == now
+    return tuple(before) if alike else (*before, now)
+
+
+def session_changes(sessions: Sequence[Session], device: str) -> list[str]:
+    """A line for each step at which something changed; the CPU's threads count on the device "cpu" only."""
+    lines = []
+    for before, after in zip(sessions, sessions[1:], strict=False):
+        pairs = {name: (getattr(before, name), getattr(after, name)) for name in ("threads", "processes", "torch")}
+        if device != "cpu":
+            del pairs["threads"]
+        if changed := [f"{name} {old}, then {new}" for name, (old, new) in pairs.items() if old != new]:
+            rounding = "the weights are those of an uninterrupted run to rounding only, not bit for bit"
+            lines.append(f"went on after step {after.step} with other means ({'; '.join(changed)}): {rounding}")
+    return lines
