@@ -25,6 +25,11 @@ from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import symmetric_infonce
 
+_OPENAI = {  # by architecture, its row of weights.yaml
+    "ViT-B-32-quickgelu": ("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
+    "ViT-L-14-quickgelu": ("openai_clip_vit_l14",),
+}
+
 
 @dataclass(frozen=True)
 class CLIPConfig:
@@ -57,7 +62,7 @@ class CLIP(DFADModel):
         ),
         reference="https://github.com/openai/CLIP",
         reference_licence="MIT",
-        weights=("openai_clip_vit_b32",),
+        weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive", "openai_clip_vit_l14"),
     )
     Config = CLIPConfig
     image_size = 224
@@ -80,6 +85,10 @@ class CLIP(DFADModel):
         class_prompts: Sequence[Sequence[str]],
     ) -> Self:
         return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        return _OPENAI.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +13,11 @@ from torch import Tensor, nn
 from dfad_bench.core.contract import Card, DFADModel, Inputs, Output, WeightFiles
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem
+from dfad_bench.layers.positions import token_positions
 from dfad_bench.layers.transformer import PreNormTransformer
 
 _STRIDE = 32
+_TABLE = "pos_embedding"
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class CViTConfig:
     heads: int = 8
     mlp_dim: int = 2048
     head_dim: int = 2048  # hidden width of each expert
-    legacy_scale: bool = False  # True: attention scaled as in the released weights
+    legacy_scale: bool = False  # True: attention scaled as in the released weights, with which it is the default
 
     @classmethod
     def tiny(cls) -> CViTConfig:
@@ -57,7 +62,7 @@ class CViT(DFADModel):
         added="attribution expert: a second head of the detector's form (1024-2048-ReLU-k)",
         deviations=(
             "position table has the two rows that are used; the released one has 1025",
-            "attention logits scaled by the head's width (option legacy_scale: by the full width, as released)",
+            "attention logits scaled by the head's width; with released weights by the full one (option legacy_scale)",
             "no augmentation, as the benchmark trains every model",
         ),
         reference="https://github.com/erprogs/CViT",
@@ -80,12 +85,21 @@ class CViT(DFADModel):
         )
         self.experts = MLPExperts(config.dim, config.head_dim, num_generators)
 
+    @classmethod
+    def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
+        """`legacy_scale` for released networks, told by their position table, which has more rows than are used."""
+        table = _read(one_file(weights, cls.card.display)).get(_TABLE)
+        return {"legacy_scale": True} if table is not None and table.shape[:2] != (1, 2) else {}
+
     def load_weights(self, weights: WeightFiles) -> None:
-        """A state dict in the released layout; its two-way head is left out, its position table cut to two rows."""
+        """A state dict in a released layout; its two-way head is left out, its position table cut to two rows.
+
+        The first release has a table by place in the batch, see `token_positions`.
+        """
         path = one_file(weights, self.card.display)
-        state = {key: value for key, value in load_state_dict(path).items() if not key.startswith("mlp_head.")}
-        if "pos_embedding" in state:
-            state["pos_embedding"] = state["pos_embedding"][:, :2]
+        state = {key: value for key, value in _read(path).items() if not key.startswith("mlp_head.")}
+        if _TABLE in state:
+            state[_TABLE] = token_positions(state[_TABLE], path)
         heads = [name for name in self.state_dict() if name.startswith("experts.")]
         load_into(self, state, path, "a CViT state dict", keep=heads)
 
@@ -95,3 +109,7 @@ class CViT(DFADModel):
         token = self.patch_to_embedding(patch)  # (B, 1, 1024)
         tokens = torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding
         return self.transformer(tokens)[:, 0]  # (B, 1024)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return load_state_dict(path, lambda state: {"patch_to_embedding.weight", "cls_token"} <= state.keys())

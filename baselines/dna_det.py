@@ -134,7 +134,8 @@ class DNADet(DFADModel):
     def load_weights(self, weights: WeightFiles) -> None:
         """The convolutions of a released state dict (`main.*`); heads are left out."""
         path = one_file(weights, self.card.display)
-        state = {key: value for key, value in load_state_dict(path).items() if key.startswith("main.")}
+        read = load_state_dict(path, lambda state: "main.0.main.0.weight" in state)
+        state = {key: value for key, value in read.items() if key.startswith("main.")}
         load_into(self.backbone, state, path, "a DNA-Det state dict")
 
     def embed(self, inputs: Inputs) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +27,11 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.parallel import whole
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
+from dfad_bench.layers.positions import token_positions
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.srm import SRM
 from dfad_bench.layers.text import CONTEXT, VOCABULARY, row_keys, tokenize, unique_rows
-from dfad_bench.layers.transformer import PreNormTransformer, causal_mask
+from dfad_bench.layers.transformer import Activation, PreNormTransformer, causal_mask
 from dfad_bench.losses.alignment import kl_alignment
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, similarity_logits, symmetric_cross_entropy
 
@@ -52,7 +55,10 @@ class MFCLIPConfig:
     temperature: float = 20.0
     alpha: float = 0.5  # weight of KL; 1 - alpha that of the cross-entropy beside it
     cmc_targets: Literal["diag", "multi"] = "diag"
-    legacy_scale: bool = False  # True: attention scaled as in the released weights
+    legacy_scale: bool = False  # True: attention scaled as in the released weights, with which it is the default
+    text_activation: Activation = (
+        "quick_gelu"  # of the text tower, as released; "gelu" in runs made before it was a setting
+    )
 
     @classmethod
     def tiny(cls) -> MFCLIPConfig:
@@ -117,7 +123,9 @@ class TextEncoder(nn.Module):
         self.levels = config.levels
         self.token_embedding = nn.Embedding(VOCABULARY, width)
         self.positional_embedding = nn.Parameter(torch.empty(length, width))
-        self.transformer = PreNormTransformer(width, config.text_depth, config.heads, 4 * width, qkv_bias=True)
+        self.transformer = PreNormTransformer(
+            width, config.text_depth, config.heads, 4 * width, qkv_bias=True, activation=config.text_activation
+        )
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.dim))
         self.register_buffer("mask", causal_mask(length), persistent=False)
@@ -164,13 +172,14 @@ class MFCLIP(DFADModel):
             "text is read at the end token of the last prompt; the released code reads the first prompt's",
             "sample pair attention starts neutral (factor 1) and leaves pairs beyond its size alone",
             "images are in [0, 1] and upright; the released code transposes them on a scale to 255",
-            "attention logits scaled by the head's width (option legacy_scale: by the full width, as released)",
+            "attention logits scaled by the head's width; with released weights by the full one (option legacy_scale)",
         ),
         reference="https://github.com/Jenine-321/MFCLIP",
     )
     Config = MFCLIPConfig
     image_size = 224
     needs_prompts = True
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"text_activation": "gelu"}
     stages = (Stage("main", batch_size=24),)
 
     def __init__(self, num_generators: int, config: MFCLIPConfig) -> None:
@@ -183,14 +192,23 @@ class MFCLIP(DFADModel):
         self.spa = nn.Parameter(torch.zeros(config.pairs, config.pairs))
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
 
+    @classmethod
+    def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
+        """`legacy_scale`, for a released encoder."""
+        return {"legacy_scale": True} if _is_released(_read(one_file(weights, cls.card.display))) else {}
+
     def load_weights(self, weights: WeightFiles) -> None:
-        """A released visual encoder; its position tables, which are by place in the batch, are left out."""
+        """A released visual encoder, alone or as `visual.*` of the whole model.
+
+        Its position tables are by place in the batch, see `token_positions`.
+        """
         path = one_file(weights, self.card.display)
         state = {}
-        for key, value in load_state_dict(path).items():
+        for key, value in _read(path).items():
             start = next((start for start in _RELEASED if key.startswith(start)), None)
             if start is not None:
-                state[_RELEASED[start] + key[len(start) :]] = value
+                name = _RELEASED[start] + key[len(start) :]
+                state[name] = token_positions(value, path) if name.endswith("pos_embedding") else value
         tables = [name for name in self.vision.state_dict() if name.endswith("pos_embedding")]
         load_into(self.vision, state, path, "an MFCLIP visual encoder", keep=tables)
 
@@ -245,5 +263,15 @@ _RELEASED = {  # beginnings of the released visual encoder's names -> ours
     "transformer.": "appearance.transformer.",
     "cls_token_rm": "noise.cls_token",
     "cls_token": "appearance.cls_token",
+    "pos_embedding_srm": "noise.pos_embedding",
+    "pos_embedding": "appearance.pos_embedding",
     "SRM.": "srm.",
 }
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return load_state_dict(path, _is_released)
+
+
+def _is_released(state: Mapping[str, Tensor]) -> bool:
+    return "patchsrm_to_embedding.weight" in state

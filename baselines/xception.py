@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from dfad_bench.core.contract import Card, DFADModel, Inputs, WeightFiles
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 
+_CLASSIFIERS = ("fc.", "last_linear.", "adjust_channel.")  # timm's, Cadene's, and DeepfakeBench's layer before it
+
 
 @dataclass(frozen=True)
 class XceptionConfig:
@@ -133,9 +135,13 @@ class Xception(DFADModel):
         self.trunk = XceptionTrunk(config)
 
     def load_weights(self, weights: WeightFiles) -> None:
-        """A `legacy_xception` state dict of timm (the Cadene port); its 1000-way classifier is left out."""
+        """A `legacy_xception` state dict of timm (the Cadene port), or a detector of it; classifiers are left out.
+
+        FaceForensics++ names it `model.*`, DeepfakeBench `backbone.*`.
+        """
         path = one_file(weights, self.card.display)
-        state = {k: v for k, v in load_state_dict(path).items() if not k.startswith(("fc.", "last_linear."))}
+        read = load_state_dict(path, lambda state: "block1.rep.0.conv1.weight" in state)
+        state = {k: v for k, v in read.items() if not k.startswith(_CLASSIFIERS)}
         for key, value in state.items():
             if key.endswith("pointwise.weight") and value.ndim == 2:  # older ports store the 1x1 kernels flat
                 state[key] = value[:, :, None, None]

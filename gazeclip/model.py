@@ -55,7 +55,7 @@ class GazeCLIP(DFADModel):
             "the contrastive loss compares I_v with the text (III-B), not I_ag (III-F), whose widths differ",
             "a linear layer takes the 768-wide gaze token to the 1024-wide appearance tokens",
         ),
-        weights=("openai_clip_vit_b32",),
+        weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
     )
     Config = GazeCLIPConfig
     image_size: ClassVar[int] = 256
@@ -71,7 +71,7 @@ class GazeCLIP(DFADModel):
         self.needs_prompts = config.use_lre
         tiny = config.clip == "tiny"
         name = GazeCLIPConfig.clip if tiny else config.clip
-        clip = clip_model(name, config.clip_size, weights, tiny=tiny)  # weights come before any wrapping
+        clip = clip_model(name, config.clip_size, weights, tiny=tiny, option="clip")  # before any wrapping
         self.vpe = VPE(config)
         self.gie = GIE(clip.visual, config) if config.use_gie else None
         self.W_ig = nn.Linear(config.d, config.s, bias=False) if config.use_gie else None
@@ -105,6 +105,11 @@ class GazeCLIP(DFADModel):
         Prompts of classes are not used: text reaches this model through `losses` alone.
         """
         return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """CLIP's weights, unless neither of its towers is used."""
+        return self.card.weights if self.config.use_gie or self.config.use_lre else ()
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Images (B, 3, H, W) and the gaze view (B, 2) to I_v (B, s)."""

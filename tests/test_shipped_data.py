@@ -25,6 +25,7 @@ from dfad_bench.core.resources import shipped, shipped_names
 from dfad_bench.core.strict import read_yaml
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.core.weights import weight_files
+from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
 from dfad_bench.report.reported import (
     ReportedColumn,
     ReportedRow,
@@ -219,6 +220,12 @@ def test_weights_an_estimator_names_are_known() -> None:
     for where in table.values():
         module, _, attribute = where.partition(":")
         assert set(getattr(import_module(module), attribute).card.weights) <= set(weight_files())
+
+
+def test_every_row_of_weights_has_its_model() -> None:
+    models = [model_class(name).card.weights for name in model_names()]
+    estimators = [estimator_class(name).card.weights for name in estimator_table()]
+    assert set(weight_files()) == {name for card in (*models, *estimators) for name in card}
 
 
 # --- reported tables --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import sha256_file, write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord, plain, read_record
+from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.settings import changed, option_of
@@ -25,6 +26,7 @@ from dfad_bench.engine import distributed, loggers
 from dfad_bench.engine.devices import gpus
 from dfad_bench.engine.job import RunResult
 from dfad_bench.engine.launch import end_with_launcher, launch
+from dfad_bench.engine.needs import random_start
 from dfad_bench.engine.run import Plan, log_names, run_training
 from dfad_bench.engine.settings import TrainSettings
 from dfad_bench.report.aggregate import seeds_table
@@ -106,14 +108,16 @@ def train(
     if world > 1:
         end_with_launcher()
     shown, report_line = (progress, report) if rank == 0 else (NoProgress(), _ignore)
-    for line in (*loggers.lacking(log_names(settings)), *_unused(settings)):
+    begun = (*loggers.lacking(log_names(settings)), *_unused(settings), *_random_start(settings))
+    for line in begun:
         report_line(line)
     views, runs = provide_views(opened, settings.views, settings.device, shown), []
     for seed, folder in _folders(settings, out).items():
         one = replace(settings, seed=seed, seeds=())
         runs.append(run_training(one, opened, folder, views=views, progress=shown))
         for line in _lines(runs[-1]) if runs[-1].lead else ():
-            report_line(line)
+            if line not in begun:
+                report_line(line)
     if rank > 0:
         return Training(out, tuple(runs), lead=False)
     return _scored(settings, out, runs, printed=False)
@@ -150,6 +154,14 @@ def _unused(settings: TrainSettings) -> list[str]:
     """A line for each setting of a view that the model makes no use of."""
     given = {name: about for name, about in settings.views.items() if about}
     return unused_views(given, Plan.of(settings).needs.all_views, settings.model) if given else []
+
+
+def _random_start(settings: TrainSettings) -> list[str]:
+    """See `random_start`; said before hours of training, and kept in the record."""
+    if settings.weights or settings.size == "tiny" or not model_class(settings.model).card.weights:
+        return []
+    lines = random_start(settings.model, settings.size, Plan.of(settings).needs, weights=False)
+    return [f"Warning: {line}" for line in lines]
 
 
 def _lines(result: RunResult) -> list[str]:

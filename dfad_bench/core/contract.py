@@ -27,6 +27,7 @@ from dfad_bench.core.batch import (
     weighted_losses,
 )
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.notices import heard
 from dfad_bench.core.settings import Size
 from dfad_bench.core.stages import ParameterGroup, Stage, StageData
 from dfad_bench.core.strict import from_mapping
@@ -53,7 +54,9 @@ class Card:
     deviations: tuple[str, ...] = ()
     reference: str | None = None  # where the authors' code is; never opened while writing ours
     reference_licence: str | None = None
-    weights: tuple[str, ...] = ()  # names in manifests/weights.yaml that `weights=` may hold
+    weights: tuple[
+        str, ...
+    ] = ()  # names in manifests/weights.yaml of what its paper starts from; `weights=` takes them
 
 
 class Experts(nn.Module):
@@ -90,6 +93,7 @@ class DFADModel(nn.Module):
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     weight_names: ClassVar[tuple[str, ...]] = ()  # where several files are loaded: `--weights image=...,text=...`
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {}  # options whose default has changed: what runs made before have
     known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
     needs: tuple[str, ...] = ()  # views the loader must give, at test time too
     needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
@@ -128,7 +132,10 @@ class DFADModel(nn.Module):
         if isinstance(weights, Mapping) and (unknown := sorted(set(weights) - set(cls.weight_names))):
             takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
             raise ConfigError(f"{cls.card.display} has no weights named {unknown[0]!r}; it takes {takes}")
-        return cls.assemble(num_generators, cls.configure(size, options), weights, class_prompts)
+        with heard():  # what is told of a file is told when it is loaded
+            implied = cls.options_of(weights) if weights is not None else {}
+        given = {**implied, **(options or {})}
+        return cls.assemble(num_generators, cls.configure(size, given), weights, class_prompts)
 
     @classmethod
     def assemble(
@@ -143,6 +150,20 @@ class DFADModel(nn.Module):
         if weights is not None:
             model.load_weights(weights)
         return model
+
+    @classmethod
+    def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
+        """Options that weight files were trained with; they hold where they are not set otherwise, and are stored.
+
+        Raises:
+            WeightsError: a file cannot be read.
+        """
+        return {}
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names in `weights.yaml` of what a model of these settings starts from in its paper; none: random weights."""
+        return self.card.weights
 
     @classmethod
     def configure(cls, size: Size, options: Mapping[str, Any] | None) -> Any:

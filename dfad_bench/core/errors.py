@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+_LONGEST = 120  # characters of a name in a message
 
 
 def printable(text: str) -> str:
@@ -21,6 +22,17 @@ def printable(text: str) -> str:
     'a\\x1b[2Jb'
     """
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    r"""A few names for a message, and how many more there are; long ones are cut, line breaks written as escapes.
+
+    >>> some(["a", "b\n", "c", "d", "e"])
+    'a, b\\n, c and 2 more'
+    """
+    listed = list(names)
+    shown = [printable(name.replace("\n", "\\n"))[:_LONGEST] for name in listed[:most]]
+    return ", ".join(shown) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 class DFADError(Exception):

@@ -1,4 +1,7 @@
-"""Named weight files under `$DFAD_WEIGHTS`: finding, hash check, and loading without unpickling code."""
+"""Named weight files under `$DFAD_WEIGHTS`: finding, hash check, and loading into a network.
+
+Reading, for models and gaze estimators alike, is `load_state_dict` (`weight_layout.py`, `weight_content.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,32 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError, some
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
+from dfad_bench.core.weight_content import refuse_stand_ins
+from dfad_bench.core.weight_layout import load_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+__all__ = [
+    "WeightFile",
+    "find_weights",
+    "load_into",
+    "load_state_dict",
+    "one_file",
+    "refuse_stand_ins",
+    "row_of",
+    "weight_files",
+]
+
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WRAPPERS = ("model_state", "state_dict", "model", "net")
+_COUNTER = "num_batches_tracked"  # of batch norms; files of before 2018 lack it, and nothing here depends on it
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,7 @@ class WeightFile:
     licence: str
     sha256: str | None = None
     notes: str | None = None
+    activation: Literal["quick_gelu", "gelu"] | None = None  # of CLIP towers, which the tensors do not show
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -69,56 +86,43 @@ def find_weights(name_or_path: str) -> Path:
     """A weight file by its name in `weights.yaml` or by path.
 
     Raises:
-        WeightsError: not found; says where to get it and where to put it.
+        WeightsError: not found (says where to get it and where to put it), or no weight file but a folder, a Git LFS
+            pointer, a web page.
         IntegrityError: another file than the published one.
     """
     path = Path(name_or_path)
-    if path.suffix or "/" in name_or_path:
-        if path.is_file():
-            return path
-        raise WeightsError(f"{path}: no such weight file")
     known = weight_files()
+    if name_or_path not in known and (path.suffix or "/" in name_or_path or path.exists()):
+        refuse_stand_ins(path)
+        return path
     if name_or_path not in known:
         raise UnknownNameError("weight file", name_or_path, known)
     row = known[name_or_path]
-    folder = os.environ.get("DFAD_WEIGHTS")
-    place = Path(folder) / row.file if folder else None
+    place = _place(row)
     if place is None or not place.is_file():
         where = f"as {place}" if place else f"as {row.file} in a folder and set DFAD_WEIGHTS to it"
         raise WeightsError(
             f"weights {row.name!r} not found; get them from {row.origin} ({row.licence}) and put them {where}"
         )
+    refuse_stand_ins(place)
     if row.sha256:
         check_hash(place, row.sha256)
     return place
 
 
-def load_state_dict(path: Path) -> dict[str, Any]:
-    """Tensors of a safetensors or PyTorch file; common wrappers and the `module.` prefix are removed.
+def row_of(path: Path) -> WeightFile | None:
+    """The row of `weights.yaml` that a file under `$DFAD_WEIGHTS` has; None for any other file."""
+    for row in weight_files().values():
+        place = _place(row)
+        if place is not None and place.name == path.name and place.exists() and place.samefile(path):
+            return row
+    return None
 
-    Raises:
-        WeightsError: the file is not a plain dict of tensors.
-    """
-    import torch
 
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(
-            f"{path}: not readable as weights ({type(error).__name__}); a safetensors file, or a torch file that holds"
-            " tensors only is needed"
-        ) from error
-    for key in _WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: does not hold a plain dict of tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def _place(row: WeightFile) -> Path | None:
+    """Where the file of a row belongs; None where `$DFAD_WEIGHTS` is not set."""
+    folder = os.environ.get("DFAD_WEIGHTS")
+    return Path(folder) / row.file if folder else None
 
 
 def one_file(weights: Path | Mapping[str, Path], model: str) -> Path:
@@ -143,13 +147,13 @@ def load_into(
         path: where `state` is from, for messages.
         what: what the file should hold, with its article: "a CViT state dict".
         hint: what to do where names differ.
-        keep: names of the module that the file need not have; they keep their values.
+        keep: names of the module that the file need not have; they keep their values. Counters of batch norms do, too.
 
     Raises:
-        WeightsError: names or shapes differ, or values are NaN or inf; a few are named.
+        WeightsError: names or shapes differ; a few are named.
     """
     own, kept = module.state_dict(), set(keep)
-    missing = [name for name in own if name not in state and name not in kept]
+    missing = [name for name in own if name not in state and name not in kept and not name.endswith(_COUNTER)]
     extra = [name for name in state if name not in own]
     if missing or extra:
         parts = [f"{why} {some(names)}" for why, names in (("lacks", missing), ("has unknown", extra)) if names]
@@ -161,17 +165,4 @@ def load_into(
     ]
     if shapes:
         raise WeightsError(f"{path}: does not fit {what.partition(' ')[2]} ({some(shapes)})")
-    if broken := [name for name, v in state.items() if v.is_floating_point() and not bool(v.isfinite().all())]:
-        raise WeightsError(f"{path}: holds NaN or inf in {some(broken)}; get the file again")
     module.load_state_dict(dict(state), strict=False)
-
-
-def some(names: Iterable[str], most: int = 3) -> str:
-    """A few names for a message, and how many more there are.
-
-    >>> some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

@@ -11,12 +11,14 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.settings import ModelSettings
 
-_LATER = {"compiled": False, "channels_last": None}  # settings added later, and the value they had before
+# settings added later, and the value they had before
+_LATER: dict[str, Any] = {"compiled": False, "channels_last": None, "implied": {}}
 _OPTIONAL = {"options", "views", "allow_partial", *_LATER}  # keys a file may lack
 
 
@@ -27,6 +29,8 @@ class RunConfig(ModelSettings):
     Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
     whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"} or
     {"kind": "local_files", "files": {name: {"id", "sha256"}}}. `views` is how views were made, see `views.identity`.
+    `implied` holds options of the model that nobody set: those its weight files were trained with, and the value of
+    those whose default has changed (`DFADModel.earlier_defaults`), so that the run opens as it was made.
     """
 
     protocol: str
@@ -36,6 +40,18 @@ class RunConfig(ModelSettings):
     device: str
     init: dict[str, Any]
     views: dict[str, Any] = field(default_factory=dict)
+    implied: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The settings as files and records hold them; `implied` only where there is something in it."""
+        values: dict[str, Any] = plain(asdict(self))
+        return values if self.implied else {key: value for key, value in values.items() if key != "implied"}
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Every option the model was built with, apart from today's defaults."""
+        return {**model_class(self.model).earlier_defaults, **self.implied, **self.options}
 
     @property
     def sha256(self) -> str:
@@ -47,7 +63,7 @@ class RunConfig(ModelSettings):
 def write_config(out: Path, config: RunConfig) -> None:
     """Write the settings; the run of `out` is unfinished from here on."""
     files = RunFolder(out)
-    write_text(files.config, yaml_text(plain(asdict(config))))
+    write_text(files.config, yaml_text(config.stored))
     for path in (files.facts, files.not_finite):
         path.unlink(missing_ok=True)
 
@@ -101,7 +117,10 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     found = config_from(read_yaml(files.config), str(files.config))
     if found.sha256 != config.sha256:
         mine, theirs = plain(asdict(config)), plain(asdict(found))
-        changed = ", ".join(key for key in mine if mine[key] != theirs[key])
+        named = [
+            f"{key}: {' '.join(mine[key])}" if key == "implied" else key for key in mine if mine[key] != theirs[key]
+        ]
+        changed = ", ".join(named)
         raise IntegrityError(f"{out}: holds a run with other settings ({changed}); use another --out")
     if not files.facts.is_file():
         return None

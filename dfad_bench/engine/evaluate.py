@@ -103,7 +103,8 @@ class OpenEvaluation:
     ) -> None:
         self.found, self.progress = found, progress
         config, protocol = found.config, found.protocol
-        needs = needs_of(config.model, protocol.num_generators, config.size, config.options, class_prompts(protocol))
+        options = config.model_options
+        needs = needs_of(config.model, protocol.num_generators, config.size, options, class_prompts(protocol))
         self.needs = replace(needs, training_views=())
         lines = [] if views is None else _same_views(found, self.needs, views)
         self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.files import atomic_path, write_json
+from dfad_bench.core.notices import heard
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts, Samples
@@ -31,7 +32,7 @@ from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.needs import Needs, views_needed
+from dfad_bench.engine.needs import Needs, random_start, views_needed
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.seeding import make_deterministic
 from dfad_bench.engine.sessions import session_changes
@@ -101,7 +102,12 @@ class Job:
             if self.team.lead:
                 write_rows(self.files.selection, selection)
             store = self.team.lead_first(lambda: self.store(selection.rows))
-            model = self.build(weights)
+            with heard() as told:
+                model = self.build(weights)
+            self.warnings += told
+            self.warnings += random_start(
+                self.config.model, self.config.size, self.needs, weights=self.config.init["kind"] != "random"
+            )
             trainer = self._trainer(model, selection, store, limits, logs)
         with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
             fitted = trainer.run(resume=resume)
@@ -236,7 +242,7 @@ class Job:
             "world_size": self.team.size,
             "steps": position.step,
             "resumed": position.resumed,
-            "config": plain(asdict(config)),
+            "config": config.stored,
             "global_batch": stages[-1].batch_rows,
             "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,

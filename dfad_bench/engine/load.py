@@ -101,7 +101,7 @@ def build_model(config: RunConfig, protocol: Protocol, weights: WeightFiles | No
         size=config.size,
         weights=weights,
         class_prompts=class_prompts(protocol),
-        options=config.options,
+        options=config.model_options,
     )
 
 

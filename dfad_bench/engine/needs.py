@@ -16,11 +16,12 @@ from dfad_bench.views.provider import ViewProvider
 
 @dataclass(frozen=True)
 class Needs:
-    """Names of views needed at test time (`views`), in training only, and whether prompts are."""
+    """Views needed at test time (`views`) and in training only, whether prompts are, and names of weight files."""
 
     views: tuple[str, ...] = ()
     training_views: tuple[str, ...] = ()
     prompts: bool = False
+    weights: tuple[str, ...] = ()
 
     @property
     def all_views(self) -> tuple[str, ...]:
@@ -64,7 +65,25 @@ def needs_of(
     for name in ("needs", "needs_training"):
         if isinstance(getattr(model, name), str):
             raise ConfigError(f"{model.card.display}: {name} must be a tuple of names, got a text")
-    return Needs(tuple(model.needs), tuple(model.needs_training), bool(model.needs_prompts))
+    return Needs(tuple(model.needs), tuple(model.needs_training), bool(model.needs_prompts), tuple(model.pretrained))
+
+
+def random_start(model: str, size: Size, needs: Needs, *, weights: bool) -> list[str]:
+    """A line where a model whose paper starts from pre-trained weights starts from random ones; not for tiny models.
+
+    Args:
+        model: a registered name.
+        size: "paper" or "tiny".
+        needs: of the model.
+        weights: whether a weight file is given.
+    """
+    if not needs.weights or size == "tiny" or weights:
+        return []
+    return [
+        f"{model_class(model).card.display} starts from random weights, in its paper from pre-trained ones: its numbers"
+        " do not compare with the paper's;"
+        f" add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
+    ]
 
 
 def views_needed(needs: Needs, views: ViewProvider | None) -> ViewProvider:

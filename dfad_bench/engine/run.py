@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.contract import WeightFiles
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.files import sha256_file
+from dfad_bench.core.notices import heard
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import Recipe, load_recipe
@@ -20,7 +21,7 @@ from dfad_bench.core.weights import find_weights
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import select, used
-from dfad_bench.engine.config import RunConfig, finished, locked, plain, write_config
+from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
 from dfad_bench.engine.interrupts import one_line
@@ -43,6 +44,7 @@ class Plan:
     weights: WeightFiles | None
     needs: Needs
     place: Place
+    implied: Mapping[str, Any]
 
     @classmethod
     def of(cls, settings: TrainSettings) -> Plan:
@@ -54,14 +56,21 @@ class Plan:
         protocol, recipe = settings.protocol, settings.recipe
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
         recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+        files = weight_files(settings)
+        implied = implied_options(settings, files)
         return cls(
             protocol=protocol,
             recipe=recipe if settings.epochs is None else replace(recipe, epochs=settings.epochs),
             place=place(settings.device, settings.precision, settings.channels_last),
             needs=needs_of(
-                settings.model, protocol.num_generators, settings.size, settings.options, class_prompts(protocol)
+                settings.model,
+                protocol.num_generators,
+                settings.size,
+                {**implied, **settings.options},
+                class_prompts(protocol),
             ),
-            weights=weight_files(settings),
+            weights=files,
+            implied=implied,
         )
 
     def config(
@@ -83,6 +92,7 @@ class Plan:
             device=self.place.device.type,
             init=_init(self.weights),
             views=views_needed(self.needs, views).identity(needed) if needed else {},
+            implied=dict(self.implied),
         )
 
 
@@ -164,6 +174,21 @@ def weight_files(settings: TrainSettings) -> WeightFiles | None:
     return {name: find_weights(file) for name, file in asked.items()}
 
 
+def implied_options(settings: TrainSettings, weights: WeightFiles | None) -> dict[str, Any]:
+    """Options that hold although the settings do not name them; see `RunConfig.implied`.
+
+    Raises:
+        WeightsError: a weight file cannot be read.
+    """
+    kind, found = model_class(settings.model), {}
+    if kind.earlier_defaults:
+        config = kind.configure(settings.size, None)
+        found = {name: getattr(config, name) for name in kind.earlier_defaults}
+    with heard():  # said again where the file is loaded
+        found |= kind.options_of(weights) if weights is not None else {}
+    return {name: value for name, value in found.items() if name not in settings.options}
+
+
 def _init(weights: WeightFiles | None) -> dict[str, Any]:
     """What a model starts from; names of files, not their places, so that records are the same everywhere."""
     if weights is None:
@@ -187,5 +212,5 @@ def log_names(settings: TrainSettings) -> tuple[str, ...]:
 
 
 def _logs(settings: TrainSettings, config: RunConfig, out: Path) -> Logs:
-    about = {**plain(asdict(config)), "run_id": config.sha256[:16], "project": settings.wandb or _WANDB_PROJECT}
+    about = {**config.stored, "run_id": config.sha256[:16], "project": settings.wandb or _WANDB_PROJECT}
     return Logs(log_names(settings), out, about)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.core.weights import load_into, load_state_dict
+from dfad_bench.layers.clip_activation import check_activation
+from dfad_bench.layers.clip_layouts import is_clip, misfit_hint, to_open_clip
 
 if TYPE_CHECKING:
     from open_clip import CLIP
 
-_JIT_LEFTOVERS = ("input_resolution", "context_length", "vocab_size")  # tensors in OpenAI's files that are no weights
 _TINY: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
@@ -25,20 +27,27 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def clip_model(
-    name: str = "ViT-B-32-quickgelu", image_size: int = 224, weights: Path | None = None, tiny: bool = False
+    name: str = "ViT-B-32-quickgelu",
+    image_size: int = 224,
+    weights: Path | None = None,
+    tiny: bool = False,
+    *,
+    option: str = "architecture",
 ) -> CLIP:
     """An open_clip CLIP with both towers; random initialisation unless `weights` is a local file.
 
-    OpenAI's weights need the `-quickgelu` architectures. Their position table is for 224 pixels; for another
-    `image_size` it is resized (bicubic, class row kept). `tiny` has the same modules at small widths: 2 + 2
-    blocks, 16-pixel patches, embedding 32.
+    Layouts of open_clip, of OpenAI (its archives, too) and of Hugging Face transformers are read. OpenAI's weights need
+    the `-quickgelu` architectures, LAION's those without: a file that is known to be of the other kind is refused, and
+    a line says where it is not known (`clip_activation`). Position tables are for 224 pixels; for another `image_size`
+    they are resized (bicubic, class row kept). `tiny` has the same modules at small widths: 2 + 2 blocks, 16-pixel
+    patches, embedding 32. `option` is what the model calls `name` in its settings, for messages.
 
     Write against `block.ln_1`, `block.attention(...)`, `block.ls_1`, `block.ln_2`, `block.mlp`, `block.ls_2` of
     `model.visual.transformer.resblocks` and `model.transformer.resblocks`: present in open_clip 3 and 4.
 
     Raises:
         UnknownNameError: no such architecture.
-        WeightsError: the file is unreadable or of another architecture.
+        WeightsError: the file is unreadable, of another architecture or of another activation.
     """
     from open_clip import get_model_config, list_models
     from open_clip.model import CLIP
@@ -49,7 +58,8 @@ def clip_model(
     vision = {**config["vision_cfg"], "image_size": image_size}
     model = CLIP(**{**config, "vision_cfg": vision})
     if weights is not None:
-        _load(model, weights, "tiny" if tiny else name)
+        quick = bool((_TINY if tiny else config).get("quick_gelu", False))
+        _load(model, weights, "tiny" if tiny else name, lambda s: check_activation(weights, s, name, quick, option))
     return model
 
 
@@ -60,11 +70,12 @@ def freeze(module: M) -> M:
     return module
 
 
-def _load(model: CLIP, path: Path, name: str) -> None:
+def _load(model: CLIP, path: Path, name: str, check: Callable[[Mapping[str, Tensor]], None]) -> None:
     from open_clip.model import resize_pos_embed
 
-    state = {key: value for key, value in load_state_dict(path).items() if key not in _JIT_LEFTOVERS}
+    found = load_state_dict(path, is_clip)
+    state = to_open_clip(found)
     if "visual.positional_embedding" in state:
         resize_pos_embed(state, model)
-    hint = "; convert it to open_clip's layout, or choose the architecture it was trained with"
-    load_into(model, state, path, f"a CLIP {name} state dict", hint=hint)
+    load_into(model, state, path, f"a CLIP {name} state dict", hint=misfit_hint(found))
+    check(found)

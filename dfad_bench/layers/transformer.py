@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+Activation = Literal["gelu", "quick_gelu"]
 
 
 class Attention(nn.Module):
@@ -37,12 +41,20 @@ class Attention(nn.Module):
         return self.to_out((self.softmax(logits) @ v).transpose(1, 2).flatten(2))
 
 
-class FeedForward(nn.Module):
-    """Linear, GELU, Linear."""
+class QuickGELU(nn.Module):
+    """x sigmoid(1.702 x), CLIP's approximation of GELU (Hendrycks and Gimpel, arXiv 1606.08415, section 2)."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU or QuickGELU, Linear."""
+
+    def __init__(self, dim: int, hidden: int, *, activation: Activation = "gelu") -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        between = QuickGELU() if activation == "quick_gelu" else nn.GELU()
+        self.net = nn.Sequential(nn.Linear(dim, hidden), between, nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -88,12 +100,14 @@ class PreNormTransformer(nn.Module):
         qkv_bias: bool = False,
         head_dim: int | None = None,
         legacy_scale: bool = False,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__()
 
         def block() -> nn.ModuleList:
             attention = Attention(dim, heads, qkv_bias=qkv_bias, head_dim=head_dim, legacy_scale=legacy_scale)
-            return nn.ModuleList([Residual(PreNorm(dim, attention)), Residual(PreNorm(dim, FeedForward(dim, mlp_dim)))])
+            mlp = FeedForward(dim, mlp_dim, activation=activation)
+            return nn.ModuleList([Residual(PreNorm(dim, attention)), Residual(PreNorm(dim, mlp))])
 
         self.layers = nn.ModuleList([block() for _ in range(depth)])
 

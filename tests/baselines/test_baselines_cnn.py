@@ -14,6 +14,7 @@ from baselines.dna_det_transforms import TRANSFORMATIONS, transform
 from baselines.xception import Xception, XceptionConfig, XceptionTrunk
 from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.notices import heard
 from dfad_bench.engine.optimisers import parameter_groups
 from dfad_bench.losses.supcon import supervised_contrastive
 
@@ -66,6 +67,29 @@ def test_older_ports_with_flat_kernels_load(tmp_path: Path) -> None:
     assert torch.equal(again.trunk.conv4.pointwise.weight, model.trunk.conv4.pointwise.weight)
 
 
+@pytest.mark.parametrize(
+    ("layout", "prefix", "classifier"),
+    [
+        ("DeepfakeBench", "backbone.", {"last_linear.weight": (2, 2048), "adjust_channel.0.weight": (512, 2048, 1, 1)}),
+        ("FaceForensics++", "model.", {"last_linear.1.weight": (2, 2048), "last_linear.1.bias": (2,)}),
+        ("Cadene", "", {"fc.weight": (1000, 2048), "fc.bias": (1000,)}),
+        ("DataParallel", "module.backbone.", {"last_linear.bias": (2,)}),
+    ],
+)
+def test_xception_loads_detectors_people_have(
+    tmp_path: Path, layout: str, prefix: str, classifier: dict[str, tuple[int, ...]]
+) -> None:
+    """Names as published; counters of batch norms are missing, as in files of before 2018."""
+    model = Xception.build(3, size="tiny")
+    state = {k: v for k, v in model.trunk.state_dict().items() if not k.endswith("num_batches_tracked")}
+    state |= {name: torch.zeros(shape) for name, shape in classifier.items()}
+    torch.save({prefix + name: value for name, value in state.items()}, tmp_path / "xception_best.pth")
+    with heard() as lines:
+        again = Xception.build(3, size="tiny", weights=tmp_path / "xception_best.pth")
+    assert all(torch.equal(a, b) for a, b in zip(again.trunk.parameters(), model.trunk.parameters(), strict=True))
+    assert bool(lines) == bool(prefix), layout
+
+
 def test_stem_padding_keeps_the_border() -> None:
     sides = []
     for padding in (0, 1):
@@ -81,7 +105,7 @@ def test_options_are_checked() -> None:
 
 
 def test_cvit_loads_a_released_layout(tmp_path: Path) -> None:
-    model = CViT.build(3, size="tiny")
+    model = CViT.build(3, size="tiny", options={"legacy_scale": True})  # as the released networks compute
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("experts.")}
     state["pos_embedding"] = torch.cat([state["pos_embedding"], torch.zeros(1, 9, 48)], dim=1)
     torch.save({**state, "mlp_head.0.weight": torch.zeros(2, 2)}, tmp_path / "cvit.pt")
@@ -92,6 +116,44 @@ def test_cvit_loads_a_released_layout(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="not a CViT state dict"):
         CViT.build(5, size="tiny", weights=tmp_path / "other.pt")
+
+
+def cvit_file(path: Path, model: CViT, table: torch.Tensor) -> Path:
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("experts.")}
+    torch.save({"epoch": 50, "state_dict": {**state, "pos_embedding": table}}, path)
+    return path
+
+
+def test_cvits_first_release_has_positions_by_place_in_the_batch(tmp_path: Path) -> None:
+    """A face alone gets the first place's row on each token, as that network computes."""
+    model = CViT.build(3, size="tiny", options={"legacy_scale": True}).eval()
+    table = torch.randn(32, 1, 48, generator=torch.Generator().manual_seed(0))
+    path = cvit_file(tmp_path / "cvit_deepfake_detection_ep_50.pth", model, table)
+    with heard() as lines:
+        again = CViT.build(3, size="tiny", weights=path).eval()
+    model.pos_embedding.data = table[0].expand(1, 2, 48).clone()
+    with torch.no_grad():
+        assert torch.equal(again.embed(batch().inputs), model.embed(batch().inputs))
+    assert "positions are by place in the batch of 32" in " ".join(lines)
+
+
+def test_cvits_attention_scale_follows_the_file(tmp_path: Path) -> None:
+    model = CViT.build(3, size="tiny")
+    released = cvit_file(tmp_path / "cvit2.pth", model, torch.zeros(1, 1025, 48))
+    own = cvit_file(tmp_path / "own.pth", model, torch.zeros(1, 2, 48))
+    first = cvit_file(tmp_path / "cvit.pth", model, torch.zeros(32, 1, 48))
+    narrow, full = (48 // 4) ** -0.5, 48**-0.5
+    with heard():
+        for path, options, scale in (
+            (released, {}, full),
+            (first, {}, full),
+            (own, {}, narrow),
+            (None, {}, narrow),
+            (released, {"legacy_scale": False}, narrow),  # asked for by name
+            (own, {"legacy_scale": True}, full),
+        ):
+            built = CViT.build(3, size="tiny", weights=path, options=options)
+            assert built.transformer.layers[0][0].fn.fn.scale == scale
 
 
 def test_there_are_170_transformations() -> None:

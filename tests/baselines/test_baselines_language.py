@@ -13,6 +13,7 @@ from baselines.clip import CLIP
 from baselines.mfclip import MFCLIP, MFCLIPConfig, TextEncoder
 from dfad_bench.core.contract import Batch, Inputs
 from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.notices import heard
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.text import tokenize
 
@@ -135,9 +136,22 @@ def test_mfclip_text_is_trained_not_frozen_by_kl() -> None:
     assert model.text.text_projection.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_mfclips_text_tower_has_the_released_activation(activation: str) -> None:
+    torch.manual_seed(0)
+    options = {} if activation == "quick_gelu" else {"text_activation": activation}
+    mlp = MFCLIP.build(3, size="tiny", options=options).text.transformer.layers[0][1].fn.fn.net
+    x = torch.randn(5, 16)
+    hidden = mlp[0](x)
+    expected = hidden * torch.sigmoid(1.702 * hidden) if activation == "quick_gelu" else F.gelu(hidden)
+    assert torch.allclose(mlp(x), mlp[2](expected), atol=1e-6)
+
+
 def test_mfclip_loads_a_released_visual_encoder(tmp_path: Path) -> None:
     model = MFCLIP.build(3, size="tiny")
     renamed = {
+        "appearance.pos_embedding": "pos_embedding",
+        "noise.pos_embedding": "pos_embedding_srm",
         "appearance.to_embedding": "patch_to_embedding",
         "noise.to_embedding": "patchsrm_to_embedding",
         "appearance.transformer": "transformer",
@@ -151,11 +165,22 @@ def test_mfclip_loads_a_released_visual_encoder(tmp_path: Path) -> None:
     for key, value in model.vision.state_dict().items():
         start = next((ours for ours in renamed if key.startswith(ours)), None)
         state[renamed[start] + key[len(start) :] if start else key] = value
-    state = {k: v for k, v in state.items() if not k.endswith("pos_embedding")}
-    torch.save({**state, "pos_embedding": torch.zeros(24, 1, 32)}, tmp_path / "mfclip.pt")
-    again = MFCLIP.build(3, size="tiny", weights=tmp_path / "mfclip.pt")
-    kept = [k for k in model.vision.state_dict() if not k.endswith("pos_embedding")]
-    assert all(torch.equal(again.vision.state_dict()[k], model.vision.state_dict()[k]) for k in kept)
+    tables = {name: torch.randn(24, 1, 32) for name in ("pos_embedding", "pos_embedding_srm")}
+    state |= tables
+    text = {"token_embedding.weight": torch.zeros(3), "transformer.resblocks.0.ln_1.weight": torch.zeros(3)}
+    whole = {f"visual.{name}": value for name, value in state.items()} | text
+    for content in (state, whole, {"model": {f"module.{name}": value for name, value in whole.items()}}):
+        torch.save(content, tmp_path / "mfclip.pt")
+        with heard() as lines:
+            again = MFCLIP.build(3, size="tiny", weights=tmp_path / "mfclip.pt")
+        found, kept = again.vision.state_dict(), [k for k in model.vision.state_dict() if "pos_embedding" not in k]
+        assert all(torch.equal(found[k], model.vision.state_dict()[k]) for k in kept)
+        # by place in the batch: a face alone has the first
+        assert torch.equal(found["appearance.pos_embedding"], tables["pos_embedding"][:1].expand(1, 2, 32))
+        assert torch.equal(found["noise.pos_embedding"], tables["pos_embedding_srm"][:1].expand(1, 2, 32))
+        assert again.vision.appearance.transformer.layers[0][0].fn.fn.scale == 32**-0.5  # the full width, as released
+        assert any("by place in the batch of 24" in line for line in lines)
+        assert any("'visual.' is used" in line for line in lines) == (content is not state)
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="not an MFCLIP visual encoder"):
         MFCLIP.build(3, size="tiny", weights=tmp_path / "other.pt")

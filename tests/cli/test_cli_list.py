@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -55,6 +56,23 @@ def test_long_protocols_count_their_groups() -> None:
     rows = {row["name"]: row for row in json.loads(run("protocols", "--long", "--json"))["rows"]}
     assert (rows["gazeclip-df40"]["seen"], rows["gazeclip-df40"]["unseen"]) == (11, 10)
     assert "gazeclip-df40" in run("protocols", "--long")
+
+
+def test_weights_say_whose_they_are_and_whether_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFAD_WEIGHTS", str(tmp_path))
+    (tmp_path / "imagenet_xception.safetensors").write_bytes(b"x")
+    (tmp_path / "face_landmarker.task").write_bytes(b"x")
+    (tmp_path / "faze.pth.tar").write_bytes(b"<html>")
+    rows = {row["name"]: row for row in json.loads(run("weights", "--long", "--json"))["rows"]}
+    there = {name: row["present"] for name, row in rows.items() if row["present"] != "no"}
+    assert there == {
+        "imagenet_xception": "yes",
+        "mediapipe_face_landmarker": "not the published file",
+        "faze": "no weight file",
+    }
+    assert rows["imagenet_xception"]["models"] == "xception"
+    assert rows["openai_clip_vit_b32"]["models"].startswith("clip, gazeclip")
+    assert all(row["file"] and row["licence"] and row["obtain"] and row["models"] for row in rows.values())
 
 
 def test_unknown_kind_is_a_usage_error() -> None:

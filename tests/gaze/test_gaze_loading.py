@@ -11,6 +11,7 @@ from gaze_states import save
 from torch import nn
 
 from dfad_bench.core.errors import WeightsError
+from dfad_bench.core.notices import heard
 from dfad_bench.gaze.estimators.loading import (
     FAMILIES,
     family_of,
@@ -87,6 +88,21 @@ def one_line(call, match: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("prefix", ["model.", "module._orig_mod.net."])
+def test_what_all_names_share_is_left_out(tmp_path: Path, family: str, prefix: str) -> None:
+    path = save({prefix + key: value for key, value in marks(family).items()}, tmp_path / "w.pt")
+    with heard() as lines:
+        assert read_family(path, family)[1].keys() == MARKS[family].keys()
+    assert lines
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_nan_is_refused_by_name_also_where_it_is_not_used(tmp_path: Path, family: str) -> None:
+    bad = {**marks(family), "unused.weight": torch.tensor([torch.inf])}
+    one_line(lambda: read_family(save(bad, tmp_path / "w.pt"), family), r"NaN or inf in unused\.weight")
+
+
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     path = save(marks("l2cs"), tmp_path / "w.pt")
     one_line(
@@ -153,7 +169,6 @@ def test_fill_converts_and_does_not_ask_for_counters() -> None:
         ({"0__bias": None}, r"does not fit FAZE; missing: 0\.bias$"),
         ({"2__bias": torch.zeros(1)}, r"not known: 2\.bias$"),
         ({"0__weight": torch.zeros(2, 4)}, r"other shape: 0\.weight \(2, 4\) for \(2, 3\)$"),
-        ({"0__weight": torch.full((2, 3), torch.nan)}, r"NaN or inf in 0\.weight"),
     ],
 )
 def test_fill_says_what_does_not_fit(change: dict[str, torch.Tensor | None], match: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.errors import WeightsError
+from dfad_bench.core.errors import WeightsError, some
 from dfad_bench.core.weights import load_state_dict
 
 State = Mapping[str, Tensor]
@@ -58,12 +58,12 @@ def family_of(state: State) -> str | None:
 def read_family(path: Path, *expected: str) -> tuple[str, dict[str, Tensor]]:
     """Family and tensors of a weight file that must be of one of the `expected` families.
 
-    Wrappers and the `module.` prefix are removed.
+    Wrappers and prefixes are taken off (see `load_state_dict`).
 
     Raises:
         WeightsError: not readable, or of another family; says what was expected and what was found.
     """
-    state = load_state_dict(path)
+    state = load_state_dict(path, lambda state: family_of(state) in expected)
     found = family_of(state)
     if found in expected:
         return str(found), state
@@ -100,9 +100,6 @@ def fill_module(module: nn.Module, state: State, path: Path, family: str) -> Non
     ]
     if problems:
         raise WeightsError(f"{path}: does not fit {FAMILIES[family][0]}; {'; '.join(problems)}")
-    broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise WeightsError(f"{path}: holds NaN or inf in {list_names(broken)}; get the file again")
     counters = {key: torch.zeros((), dtype=torch.int64) for key in own if key not in state}
     values = {key: value.to(own[key].dtype) for key, value in state.items()}
     module.load_state_dict({**counters, **values}, assign=True)  # assigned: the module may be on "meta"
@@ -139,6 +136,4 @@ def list_names(keys: Mapping[str, object] | list[str]) -> str:
     >>> list_names(["a", "b", "c", "d", "e", "f"])
     'a, b, c, d and 2 more'
     """
-    names = list(keys)
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return (", ".join(names[:_MOST_SHOWN]) or "none") + more
+    return some(keys, _MOST_SHOWN) or "none"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dfad_bench.core.errors import ConfigError, WeightsError
 from dfad_bench.core.files import content_hash, sha256_file
+from dfad_bench.core.notices import heard
 from dfad_bench.core.weights import find_weights
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import mirror
@@ -92,7 +93,8 @@ class NetworkEstimator(ABC):
         self.channel: Channel = _check_choice("channel", channel or self.default_channel, Channel)
         self.norm: Norm = _check_choice("norm", norm or self.default_norm, Norm)
         self._device = torch.device("cpu")
-        self.network = self.load(self.weights).eval().requires_grad_(False)
+        with heard() as self._notices:
+            self.network = self.load(self.weights).eval().requires_grad_(False)
 
     @classmethod
     def build(cls, weights: Path | None, **settings: Any) -> Self:
@@ -160,7 +162,7 @@ class NetworkEstimator(ABC):
         Raises:
             WeightsError: the outputs fail the mirror check.
         """
-        return self._checked_order[1]
+        return (*self._notices, *self._checked_order[1])
 
     def estimate(
         self,

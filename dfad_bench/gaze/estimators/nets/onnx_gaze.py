@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError, need
+from dfad_bench.core.weights import refuse_stand_ins
 from dfad_bench.gaze.estimators.loading import list_names
 from dfad_bench.gaze.estimators.nets.binned import BINS_DEG, expected_angle
 
@@ -62,8 +63,9 @@ def _session(path: Path) -> Any:
     from the file's folder, for which they get an empty one.
     """
     runtime, onnx = (need(name, "dfad-bench[onnx]", f"running {path.name}") for name in ("onnxruntime", "onnx"))
-    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise WeightsError(f"{path}: not an ONNX file, or larger than {_LARGEST_BYTES >> 20} MB")
+    refuse_stand_ins(path)
+    if path.stat().st_size > _LARGEST_BYTES:
+        raise WeightsError(f"{path}: larger than {_LARGEST_BYTES >> 20} MB")
     content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)

@@ -1,0 +1,71 @@
+"""Weight files that models and gaze estimators know by name."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from dfad_bench.api.kind import FROM, Kind, Row
+
+
+def _weights() -> list[str]:
+    from dfad_bench.core.weights import weight_files
+
+    return list(weight_files())
+
+
+def _weight_file(name: str) -> Row:
+    from dfad_bench.core.errors import IntegrityError, WeightsError
+    from dfad_bench.core.resources import origin, table_files
+    from dfad_bench.core.strict import read_yaml
+    from dfad_bench.core.weights import find_weights, weight_files
+
+    row = weight_files()[name]
+    present = "yes"
+    try:
+        find_weights(name)
+    except IntegrityError:
+        present = "not the published file"
+    except WeightsError as error:
+        present = "no" if "not found" in str(error) else "no weight file"
+    files = table_files("weights.yaml")
+    return {
+        "file": row.file,
+        "models": ", ".join(_users_of_weights().get(name, ())),
+        "licence": row.licence,
+        "present": present,
+        "obtain": row.origin,
+        "notes": row.notes or "",
+        "origin": origin(next(path for path in files if name in (read_yaml(path) or {}))),
+    }
+
+
+@cache
+def _users_of_weights() -> dict[str, list[str]]:
+    """The models and gaze estimators whose cards name a weight file."""
+    from dfad_bench.core.registry import model_class, model_names
+    from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
+
+    found: dict[str, list[str]] = {}
+    named = {name: model_class(name).card.weights for name in model_names()}
+    named |= {name: estimator_class(name).card.weights for name in sorted(estimator_table())}
+    for name, files in named.items():
+        for weights in files:
+            found.setdefault(weights, []).append(name)
+    return found
+
+
+KINDS = {
+    "weights": Kind(
+        _weights,
+        _weight_file,
+        {
+            "file": "File",
+            "models": "Models, estimators",
+            "licence": "Licence",
+            "present": "Under $DFAD_WEIGHTS",
+            "obtain": "How to get it",
+            "notes": "Notes",
+            **FROM,
+        },
+    )
+}
