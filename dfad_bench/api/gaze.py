@@ -12,6 +12,7 @@ from dfad_bench.api.manifests import open_manifest, open_manifests
 from dfad_bench.core.files import write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.select import hashes_by_dataset
 from dfad_bench.gaze.compare import rank_agreement
 from dfad_bench.gaze.study import GazeStudy, study_gaze
 from dfad_bench.gaze.table import extract
@@ -113,7 +114,7 @@ def gaze_study(
     study = study_gaze(
         opened, weights_of(estimators), device=device, progress=progress, backend=fid_backend, **settings
     )
-    about = {"fid_backend": fid_backend, "manifests": {m.name: m.sha256 for m in opened}}
+    about = {"fid_backend": fid_backend, "manifests": hashes_by_dataset(opened)}
     facts = {**settings, **about, **_facts(study)}
     report = GazeReport(facts, _tables(facts), study)
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,15 +67,16 @@ def infer_pairs(
         UnknownNameError: no such dataset.
     """
     from dfad_bench.ingest.pairs import infer_pairs as find_pairs
-    from dfad_bench.ingest.sources.spec import load_dataset_spec
+    from dfad_bench.ingest.sources.spec import declared_generators, load_dataset_spec
     from dfad_bench.ingest.unpaired import count_unpaired
 
     forged = open_manifest(manifest)
     real = open_manifests(reals) or [forged]  # type: ignore[arg-type]
-    spec = load_dataset_spec(dataset) if dataset else None
-    pairs = find_pairs(forged, real, spec=spec, progress=progress)
-    write_pairs(forged, pairs, real)
-    return PairedFaces(forged, pairs, count_unpaired(forged, pairs, real, spec=spec), _rows(forged, pairs))
+    with declared_generators(dataset) if dataset else nullcontext():
+        spec = load_dataset_spec(dataset) if dataset else None
+        pairs = find_pairs(forged, real, spec=spec, progress=progress)
+        write_pairs(forged, pairs, real)
+        return PairedFaces(forged, pairs, count_unpaired(forged, pairs, real, spec=spec), _rows(forged, pairs))
 
 
 def _rows(manifest: Manifest, pairs: pd.DataFrame) -> tuple[dict[str, Any], ...]:

@@ -49,13 +49,14 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
 @options.only
 @options.from_deepfakebench
 @options.map_prefix
+@options.follow_links
 @_setting("shard_size")
 @click.option(
     "--max-refused",
     type=click.FloatRange(0, 1),
     default=MOST_REFUSED,
     show_default=True,
-    help="Exit with code 3 if a larger share of the images was refused.",
+    help="Exit with code 3 if a larger share of the images was refused, or of the files left out.",
 )
 @options.as_json
 @options.quiet

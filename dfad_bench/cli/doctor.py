@@ -26,6 +26,7 @@ _FOLDERS = 12
 @options.only
 @options.from_deepfakebench
 @options.map_prefix
+@options.follow_links
 @click.option(
     "--strict", is_flag=True, help="Exit with code 1 if something is missing or wrong (weights are optional)."
 )
@@ -38,6 +39,7 @@ def command(
     only: dict[str, str],
     from_deepfakebench: Path | None,
     prefixes: dict[str, str],
+    follow_links: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -58,7 +60,8 @@ def command(
     if dataset is None or root is None:
         sound = _examine_machine(as_json)
     else:
-        sound = _examine_folder(dataset, root, only, from_deepfakebench, prefixes, as_json)
+        asked = {"only": only, "from_deepfakebench": from_deepfakebench, "prefixes": prefixes}
+        sound = _examine_folder(dataset, root, as_json, follow_links=follow_links, **asked)
     if strict and not sound:
         context.exit(1)
 
@@ -78,15 +81,13 @@ def _examine_machine(as_json: bool) -> bool:
     return sound
 
 
-def _examine_folder(
-    dataset: str, root: Path, only: dict[str, str], index: Path | None, prefixes: dict[str, str], as_json: bool
-) -> bool:
+def _examine_folder(dataset: str, root: Path, as_json: bool, **asked: Any) -> bool:
     from dataclasses import asdict
 
     from dfad_bench.ingest.survey import survey
     from dfad_bench.report.table import render
 
-    found = survey(dataset, root, only=only, from_deepfakebench=index, prefixes=prefixes)
+    found = survey(dataset, root, **asked)
     if as_json:
         _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
     else:
@@ -161,8 +162,6 @@ def _survey_notes(found: Survey) -> list[str]:
     notes += [f"unknown: {number:,} files in {folder}/" for folder, number in biggest[:_FOLDERS]]
     if len(biggest) > _FOLDERS:
         notes.append(f"unknown: ... and {len(biggest) - _FOLDERS:,} more folders")
-    if found.outside:
-        notes.append(f"{found.outside:,} links lead out of the folder and will be refused")
     others = any("not asked for" in why for why in found.ignored)
     if not any(row.found for row in found.coverage) and not others:
         notes.append(f"nothing fits the layout: {found.layout}")

@@ -38,10 +38,10 @@ COMMANDS = {
 }
 
 _INCLUDE: dict[str, Any] = {
-    "type": click.Path(path_type=Path, file_okay=False),
+    "type": click.Path(path_type=Path),
     "multiple": True,
     "metavar": "DIR",
-    "help": f"Folder with generators, datasets, protocols ... of your own; repeatable, or set {INCLUDE}.",
+    "help": f"Folder with generators, datasets, protocols ... of your own, or a dataset file; repeatable; {INCLUDE}.",
 }
 
 

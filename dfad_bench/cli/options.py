@@ -175,6 +175,7 @@ from_deepfakebench = click.option(
     default=None,
     help=option_of(BuildSettings, "from_deepfakebench")[0].help,
 )
+follow_links = setting(BuildSettings, "follow_links")
 seed = setting(TrainSettings, "seed")
 device = setting(TrainSettings, "device")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

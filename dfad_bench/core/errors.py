@@ -84,9 +84,11 @@ class UnknownNameError(DFADError):
     no model named 'xcepton'. Did you mean xception? Known: cvit, xception.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], advice: str = "", near: Iterable[str] | None = None
+    ) -> None:
         names = sorted(known)
-        near = get_close_matches(name, names, n=2)
+        near = get_close_matches(name, names, n=2) if near is None else list(near)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         super().__init__(f"no {kind} named {name!r}.{hint} Known: {', '.join(names)}.{advice}")
 

@@ -162,8 +162,8 @@ def sweep_temporaries(folder: Path) -> int:
     return removed
 
 
-def safe_relative(root: Path, relative: str) -> Path:
-    """`root / relative`, after checking that it stays below `root` (links included).
+def safe_relative(root: Path, relative: str, *, follow: bool = False) -> Path:
+    """`root / relative`, after checking that it stays below `root` (links included, unless `follow`).
 
     Raises:
         ConfigError: absolute, with `..`, a NUL or a backslash, or a link out of `root`.
@@ -172,7 +172,7 @@ def safe_relative(root: Path, relative: str) -> Path:
     if not relative or relative.startswith("/") or "\\" in relative or "\0" in relative or ".." in parts:
         raise ConfigError(f"{relative!r}: not a plain relative path")
     path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
+    if not follow and not path.is_relative_to(root.resolve()):
         raise ConfigError(f"{relative!r}: leads out of {root}")
     return path
 

@@ -39,6 +39,8 @@ def check_included() -> Iterator[IncludedFile]:
         ConfigError: a folder is missing or not of the layout; nothing of it can be read then.
     """
     for folder in included():
+        if folder.is_file():
+            yield IncludedFile(folder, _problem("datasets", (folder.stem,)))
         for place in READERS:
             table = place.endswith(".yaml")
             for path in [folder / place] if table else sorted((folder / place).glob("*.yaml")):

@@ -16,12 +16,13 @@ from dfad_bench.core.taxonomy import REAL_KEY, Generator, taxonomy
 
 @dataclass(frozen=True)
 class Group:
-    """One generator of one dataset: one column of a table.
+    """One generator of one dataset, or one source of it: one column of a table.
 
     `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the protocol's
-    counts for this group; of an unlabelled group, `train` overrides `unlabelled_per_group`. `split` narrows the rows to
-    a split of the dataset. `in_average` False keeps an unseen group out of the attribution averages (a real set that
-    only detection needs, GazeCLIP Table III).
+    counts for this group; of an unlabelled group, `train` overrides `unlabelled_per_group`. `split` narrows the
+    rows to a split of the dataset, `source` to one of several collections the dataset tells apart. `in_average`
+    False keeps an unseen group out of the attribution averages (a real set that only detection needs, GazeCLIP
+    Table III).
     """
 
     generator: str
@@ -31,11 +32,12 @@ class Group:
     test: int | None = None
     split: str | None = None
     in_average: bool = True
+    source: str | None = None
 
     @property
     def key(self) -> str:
-        """`dataset/generator`, the group's name in predictions, records and tables."""
-        return f"{self.dataset}/{self.generator}"
+        """`dataset/generator` or `dataset/generator:source`, the group's name in predictions, records and tables."""
+        return f"{self.dataset}/{self.generator}" + (f":{self.source}" if self.source is not None else "")
 
     @property
     def taxon(self) -> Generator:
@@ -125,6 +127,10 @@ class Protocol:
         keys = [group.key for group in self.groups]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"groups listed twice: {twice}")
+        for kind in (self.groups, self.unlabelled):
+            whole = {(group.dataset, group.generator) for group in kind if group.source is None}
+            if twice := [g.key for g in kind if g.source is not None and (g.dataset, g.generator) in whole]:
+                raise ValueError(f"{twice[0]} is part of {twice[0].rpartition(':')[0]}, which is a group as well")
         self._check_unlabelled()
         counts = [self.train_per_group, self.test_per_group, self.unlabelled_per_group]
         counts += [n for g in self.all_groups for n in (g.train, g.test)]
@@ -177,6 +183,9 @@ class Protocol:
         before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0}  # likewise
         cosmetic |= {name for name, value in before.items() if getattr(self, name) == value}
         values = {k: v for k, v in asdict(self).items() if k not in cosmetic}
+        for group in (group for name in ("seen", "unseen", "unlabelled") for group in values.get(name, ())):
+            if group["source"] is None:
+                del group["source"]  # likewise
         rows = self.included_generators
         return content_hash({**values, "included_generators": rows} if rows else values)
 

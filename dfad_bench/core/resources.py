@@ -6,7 +6,7 @@ An included folder has the layout of `manifests/`, and `reported/` for published
     crops/  datasets/  prompts/  protocols/  recipes/  reported/
 
 It is named by `dfad --include DIR`, by the environment variable `DFAD_INCLUDE`, or by `include(DIR)` in Python. The
-environment variable carries it to worker processes.
+environment variable carries it to worker processes. A single dataset file may be included as well.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def yaml_files(kind: str, folder: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     taken: dict[str, Path] = {}  # without case, which some file systems do not tell apart
     for base in (shipped(kind), *included()):
-        for path in sorted((base / folder).glob("*.yaml")):
+        alone = [base] if folder == "datasets" and base.is_file() else []
+        for path in [*sorted((base / folder).glob("*.yaml")), *alone]:
             if other := taken.get(path.stem.lower()):
                 raise ConfigError(f"{path}: the name {path.stem!r} is taken by {other}; rename one")
             found[path.stem] = taken[path.stem.lower()] = path
@@ -108,12 +109,13 @@ def find_yaml(kind: str, folder: str, name: str) -> Path:
 
 
 def origin(path: Path) -> str:
-    """Where a data file comes from: `SHIPPED`, or the included folder it lies in."""
-    return next((str(folder) for folder in included() if folder in path.parents), SHIPPED)
+    """Where a data file comes from: `SHIPPED`, the included folder it lies in, or the file itself."""
+    places = (path.resolve(), *path.resolve().parents)
+    return next((str(folder) for folder in included() if folder in places), SHIPPED)
 
 
 def included() -> tuple[Path, ...]:
-    """The included folders, absolute, in the order given; each is checked when it is first asked for.
+    """The included folders (or dataset files), absolute, in the order given; checked when they are first asked for.
 
     Raises:
         ConfigError: one is missing, or holds files that are not of the layout.
@@ -127,7 +129,8 @@ def include(*folders: str | Path) -> Iterator[None]:
     """Add folders inside the block, for this process and those it starts; files are read anew.
 
     Args:
-        folders: relative ones are resolved once, here. A folder that is included already stays where it is.
+        folders: relative ones are resolved once, here. A folder that is included already stays where it is. The path
+            of a dataset file includes that file alone.
 
     Raises:
         ConfigError: a folder is missing or not of the layout, or a name of it is taken.
@@ -196,6 +199,9 @@ def _absolute(folder: str | Path) -> Path:
 
 
 def _check_layout(folder: Path) -> None:
+    if folder.is_file():
+        _check_yaml(folder.parent, folder)
+        return
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder to include")
     found = [path for path in sorted(folder.iterdir()) if not _is_document(path)]

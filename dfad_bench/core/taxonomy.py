@@ -6,18 +6,21 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.labels import FAKE, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
-from dfad_bench.core.resources import per_include, table_files
+from dfad_bench.core.resources import SHIPPED, origin, per_include, table_files, yaml_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 
 REAL_KEY = "real"
 UNLABELLED_KEY = "unlabelled"
-_OWN_ROWS = " Rows of your own come with `dfad --include DIR`, or from DFAD_INCLUDE."
+_OWN_ROWS = " Rows of your own come with `dfad --include DIR` (or a dataset file that declares them), or DFAD_INCLUDE."
+_DRAWN = "synthetic-"  # how the keys of faces drawn by this toolkit begin
+_ALMOST = 0.9  # likeness from which one of them is meant
 _KEY = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
@@ -107,7 +110,14 @@ class Taxonomy:
         try:
             return self._by_name[_fold(name)]
         except KeyError:
-            raise UnknownNameError("generator", name, self._by_key, _OWN_ROWS) from None
+            raise UnknownNameError("generator", name, self._by_key, _OWN_ROWS, self.near(name)) from None
+
+    def near(self, name: str) -> list[str]:
+        """At most two keys whose names are like `name`; drawn stand-ins for their own names only."""
+        known = [other for other, row in self._by_name.items() if not row.key.startswith(_DRAWN)]
+        found = get_close_matches(_fold(name), known, n=4)
+        found += get_close_matches(_fold(name), self._by_name, n=2, cutoff=_ALMOST)
+        return list(dict.fromkeys(self._by_name[other].key for other in found))[:2]
 
     def file_of(self, key: str) -> Path:
         """The file that holds the row of a key."""
@@ -131,17 +141,34 @@ def read_rows(path: Path) -> tuple[Generator, ...]:
     Raises:
         ConfigError: a bad row.
     """
-    raw = read_yaml(path, unicode_only=True)
+    return _rows(read_yaml(path, unicode_only=True), str(path))
+
+
+def _rows(raw: Any, where: str) -> tuple[Generator, ...]:
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must be a mapping of generators")
+        raise ConfigError(f"{where}: must be a mapping of generators")
     rows = []
     for key, row in raw.items():
         if row is not None and not isinstance(row, dict):
-            raise ConfigError(f"{path}: {key}: must be a mapping, got {row!r}")
+            raise ConfigError(f"{where}: {key}: must be a mapping, got {row!r}")
         if "key" in (row or {}):
-            raise ConfigError(f"{path}: {key}: unknown key 'key'; the row's own name is its key")
-        rows.append(from_mapping(Generator, {"key": key, **(row or {})}, f"{path}: {key}"))
+            raise ConfigError(f"{where}: {key}: unknown key 'key'; the row's own name is its key")
+        rows.append(from_mapping(Generator, {"key": key, **(row or {})}, f"{where}: {key}"))
     return tuple(rows)
+
+
+def rows_of_dataset(path: Path) -> tuple[Generator, ...]:
+    """The generators that a dataset file declares under its key `taxonomy`.
+
+    Raises:
+        ConfigError: a bad row. A file that is not readable at all declares none: its own reader says what is wrong.
+    """
+    try:
+        raw = read_yaml(path, unicode_only=True)
+    except ConfigError:
+        return ()
+    declared = raw.get("taxonomy") if isinstance(raw, dict) else None
+    return () if declared is None else _rows(declared, f"{path}: taxonomy")
 
 
 _shipped_rows = cache(read_rows)  # the same, whichever folders are included
@@ -149,19 +176,27 @@ _shipped_rows = cache(read_rows)  # the same, whichever folders are included
 
 @per_include
 def taxonomy() -> Taxonomy:
-    """The shipped taxonomy with the rows of included folders.
+    """The shipped taxonomy with the rows of included folders: of their `taxonomy.yaml` and of their dataset files.
+
+    Two dataset files may declare the same generator in the same words.
 
     Raises:
         ConfigError: a bad row of an included folder, or one that shares a name or label with another; both are named.
     """
     shipped, *others = table_files("taxonomy.yaml")
     known = list(_shipped_rows(shipped))
-    files = {row.key: shipped for row in known}
+    shipped_rows, files = len(known), {row.key: shipped for row in known}
     for path in others:
         for row in read_rows(path):
             _refuse_clash(row, path, known, files)
             known.append(row)
             files[row.key] = path
+    for path in (path for path in yaml_files("manifests", "datasets").values() if origin(path) != SHIPPED):
+        for row in rows_of_dataset(path):
+            if row not in known[shipped_rows:]:
+                _refuse_clash(row, path, known, files)
+                known.append(row)
+                files[row.key] = path
     return Taxonomy(tuple(known), files, frozenset(key for key, path in files.items() if path != shipped))
 
 

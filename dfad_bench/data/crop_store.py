@@ -154,8 +154,11 @@ def _stored(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[Store
         ManifestError: a face is in none of the manifests.
     """
     count = 0
+    names = [manifest.name for manifest in manifests]
     for manifest in manifests:
         wanted = set(rows.loc[rows["dataset"] == manifest.name, "sample_id"])
+        if names.count(manifest.name) > 1:  # each has some of the dataset's faces
+            wanted &= set(manifest.frame(["sample_id"])["sample_id"])
         for crop in manifest.crops(wanted) if wanted else ():
             count += 1
             yield crop

@@ -99,6 +99,8 @@ SCHEMA = pa.schema(
         b"huggingface": json.dumps({"info": {"features": _FEATURES}}, sort_keys=True).encode(),
     },
 )
+SOURCE = "source"  # which of several collections of its dataset a face is from; only where the dataset tells them apart
+SCHEMA_WITH_SOURCE = SCHEMA.append(pa.field(SOURCE, _NAME))
 _REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
 _BESIDE = (card.FILE, "build.json")  # further files whose hashes are in manifest.json
 _ROW_GROUP = 64  # rows per Parquet row group; bounds the memory of a pass over the images
@@ -177,8 +179,8 @@ class Manifest:
             ManifestError: an unknown column, or an unreadable part.
         """
         known = [name for name in SCHEMA.names if name != "image"]
-        columns = known if columns is None else list(columns)
-        if unknown := [name for name in columns if name not in known]:
+        columns = known + [SOURCE] * self.tells_sources if columns is None else list(columns)
+        if unknown := [name for name in columns if name not in (*known, SOURCE)]:
             raise ManifestError(f"{self.folder}: no columns {unknown}; known: {', '.join(known)}")
         wanted = list(dict.fromkeys([*columns, "sample_id", "status"]))
         tables = [_read(path, wanted) for path in self.parts]
@@ -191,6 +193,17 @@ class Manifest:
         if status is not None:
             rows = rows[rows["status"] == status]
         return rows.sort_values("sample_id", kind="stable").reset_index(drop=True)[columns]
+
+    @cached_property
+    def tells_sources(self) -> bool:
+        """Whether it has the column `source`; asked for in one without, the column is null."""
+        for path in self.parts:
+            try:
+                if SOURCE in pq.read_schema(path).names:
+                    return True
+            except DAMAGE as error:
+                raise damaged(path, error) from error
+        return False
 
     def crops(self, sample_ids: Collection[str]) -> Iterator[StoredCrop]:
         """The given faces in one pass with bounded memory, in the order of the parts; `pixels()` decodes one.
@@ -223,7 +236,8 @@ class Manifest:
 
 def plain_schema() -> pa.Schema:
     """The schema with dictionary columns as plain strings, as tables in memory have it."""
-    return pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
+    fields = ((f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA_WITH_SOURCE)
+    return pa.schema(list(fields))
 
 
 def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -233,14 +247,15 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         ValueError: a row lacks a required value or has a column that is not in the schema (a bug of the caller).
     """
     for row in rows:
-        if unknown := row.keys() - set(SCHEMA.names):
+        if unknown := row.keys() - set(SCHEMA_WITH_SOURCE.names):
             raise ValueError(f"unknown columns {sorted(unknown)}")
         if absent := [name for name in (*_REQUIRED, "status") if row.get(name) is None]:
             raise ValueError(f"row {row.get('sample_id')!r} lacks {absent}")
         if row["status"] not in STATUSES:
             raise ValueError(f"unknown status {row['status']!r}")
     ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
-    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=SCHEMA)
+    schema = SCHEMA_WITH_SOURCE if any(SOURCE in row for row in rows) else SCHEMA
+    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema)
     with atomic_path(path) as temporary:
         pq.write_table(
             table, temporary, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP, version="2.6"
@@ -363,11 +378,16 @@ def part_name(index: int) -> str:
 
 
 def rows_hash(paths: Sequence[Path]) -> str:
-    """Hash of all rows (crops by the hash of their pixels): independent of row order and part size."""
-    columns = [name for name in SCHEMA.names if name != "image"]
+    """Hash of all rows (crops by the hash of their pixels): independent of row order and part size.
+
+    A row without a source hashes as it did before there was that column.
+    """
+    columns = [name for name in SCHEMA_WITH_SOURCE.names if name != "image"]
     digests = bytearray()  # 32 bytes per row
     for path in paths:
         for row in _read(path, columns).to_pylist():
+            if row[SOURCE] is None:
+                del row[SOURCE]
             try:
                 digests += bytes.fromhex(content_hash(row))
             except ValueError as error:  # NaN or inf
@@ -381,7 +401,12 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.schema_arrow.metadata is None or file.schema_arrow.metadata.get(b"dfad_manifest") is None:
             raise IntegrityError(f"{path}: not a part of a manifest")
-        table = file.read(columns=list(columns))
+        if file.schema_arrow.names not in (SCHEMA.names, SCHEMA_WITH_SOURCE.names):
+            raise IntegrityError(f"{path}: its columns are not those of a manifest; build it again")
+        here = [name for name in columns if name != SOURCE or SOURCE in file.schema_arrow.names]
+        table = file.read(columns=here)
+        if len(here) < len(columns):
+            table = table.append_column(SOURCE, pa.nulls(table.num_rows, pa.string()))
         return table.select(columns).cast(pa.schema([plain_schema().field(name) for name in columns]))
     except DAMAGE as error:
         raise damaged(path, error) from error

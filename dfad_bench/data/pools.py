@@ -11,33 +11,57 @@ from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
-from dfad_bench.data.manifest import OK, Manifest
+from dfad_bench.data.manifest import OK, SOURCE, Manifest
 
 COLUMNS = ("sample_id", "dataset", "generator", "forgery", "family", "split", "source_key", "crop_sha256", "status")
-_PLACE = ("origin", "frame")  # from which the video of a frame is known
+_PLACE = ("origin", "frame", SOURCE)  # from which the video of a frame is known, and whether it is of a group
 TRAIN_SPLITS = ("train", "val", "valid", "validation")  # validation is carved from train, by source
 TEST_SPLITS = ("test",)
 
 
 def used(protocol: Protocol, manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The manifests whose dataset the protocol names.
+    """The manifests whose dataset the protocol names; several of one dataset are joined.
 
     Raises:
-        ManifestError: two manifests of one dataset.
+        ManifestError: two manifests share a face.
+    """
+    refuse_shared(manifests)
+    return [manifest for manifest in manifests if manifest.name in {group.dataset for group in protocol.all_groups}]
+
+
+def refuse_shared(manifests: Sequence[Manifest]) -> None:
+    """Refuse manifests of one dataset that share a face.
+
+    Raises:
+        ManifestError: names two of them and the number of faces.
     """
     names = [manifest.name for manifest in manifests]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ManifestError(f"two manifests of the dataset {', '.join(twice)}; give one a dataset")
-    return [manifest for manifest in manifests if manifest.name in {group.dataset for group in protocol.all_groups}]
+    seen: dict[str, list[tuple[Manifest, pd.Index]]] = {}
+    for manifest in manifests:
+        if names.count(manifest.name) == 1:
+            continue
+        own = pd.Index(manifest.frame(["sample_id"], status=None)["sample_id"])
+        for other, theirs in seen.setdefault(manifest.name, []):
+            if len(both := theirs.intersection(own)):
+                raise ManifestError(
+                    f"{other.folder} and {manifest.folder} are both of the dataset {manifest.name!r} and share"
+                    f" {len(both):,} faces ({both[0]} first); leave one of them out"
+                )
+        seen[manifest.name].append((manifest, own))
 
 
 def group_pools(manifests: Sequence[Manifest], groups: Iterable[Group]) -> dict[str, pd.DataFrame]:
     """Per group, every usable row with its labels in this protocol; `attrs["refused"]` counts the unusable ones."""
-    frames = {manifest.name: manifest.frame((*COLUMNS, *_PLACE), status=None) for manifest in manifests}
+    read: dict[str, list[pd.DataFrame]] = {}
+    for manifest in manifests:
+        read.setdefault(manifest.name, []).append(manifest.frame((*COLUMNS, *_PLACE), status=None))
+    frames = {name: some[0] if len(some) == 1 else pd.concat(some) for name, some in read.items()}
     pools = {}
     for group in groups:
         rows = frames.get(group.dataset, pd.DataFrame(columns=[*COLUMNS, *_PLACE]))
         rows = rows[rows["generator"] == group.generator]
+        if group.source is not None:
+            rows = rows[rows[SOURCE] == group.source]
         if group.split is not None:
             rows = rows[rows["split"] == group.split]
         kept = rows[rows["status"] == OK].drop(columns="status").reset_index(drop=True)

@@ -103,13 +103,13 @@ def select(
 
     Args:
         protocol: groups, counts, split rule, seed.
-        manifests: one a dataset; datasets the protocol does not name are ignored.
+        manifests: several of one dataset are joined; datasets the protocol does not name are ignored.
         allow_partial: go on with what there is where groups are missing or short; `Selection.deviations` says so.
         training: False chooses test rows only, for evaluating a trained model.
 
     Raises:
         ProtocolError: groups without faces (all of them named), or too few faces under `on_short: error`.
-        ManifestError: two manifests of one dataset.
+        ManifestError: two manifests share a face.
     """
     mine = used(protocol, manifests)
     pools = group_pools(mine, protocol.groups)
@@ -151,7 +151,7 @@ def candidates(protocol: Protocol, manifests: Sequence[Manifest]) -> pd.DataFram
     Rows of the unlabelled part are on the train side. `source_key` is qualified as in `Selection`.
 
     Raises:
-        ManifestError: two manifests of one dataset.
+        ManifestError: two manifests share a face.
     """
     mine = used(protocol, manifests)
     pools, frames = group_pools(mine, protocol.groups), []
@@ -172,6 +172,14 @@ def rows_hash(rows: pd.DataFrame) -> str:
 def manifests_hash(manifests: Sequence[Manifest]) -> str:
     """One hash for the manifests of a run, whatever their order."""
     return content_hash(sorted([manifest.name, manifest.sha256] for manifest in manifests))
+
+
+def hashes_by_dataset(manifests: Sequence[Manifest]) -> dict[str, str]:
+    """The hash of each dataset's faces: its manifest's, or where there are several, one of theirs, in any order."""
+    own: dict[str, list[str]] = {}
+    for manifest in manifests:
+        own.setdefault(manifest.name, []).append(manifest.sha256)
+    return {name: some[0] if len(some) == 1 else content_hash(sorted(some)) for name, some in own.items()}
 
 
 @dataclass
@@ -286,7 +294,7 @@ def _missing_text(protocol: Protocol, missing: Collection[Group], manifests: Seq
     have = {manifest.name for manifest in manifests}
     lines = []
     for dataset in dict.fromkeys(group.dataset for group in missing):
-        names = ", ".join(group.generator for group in missing if group.dataset == dataset)
+        names = ", ".join(group.key.partition("/")[2] for group in missing if group.dataset == dataset)
         hint = "its manifest has no usable faces of them" if dataset in have else f"build {dataset!r}"
         lines.append(f"{dataset} ({names}): {hint}")
     return (

@@ -16,7 +16,7 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
-from dfad_bench.data.select import Selection, ShortGroup, manifests_hash, select, used
+from dfad_bench.data.select import Selection, ShortGroup, hashes_by_dataset, manifests_hash, select, used
 from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
@@ -134,7 +134,7 @@ def _same_views(found: EvaluationPlan, needs: Needs, views: ViewProvider) -> lis
     """See `check_same`; the views a model sees at test time count, and files may differ where the faces do."""
     trained = read_identity(found.config.views)
     names = [name for name in trained if name in needs.views]
-    others = any(found.config.manifests.get(manifest.name) != manifest.sha256 for manifest in found.manifests)
+    others = any(found.config.manifests.get(name) != sha for name, sha in hashes_by_dataset(found.manifests).items())
     files = [name for name in names if others and not views.view(name).asks]
     return check_same(found.run.path, found.config.views, views.identity(names) if names else {}, other_files=files)
 

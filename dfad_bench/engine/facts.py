@@ -105,7 +105,7 @@ def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> Manif
     keys = set(trained["source_key"]) & set(parts["test"]["source_key"])
     pixels = set(trained["crop_sha256"].dropna()) & set(parts["test"]["crop_sha256"].dropna())
     return ManifestFacts(
-        name="+".join(sorted(manifest.name for manifest in manifests)),
+        name="+".join(sorted({manifest.name for manifest in manifests})),
         content_sha256=manifests_hash(manifests),
         rows=sum(int(manifest.info["rows"]) for manifest in manifests),
         splits={name: _split(rows) for name, rows in parts.items() if len(rows)},

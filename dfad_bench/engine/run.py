@@ -20,7 +20,7 @@ from dfad_bench.core.registry import model_class
 from dfad_bench.core.weights import find_weights
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
-from dfad_bench.data.select import select, used
+from dfad_bench.data.select import hashes_by_dataset, select, used
 from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
@@ -87,7 +87,7 @@ class Plan:
             **{**given, "options": dict(settings.options)},
             protocol=self.protocol.name,
             protocol_sha256=self.protocol.sha256,
-            manifests={manifest.name: manifest.sha256 for manifest in manifests},
+            manifests=hashes_by_dataset(manifests),
             recipe=self.recipe,
             device=self.place.device.type,
             init=_init(self.weights),

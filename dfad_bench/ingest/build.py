@@ -18,7 +18,6 @@ from typing import Any
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
-from dfad_bench.core.registry import resolve
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
 from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
 from dfad_bench.ingest.build_report import BuildReport, make_report
@@ -28,10 +27,12 @@ from dfad_bench.ingest.plan import SETTINGS, Plan, check_settings, is_committed,
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.settings import FRAMES, BuildSettings, Engine
 from dfad_bench.ingest.shard import ShardTask, run_shard
-from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
-from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
-from dfad_bench.ingest.survey import hints
+from dfad_bench.ingest.sources.explain import explain_misfits
+from dfad_bench.ingest.sources.folders import NO_PATH
+from dfad_bench.ingest.sources.listing import list_source
+from dfad_bench.ingest.sources.spec import DatasetSpec, declared_generators, load_dataset_spec
+from dfad_bench.ingest.survey import hints, unlabelled_note
 from dfad_bench.ingest.workers.spread import spread
 
 _PIPELINE = 2  # raised when the same settings would give other pixels
@@ -57,6 +58,15 @@ class _Settings:
     )
     pipeline: int = _PIPELINE
     schema_version: int = VERSION
+    follow_links: bool = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is stored and hashed; settings that are off are left out, as before there were any."""
+        values = asdict(self)
+        if not self.follow_links:
+            del values["follow_links"]
+        return values
 
 
 def build_manifest(
@@ -83,7 +93,11 @@ def build_manifest(
         IntegrityError: `out` holds a build with other settings, or one shard sees other files than another.
         RefusedInputsError: never here; see `BuildReport.check_refused`.
     """
-    asked = replace(settings, **changes)
+    with declared_generators(dataset):
+        return _build(dataset, Path(root), Path(out), replace(settings, **changes), progress)
+
+
+def _build(dataset: str, root: Path, out: Path, asked: BuildSettings, progress: Progress) -> BuildReport:
     engine, shard, limit, workers = asked.engine, asked.shard, asked.limit, asked.processes
     _check_device(asked.device, engine)
     spec = _spec(dataset, asked)
@@ -99,16 +113,15 @@ def build_manifest(
         sampling.frames,
         sampling.stride,
         asked.device.partition(":")[0],
+        follow_links=asked.follow_links,
     )
-    listing = _list_source(spec, Path(root))
+    listing = _list_source(spec, root)
     if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
         listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
-    if spec.generator_option and any(s.generator == "unlabelled" for s in listing.samples):
-        listing.notes.append("what made these files is not known: all are `unlabelled`; say it with --generator NAME")
+    listing.notes += unlabelled_note(spec, listing)
     chosen = [replace(s, weight=sampling.weight(s.medium)) for s in _limit_samples(listing.samples, limit)]
-    out = Path(out)
     with lock_folder(out, shard):
-        check_settings(out, asdict(kept))
+        check_settings(out, kept.values)
         tasks = _tasks(chosen, out, profile, kept, asked.item_seconds, sampling, asked.device)
         plan = _plan(spec, profile, kept, listing, tasks)
         mine = tasks
@@ -141,6 +154,7 @@ def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:
     spec = spec.with_generator(settings.generator) if settings.generator else spec
     spec = spec.with_index(Path(settings.from_deepfakebench)) if settings.from_deepfakebench else spec
     spec = spec.with_only(settings.only) if settings.only else spec
+    spec = spec.with_links() if settings.follow_links else spec
     return spec.with_prefixes(settings.prefixes) if settings.prefixes else spec
 
 
@@ -173,15 +187,19 @@ def _check_device(device: str, engine: Engine) -> None:
 
 
 def _list_source(spec: DatasetSpec, root: Path) -> Listing:
-    listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
+    listing = list_source(spec, root)
     if not listing.samples:
         left = "; ".join(f"{n} {why} ({listing.examples[why][0]!r} ...)" for why, n in sorted(listing.ignored.items()))
-        found = "; ".join([f"found {left}" if left else "the folder is empty", *hints(spec, root, listing)])
+        more = [note for note in listing.notes if "--follow-links" in note]
+        more += [*explain_misfits(spec, listing.examples.get(NO_PATH, ())[:1]), *hints(spec, root, listing)]
+        found = "; ".join([f"found {left}" if left else "the folder is empty", *more])
         raise ConfigError(f"{root}: no image of {spec.name!r}; expected {spec.layout_lines()}; {found}")
     listing.samples.sort(key=lambda sample: sample.sample_id)
     for before, after in zip(listing.samples, listing.samples[1:], strict=False):
         if before.sample_id == after.sample_id:
             raise ConfigError(f"{root}: {before.origin!r} and {after.origin!r} have the same name; rename one")
+    if any(sample.source for sample in listing.samples):  # then every row has the column
+        listing.samples = [replace(sample, source=sample.source or "") for sample in listing.samples]
     return listing
 
 
@@ -206,7 +224,7 @@ def _tasks(
     sampling: Sampling,
     device: str,
 ) -> list[ShardTask]:
-    config = content_hash(asdict(settings))
+    config = content_hash(settings.values)
     return [
         ShardTask(out / part_name(index), part, profile, config, item_seconds, sampling, device=device)
         for index, part in enumerate(deal_into_parts(samples, settings.shard_size))
@@ -284,9 +302,9 @@ def _plan(
             "sha256": spec.sha256,
         },
         "crop": {**asdict(profile), "sha256": profile.sha256},
-        "settings": asdict(settings),
+        "settings": settings.values,
         "inputs_sha256": content_hash([inputs for _, inputs in parts]),
         "ignored": dict(sorted(listing.ignored.items())),
         "ignored_examples": dict(sorted(listing.examples.items())),
     }
-    return Plan(content_hash(asdict(settings)), parts, info)
+    return Plan(content_hash(settings.values), parts, info)

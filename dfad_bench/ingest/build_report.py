@@ -9,9 +9,9 @@ from typing import Any
 from dfad_bench.core.errors import RefusedInputsError
 from dfad_bench.data.manifest import OK, Manifest
 from dfad_bench.ingest.plan import Plan, counts_of, first_refusals
-from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.base import Listing, counts_as_overlooked
 from dfad_bench.ingest.sources.spec import DatasetSpec
-from dfad_bench.ingest.survey import COMPLETE, coverage
+from dfad_bench.ingest.survey import COMPLETE, advice, coverage
 
 _EXAMPLES = 10
 
@@ -28,6 +28,8 @@ class BuildReport:
     reasons: list[dict[str, Any]]  # the first refusals: origin, status, reason, rows
     ignored: dict[str, int]
     ignored_examples: dict[str, list[str]]
+    files: int = 0  # images and videos that were listed
+    overlooked: int = 0  # pictures, videos, archives and folders left out, but for those left out on purpose
     notes: tuple[str, ...] = ()
     parts_built: int = 0
     parts_kept: int = 0
@@ -35,17 +37,26 @@ class BuildReport:
     manifest_sha256: str = ""
 
     def check_refused(self, most: float) -> None:
-        """Raise if more than the fraction `most` of the inputs was refused.
+        """Raise if more than the fraction `most` of the inputs was refused, or of the files left out.
 
         Raises:
             RefusedInputsError: with the fraction and the first reason.
         """
+        state = f"{self.parts_missing} parts to come" if self.parts_missing else "complete"
         if self.rows and self.refused / self.rows > most:
             first = f"; first: {self.reasons[0]['origin']!r}: {self.reasons[0]['status']}" if self.reasons else ""
-            state = f"{self.parts_missing} parts to come" if self.parts_missing else "complete"
+            first += next((f"; {note}" for note in self.notes if "--follow-links" in note), "")
             raise RefusedInputsError(
                 f"{self.out}: {state}, but {self.refused} of {self.rows} images were refused "
                 f"({self.refused / self.rows:.1%}, limit {most:.1%}){first}"
+            )
+        share = self.overlooked / max(1, self.files + self.overlooked)
+        if share > most:
+            reasons = ((number, why) for why, number in self.ignored.items() if counts_as_overlooked(why))
+            raise RefusedInputsError(
+                f"{self.out}: {state}, but {self.overlooked} of {self.files + self.overlooked} files were left out "
+                f"({share:.1%}, limit {most:.1%}); most: {max(reasons)[1]}. List under `skip` of the dataset file what "
+                "is not meant to be read, or raise --max-refused"
             )
 
 
@@ -86,7 +97,9 @@ def make_report(
         reasons=first_refusals(parts, _EXAMPLES),
         ignored=dict(sorted(listing.ignored.items())),
         ignored_examples=listing.examples,
-        notes=(*listing.notes, *notes),
+        files=len(listing.samples),
+        overlooked=listing.overlooked,
+        notes=(*listing.notes, *advice(listing), *notes),
         parts_built=built,
         parts_kept=kept,
         parts_missing=len(missing),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
-from dfad_bench.data.manifest import FILE, OK, SCHEMA, Manifest, check_files, rows_hash
+from dfad_bench.data.manifest import FILE, OK, SCHEMA, SCHEMA_WITH_SOURCE, SOURCE, Manifest, check_files, rows_hash
 from dfad_bench.ingest.deep_check import check_deep
 from dfad_bench.ingest.plan import first_refusals
 from dfad_bench.ingest.sources.spec import load_dataset_spec
@@ -37,6 +37,7 @@ class ManifestFacts:
     splits: dict[str, dict[str, int]]
     refusals: list[dict[str, Any]]  # the first: origin, status, reason, rows (frames)
     deep: bool = False  # whether the pixels were compared, too
+    sources: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # of each source: as `splits`
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def check_manifest(folder: Path, *, deep: bool = False, progress: Progress = _SI
     manifest = Manifest.open(folder)
     for path, part in zip(manifest.parts, manifest.info["parts"], strict=True):
         _check_schema(path, part["rows"])
-    rows = manifest.frame(["sample_id", "generator", "split", "status"], status=None)
+    rows = manifest.frame(["sample_id", "generator", "split", "status", SOURCE], status=None)
     if len(twice := rows[rows["sample_id"].duplicated()]):
         names = f"{len(twice)} samples twice, {str(twice['sample_id'].iloc[0])[:40]!r} among them"
         raise IntegrityError(f"{folder}: {names}; build it again")
@@ -93,6 +94,7 @@ def check_manifest(folder: Path, *, deep: bool = False, progress: Progress = _SI
         splits=_nested_counts(kept, "split"),
         refusals=first_refusals(manifest.parts, _EXAMPLES),
         deep=deep,
+        sources={str(name): _nested_counts(some, "split") for name, some in kept.groupby(SOURCE)},
     )
 
 
@@ -103,16 +105,18 @@ def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> li
     group that is both unseen and unlabelled has two lines. Faces without a split (or with
     one that the protocol ignores) may become either.
     """
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    found: dict[tuple[str, str, str | None], dict[str, int]] = {}
     for facts in manifests:
-        for generator, splits in facts.splits.items():
-            merged = found.setdefault((facts.dataset, generator), {})
-            for split, number in splits.items():
-                merged[split] = merged.get(split, 0) + number
+        for source, counts in [(None, facts.splits), *facts.sources.items()]:
+            for generator, splits in counts.items():
+                merged = found.setdefault((facts.dataset, generator, source), {})
+                for split, number in splits.items():
+                    merged[split] = merged.get(split, 0) + number
     roles = [(group, "seen" if group.label != UNSEEN else "unseen") for group in protocol.groups]
     roles += [(group, "unlabelled") for group in protocol.unlabelled]
     return [
-        _group_need(protocol, group, role, found.get((group.dataset, group.generator), {})) for group, role in roles
+        _group_need(protocol, group, role, found.get((group.dataset, group.generator, group.source), {}))
+        for group, role in roles
     ]
 
 
@@ -157,7 +161,7 @@ def _check_schema(path: Path, rows: int) -> None:
         file = pq.ParquetFile(path)
     except Exception as error:  # Arrow raises its own errors, OSError and more on damaged footers
         raise IntegrityError(f"{path}: not readable as Parquet; run the same build again") from error
-    if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
+    if not any(file.schema_arrow.equals(known, check_metadata=False) for known in (SCHEMA, SCHEMA_WITH_SOURCE)):
         raise IntegrityError(f"{path}: its columns are not those of a manifest; build it again")
     if file.metadata.num_rows != rows:
         raise IntegrityError(f"{path}: {file.metadata.num_rows} rows, {FILE} says {rows}; run the same build again")

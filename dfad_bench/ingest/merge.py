@@ -99,10 +99,11 @@ def merge_manifests(folders: Sequence[Path], out: Path, *, progress: Progress = 
 def _check_alike(manifests: Sequence[Manifest]) -> None:
     first = manifests[0]
     for other in manifests[1:]:
+        set_here, set_there = _settings(first), _settings(other)
         for key, mine, yours in (
             ("dataset", _identity(first.info["dataset"]), _identity(other.info["dataset"])),
             ("crop", _identity(first.info.get("crop")), _identity(other.info.get("crop"))),
-            *((key, first_value, _settings(other).get(key)) for key, first_value in _settings(first).items()),
+            *((key, set_here.get(key), set_there.get(key)) for key in set_here | set_there),
         ):
             if mine != yours:
                 raise ConfigError(

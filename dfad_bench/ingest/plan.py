@@ -178,8 +178,10 @@ def check_settings(out: Path, settings: Mapping[str, Any]) -> None:
         before = None
     if not isinstance(before, dict):
         raise IntegrityError(f"{path}: damaged; use another --out")
-    if changed := [key for key in settings if before.get(key) != settings[key]]:
-        shown = ", ".join(f"{key} was {_shortened(before.get(key))}, is {_shortened(settings[key])}" for key in changed)
+    if changed := [key for key in {**settings, **before} if before.get(key) != settings.get(key)]:
+        shown = ", ".join(
+            f"{key} was {_shortened(before.get(key))}, is {_shortened(settings.get(key))}" for key in changed
+        )
         raise IntegrityError(f"{out}: begun with other settings ({shown}); use the same ones, or another --out")
 
 

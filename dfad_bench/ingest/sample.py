@@ -20,8 +20,9 @@ class RawSample:
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
     `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
     `changed` and `target_changed` are the times of the files' last change (or of the archive's), in nanoseconds.
-    `refusal` is a manifest status where the adapter already knows that the file must not be opened, `refusal_reason`
-    says why.
+    `source` is the collection within the dataset, None where the dataset tells none apart, empty where it does but
+    not for this sample. `refusal` is a manifest status where the adapter already knows that the file must not be
+    opened, `refusal_reason` says why.
     """
 
     dataset: str
@@ -30,6 +31,7 @@ class RawSample:
     origin: str
     path: Path
     source_key: str | None = None
+    source: str | None = None
     target_origin: str | None = None
     target_dataset: str | None = None
     target_path: Path | None = None

@@ -87,6 +87,10 @@ class BuildSettings:
             metavar="OLD=NEW",
         ),
     )
+    follow_links: bool = field(
+        default=False,
+        metadata=option("Read files and folders that links in --root lead to elsewhere; each one once."),
+    )
     shard_size: int = field(default=256, metadata=option("Images per part.", least=1))
     item_seconds: float = field(
         default=60.0, metadata=option("Seconds after which an image is refused.", flag=None, above=0)

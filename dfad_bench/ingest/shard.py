@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
-from dfad_bench.data.manifest import OK, commit_part
+from dfad_bench.data.manifest import OK, SOURCE, commit_part
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
 from dfad_bench.ingest.media import read
@@ -66,6 +66,7 @@ class ShardTask:
         rows = [
             [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
             + ([s.target_size] if s.target_path else [])
+            + ([["source", s.source]] if s.source is not None else [])
             for s in self.samples
         ]
         return content_hash(rows)
@@ -263,6 +264,7 @@ def _common_columns(sample: RawSample, digest: str | None, frame: int | None) ->
         "target_id": sample.target_id if frame is None else sample.target_frame_id(frame),
         "pair_confidence": sample.pair_confidence,
         "source_sha256": digest,
+        **({} if sample.source is None else {SOURCE: sample.source or None}),
     }
 
 

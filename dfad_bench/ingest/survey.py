@@ -11,24 +11,19 @@ from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import FAKE, ForgeryType
-from dfad_bench.core.registry import resolve
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources import SOURCES
-from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, walk_files
+from dfad_bench.ingest.sources.base import NOT_ASKED, NOT_THERE, ON_PURPOSE, PACKED_VIDEO, Listing, walk_files
+from dfad_bench.ingest.sources.explain import explain_misfits
 from dfad_bench.ingest.sources.fitted import Fitted
-from dfad_bench.ingest.sources.folders import fit_file
-from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, dataset_names, load_dataset_spec
+from dfad_bench.ingest.sources.folders import NO_PATH, fit_file
+from dfad_bench.ingest.sources.listing import list_source
+from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, dataset_names, declared_generators, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
-_NOT_ASKED = "not asked for"
-_KNOWN = (
-    PACKED_VIDEO, "hidden", "not part of this dataset", "also unpacked", "copy of another image", _NOT_ASKED,
-    "listed twice", "kept in the first of test, val, train",
-)  # fmt: skip
-_NOT_THERE = ", but not there"  # how the reason ends that adapters give for listed files that are missing
+_KNOWN = (PACKED_VIDEO, *ON_PURPOSE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
 _FEW = 2000  # files that are tried with another root
@@ -100,6 +95,7 @@ def survey(
     only: Mapping[str, str] = {},
     from_deepfakebench: Path | None = None,
     prefixes: Mapping[str, str] = {},
+    follow_links: bool = False,
 ) -> Survey:
     """List a source folder and compare it with what its dataset file says of the release.
 
@@ -109,18 +105,24 @@ def survey(
         only: field of the dataset's paths -> values to count, as in `build_manifest`.
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, as in `build_manifest`.
         prefixes: beginnings of listed paths -> what replaces them, as in `build_manifest`.
+        follow_links: follow links out of the folder, as in `build_manifest`.
 
     Raises:
         ConfigError: no such folder or field, or a damaged list of the release or of DeepfakeBench.
         UnknownNameError: no such dataset.
     """
-    spec, root = load_dataset_spec(dataset), Path(root)
-    spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
-    spec = spec.with_only(only) if only else spec
-    spec = spec.with_prefixes(prefixes) if prefixes else spec
+    with declared_generators(dataset):
+        spec = load_dataset_spec(dataset)
+        spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
+        spec = spec.with_only(only) if only else spec
+        spec = spec.with_prefixes(prefixes) if prefixes else spec
+        return _survey(spec.with_links() if follow_links else spec, Path(root))
+
+
+def _survey(spec: DatasetSpec, root: Path) -> Survey:
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
-    listing: Listing = resolve("layout", spec.layout, SOURCES)(spec, root)
+    listing = list_source(spec, root)
     gaps, elsewhere = _target_gaps(spec, listing.samples)
     absent, examples = _count_absent(spec, listing)
     return Survey(
@@ -139,16 +141,38 @@ def survey(
         outside=sum(sample.refusal == "outside_root" for sample in listing.samples),
         layout=spec.layout_lines(),
         obtain=spec.obtain or spec.homepage or spec.title,
-        notes=(*listing.notes, *_left_out_notes(listing), *hints(spec, root, listing)),
+        notes=(
+            *listing.notes,
+            *unlabelled_note(spec, listing),
+            *_left_out_notes(listing),
+            *explain_misfits(spec, listing.examples.get(NO_PATH, ())),
+            *hints(spec, root, listing),
+        ),
     )
 
 
 def _left_out_notes(listing: Listing) -> Iterator[str]:
     for why, number in sorted(listing.ignored.items()):
-        if why.endswith(_NOT_ASKED):
+        if why.endswith(NOT_ASKED):
             yield f"{number:,} files: {why} (--only)"
+    yield from advice(listing)
     if packed := listing.ignored.get(PACKED_VIDEO):
         yield f"{packed:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+
+
+def unlabelled_note(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
+    """A line where nobody said what made the files of a folder."""
+    if spec.generator_option and any(s.generator == _UNLABELLED for s in listing.samples):
+        yield "what made these files is not known: all are `unlabelled`; say it with --generator NAME"
+
+
+def advice(listing: Listing) -> Iterator[str]:
+    """What to do about files that a build leaves out."""
+    if unknown := [why for why in listing.ignored if why.startswith("unknown generator")]:
+        yield (
+            f"{unknown[0]}{' and others' if unknown[1:] else ''}: map the name under `generators` of the dataset file, "
+            "and declare there under `taxonomy` what `dfad list generators` does not show"
+        )
 
 
 def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
@@ -156,13 +180,13 @@ def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
     if listing.samples or spec.index is not None:
         return
     for place in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()):
-        below: Listing = resolve("layout", spec.layout, SOURCES)(spec, place)
+        below = list_source(spec, place)
         if below.samples:
             yield f"{len(below.samples):,} files of this dataset lie below {place}: use that as --root"
             return
     whole = root.resolve()
     entries = [(entry, Template(entry.path)) for entry in spec.entries]
-    for file in islice(walk_files(root, Listing()), _FEW):
+    for file in islice(walk_files(root, Listing(), spec.follow_links), _FEW):
         if isinstance(fit_file(spec, replace(file, places=(f"{whole.name}/{file.origin}",)), entries), Fitted):
             yield f"with {whole.name}/ before them these files would fit: use {whole.parent} as --root"
             return
@@ -171,7 +195,7 @@ def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
 
 def _nearest_dataset(spec: DatasetSpec, root: Path) -> Iterator[str]:
     """The dataset file that most of the first files fit, in this folder or in the one it holds."""
-    files = list(islice(walk_files(root, Listing()), _FEW))
+    files = list(islice(walk_files(root, Listing(), spec.follow_links), _FEW))
     best, most, below = "", 0, ""
     for name in dataset_names():
         other = load_dataset_spec(name)
@@ -260,7 +284,7 @@ def _difference_text(lacking: int) -> str:
 def _unknown_folders(listing: Listing) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for why, folders in listing.folders.items():
-        if not why.endswith((*_KNOWN, _NOT_THERE)):
+        if not why.endswith((*_KNOWN, NOT_THERE)):
             for folder, number in folders.items():
                 counts[folder or "."] += number
     return dict(sorted(counts.items()))
@@ -270,8 +294,8 @@ def _count_absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], 
     """Files that lists of the release name and that are missing on disk, by list, with the first few."""
     counts, examples = {}, {}
     for why, number in sorted(listing.ignored.items()):
-        if why.endswith(_NOT_THERE):
-            name = why.removesuffix(_NOT_THERE).removeprefix("named ").removeprefix("in ")
+        if why.endswith(NOT_THERE):
+            name = why.removesuffix(NOT_THERE).removeprefix("named ").removeprefix("in ")
             counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
     index = spec.table.file if spec.table is not None else Path(spec.index).name if spec.index is not None else None
     if index is not None:  # what it lists is a sample, whether the file exists or not

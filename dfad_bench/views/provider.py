@@ -151,7 +151,7 @@ class ViewProvider:
         return view.checked(view.make(faces), len(names), side)
 
     def _table(self, view: View, manifest: Manifest, side: int) -> ViewTable:
-        key = (view.name, manifest.name)
+        key = (view.name, manifest.sha256)
         if key not in self._tables:
             own = view.stored_elsewhere(manifest, self.device, self.progress)
             maker = self._maker(view, manifest, side)
@@ -159,7 +159,7 @@ class ViewProvider:
         return self._tables[key]
 
     def _images(self, view: View, manifest: Manifest, names: list[str], side: int) -> list[StoredImages]:
-        key = (view.name, manifest.name, side)
+        key = (view.name, manifest.sha256, side)
         known = self._arrays.get(key, [])  # checked once: hashing a large array takes seconds
         if not set(names) <= {name for images in known for name in images.sample_ids}:
             maker = self._maker(view, manifest, side)
@@ -195,9 +195,9 @@ class ViewProvider:
                 yield Faces(names, side, self.device, about, batch.crops, *points)
 
     def _faces_of(self, manifest: Manifest, sample_ids: Sequence[str]) -> list[str]:
-        if manifest.name not in self._rows:
-            self._rows[manifest.name] = manifest.frame(["sample_id"]).set_index("sample_id")
-        known = self._rows[manifest.name].index
+        if manifest.sha256 not in self._rows:
+            self._rows[manifest.sha256] = manifest.frame(["sample_id"]).set_index("sample_id")
+        known = self._rows[manifest.sha256].index
         return pd.Index(sample_ids).drop_duplicates().intersection(known).tolist()
 
     def _rows_of_all(self, view: View) -> pd.DataFrame:

@@ -3,15 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.toy import SEEN, toy_manifests, toy_protocol, toy_row, toy_rows
 
 from dfad_bench.core.errors import ManifestError, ProtocolError
 from dfad_bench.core.protocol import Group
+from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.pools import videos
-from dfad_bench.data.select import Selection, manifests_hash, rows_hash, select
+from dfad_bench.data.select import Selection, hashes_by_dataset, manifests_hash, rows_hash, select
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +145,25 @@ def test_refused_faces_are_never_chosen_but_counted(tmp_path: Path) -> None:
     assert chosen.refused == {"synthetic/real": 1}
 
 
-def test_two_manifests_of_one_dataset_are_refused(manifests: list[Manifest]) -> None:
-    with pytest.raises(ManifestError, match="two manifests of the dataset synthetic"):
-        select(toy_protocol(), [*manifests, manifests[0]])
+def test_manifests_that_share_a_face_are_refused(manifests: list[Manifest], tmp_path: Path) -> None:
+    message = r"synthetic and .* are both of the dataset 'synthetic' and share 1 faces \([0-9a-f]{16} first\)"
+    some = write_manifest(tmp_path / "again", "synthetic", toy_rows("synthetic", SEEN)[:1])
+    with pytest.raises(ManifestError, match=message):
+        select(toy_protocol(), [*manifests, some])
+
+
+def test_manifests_of_one_dataset_with_other_faces_are_joined(manifests: list[Manifest], tmp_path: Path) -> None:
+    rows = toy_rows("synthetic", SEEN)
+    halves = [write_manifest(tmp_path / f"half{k}", "synthetic", rows[k::2]) for k in (0, 1)]
+    whole = write_manifest(tmp_path / "whole", "synthetic", rows)
+    expected, found = (select(toy_protocol(unseen=()), some) for some in ([whole], halves))
+    pd.testing.assert_frame_equal(found.rows, expected.rows)
+    crops = CropStore.open(found.tested, halves, 32, cache="ram")
+    alone = CropStore.open(expected.tested, [whole], 32, cache="ram")
+    names = found.tested["sample_id"].tolist()
+    assert np.array_equal(crops.array[crops.places(names)], alone.array[alone.places(names)])
+    assert hashes_by_dataset(halves) == hashes_by_dataset(halves[::-1])
+    assert hashes_by_dataset([whole]) == {"synthetic": whole.sha256}
 
 
 def test_evaluation_draws_the_same_test_rows_without_training(manifests: list[Manifest]) -> None:

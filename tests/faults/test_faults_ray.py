@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from helpers.faults import build_here, digests, environment, flat_tree
-from helpers.misbehaving import behave, fail
+from helpers.misbehaving import behave, fail, tasks
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, MissingDependencyError
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.ingest.crop.cropper import load_crop_profile
-from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import ShardTask, run_shard
 from dfad_bench.ingest.workers.spread import spread
 
@@ -33,20 +31,6 @@ def killed_once(task: ShardTask, watch: Any) -> dict[str, Any]:
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return run_shard(task, watch)
-
-
-def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
-    profile = load_crop_profile("raw-256")
-    return [
-        ShardTask(
-            folder / f"part-{number:05d}.parquet",
-            tuple(RawSample("extra", "flux", None, name, folder / name) for name in shard),
-            profile,
-            "config",
-            seconds,
-        )
-        for number, shard in enumerate(names)
-    ]
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,16 +1,32 @@
-"""What a worker may do wrong, as functions that worker processes import."""
+"""What a worker may do wrong, as functions that worker processes import, and shards of such items."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from dfad_bench.core.errors import DFADError
+from dfad_bench.ingest.crop.cropper import load_crop_profile
+from dfad_bench.ingest.sample import RawSample
+from dfad_bench.ingest.shard import ShardTask
 
-if TYPE_CHECKING:
-    from dfad_bench.ingest.shard import ShardTask
+
+def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
+    """A shard for each list of items; nothing is read, `behave` looks at the names only."""
+    profile = load_crop_profile("raw-256")
+    return [
+        ShardTask(
+            folder / f"part-{number:05d}.parquet",
+            tuple(RawSample("extra", "flux", None, name, folder / name) for name in shard),
+            profile,
+            "config",
+            seconds,
+        )
+        for number, shard in enumerate(names)
+    ]
 
 
 def behave(task: ShardTask, watch: Any) -> dict[str, Any]:

@@ -9,28 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.misbehaving import behave, die, fail, slow_part
+from helpers.misbehaving import behave, die, fail, slow_part, tasks
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.ingest.crop.cropper import load_crop_profile
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import ItemTimeout, ShardTask, crop_sample, time_limit
+from dfad_bench.ingest.shard import ItemTimeout, crop_sample, time_limit
 from dfad_bench.ingest.workers import processes
 from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
-
-
-def tasks(folder: Path, names: list[list[str]], seconds: float = 30) -> list[ShardTask]:
-    profile = load_crop_profile("raw-256")
-    return [
-        ShardTask(
-            folder / f"part-{number:05d}.parquet",
-            tuple(RawSample("extra", "flux", None, name, folder / name) for name in shard),
-            profile,
-            "config",
-            seconds,
-        )
-        for number, shard in enumerate(names)
-    ]
 
 
 def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):

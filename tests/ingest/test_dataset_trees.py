@@ -12,18 +12,17 @@ from helpers.dataset_trees import MAPPING, TREES, dataset_tree, deepfakebench_js
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.registry import resolve
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import BuildReport, build_manifest
-from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 from dfad_bench.ingest.survey import survey
 
 
 def listed(dataset: str, root: Path) -> Listing:
     spec = load_dataset_spec(dataset)
-    return resolve("layout", spec.layout, SOURCES)(spec, root)
+    return list_source(spec, root)
 
 
 def build(dataset: str, root: Path, out: Path, **options: object) -> BuildReport:

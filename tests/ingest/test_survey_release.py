@@ -192,7 +192,7 @@ def test_what_an_official_list_names_and_is_gone(tmp_path: Path, monkeypatch: py
             found.ignore("in the_list.txt, but not there", f"videos/{index}.mp4")
         return found
 
-    monkeypatch.setattr(release, "resolve", lambda kind, name, table: listing)
+    monkeypatch.setattr(release, "list_source", listing)
     found = survey(own_dataset(tmp_path), tree(tmp_path / "data", {"train/real": 1}))
     assert found.absent == {"the_list.txt": 4}
     assert found.absent_examples == {"the_list.txt": [f"videos/{index}.mp4" for index in range(3)]}

@@ -20,16 +20,15 @@ from helpers.video_trees import (
 )
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.registry import resolve
-from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 
 
 def listed(dataset: str, root: Path, **only: str) -> Listing:
     spec = load_dataset_spec(dataset)
     spec = spec.with_only(only) if only else spec
-    return resolve("layout", spec.layout, SOURCES)(spec, root)
+    return list_source(spec, root)
 
 
 def facts(listing: Listing) -> dict[str, tuple[str, str | None, str | None, str | None]]:

@@ -22,7 +22,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     Raises:
         ImageRefused: no animation of a known format, too large, or damaged; frames before the damage are yielded.
     """
-    check_file(sample.path, ANIMATION_EXTENSIONS, MAX_BYTES)
+    check_file(sample.path, sample.origin, ANIMATION_EXTENSIONS, MAX_BYTES)
     data = read_source(sample.path, max_bytes=MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     try:

@@ -39,6 +39,7 @@ _UNPACKERS: dict[str, Callable[..., Any]] = {
     ".txz": lzma.open,
 }
 SUFFIXES = (*_UNPACKERS, ".zip")
+_BEGINNINGS = {b"PK": ".zip", b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ\x00": ".tar.xz"}
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 200  # unpacked over packed bytes; photographs hardly shrink at all
 _FREE = 1 << 30  # bytes any archive may unpack to, whatever its ratio
@@ -237,7 +238,7 @@ class _Tar:
     """Reads a tar forwards. `_next` is the position of the next header."""
 
     def __init__(self, path: Path) -> None:
-        suffix = next(s for s in _UNPACKERS if path.name.lower().endswith(s))
+        suffix = _suffix(path)
         self._path, self._seekable = path, suffix == ".tar"
         self._unpacker = _UNPACKERS[suffix]
         self._begin()
@@ -365,9 +366,18 @@ def _open(path: Path) -> _Zip | _Tar:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # listing has resolved links
             raise ImageRefused("unreadable", "not a regular file")
-        return _Zip(path) if path.name.lower().endswith(".zip") else _Tar(path)
+        return _Zip(path) if _suffix(path) == ".zip" else _Tar(path)
     except _DAMAGE as error:
         raise _refusal(error) from error
+
+
+def _suffix(path: Path) -> str:
+    """Which archive a file is, by its name; one without an extension, to which a link led, by its first bytes."""
+    if named := [suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)]:
+        return max(named, key=len)
+    with path.open("rb") as file:
+        head = file.read(6)
+    return next((suffix for begin, suffix in _BEGINNINGS.items() if head.startswith(begin)), ".tar")
 
 
 def _refusal(error: BaseException, damaged_stream: bool = False) -> ImageRefused:

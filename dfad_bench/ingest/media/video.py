@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.files import sha256_file
@@ -39,7 +39,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame | LostFrame]
         ImageRefused: no video of a known kind, too large, or truncated; frames before the cut are yielded.
     """
     path = sample.path
-    check_file(path, VIDEO_EXTENSIONS)
+    check_file(path, sample.origin, VIDEO_EXTENSIONS)
     try:
         digest, size = sha256_file(path), path.stat().st_size
     except OSError as error:
@@ -92,8 +92,10 @@ def frames_to_take(sample: RawSample, sampling: Sampling, count: int) -> list[in
     return own
 
 
-def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYTES) -> None:
+def check_file(path: Path, name: str, extensions: tuple[str, ...], max_bytes: int = MAX_BYTES) -> None:
     """Check type, size and extension of a file before a decoder opens it.
+
+    `name` is what the file is called in the source folder: a link may lead to a file without an extension.
 
     Raises:
         ImageRefused: not a regular file, empty, too large, or of another extension.
@@ -108,8 +110,9 @@ def check_file(path: Path, extensions: tuple[str, ...], max_bytes: int = MAX_BYT
         raise ImageRefused("unreadable", "empty file")
     if facts.st_size > max_bytes:
         raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
-    if path.suffix[1:].lower() not in extensions:  # refused with its hash, so that an audit finds its copies
-        reason = f"extension {path.suffix!r} is none of {', '.join(extensions)}"
+    suffix = PurePosixPath(name).suffix
+    if suffix[1:].lower() not in extensions:  # refused with its hash, so that an audit finds its copies
+        reason = f"extension {suffix!r} is none of {', '.join(extensions)}"
         raise ImageRefused("unsupported_format", reason, _digest(path))
 
 

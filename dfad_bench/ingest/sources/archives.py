@@ -12,17 +12,20 @@ from dfad_bench.ingest.sample import FoundFile
 from dfad_bench.ingest.sources.base import Listing, is_hidden, walk_files
 
 
-def list_all_files(root: Path, listing: Listing, skipped: Callable[[str], bool]) -> Iterator[FoundFile]:
+def list_all_files(
+    root: Path, listing: Listing, skipped: Callable[[str], bool], follow: bool = False
+) -> Iterator[FoundFile]:
     """Every file below `root`, and then every member of its archives.
 
     A member's origin is `<archive>/<member>`. Templates are tried on that, then on its path if the archive were
     unpacked into a folder of its own, or beside the archive. Archives for which `skipped` is true are plain files.
+    With `follow`, links are followed.
 
     Raises:
         ConfigError: `root` is not a readable folder.
     """
     archives = []
-    for file in walk_files(root, listing):
+    for file in walk_files(root, listing, follow):
         if is_archive(file.origin) and not file.outside and not skipped(file.origin):
             archives.append(file)
         else:

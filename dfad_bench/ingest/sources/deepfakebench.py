@@ -93,7 +93,7 @@ def _origin(frame: str) -> str:
 def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _Listed) -> RawSample:
     refusal, path, size, changed = None, root, 0, 0
     try:
-        path = safe_relative(root, origin)
+        path = safe_relative(root, origin, follow=spec.follow_links)
         size, changed = (facts := path.stat()).st_size, facts.st_mtime_ns
     except (ConfigError, ValueError):
         refusal = "outside_root"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
 from dfad_bench.ingest.media.archive import is_archive
 from dfad_bench.ingest.media.base import medium_of
 from dfad_bench.ingest.sample import OUTSIDE, FoundFile, RawSample
@@ -17,7 +18,7 @@ from dfad_bench.ingest.sources.numbers import Numbers
 from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
 from dfad_bench.ingest.sources.template import Template
 
-_VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+NO_PATH = "fits no path of the layout"
 _ARCHIVES = (".7z", ".rar", ".gz")
 _STEM = ".{ext}"
 
@@ -53,7 +54,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
     def skipped(place: str) -> bool:
         return any(template.match(place) is not None for template in skip)
 
-    for file in list_all_files(root, listing, skipped):
+    for file in list_all_files(root, listing, skipped, spec.follow_links):
         if file.member is not None:
             if plain is None:
                 plain = {item.place.casefold() for item in fitted}
@@ -63,7 +64,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
         if numbers and numbers.take(file):
             listing.ignore("not part of this dataset", file.origin)
         elif found := fit_file(spec, file, entries):
-            if isinstance(found, Fitted) and file.member is not None and found.entry.videos:
+            if isinstance(found, Fitted) and file.member is not None and _is_video(spec, file, found.entry):
                 listing.ignore(PACKED_VIDEO, file.origin)
             elif isinstance(found, Fitted):
                 fitted.append(found)
@@ -72,7 +73,7 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
                 listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
         else:
             known = any(skipped(place) for place in file.places)
-            listing.ignore("not part of this dataset" if known else _reason_left_out(file), file.origin)
+            listing.ignore("not part of this dataset" if known else _reason_left_out(spec, file), file.origin)
     return numbers.split(fitted, listing) if numbers else fitted
 
 
@@ -106,10 +107,11 @@ def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str
         origin=file.origin,
         path=file.path,
         source_key=Template(entry.source_key).fill(fields) if entry.source_key else None,
+        source=Template(entry.source).fill(fields) if entry.source else None,
         frame=int(frame) if frame.isascii() and frame.isdigit() and len(frame) < 10 else None,
         size=file.size,
         changed=file.changed,
-        medium=_medium(file, entry),
+        medium=_medium(spec, file, entry),
         member=file.member,
         position=file.position,
         refusal="outside_root" if file.outside else "unreadable" if file.damaged else None,
@@ -117,10 +119,21 @@ def sample_of(spec: DatasetSpec, file: FoundFile, entry: Entry, fields: dict[str
     )
 
 
-def _medium(file: FoundFile, entry: Entry) -> str:
+def _medium(spec: DatasetSpec, file: FoundFile, entry: Entry) -> str:
     if file.member is not None:
         return "archive"
-    return medium_of(file.origin) if entry.videos else "image"
+    return medium_of(file.origin) if _is_video(spec, file, entry) else "image"
+
+
+def _is_video(spec: DatasetSpec, file: FoundFile, entry: Entry) -> bool:
+    """Whether a file is a video: by its entry, else by its extension.
+
+    GIF and WebP, which may be either, are animations where the layout is `videos` and the path has no `{ext}`.
+    """
+    if entry.videos or entry.medium == "image":
+        return entry.videos
+    either = ANIMATION_EXTENSIONS if spec.layout == "videos" and "{ext" not in entry.path else ()
+    return file.origin.lower().rpartition(".")[2] in (*VIDEO_EXTENSIONS, *either)
 
 
 def _keep_wanted(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> list[Fitted]:
@@ -194,8 +207,10 @@ def _with_target(sample: RawSample, entry: Entry, fields: dict[str, str], known:
     return sample
 
 
-def _reason_left_out(file: FoundFile) -> str:
+def _reason_left_out(spec: DatasetSpec, file: FoundFile) -> str:
     name = file.origin.lower()
-    if name.endswith(_VIDEOS):
-        return "video" if file.member is None else PACKED_VIDEO
-    return "archive" if name.endswith(_ARCHIVES) or is_archive(name) else "fits no path of the layout"
+    if name.rpartition(".")[2] in VIDEO_EXTENSIONS:
+        if file.member is not None:
+            return PACKED_VIDEO
+        return NO_PATH if spec.layout == "videos" else "video"
+    return "archive" if name.endswith(_ARCHIVES) or is_archive(name) else NO_PATH

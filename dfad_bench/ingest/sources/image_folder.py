@@ -34,8 +34,8 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     """The images below `root`; metadata files take precedence over folder names.
 
     A metadata row names its image by `file_name`, relative to the metadata file. `generator` (or `label`, `class`,
-    `model`), `split`, `source_key` and `target` (the path of the real target face, relative as well) are read where
-    they are given. Images that are named in a row and missing on disk are counted.
+    `model`), `split`, `source_key`, `source` and `target` (the path of the real target face, relative as well) are
+    read where they are given. Images that are named in a row and missing on disk are counted.
 
     Raises:
         ConfigError: no such folder, or a damaged metadata file.
@@ -45,7 +45,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     rows: dict[str, Row] = {}
     places: dict[str, str] = {}  # image -> metadata file and line
     files = []
-    for file in list_all_files(root, listing, lambda place: False):
+    for file in list_all_files(root, listing, lambda place: False, spec.follow_links):
         if file.origin.rpartition("/")[2].lower() in _METADATA and not file.must_not_be_read:
             for number, image, facts in _rows(root, file):
                 here = f"{root}/{file.origin}: line {number}"
@@ -84,6 +84,7 @@ def _with_metadata(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
         sample,
         split=split,
         source_key=row.get("source_key") or sample.source_key,
+        source=row.get("source") or sample.source,
         target_origin=target,
         pair_confidence=1.0 if target else None,
     )

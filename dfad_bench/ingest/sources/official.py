@@ -32,7 +32,7 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     Raises:
         ConfigError: a line has another form.
     """
-    file = _find(root, _TEST_LIST)
+    file = _find(root, _TEST_LIST, spec.follow_links)
     if file is None:
         listing.notes.append(f"no {_TEST_LIST}: the splits are unknown")
         return
@@ -69,7 +69,8 @@ def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     """
     splits: dict[str, str] = {}
     for split in _SPLITS:
-        file = next((f for folder in _SPLIT_FOLDERS if (f := _find(root, f"{folder}/{split}.json".lstrip("/")))), None)
+        places = (_find(root, _join(folder, f"{split}.json"), spec.follow_links) for folder in _SPLIT_FOLDERS)
+        file = next((place for place in places if place), None)
         if file is None:
             listing.notes.append(f"no dataset/splits/{split}.json: that official split is unknown")
             continue
@@ -111,7 +112,7 @@ def dfdc(listing: Listing, root: Path, spec: DatasetSpec) -> None:
             continue
         folder, _, name = sample.origin.rpartition("/")
         if folder not in lists:
-            lists[folder] = _labels(root, folder)
+            lists[folder] = _labels(root, folder, spec.follow_links)
         facts = lists[folder].get(name.casefold())
         if facts is None:
             listing.ignore("not in metadata.json or labels.csv", sample.origin)
@@ -138,15 +139,15 @@ def _labelled(sample: RawSample, folder: str, facts: dict[str, Any], origins: di
     )
 
 
-def _labels(root: Path, folder: str) -> dict[str, dict[str, Any]]:
+def _labels(root: Path, folder: str, follow: bool) -> dict[str, dict[str, Any]]:
     """File name in lower case -> `fake`, `split`, `original`, from the lists in a folder (or a CSV above it)."""
     videos: dict[str, dict[str, Any]] = {}
     for place in dict.fromkeys((folder, folder.rpartition("/")[0])):
-        file = _find(root, _join(place, "labels.csv"))
+        file = _find(root, _join(place, "labels.csv"), follow)
         if file is not None:
             videos.update(_from_csv(file))
             break
-    file = _find(root, _join(folder, "metadata.json"))
+    file = _find(root, _join(folder, "metadata.json"), follow)
     if file is not None:
         videos.update(_from_json(file))
     return videos
@@ -223,8 +224,8 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _find(root: Path, path: str) -> Path | None:
-    """A file below the root, whatever the case of its path; links out of the root are not followed."""
+def _find(root: Path, path: str, follow: bool) -> Path | None:
+    """A file below the root, whatever the case of its path; links out of the root only with `follow`."""
     place = root
     for name in path.split("/"):
         if not (place / name).exists():
@@ -233,7 +234,7 @@ def _find(root: Path, path: str) -> Path | None:
             except (OSError, StopIteration):
                 return None
         place /= name
-    return place if place.is_file() and place.resolve().is_relative_to(root.resolve()) else None
+    return place if place.is_file() and (follow or place.resolve().is_relative_to(root.resolve())) else None
 
 
 def _text(file: Path) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, sha256_file
-from dfad_bench.core.resources import find_yaml, yaml_files
+from dfad_bench.core.resources import SHIPPED, find_yaml, include, origin, shipped, yaml_files
 from dfad_bench.core.strict import read_dataclass
-from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.core.taxonomy import rows_of_dataset, taxonomy
 from dfad_bench.ingest.sources.template import Template
 
 _COSMETIC = (
@@ -27,6 +28,8 @@ _COSMETIC = (
     "expected_files",
     "notes",
     "index",
+    "follow_links",  # a setting of the build
+    "taxonomy",  # its rows are covered as those of included folders are
 )
 LISTED_FIELDS = ("compression", "dataset", "label")  # of a DeepfakeBench JSON, for `only`
 ALL = "all"  # key of `expected` for all splits together
@@ -37,7 +40,8 @@ class Entry:
     """One kind of path below the source folder.
 
     `generator` and `split` are for templates that do not hold them. `source_key` names what must stay in one split
-    (an identity, a video). `target` lists possible paths of the real target face, of which the first that exists
+    (an identity, a video). `source` names which of several collections of the dataset a face is from, for protocols
+    that tell them apart. `target` lists possible paths of the real target face, of which the first that exists
     counts; with `target_dataset` the face is in another dataset and is not searched. `candidates` name the real
     videos or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares
     them). `medium: video` reads files of any name as videos; a path that ends in `{ext:video}` does not need it.
@@ -47,6 +51,7 @@ class Entry:
     generator: str | None = None
     split: str | None = None
     source_key: str | None = None
+    source: str | None = None
     target: tuple[str, ...] = ()
     target_dataset: str | None = None
     pair_confidence: float = 1.0
@@ -57,7 +62,7 @@ class Entry:
         fields = set(Template(self.path).fields)
         if "generator" not in fields and self.generator is None:
             raise ValueError(f"entry {self.path!r} needs {{generator}} in its path or the key `generator`")
-        for text in (*self.target, *self.candidates, *([self.source_key] if self.source_key else [])):
+        for text in (*self.target, *self.candidates, *(text for text in (self.source_key, self.source) if text)):
             if unknown := set(Template(text).fields) - fields - {"ext"}:
                 raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
         if self.target_dataset and any("{ext}" in text for text in self.target):
@@ -120,6 +125,7 @@ class TableSpec:
     generator: str = "{generator}"
     split: str | None = None
     source_key: str | None = None
+    source: str | None = None
     where: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pairs: tuple[Pairing, ...] = ()
 
@@ -129,8 +135,9 @@ class DatasetSpec:
     """One dataset: where it comes from, the layout of its files, which generator each folder is.
 
     `generators` maps names in paths or tables to taxonomy keys; where it is empty, names are looked up in the
-    taxonomy itself. `skip` lists paths that are known and not read; of the paths that fit, `only` keeps those whose
-    field holds one of the values (a compression level, for example). `expected` is the number of faces or videos of
+    taxonomy itself. `taxonomy` declares generators that the toolkit does not know, as rows of `taxonomy.yaml`. `skip`
+    lists paths that are known and not read; of the paths that fit, `only` keeps those whose field holds one of the
+    values (a compression level, for example). `expected` is the number of faces or videos of
     each generator in the release, as one number or by split (with `all` for the total), counted in `expected_of`;
     `expected_files` maps paths of a complete copy (`{0..49}` stands for many) to what is missing without them.
     """
@@ -151,6 +158,7 @@ class DatasetSpec:
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
     once: bool = False  # of several images with one source key only that of the first entry (copies in other sizes)
     generators: dict[str, str] = field(default_factory=dict)
+    taxonomy: dict[str, dict[str, Any]] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     expected: dict[str, int | dict[str, int]] = field(default_factory=dict)
@@ -161,6 +169,7 @@ class DatasetSpec:
     index: str | None = None  # the file of --from-deepfakebench
     index_sha256: str | None = None
     prefixes: dict[str, str] = field(default_factory=dict)  # of --map-prefix: beginnings of listed paths -> theirs here
+    follow_links: bool = False  # of --follow-links
 
     def __post_init__(self) -> None:
         needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
@@ -174,7 +183,11 @@ class DatasetSpec:
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
         for key in used:
             if key not in taxonomy() or taxonomy()[key].key != key:
-                raise ValueError(f"{key!r} is not a key of the taxonomy")
+                near = " or ".join(taxonomy().near(key))
+                raise ValueError(
+                    f"{key!r} is not a key of the taxonomy{f'; did you mean {near}?' if near else ''} (`dfad list "
+                    "generators` shows them; declare one of your own under `taxonomy` of this file)"
+                )
 
     @cached_property
     def sha256(self) -> str:
@@ -186,6 +199,9 @@ class DatasetSpec:
         values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
         if not self.prefixes:
             del values["prefixes"]  # as before there were any
+        for part in (*values["entries"], *([values["table"]] if values["table"] else [])):
+            if part["source"] is None:
+                del part["source"]  # likewise
         named = self.generators and self.layout != "deepfakebench"
         used = [*self.generators.values(), *(entry.generator for entry in self.entries if entry.generator)]
         rows = taxonomy().included(used if named else None)
@@ -266,6 +282,10 @@ class DatasetSpec:
             raise ConfigError(f"dataset {self.name!r} reads no list of files; --map-prefix is for lists")
         return replace(self, prefixes={**self.prefixes, **prefixes})
 
+    def with_links(self) -> DatasetSpec:
+        """The same dataset, following links out of the source folder (`--follow-links`)."""
+        return replace(self, follow_links=True)
+
     def layout_lines(self) -> str:
         """The expected layout in one line, for errors."""
         if self.layout == "deepfakebench":
@@ -274,6 +294,24 @@ class DatasetSpec:
             return f"{self.table.file} beside the files it lists"
         shown = list(dict.fromkeys(entry.path for entry in self.entries))
         return " or ".join(shown[:3]) + (" ..." if len(shown) > 3 else "")
+
+
+@contextmanager
+def declared_generators(dataset: str | Path) -> Iterator[None]:
+    """Inside the block, here and in processes started in it, generators that a dataset file declares are known.
+
+    Those of an included file are known anyway; this is for a file that is named by its path.
+
+    Raises:
+        UnknownNameError, ConfigError: no such dataset, or a name it declares is taken.
+    """
+    path = find_yaml("manifests", "datasets", str(dataset))
+    own = origin(path) == SHIPPED and not path.resolve().is_relative_to(shipped("manifests").resolve())
+    if own and rows_of_dataset(path):
+        with include(path):
+            yield
+    else:
+        yield
 
 
 def dataset_names() -> list[str]:
@@ -292,11 +330,14 @@ def load_dataset_spec(name: str) -> DatasetSpec:
         UnknownNameError, ConfigError: no such dataset, or a bad file.
     """
     path = find_yaml("manifests", "datasets", name)
-    spec = read_dataclass(DatasetSpec, path)
+    with declared_generators(path):
+        spec = read_dataclass(DatasetSpec, path)
     if spec.index is not None or spec.index_sha256 is not None:
         raise ConfigError(f"{path}: `index` is for --from-deepfakebench, not for dataset files")
     if spec.prefixes:
         raise ConfigError(f"{path}: `prefixes` is for --map-prefix, not for dataset files")
+    if spec.follow_links:
+        raise ConfigError(f"{path}: `follow_links` is for --follow-links, not for dataset files")
     if path.stem != spec.name:
         raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
     return spec

@@ -81,7 +81,7 @@ def _sample(
 ) -> RawSample:
     refusal = None
     try:
-        path = safe_relative(root, origin)
+        path = safe_relative(root, origin, follow=spec.follow_links)
     except (ConfigError, OSError, ValueError):
         path, refusal = root, "outside_root"
     size = changed = 0
@@ -95,6 +95,7 @@ def _sample(
         origin=origin,
         path=path,
         source_key=Template(table.source_key).fill(row) if table.source_key else None,
+        source=Template(table.source).fill(row) if table.source else None,
         size=size,
         changed=changed,
         refusal=refusal,
@@ -102,7 +103,7 @@ def _sample(
 
 
 def _rows(file: Path, table: TableSpec) -> Iterator[tuple[int, dict[str, str]]]:
-    texts = [table.path, table.generator, table.split, table.source_key]
+    texts = [table.path, table.generator, table.split, table.source_key, table.source]
     needed = {name for text in texts if text for name in Template(text).fields} | set(table.where)
     try:
         if file.stat().st_size > _MAX_BYTES:
@@ -123,7 +124,7 @@ def _rows(file: Path, table: TableSpec) -> Iterator[tuple[int, dict[str, str]]]:
 def _count_unlisted(spec: DatasetSpec, root: Path, listed: dict[str, int], listing: Listing) -> None:
     assert spec.table is not None
     skip = [Template(text) for text in (*spec.skip, spec.table.file)]
-    for file in walk_files(root, listing):
+    for file in walk_files(root, listing, spec.follow_links):
         if file.origin in listed:
             continue
         known = any(template.match(file.origin) is not None for template in skip)
