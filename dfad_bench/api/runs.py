@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
+from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
@@ -142,6 +143,8 @@ def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int 
         ConfigError: not finished runs, or runs that cannot be compared; says in what they differ.
         IntegrityError: predictions are not those of their record.
     """
+    if not 1 <= resamples <= RESAMPLES:
+        raise ConfigError(f"compare: resamples must be 1 to {RESAMPLES:,}, got {resamples!r}")
     return compare_runs(folder_of(run_a), folder_of(run_b), everything=everything, resamples=resamples, seed=seed)
 
 

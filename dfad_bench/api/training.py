@@ -158,9 +158,14 @@ def _unused(settings: TrainSettings) -> list[str]:
 
 def _random_start(settings: TrainSettings) -> list[str]:
     """See `random_start`; said before hours of training, and kept in the record."""
-    if settings.weights or settings.size == "tiny" or not model_class(settings.model).card.weights:
+    if (
+        settings.weights
+        or settings.finetune_from
+        or settings.size == "tiny"
+        or not model_class(settings.model).card.weights
+    ):
         return []
-    lines = random_start(settings.model, settings.size, Plan.of(settings).needs, weights=False)
+    lines = random_start(settings.model, settings.size, Plan.of(settings).needs, {"kind": "random"})
     return [f"Warning: {line}" for line in lines]
 
 

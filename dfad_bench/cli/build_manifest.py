@@ -53,7 +53,7 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("shard_size")
 @click.option(
     "--max-refused",
-    type=click.FloatRange(0, 1),
+    type=options.Real(0, 1),
     default=MOST_REFUSED,
     show_default=True,
     help="Exit with code 3 if a larger share of the images was refused, or of the files left out.",

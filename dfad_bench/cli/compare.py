@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.core import bounds
 
 _RUN = click.Path(path_type=Path, file_okay=False)
 
@@ -14,7 +15,9 @@ _RUN = click.Path(path_type=Path, file_okay=False)
 @click.command("compare", epilog="Example: dfad compare --run quickstart/runs/xception --run quickstart/runs/gazeclip")
 @click.option("--run", "runs", type=_RUN, multiple=True, required=True, help="Folder of a finished run; give two.")
 @click.option("--all", "everything", is_flag=True, help="Every number: groups, near and far, seen, videos.")
-@click.option("--resamples", type=click.IntRange(100), default=2000, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--resamples", type=click.IntRange(100, bounds.RESAMPLES), default=2000, show_default=True, help="Of the bootstrap."
+)
 @options.seed
 @options.as_json
 def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int, as_json: bool) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.each_weights
 @click.option(
     "--samples",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1_000_000_000),
     default=10_000,
     show_default=True,
     help="Most real and most forged faces per generator, and most pairs.",

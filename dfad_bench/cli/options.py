@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -15,6 +16,15 @@ from dfad_bench.core.resources import include
 from dfad_bench.core.settings import Option, base_type, choices, option_of
 from dfad_bench.engine.settings import TrainSettings
 from dfad_bench.ingest.settings import BuildSettings
+
+
+class Real(click.FloatRange):
+    """A number within bounds; neither NaN, which no bound holds back, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text says."""
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
 class NameType(click.ParamType):
@@ -102,9 +112,9 @@ def _click_type(about: Option, hint: Any, kind: Any) -> Any:
     if about.names:
         return _NAMES[about.names]
     if kind is int and about.least is not None:
-        return click.IntRange(int(about.least))
+        return click.IntRange(int(about.least), None if about.most is None else int(about.most))
     if kind is float and about.above is not None:
-        return click.FloatRange(about.above, min_open=True)
+        return Real(about.above, about.most, min_open=True)
     return kind if kind in (int, float, str) else None
 
 

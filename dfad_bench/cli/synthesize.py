@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @options.out("Folder for the faces and their ground truth.")
 @click.option("--per-group", type=int, default=60, show_default=True, help="Faces of each source and generator.")
 @click.option(
-    "--test-share", type=float, default=0.25, show_default=True, help="Fraction of them held out for testing."
+    "--test-share",
+    type=options.Real(0, 1),
+    default=0.25,
+    show_default=True,
+    help="Fraction of them held out for testing.",
 )
 @options.seed
 @options.quiet

@@ -55,6 +55,7 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("processes")
 @_setting("wandb")
 @_setting("weights")
+@_setting("finetune_from")
 @_setting("options", multiple=True)
 @_setting("views", multiple=True)
 @options.view_estimator
@@ -63,6 +64,7 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("max_steps")
 @_setting("max_minutes")
 @_setting("resume")
+@_setting("extend")
 @options.quiet
 @options.as_json
 def command(manifests: tuple[Path, ...], out: Path, quiet: bool, as_json: bool, **asked: Any) -> None:

@@ -26,6 +26,7 @@ from dfad_bench.core.batch import (
     loss_terms,
     weighted_losses,
 )
+from dfad_bench.core.bounds import OPTION
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.notices import heard
 from dfad_bench.core.settings import Size
@@ -132,6 +133,7 @@ class DFADModel(nn.Module):
         if isinstance(weights, Mapping) and (unknown := sorted(set(weights) - set(cls.weight_names))):
             takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
             raise ConfigError(f"{cls.card.display} has no weights named {unknown[0]!r}; it takes {takes}")
+        _check_options(options or {}, cls.card.display)
         with heard():  # what is told of a file is told when it is loaded
             implied = cls.options_of(weights) if weights is not None else {}
         given = {**implied, **(options or {})}
@@ -223,3 +225,11 @@ class DFADModel(nn.Module):
 
     def before_prediction(self, data: StageData) -> None:
         """Called once when training ends, however it ended; what it leaves in buffers is stored with the model."""
+
+
+def _check_options(options: Mapping[str, Any], model: str) -> None:
+    """Refuse numbers no network could be built with, before the attempt takes all memory."""
+    for name, value in options.items():
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int) and abs(number) > OPTION:
+                raise ConfigError(f"options of {model}: {name} must be {OPTION:,} or less, got {str(number)[:40]}")

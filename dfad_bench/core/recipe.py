@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from dfad_bench.core import bounds
+from dfad_bench.core.bounds import within
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml, yaml_names
 from dfad_bench.core.strict import read_dataclass
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
+LENGTHS = {"epochs": bounds.EPOCHS, "steps": bounds.STEPS, "batch_size": bounds.BATCH}  # of a stage, at most
 Sampler = Literal["shuffle", "class_balanced", "images_per_class", "real_forged"]  # see `core.stages.Stage`
 
 
@@ -52,10 +55,10 @@ class Schedule:
     warmup_epochs: int = 0
 
     def __post_init__(self) -> None:
-        require(self.every >= 1, f"every must be 1 or more, got {self.every}")
+        within("every", self.every, 1, bounds.STEPS)
         require(self.gamma > 0, f"gamma must be above 0, got {self.gamma:g}")
-        require(self.warmup_steps >= 0, f"warmup_steps must be 0 or more, got {self.warmup_steps}")
-        require(self.warmup_epochs >= 0, f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
+        within("warmup_steps", self.warmup_steps, 0, bounds.STEPS)
+        within("warmup_epochs", self.warmup_epochs, 0, bounds.EPOCHS)
         require(not (self.warmup_steps and self.warmup_epochs), "give warmup_steps or warmup_epochs, not both")
         require(self.name != "plateau" or self.unit == "epoch", "unit must be epoch for plateau")
 
@@ -73,11 +76,12 @@ class StageRecipe:
     schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch_size"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} must be 1 or more or null, got {value}")
+        for name, most in LENGTHS.items():
+            within(name, getattr(self, name), 1, most, null=True)
         require(self.epochs is None or self.steps is None, "give epochs or steps, not both")
         require(self.real_forged is None or min(self.real_forged) >= 1, "real_forged must be two numbers of 1 or more")
+        for value in self.real_forged or ():
+            within("real_forged", value, 1, bounds.BATCH)
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,9 @@ class Recipe:
     augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"batch_size must be 1 or more, got {self.batch_size}")
-        require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
-        require(self.patience is None or self.patience >= 1, f"patience must be 1 or more or null, got {self.patience}")
+        within("batch_size", self.batch_size, 1, bounds.BATCH)
+        within("epochs", self.epochs, 1, bounds.EPOCHS)
+        within("patience", self.patience, 1, bounds.EPOCHS, null=True)
         require(
             self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, got {self.clip_norm}"
         )

@@ -52,7 +52,7 @@ class ModelFacts:
     params_total: int
     params_trainable: int
     checkpoint_sha256: str | None
-    init: dict[str, Any]  # kind: random | local_file | hub; id, sha256; or local_files, and these by name in files
+    init: dict[str, Any]  # kind: random | local_file | hub | run | local_files (files: by name); id, sha256
     display: str | None = None
     size: Literal["paper", "tiny"] = "paper"
     heads: Literal["both", "attribution", "detection"] = "both"
@@ -114,6 +114,7 @@ class RunFacts:
     model_selection: Literal["last", "best_on_val"] | None = None
     stopped: str | None = None
     stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records
+    extended: tuple[dict[str, Any], ...] = ()  # each time it was trained on for longer than asked before
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,10 @@ class RunFolder:
         """Where the run is evaluated under a protocol; `sha256` is of the protocol and the faces."""
         return RunFolder(self.path / EVALUATIONS / f"{protocol}-{sha256[:_KEY]}")
 
+    def evaluations(self) -> list[Path]:
+        """The folders of all evaluations of a run."""
+        return sorted(self.path.glob(f"{EVALUATIONS}/*"))
+
     def robustness(self, sha256: str) -> RobustnessFolder:
         """Where an evaluation is repeated on corrupted faces; `sha256` is of what decides their pixels."""
         return RobustnessFolder(self.path / f"{_ROBUSTNESS}{sha256[:_KEY]}")

@@ -19,6 +19,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from dfad_bench.core.bounds import WHOLE
 from dfad_bench.core.errors import ConfigError
 
 T = TypeVar("T", bound=type)
@@ -34,13 +35,15 @@ class Option:
     """What a command's option and the documentation say of a field.
 
     `flag` is the option's spelling where it is not the field's name with dashes; None in `flag` hides the field from
-    commands. `least` and `above` bound numbers. `names` is the kind of registered names a text is one of.
+    commands. `least`, `above` and `most` bound numbers, and those of a list. `names` is the kind of registered names a
+    text is one of.
     """
 
     help: str
     flag: str | None = ""
     least: float | None = None
     above: float | None = None
+    most: float | None = None
     metavar: str | None = None
     names: str | None = None
     show_default: bool = True
@@ -101,12 +104,18 @@ def _check_type(where: str, value: Any, hint: Any) -> None:
 
 
 def _check_limits(where: str, value: Any, about: Option) -> None:
+    if isinstance(value, tuple):
+        for entry in value:
+            _check_limits(where, entry, about)
     if isinstance(value, int | float) and not isinstance(value, bool):
         owner, _, name = where.partition(".")
-        if about.least is not None and value < about.least:
-            raise ConfigError(f"{owner}: needs {name} >= {about.least:g}, got {value!r}")
-        if about.above is not None and value <= about.above:
-            raise ConfigError(f"{owner}: needs {name} > {about.above:g}, got {value!r}")
+        got = f"got {value!r}" if abs(value) <= WHOLE else "got a number without end or of very many digits"
+        if about.least is not None and not value >= about.least:  # so that NaN is refused, too
+            raise ConfigError(f"{owner}: needs {name} >= {about.least:g}, {got}")
+        if about.above is not None and not value > about.above:
+            raise ConfigError(f"{owner}: needs {name} > {about.above:g}, {got}")
+        if about.most is not None and not value <= about.most:
+            raise ConfigError(f"{owner}: needs {name} <= {about.most:,}, {got}")
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
@@ -24,6 +24,11 @@ class StagePlan:
     schedule: Schedule
     validate: bool
     unlabelled: float
+
+    @property
+    def length(self) -> tuple[int, int | None]:
+        """Epochs, and steps where those are given."""
+        return self.epochs, self.steps
 
 
 def plan_stage(stage: Stage, recipe: Recipe, *, cap_epochs: int | None = None) -> StagePlan:
@@ -61,6 +66,19 @@ def plan_stage(stage: Stage, recipe: Recipe, *, cap_epochs: int | None = None) -
         validate=stage.validate,
         unlabelled=stage.unlabelled,
     )
+
+
+def plan_stages(
+    stages: Iterable[Stage],
+    recipe: Recipe,
+    *,
+    cap_epochs: int | None = None,
+    kept: Mapping[str, Sequence[int | None]] | None = None,
+) -> list[StagePlan]:
+    """The settings of all stages; `kept` are epochs and steps, by name, of stages that keep an earlier length."""
+    plans = [plan_stage(stage, recipe, cap_epochs=cap_epochs) for stage in stages]
+    lengths = {name: (int(epochs or 0), steps) for name, (epochs, steps) in (kept or {}).items()}
+    return [replace(plan, epochs=e, steps=s) for plan in plans for e, s in [lengths.get(plan.name, plan.length)]]
 
 
 def _length(stage: Stage, own: StageRecipe, recipe: Recipe, keeps: bool) -> tuple[int, int | None]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from dfad_bench.core.batch import Batch
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.recipe import OptimiserName, Sampler, Schedule
+from dfad_bench.core.recipe import LENGTHS, OptimiserName, Sampler, Schedule
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Stage:
     unlabelled: float = 0.0  # unlabelled rows for each labelled row of a batch; 0 for models that use none
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch_size"):
+        for name, most in LENGTHS.items():
             value = getattr(self, name)
             self._require(value is None or value >= 1, f"{name} must be 1 or more or None, got {value}")
+            self._require(value is None or value <= most, f"{name} must be {most:,} or less, got {value}")
         self._require(self.lr is None or self.lr > 0, f"lr must be above 0 or None, got {self.lr}")
         samplers = get_args(Sampler)
         self._require(self.sampler in samplers, f"sampler must be one of {', '.join(samplers)}, got {self.sampler!r}")

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
+from dfad_bench.core.bounds import WHOLE
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.plain import check_plain
 
@@ -181,6 +182,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         value = _to_float(value, where)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
+    if isinstance(value, int) and abs(value) > WHOLE:
+        raise ConfigError(f"{where} must be {WHOLE:,} or less, got a number of {len(str(abs(value)))} digits")
     if hint is float and not math.isfinite(value):
         raise ConfigError(f"{where} must be a finite number, got {value!r}")
     return value

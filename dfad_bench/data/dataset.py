@@ -51,7 +51,7 @@ class FaceDataset:
         self.groups = rows["group"].to_numpy()
         self.attribution = rows["attribution_label"].to_numpy(dtype=np.int64)
         self.detection = rows["detection_label"].to_numpy(dtype=np.int64)
-        self.num_generators = protocol.num_generators
+        self.num_generators, self.side = protocol.num_generators, protocol.image_size
         self.without_view: dict[str, int] = {}
         self._store, self._places = store, store.places(self.sample_ids.tolist())
         self._views = {name: self._view(name, source) for name, source in (views or {}).items()}

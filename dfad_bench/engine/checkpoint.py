@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -130,8 +130,8 @@ def save(folder: Path, model: nn.Module, optimiser: Optimiser | None, position: 
     _prune(folder)
 
 
-def load_latest(folder: Path, config_sha256: str) -> Restored | None:
-    """The newest checkpoint that is whole; None where there is none.
+def load_latest(folder: Path, *config_sha256: str) -> Restored | None:
+    """The newest checkpoint that is whole, of the run of any of these settings; None where there is none.
 
     Raises:
         IntegrityError: it was made with other settings, or there are checkpoints and every one is damaged.
@@ -147,12 +147,20 @@ def load_latest(folder: Path, config_sha256: str) -> Restored | None:
         except (DFADError, OSError) as error:
             skipped.append(f"{place.name}: {error}")
             continue
-        if state.config_sha256 != config_sha256:
+        if state.config_sha256 not in config_sha256:
             raise IntegrityError(f"{place}: made with other settings; use another --out, or remove the folder")
         position = replace(state.position, resumed=state.position.resumed + 1)
         return Restored(position, weights, optimiser, tuple(skipped))
     if skipped:
         raise IntegrityError(f"{folder}: no checkpoint is whole ({skipped[0]}); --no-resume starts again")
+    return None
+
+
+def latest_position(folder: Path) -> Position | None:
+    """Where the newest checkpoint that is whole stands; None where there is none."""
+    for place in _steps(folder)[::-1]:
+        with suppress(DFADError, OSError):
+            return _read_state(folder, place).position
     return None
 
 
@@ -199,16 +207,18 @@ def read_finished(folder: Path) -> dict[str, Any]:
     return asdict(from_mapping(_Finished, read_json(path), str(path)))
 
 
-def clear(folder: Path, *, finished: bool = True) -> None:
-    """Remove checkpoints; `finished` removes the finished model, too."""
+def clear(folder: Path) -> None:
+    """Remove checkpoints and the finished model."""
     files = CheckpointFolder(folder)
     for place in files.steps():
         shutil.rmtree(place)
-    for path in files.bests():
-        path.unlink()
-    if finished:
-        for path in (files.weights, files.model):
-            path.unlink(missing_ok=True)
+    for path in (*files.bests(), files.weights, files.model):
+        path.unlink(missing_ok=True)
+
+
+def keep_last(folder: Path) -> None:
+    """Remove all checkpoints of a finished run but the last one, from which it can be trained on."""
+    _prune(folder, 1)
 
 
 def save_weights(path: Path, model: nn.Module) -> str:
@@ -317,8 +327,8 @@ def _steps(folder: Path) -> list[Path]:
     return [place for place in CheckpointFolder(folder).steps() if (place / STATE).is_file()]
 
 
-def _prune(folder: Path) -> None:
-    kept = _steps(folder)[-KEEP:]
+def _prune(folder: Path, keep: int = KEEP) -> None:
+    kept = _steps(folder)[-keep:]
     for place in CheckpointFolder(folder).steps():
         if place not in kept:
             shutil.rmtree(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
 from dfad_bench.engine.settings import ModelSettings
 
 # settings added later, and the value they had before
-_LATER: dict[str, Any] = {"compiled": False, "channels_last": None, "implied": {}}
+_LATER: dict[str, Any] = {"compiled": False, "channels_last": None, "implied": {}, "extended": ()}
+_UNSAID = ("implied", "extended")  # of these, the ones that files and records leave out where they are empty
+_WAYS = "use another --out, or --extend where it is to be trained longer only"
 _OPTIONAL = {"options", "views", "allow_partial", *_LATER}  # keys a file may lack
 
 
@@ -27,10 +29,12 @@ class RunConfig(ModelSettings):
     """Every setting that decides a run's numbers; its hash is the run's identity.
 
     Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
-    whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"} or
-    {"kind": "local_files", "files": {name: {"id", "sha256"}}}. `views` is how views were made, see `views.identity`.
-    `implied` holds options of the model that nobody set: those its weight files were trained with, and the value of
-    those whose default has changed (`DFADModel.earlier_defaults`), so that the run opens as it was made.
+    whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"},
+    {"kind": "local_files", "files": {name: {"id", "sha256"}}} or {"kind": "run", ...}, see `finetune.Parent`.
+    `views` is how views were made, see `views.identity`. `implied` holds options of the model that nobody set: those
+    its weight files were trained with, and the value of those whose default has changed
+    (`DFADModel.earlier_defaults`), so that the run opens as it was made. `extended` has an entry for each time the run
+    was trained on for longer than it was asked before, see `extend`.
     """
 
     protocol: str
@@ -41,12 +45,13 @@ class RunConfig(ModelSettings):
     init: dict[str, Any]
     views: dict[str, Any] = field(default_factory=dict)
     implied: dict[str, Any] = field(default_factory=dict)
+    extended: tuple[dict[str, Any], ...] = ()
 
     @property
     def stored(self) -> dict[str, Any]:
-        """The settings as files and records hold them; `implied` only where there is something in it."""
+        """The settings as files and records hold them; `implied` and `extended` only where something is in them."""
         values: dict[str, Any] = plain(asdict(self))
-        return values if self.implied else {key: value for key, value in values.items() if key != "implied"}
+        return {key: value for key, value in values.items() if value or key not in _UNSAID}
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -63,9 +68,9 @@ class RunConfig(ModelSettings):
 def write_config(out: Path, config: RunConfig) -> None:
     """Write the settings; the run of `out` is unfinished from here on."""
     files = RunFolder(out)
-    write_text(files.config, yaml_text(config.stored))
-    for path in (files.facts, files.not_finite):
+    for path in (files.facts, files.not_finite):  # first: facts must never stand beside settings that are not theirs
         path.unlink(missing_ok=True)
+    write_text(files.config, yaml_text(config.stored))
 
 
 def read_config(run: Path) -> RunConfig:
@@ -115,13 +120,10 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     if not files.facts.is_file() and not any(files.checkpoint.path.glob("*")):
         return None  # ended before anything was learnt, perhaps because of a setting: nothing to protect
     found = config_from(read_yaml(files.config), str(files.config))
-    if found.sha256 != config.sha256:
-        mine, theirs = plain(asdict(config)), plain(asdict(found))
-        named = [
-            f"{key}: {' '.join(mine[key])}" if key == "implied" else key for key in mine if mine[key] != theirs[key]
-        ]
-        changed = ", ".join(named)
-        raise IntegrityError(f"{out}: holds a run with other settings ({changed}); use another --out")
+    if config.extended and config.extended[-1]["config_sha256"] == found.sha256:
+        return None  # is made longer by this call
+    if not same(config, found):
+        raise IntegrityError(f"{out}: holds a run with other settings ({', '.join(changes(config, found))}); {_WAYS}")
     if not files.facts.is_file():
         return None
     known = read_facts(files.facts)
@@ -129,6 +131,18 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
         return None  # goes on from its last checkpoint
     whole = files.predictions.is_file() and sha256_file(files.predictions) == known["predictions"]["sha256"]
     return known if whole else None
+
+
+def same(config: RunConfig, found: RunConfig) -> bool:
+    """Whether two settings are the same; that one run was made longer in several steps does not count."""
+    return replace(config, extended=()).sha256 == replace(found, extended=()).sha256
+
+
+def changes(config: RunConfig, found: RunConfig) -> list[str]:
+    """The settings in which two differ, by name."""
+    mine, theirs = plain(asdict(config)), plain(asdict(found))
+    names = [key for key in mine if key != "extended" and mine[key] != theirs[key]]
+    return [f"{key}: {' '.join(mine[key])}" if key == "implied" else key for key in names]
 
 
 @contextlib.contextmanager

@@ -20,8 +20,9 @@ from dfad_bench.data.select import Selection, ShortGroup, hashes_by_dataset, man
 from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.finetune import unseen_warnings
 from dfad_bench.engine.job import Job, RunResult, write_rows
-from dfad_bench.engine.load import checked_selection, load_trained, trained_protocol
+from dfad_bench.engine.load import load_trained, trained_faces, trained_protocol
 from dfad_bench.engine.needs import Needs, needs_of
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
@@ -108,7 +109,7 @@ class OpenEvaluation:
         self.needs = replace(needs, training_views=())
         lines = [] if views is None else _same_views(found, self.needs, views)
         self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)
-        self.job.warnings += lines
+        self.job.warnings += [*lines, *unseen_warnings(config.init, protocol)]
         chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
         self.selection, dropped = without_trained(chosen, found.run.path)
         refuse_short(found.protocol, self.selection, allow_partial)
@@ -145,9 +146,7 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
     Raises:
         ProtocolError: none are left.
     """
-    rows = checked_selection(RunFolder(run))
-    learnt = rows[rows["part"] != "test"]
-    keys, pixels = set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
+    keys, pixels = trained_faces(RunFolder(run))
     kept = {}
     for name, frame in selection.test.items():
         clean = ~frame["source_key"].isin(keys) & ~frame["crop_sha256"].isin(pixels)

@@ -94,10 +94,13 @@ def protocol_facts(protocol: Protocol, deviations: Sequence[str]) -> ProtocolFac
     )
 
 
-def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> ManifestFacts:
+def manifest_facts(
+    manifests: Sequence[Manifest], selection: Selection, leakage: Mapping[str, int | None] | None = None
+) -> ManifestFacts:
     """The manifests, the rows chosen from them, and the leaks that were kept out.
 
-    `exact_duplicates_train_test` counts what is left after dropping, which is none; what was dropped is beside it.
+    `exact_duplicates_train_test` counts what is left after dropping, which is none; what was dropped is beside it, and
+    `leakage`, which is known from elsewhere.
     """
     parts = {"train": selection.train, "validation": selection.validation, "unlabelled": selection.unlabelled}
     parts["test"] = selection.tested
@@ -115,6 +118,7 @@ def manifest_facts(manifests: Sequence[Manifest], selection: Selection) -> Manif
             "identity_overlap": len(keys),
             "dropped_training_rows": selection.dropped_leaks,
             "dropped_exact_duplicates": selection.dropped_duplicates,
+            **(leakage or {}),
         },
     )
 

@@ -7,6 +7,7 @@ again with as many threads and processes, a run on a CPU ends with the same bits
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Heads
-from dfad_bench.core.stage_plan import StagePlan, check_schedules, check_stage_names, plan_stage
+from dfad_bench.core.stage_plan import StagePlan, check_schedules, check_stage_names, plan_stages
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.augment import Augmenter
@@ -31,6 +32,7 @@ from dfad_bench.engine.epoch_faces import EpochFaces
 from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts, interruption
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
+from dfad_bench.engine.memory import require_room
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
@@ -75,9 +77,10 @@ class Trainer:
         seed: every random choice follows from it.
         place: device and precision.
         folder: the run folder; holds `checkpoint/` and `trace.csv`.
-        config_sha256: settings a checkpoint must have been made with.
+        config_sha256: settings a checkpoint must have been made with, any of several; the first are this run's.
         heads: which experts learn; every loss made of the other's labels is left out.
         cap_epochs: no stage is longer, whatever the model says.
+        kept: stages that keep an earlier length, see `plan_stages`.
         limits: early ends and checkpoints.
         progress: one step a batch.
         team: the processes that train together, all with the same arguments; the first one writes and logs.
@@ -95,9 +98,10 @@ class Trainer:
         seed: int,
         place: Place,
         folder: Path,
-        config_sha256: str,
+        config_sha256: str | Sequence[str],
         heads: Heads = "both",
         cap_epochs: int | None = None,
+        kept: Mapping[str, Sequence[int | None]] | None = None,
         limits: Limits = Limits(),  # noqa: B008  frozen
         progress: Progress = NoProgress(),  # noqa: B008  stateless
         team: Team | None = None,
@@ -106,13 +110,17 @@ class Trainer:
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
         self.seed, self.place = seed, place
-        self.folder, self.config_sha256 = RunFolder(Path(folder)).checkpoint.path, config_sha256
+        self.folder = RunFolder(Path(folder)).checkpoint.path
+        self.config_sha256 = (config_sha256,) if isinstance(config_sha256, str) else tuple(config_sha256)
         self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
         self.compiled = compiled
         check_stage_names(recipe, model.stages, model.card.display)
-        self.plans = [plan_stage(stage, recipe, cap_epochs=cap_epochs) for stage in model.stages]
+        self.plans = plan_stages(model.stages, recipe, cap_epochs=cap_epochs, kept=kept)
         check_schedules(self.plans, recipe, model.card.display, validated=len(validation) > 0)
         self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
+        for plan, batches in zip(self.plans, self.batches, strict=True):
+            rows = -(-batches.largest // self.team.size)
+            require_room(rows, train.side, place, f"recipe {recipe.name}, stage {plan.name!r}")
         self.data = FaceData(train, validation, place)
         views = (*model.needs, *model.needs_training)
         where = f"recipe {recipe.name}: augment"
@@ -179,7 +187,7 @@ class Trainer:
             self.model.load_state_dict(restored.weights)
         except RuntimeError as error:
             raise other_version(self.folder, self.model.card.display, "parameters or buffers") from error
-        self.position = restored.position
+        self.position = self.batches[restored.position.stage].reopened(restored.position)
         self.trace = Trace(self.trace.path, upto=self.position.step)
         if self.position.scaler:
             whole = {"growth_interval", "_growth_tracker"}  # JSON made them floats
@@ -190,7 +198,7 @@ class Trainer:
     def _stored(self, resume: bool) -> checkpoint.Restored | None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
-            return checkpoint.load_latest(self.folder, self.config_sha256)
+            return checkpoint.load_latest(self.folder, *self.config_sha256)
         checkpoint.clear(self.folder)
         return None
 
@@ -390,5 +398,5 @@ class Trainer:
         self.position = replace(self.position, scaler=scaler)
         if self.team.lead:
             self.trace.write()
-            checkpoint.save(self.folder, self.model, self.optimisers, self.position, self.config_sha256)
+            checkpoint.save(self.folder, self.model, self.optimisers, self.position, self.config_sha256[0])
         self._saved, self._saved_at = now, (self.position.stage, self.position.epoch, self.position.step)

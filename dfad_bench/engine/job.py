@@ -27,6 +27,8 @@ from dfad_bench.engine import checkpoint, compiling, facts
 from dfad_bench.engine.config import RunConfig, plain
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Team
+from dfad_bench.engine.extend import kept_lengths, stale_evaluations
+from dfad_bench.engine.finetune import Parent, start_from, unseen_warnings
 from dfad_bench.engine.fit import FitResult, Trainer
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
@@ -91,23 +93,24 @@ class Job:
         self.place, self.out, self.progress = place, out, progress
         self.files, self.needs = RunFolder(out), needs
         self.warnings: list[str] = []
+        self.leakage: dict[str, int | None] = {}  # what the run's selection does not know of
         self.views = views_needed(needs, views) if needs.all_views else None
         make_deterministic()
 
     def train(
-        self, selection: Selection, weights: WeightFiles | None, limits: Limits, resume: bool, logs: Logs | None = None
+        self,
+        selection: Selection,
+        weights: WeightFiles | Parent | None,
+        limits: Limits,
+        resume: bool,
+        logs: Logs | None = None,
     ) -> RunResult:
-        """Train, predict and write the facts."""
+        """Train from pre-trained weights, those of another run, or random ones; predict and write the facts."""
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             if self.team.lead:
                 write_rows(self.files.selection, selection)
             store = self.team.lead_first(lambda: self.store(selection.rows))
-            with heard() as told:
-                model = self.build(weights)
-            self.warnings += told
-            self.warnings += random_start(
-                self.config.model, self.config.size, self.needs, weights=self.config.init["kind"] != "random"
-            )
+            model = self._started(weights, selection)
             trainer = self._trainer(model, selection, store, limits, logs)
         with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
             fitted = trainer.run(resume=resume)
@@ -122,15 +125,29 @@ class Job:
             self.warnings.append(
                 f"{len(names)} training faces share a source or pixels with test faces: left out ({some})"
             )
-        self.warnings += self._misnamed(trainer.trace.losses)
+        self.warnings += [*self._misnamed(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
         digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
             status = self.predict(
                 model, selection, store, self._run_facts(fitted, trainer.batches), fitted.status, digest
             )
         if fitted.status == "complete":
-            checkpoint.clear(self.files.checkpoint.path, finished=False)
+            checkpoint.keep_last(self.files.checkpoint.path)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def _started(self, weights: WeightFiles | Parent | None, selection: Selection) -> DFADModel:
+        """The model with the weights it starts from."""
+        self.warnings += random_start(self.config.model, self.config.size, self.needs, self.config.init)
+        if not isinstance(weights, Parent):
+            with heard() as told:
+                model = self.build(weights)
+            self.warnings += told
+            return model
+        model = self.build()
+        self.warnings += start_from(model, weights, self.config, self.protocol)
+        self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection)]
+        self.leakage = weights.leakage(self.protocol, selection)
+        return model
 
     def _misnamed(self, losses: Sequence[str]) -> list[str]:
         """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""
@@ -161,9 +178,10 @@ class Job:
             seed=config.seed,
             place=self.place,
             folder=self.out,
-            config_sha256=config.sha256,
+            config_sha256=(config.sha256, *(each["config_sha256"] for each in config.extended)),
             heads=config.heads,
             cap_epochs=config.epochs,
+            kept=kept_lengths(config),
             limits=limits,
             progress=self.progress,
             team=self.team,
@@ -220,7 +238,7 @@ class Job:
             "toolkit": asdict(facts.toolkit_facts()),
             "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
             "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
-            "manifest": asdict(facts.manifest_facts(self.manifests, selection)),
+            "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
             "run": {**run, "files": facts.file_hashes(self.files)},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
             "samples": asdict(Samples(len(rows), len(frame), len(rows) - len(frame), selection.refused)),
@@ -250,6 +268,7 @@ class Job:
             "sessions": [asdict(session) for session in position.sessions],
             "model_selection": fitted.selection,
             "stopped": fitted.stopped,
+            **({"extended": plain(config.extended)} if config.extended else {}),
         }
 
 

@@ -137,6 +137,18 @@ def checked_selection(files: RunFolder) -> pd.DataFrame:
     return read_selection(path)
 
 
+def trained_faces(files: RunFolder) -> tuple[set[str], set[str]]:
+    """Sources and hashes of the pixels of all faces a run was trained on.
+
+    Raises:
+        ConfigError: the run does not say.
+        IntegrityError: the file that says so is damaged or was changed.
+    """
+    rows = checked_selection(files)
+    learnt = rows[rows["part"] != "test"]
+    return set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
+
+
 @contextmanager
 def _generators_kept() -> Iterator[None]:
     """Leave Python's, NumPy's and torch's global generators as they were: opening a run draws nothing."""

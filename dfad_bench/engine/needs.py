@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,17 +11,19 @@ import torch
 from dfad_bench.core.contract import DFADModel, Size
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.stages import Stage
 from dfad_bench.views.provider import ViewProvider
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Views needed at test time (`views`) and in training only, whether prompts are, and names of weight files."""
+    """Views needed at test time (`views`) and in training only, whether prompts are, weight files, and stages."""
 
     views: tuple[str, ...] = ()
     training_views: tuple[str, ...] = ()
     prompts: bool = False
     weights: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = field(default=(), compare=False)
 
     @property
     def all_views(self) -> tuple[str, ...]:
@@ -52,6 +54,39 @@ def needs_of(
         UnknownNameError: no such model.
         ConfigError: bad options.
     """
+    model = _built(model_name, num_generators, size, options, class_prompts)
+    for name in ("needs", "needs_training"):
+        if isinstance(getattr(model, name), str):
+            raise ConfigError(f"{model.card.display}: {name} must be a tuple of names, got a text")
+    return Needs(
+        tuple(model.needs),
+        tuple(model.needs_training),
+        bool(model.needs_prompts),
+        tuple(model.pretrained),
+        tuple(model.stages),
+    )
+
+
+def shapes_of(
+    model_name: str,
+    num_generators: int,
+    size: Size = "paper",
+    options: Mapping[str, Any] | None = None,
+    class_prompts: Sequence[Sequence[str]] = (),
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's state, by name; arguments and errors as of `needs_of`."""
+    model = _built(model_name, num_generators, size, options, class_prompts)
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def _built(
+    model_name: str,
+    num_generators: int,
+    size: Size,
+    options: Mapping[str, Any] | None,
+    class_prompts: Sequence[Sequence[str]],
+) -> DFADModel:
+    """A model without values where its construction allows that."""
     kind = model_class(model_name)
 
     def build(device: str) -> DFADModel:
@@ -59,25 +94,23 @@ def needs_of(
             return kind.build(num_generators, size=size, class_prompts=class_prompts, options=dict(options or {}))
 
     try:
-        model = build("meta")
+        return build("meta")
     except (NotImplementedError, RuntimeError):  # an operation that needs values
-        model = build("cpu")
-    for name in ("needs", "needs_training"):
-        if isinstance(getattr(model, name), str):
-            raise ConfigError(f"{model.card.display}: {name} must be a tuple of names, got a text")
-    return Needs(tuple(model.needs), tuple(model.needs_training), bool(model.needs_prompts), tuple(model.pretrained))
+        return build("cpu")
 
 
-def random_start(model: str, size: Size, needs: Needs, *, weights: bool) -> list[str]:
+def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) -> list[str]:
     """A line where a model whose paper starts from pre-trained weights starts from random ones; not for tiny models.
 
     Args:
         model: a registered name.
         size: "paper" or "tiny".
         needs: of the model.
-        weights: whether a weight file is given.
+        init: what it starts from, see `RunConfig.init`; of a run that starts from another one, that one's counts.
     """
-    if not needs.weights or size == "tiny" or weights:
+    while init["kind"] == "run":
+        init = init["init"]
+    if not needs.weights or size == "tiny" or init["kind"] != "random":
         return []
     return [
         f"{model_class(model).card.display} starts from random weights, in its paper from pre-trained ones: its numbers"

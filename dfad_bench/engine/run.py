@@ -24,6 +24,8 @@ from dfad_bench.data.select import hashes_by_dataset, select, used
 from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
+from dfad_bench.engine.extend import going_on
+from dfad_bench.engine.finetune import Parent, open_parent
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.job import Job, RunResult
 from dfad_bench.engine.limits import Limits
@@ -41,7 +43,7 @@ class Plan:
 
     protocol: Protocol
     recipe: Recipe
-    weights: WeightFiles | None
+    weights: WeightFiles | Parent | None
     needs: Needs
     place: Place
     implied: Mapping[str, Any]
@@ -56,7 +58,7 @@ class Plan:
         protocol, recipe = settings.protocol, settings.recipe
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
         recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-        files = weight_files(settings)
+        files = weight_files(settings) if settings.finetune_from is None else _parent(settings)
         implied = implied_options(settings, files)
         return cls(
             protocol=protocol,
@@ -90,7 +92,7 @@ class Plan:
             manifests=hashes_by_dataset(manifests),
             recipe=self.recipe,
             device=self.place.device.type,
-            init=_init(self.weights),
+            init=_init(self.weights, self.protocol),
             views=views_needed(self.needs, views).identity(needed) if needed else {},
             implied=dict(self.implied),
         )
@@ -125,7 +127,8 @@ def run_training(
     with joined(where.device) as team, _one_error_line(team), locked(out) if team.lead else nullcontext():
         plan = Plan.of(settings)
         mine = used(plan.protocol, manifests)
-        config = plan.config(settings, mine, views)
+        asked = plan.config(settings, mine, views)
+        config = team.from_lead(lambda: going_on(out, asked, plan.needs.stages, extend=settings.extend))
         known = team.from_lead(lambda: finished(out, config))
         if known and settings.resume:
             stopped, warnings = str(known["run"].get("stopped")), tuple(known.get("warnings", ()))
@@ -174,7 +177,7 @@ def weight_files(settings: TrainSettings) -> WeightFiles | None:
     return {name: find_weights(file) for name, file in asked.items()}
 
 
-def implied_options(settings: TrainSettings, weights: WeightFiles | None) -> dict[str, Any]:
+def implied_options(settings: TrainSettings, weights: WeightFiles | Parent | None) -> dict[str, Any]:
     """Options that hold although the settings do not name them; see `RunConfig.implied`.
 
     Raises:
@@ -184,13 +187,24 @@ def implied_options(settings: TrainSettings, weights: WeightFiles | None) -> dic
     if kind.earlier_defaults:
         config = kind.configure(settings.size, None)
         found = {name: getattr(config, name) for name in kind.earlier_defaults}
-    with heard():  # said again where the file is loaded
-        found |= kind.options_of(weights) if weights is not None else {}
+    if isinstance(weights, Parent):
+        found |= {**kind.earlier_defaults, **weights.config.implied}
+    elif weights is not None:
+        with heard():  # said again where the file is loaded
+            found |= kind.options_of(weights)
     return {name: value for name, value in found.items() if name not in settings.options}
 
 
-def _init(weights: WeightFiles | None) -> dict[str, Any]:
+def _parent(settings: TrainSettings) -> Parent:
+    """The run whose weights are started from."""
+    assert settings.finetune_from is not None
+    return open_parent(settings.finetune_from, settings.model, settings.size, settings.seed)
+
+
+def _init(weights: WeightFiles | Parent | None, protocol: Protocol) -> dict[str, Any]:
     """What a model starts from; names of files, not their places, so that records are the same everywhere."""
+    if isinstance(weights, Parent):
+        return weights.init(protocol)
     if weights is None:
         return {"kind": "random"}
     if isinstance(weights, Mapping):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import Recipe
@@ -19,7 +20,7 @@ ViewSettings = Mapping[str, Mapping[str, Any]]
 ViewsFrom = Literal["corrupted", "clean"]
 _DEVICE = option("Where to compute: auto, cpu, cuda or cuda:N.")
 _PARTIAL = option("Go on with missing or short groups; the record says so.")
-_SEED = option("Every random choice follows from it.", least=0)
+_SEED = option("Every random choice follows from it.", least=0, most=bounds.SEED)
 _VIEWS = option(
     "Settings of the views the model needs, as in parsing.folder=labels; repeatable.",
     flag="--view",
@@ -35,7 +36,8 @@ class ModelSettings:
     model: str = field(metadata=option("See `dfad list models`.", names="model"))
     size: Size = field(default="paper", metadata=option("Widths of the model: as published, or toy ones."))
     epochs: int | None = field(
-        default=None, metadata=option("Epochs, in place of the recipe's; no stage is longer.", least=1)
+        default=None,
+        metadata=option("Epochs, in place of the recipe's; no stage is longer.", least=1, most=bounds.EPOCHS),
     )
     seed: int = field(default=0, metadata=_SEED)
     precision: Precision = field(default="fp32", metadata=option("Number format of the forward pass."))
@@ -74,7 +76,7 @@ class TrainSettings(ModelSettings):
         default="default", metadata=option("Recipe name, or your own YAML file.", names="recipe")
     )
     seeds: tuple[int, ...] = field(
-        default=(), metadata=option("Several runs, in OUT/seed-N, and their mean.", metavar="N,N,...")
+        default=(), metadata=option("Several runs, in OUT/seed-N, and their mean.", metavar="N,N,...", most=bounds.SEED)
     )
     device: str = field(default="auto", metadata=_DEVICE)
     cache: Cache = field(
@@ -82,22 +84,35 @@ class TrainSettings(ModelSettings):
         metadata=option("Where the crops lie: decoded on disk, in memory, on the GPU; none decodes batch by batch."),
     )
     processes: int = field(
-        default=1, metadata=option("Train on so many GPUs (or CPU processes) here.", least=1, show_default=False)
+        default=1,
+        metadata=option(
+            "Train on so many GPUs (or CPU processes) here.", least=1, most=bounds.PROCESSES, show_default=False
+        ),
     )
     weights: str | Mapping[str, str] | None = field(
         default=None,
         metadata=option("Pre-trained weights to start from (a name or a path); random without."),
     )
+    finetune_from: Path | None = field(
+        default=None, metadata=option("Run to start from the weights of; its classes go by name.", metavar="RUN")
+    )
     views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
     max_steps: int | None = field(
-        default=None, metadata=option("Stop after so many steps; the run is partial and can go on.", least=1)
+        default=None,
+        metadata=option("Stop after so many steps; the run is partial and can go on.", least=1, most=bounds.STEPS),
     )
-    max_minutes: float | None = field(default=None, metadata=option("Stop after so many minutes of training.", above=0))
+    max_minutes: float | None = field(
+        default=None, metadata=option("Stop after so many minutes of training.", above=0, most=bounds.MINUTES)
+    )
     resume: bool = field(
         default=True,
         metadata=option(
             "Go on with an unfinished run, or delete what is there and start again.", flag="--resume/--no-resume"
         ),
+    )
+    extend: bool = field(
+        default=False,
+        metadata=option("Train the run in OUT on, until it has the epochs (or steps) asked for now.", flag="--extend"),
     )
     wandb: str | None = field(
         default=None, metadata=option("Log to this project of Weights & Biases, too.", metavar="PROJECT")
@@ -107,14 +122,23 @@ class TrainSettings(ModelSettings):
         metadata=option("Logs beside trace.csv; those whose package is not installed are left out.", flag=None),
     )
     checkpoint_steps: int | None = field(
-        default=None, metadata=option("Steps between checkpoints; every epoch ends with one.", flag=None, least=1)
+        default=None,
+        metadata=option("Steps between checkpoints; every epoch ends with one.", flag=None, least=1, most=bounds.STEPS),
     )
-    checkpoint_minutes: float = field(default=10.0, metadata=option("Minutes between checkpoints.", flag=None, above=0))
+    checkpoint_minutes: float = field(
+        default=10.0, metadata=option("Minutes between checkpoints.", flag=None, above=0, most=bounds.MINUTES)
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.extend and not self.resume:
+            raise ConfigError("TrainSettings: extend goes on with a run, resume=False starts it again; leave one out")
+        if self.weights and self.finetune_from:
+            raise ConfigError("TrainSettings: weights and finetune_from both say what to start from; give one of them")
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
             raise ConfigError(f"TrainSettings.seeds must be 0 or more, each once; got {list(self.seeds)}")
+        if len(self.seeds) > bounds.SEEDS:
+            raise ConfigError(f"TrainSettings.seeds are {len(self.seeds)}; one call trains {bounds.SEEDS} at most")
 
 
 @documented
@@ -142,12 +166,12 @@ class RobustnessSettings(EvaluateSettings):
         default=("all",), metadata=option("all, exact, or names with commas: see `dfad list`.", metavar="NAMES")
     )
     severities: tuple[int, ...] | None = field(
-        default=None, metadata=option("Levels with commas.  [default: 1,2,3,4,5]", metavar="LEVELS")
+        default=None, metadata=option("Levels with commas.  [default: 1,2,3,4,5]", metavar="LEVELS", most=bounds.LEVELS)
     )
     corruptions_file: Path | None = field(default=None, metadata=option("Your own corruptions (YAML)."))
     corrupt_at: int | None = field(
         default=None,
-        metadata=option("Side of the crops that are corrupted.  [default: as they are]", least=8),
+        metadata=option("Side of the crops that are corrupted.  [default: as they are]", least=8, most=bounds.SIDE),
     )
     seed: int = field(default=0, metadata=_SEED)
     views_from: ViewsFrom = field(
@@ -156,5 +180,8 @@ class RobustnessSettings(EvaluateSettings):
     )
     keep_images: Path | None = field(default=None, metadata=option("Store the corrupted crops in this folder, too."))
     workers: int | None = field(
-        default=None, metadata=option("Processes that corrupt while the model runs.  [default: cores - 1]", least=0)
+        default=None,
+        metadata=option(
+            "Processes that corrupt while the model runs.  [default: cores - 1]", least=0, most=bounds.PROCESSES
+        ),
     )

@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.stage_plan import StagePlan
 from dfad_bench.data.sampling import epoch_batches, unlabelled_batches
 from dfad_bench.engine.seeding import derived
 
 if TYPE_CHECKING:
     from dfad_bench.data.dataset import FaceDataset
+    from dfad_bench.engine.checkpoint import Position
+
+_REPEATED = 1024  # rows of a batch that may be more than there are faces
 
 
 class StageBatches:
     """The batches of a stage; a pure function of its arguments, so a resumed run sees the same faces.
 
+    `per_epoch`, `epochs` and `steps` are how many there are, `largest` is the number of rows of the largest.
+
     Args:
         plan: what a batch is and how long the stage.
         faces: the training faces.
         seed: of the run.
+
+    Raises:
+        ConfigError: batches of far more rows than there are faces.
     """
 
     def __init__(self, plan: StagePlan, faces: FaceDataset, seed: int) -> None:
         self._plan, self._faces, self._seed = plan, faces, derived(seed, "order", plan.name)
-        self.per_epoch = len(self._whole(0))
+        self._require_rows()
+        first = self._whole(0)
+        self.per_epoch, self.largest = len(first), max(map(len, first), default=0)
         epochs = plan.epochs if plan.steps is None else math.ceil(plan.steps / self.per_epoch)
         self.epochs = min(epochs, plan.epochs)
         whole = self.per_epoch * self.epochs
         self.steps = whole if plan.steps is None else min(plan.steps, whole)
+
+    def _require_rows(self) -> None:
+        """Refuse batches that hold each face many times over: they are filled up with repeats, all in memory."""
+        rows, count, plan = self.batch_rows, len(self._faces), self._plan
+        if plan.sampler != "shuffle" and rows > max(count, _REPEATED):
+            raise ConfigError(
+                f"stage {plan.name!r}: sampler {plan.sampler} would fill batches of {rows:,} rows from {count:,}"
+                f" training faces; batch_size {max(1, plan.batch_size * max(count, _REPEATED) // rows):,} is the most"
+            )
 
     @property
     def batch_rows(self) -> int:
@@ -48,6 +68,14 @@ class StageBatches:
     def of(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""
         return self._whole(epoch)[: max(0, self.steps - epoch * self.per_epoch)]
+
+    def reopened(self, position: Position) -> Position:
+        """A position at the end of a shorter stage, set back into the epoch that it ended within (stages in steps)."""
+        epoch = position.epoch - 1
+        done = position.stage_step - epoch * self.per_epoch
+        if position.batch or epoch < 0 or done >= self.per_epoch or position.stage_step >= self.steps:
+            return position
+        return replace(position, epoch=epoch, batch=done, epochs_done=position.epochs_done - 1)
 
     def unlabelled(self, epoch: int) -> list[np.ndarray] | None:
         """Row numbers of the unlabelled faces that go with each batch of an epoch; None where none are asked for."""

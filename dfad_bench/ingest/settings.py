@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dfad_bench.core import bounds
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.settings import check_settings, documented, option
@@ -33,6 +34,7 @@ class BuildSettings:
         metadata=option(
             "Worker processes (default: one per core, at most 8; with Ray one per CPU); 0: no worker process.",
             least=0,
+            most=bounds.PROCESSES,
         ),
     )
     engine: Engine = field(
@@ -55,7 +57,7 @@ class BuildSettings:
         ),
     )
     limit: int | None = field(
-        default=None, metadata=option("Most images or videos of each generator and split.", least=1)
+        default=None, metadata=option("Most images or videos of each generator and split.", least=1, most=bounds.FACES)
     )
     crop: str | None = field(
         default=None, metadata=option("Crop profile by name or YAML path (default: the dataset's).")
@@ -65,9 +67,11 @@ class BuildSettings:
     )
     frames: int | None = field(
         default=None,
-        metadata=option("Frames of each video, evenly spaced (default: 32).", least=1),
+        metadata=option("Frames of each video, evenly spaced (default: 32).", least=1, most=bounds.FACES),
     )
-    stride: int | None = field(default=None, metadata=option("Instead of --frames: take every N-th frame.", least=1))
+    stride: int | None = field(
+        default=None, metadata=option("Instead of --frames: take every N-th frame.", least=1, most=bounds.FACES)
+    )
     only: Mapping[str, str] = field(
         default_factory=dict,
         metadata=option(
@@ -91,9 +95,10 @@ class BuildSettings:
         default=False,
         metadata=option("Read files and folders that links in --root lead to elsewhere; each one once."),
     )
-    shard_size: int = field(default=256, metadata=option("Images per part.", least=1))
+    shard_size: int = field(default=256, metadata=option("Images per part.", least=1, most=bounds.BATCH))
     item_seconds: float = field(
-        default=60.0, metadata=option("Seconds after which an image is refused.", flag=None, above=0)
+        default=60.0,
+        metadata=option("Seconds after which an image is refused.", flag=None, above=0, most=60 * bounds.MINUTES),
     )
 
     def __post_init__(self) -> None:

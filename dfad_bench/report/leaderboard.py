@@ -16,7 +16,7 @@ from dfad_bench.core.run_folder import RECORD
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
-from dfad_bench.report.run_record import protocol_of, trained_elsewhere
+from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned, trivial_scores, trivial_scores_of
 
@@ -157,7 +157,11 @@ def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]
 
 
 def _short_text(value: Any) -> str:
-    """A setting in one or two words: a recipe by its name and hash."""
+    """A setting in one or two words: a recipe by its name and hash, a run by its id, a list by its length."""
+    if isinstance(value, list | tuple):
+        return str(len(value))
+    if isinstance(value, Mapping) and "run_id" in value:
+        return f"run {value['run_id'][:8]}"
     if isinstance(value, Mapping):
         return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
     return "default" if value is None else str(value)
@@ -228,6 +232,7 @@ def _deviations(records: Sequence[ResultRecord]) -> list[str]:
         name = record.model.display or record.model.name
         if record.status != "complete":
             lines[f"{name}: {record.status} ({record.run.stopped or 'unfinished'})"] = None
+        lines |= dict.fromkeys(f"{name}: {line}" for line in history(record))
         if some := record.protocol.deviations:
             more = f" and {len(some) - 3} more" if len(some) > 3 else ""
             lines[f"{name}: {'; '.join(some[:3])}{more}"] = None

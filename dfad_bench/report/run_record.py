@@ -89,6 +89,20 @@ def trained_elsewhere(record: ResultRecord) -> str | None:
     return f"trained under {config.get('protocol')} ({config['protocol_sha256'][:8]}) on faces {faces[:8]}"
 
 
+def history(record: ResultRecord) -> list[str]:
+    """What the reader must know of how a model was trained: from another run's weights, or on for longer."""
+    init, lines = record.model.init, []
+    if init.get("kind") == "run":
+        from_run = f"run {str(init.get('run_id'))[:8]} of protocol {init.get('protocol')}, seed {init.get('seed')}"
+        before = ", ".join(init.get("unseen_trained_on", ()))
+        lines.append(f"fine-tuned from {from_run}{f'; trained on {before} before, unseen here' if before else ''}")
+    for each in record.run.extended:
+        reasons = "; ".join(each["reasons"]) or ("" if each["as_one_run"] else "as before")
+        unlike = f", not as one run: {reasons}" if reasons else ""
+        lines.append(f"trained on after {each['from_epochs']:g} epochs{unlike}")
+    return lines
+
+
 def draws_of(record: ResultRecord) -> tuple[int, int]:
     """Bootstrap samples of a record's intervals, and their seed."""
     drawn = [value for value in record.metrics if value.ci_resamples]

@@ -11,7 +11,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
 from dfad_bench.report.headline import at_headline, unit_of
-from dfad_bench.report.run_record import protocol_of, trained_elsewhere
+from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
@@ -141,7 +141,7 @@ def _title(record: ResultRecord, what: str) -> str:
 
 
 def _stamps(record: ResultRecord) -> tuple[str, ...]:
-    """Notes for the reader: a partial run, training on other faces, departures from the protocol."""
+    """Notes for the reader: a partial run, how and on which faces it was trained, departures from the protocol."""
     stamps = [] if record.status == "complete" else [f"{record.status}: {record.run.stopped or 'unfinished'}"]
     stamps += [elsewhere] if (elsewhere := trained_elsewhere(record)) else []
-    return (*stamps, *record.protocol.deviations)
+    return (*stamps, *history(record), *record.protocol.deviations)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dfad_bench.core.bounds import WHOLE
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.strict import from_mapping, read_dataclass, read_yaml, yaml_text
 
@@ -144,11 +145,11 @@ def test_missing_file(tmp_path: Path) -> None:
 outers = st.builds(
     Outer,
     share=st.floats(0, 1e12),
-    inner=st.lists(st.builds(Inner, label=st.integers(), name=st.text(max_size=8)), max_size=3).map(tuple),
-    pair=st.tuples(st.integers(), st.text(max_size=8)),
+    inner=st.lists(st.builds(Inner, label=st.integers(-WHOLE, WHOLE), name=st.text(max_size=8)), max_size=3).map(tuple),
+    pair=st.tuples(st.integers(-WHOLE, WHOLE), st.text(max_size=8)),
     colour=st.sampled_from(Colour),
     mode=st.sampled_from(["a", "b"]),
-    limit=st.none() | st.integers(),
+    limit=st.none() | st.integers(-WHOLE, WHOLE),
     flag=st.booleans(),
     weights=st.dictionaries(st.text(max_size=4), st.floats(-1e9, 1e9), max_size=3),
 )
@@ -195,7 +196,7 @@ def test_any_text_survives_yaml(tmp_path_factory: pytest.TempPathFactory, value:
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-WHOLE, WHOLE) | st.floats() | st.text(max_size=5),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=6), children, max_size=3),
     max_leaves=8,
 )

@@ -13,14 +13,16 @@ from dfad_bench.core.contract import ParameterGroup, Stage
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, StageRecipe
+from dfad_bench.core.stage_plan import plan_stage
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
-from dfad_bench.engine import checkpoint
+from dfad_bench.engine import checkpoint, memory
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.fit import Limits, Trainer
 from dfad_bench.engine.schedule import learning_rate, make_optimiser
 from dfad_bench.engine.seeding import derived, seed_all
+from dfad_bench.engine.stage_batches import StageBatches
 
 CPU = Place(torch.device("cpu"))
 
@@ -281,3 +283,28 @@ def test_a_warm_up_in_epochs_is_one_in_steps() -> None:
     epochs, steps = Schedule("cosine", warmup_epochs=2), Schedule("cosine", warmup_steps=14)
     for step in range(30):
         assert learning_rate(epochs, 1.0, step // 7, step, 30, epoch_steps=7) == learning_rate(steps, 1.0, 0, step, 30)
+
+
+@pytest.mark.parametrize("sampler", ["class_balanced", "images_per_class", "real_forged"])
+def test_batches_of_far_more_rows_than_faces_are_refused(sampler: str) -> None:
+    plan = plan_stage(Stage("main", sampler=sampler), Recipe("mine", batch_size=65_536))
+
+    class Faces:
+        attribution, detection = np.arange(30) % 3, np.arange(30) % 3 > 0
+
+        def __len__(self) -> int:
+            return 30
+
+    most = 1024 // 3 if sampler == "images_per_class" else 1024
+    with pytest.raises(ConfigError, match=f"rows from 30 training faces; batch_size {most:,} is the most"):
+        StageBatches(plan, Faces(), 0)
+    assert StageBatches(replace(plan, batch_size=most), Faces(), 0).largest <= 1024
+    assert StageBatches(replace(plan, sampler="shuffle"), Faces(), 0).largest == 30
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
+    cpu = place("cpu", "fp32")
+    memory.require_room(64, 256, cpu, "recipe mine, stage 'main'")
+    with pytest.raises(DFADError, match="3.0 GiB for the images of a batch of 4,096, 1.0 GiB are free on cpu; lower"):
+        memory.require_room(4096, 256, cpu, "recipe mine, stage 'main'")

@@ -72,7 +72,7 @@ def survive_kills(root: Path, out: Path, kills: int, writes: int) -> None:
     train(root, out.parent / "unhurt", 0.02, 6)
     assert differing(out.parent / "unhurt", out) == []
     assert not list(out.rglob(".*.tmp*"))
-    assert not list((out / "checkpoint").glob("step-*"))
+    assert len(list((out / "checkpoint").glob("step-*"))) == 1  # what the run can be trained on from
 
 
 def test_a_killed_run_ends_with_the_same_bits(root: Path, tmp_path: Path) -> None:
