@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
@@ -80,8 +81,8 @@ class DFADModel(nn.Module):
     form of its paper; whatever it is must map an embedding to `Output`.
 
     `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
-    constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `needs_prompts` and
-    `stages` may be set on the instance where they follow from its settings.
+    constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `needs_prompts`,
+    `view_settings` and `stages` may be set on the instance where they follow from its settings.
 
     State that a hook makes (prototypes, thresholds) belongs in registered buffers: they are in every checkpoint, so
     a killed run goes on with the same bits. Hooks run on every process, see the same faces, draw from seeded global
@@ -99,6 +100,9 @@ class DFADModel(nn.Module):
     needs: tuple[str, ...] = ()  # views the loader must give, at test time too
     needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
     needs_prompts: bool = False
+    # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;
+    # whoever trains it need not repeat them, and cannot contradict them
+    view_settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     stages: tuple[Stage, ...] = (Stage("main"),)
 
     def __init__(self, dim: int, num_generators: Any, *, side: int | None = None) -> None:

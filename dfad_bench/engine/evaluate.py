@@ -106,7 +106,10 @@ class OpenEvaluation:
         config, protocol = found.config, found.protocol
         options = config.model_options
         needs = needs_of(config.model, protocol.num_generators, config.size, options, class_prompts(protocol))
-        self.needs = replace(needs, training_views=())
+        followed = {name: values for name, values in needs.view_settings.items() if name in needs.views}
+        self.needs = replace(needs, training_views=(), view_settings=followed)
+        if views is not None:
+            views.follow(followed)
         lines = [] if views is None else _same_views(found, self.needs, views)
         self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)
         self.job.warnings += [*lines, *unseen_warnings(config.init, protocol)]

@@ -17,13 +17,14 @@ from dfad_bench.views.provider import ViewProvider
 
 @dataclass(frozen=True)
 class Needs:
-    """Views needed at test time (`views`) and in training only, whether prompts are, weight files, and stages."""
+    """What a model asks for: views at test time and for training, prompts, weight files, stages, settings of views."""
 
     views: tuple[str, ...] = ()
     training_views: tuple[str, ...] = ()
     prompts: bool = False
     weights: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = field(default=(), compare=False)
+    view_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def all_views(self) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ def needs_of(
         bool(model.needs_prompts),
         tuple(model.pretrained),
         tuple(model.stages),
+        _view_settings(model),
     )
 
 
@@ -99,6 +101,15 @@ def _built(
         return build("cpu")
 
 
+def _view_settings(model: DFADModel) -> dict[str, dict[str, Any]]:
+    given, named = model.view_settings, {*model.needs, *model.needs_training}
+    if not isinstance(given, Mapping) or not all(isinstance(values, Mapping) for values in given.values()):
+        raise ConfigError(f"{model.card.display}: view_settings must be a mapping of views to their settings")
+    if unknown := sorted(set(given) - named):
+        raise ConfigError(f"{model.card.display}: view_settings of {unknown[0]!r}, a view that it does not need")
+    return {name: dict(values) for name, values in given.items()}
+
+
 def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) -> list[str]:
     """A line where a model whose paper starts from pre-trained weights starts from random ones; not for tiny models.
 
@@ -120,13 +131,14 @@ def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) 
 
 
 def views_needed(needs: Needs, views: ViewProvider | None) -> ViewProvider:
-    """The provider of a model that needs views.
+    """The provider of a model that needs views, with the settings of views that follow from the model's.
 
     Raises:
-        ConfigError: none was given, or it cannot meet the model's needs.
+        ConfigError: none was given, it cannot meet the model's needs, or was asked for other settings.
         UnknownNameError: the model needs a view that is not registered.
     """
     if views is None:
         raise ConfigError(f"the model needs the view {needs.all_views[0]!r}, and no views were given")
+    views.follow(needs.view_settings)
     views.check(needs.views, needs.training_views)
     return views

@@ -161,7 +161,7 @@ def profile_model(
 
 def one_image(model: DFADModel, device: torch.device | str) -> Inputs:
     """A random image at the model's own side, with every view it needs."""
-    views = example_views(model.needs, 1, model.side, device=device)
+    views = example_views(model.needs, 1, model.side, device=device, settings=model.view_settings)
     return Inputs(torch.rand(1, 3, model.side, model.side, device=device), views)
 
 

@@ -47,20 +47,27 @@ class Objective(nn.Module):
         stage: name of the stage.
         weights: of the losses, instead of the model's own.
         labels: those of the experts that learn; a term that uses others is left out of the sum.
+        learns: whether anything is learnt from the sum; the model only counts otherwise.
     """
 
     def __init__(
-        self, model: DFADModel, stage: str, weights: Mapping[str, float], labels: frozenset[Label] = BOTH
+        self,
+        model: DFADModel,
+        stage: str,
+        weights: Mapping[str, float],
+        labels: frozenset[Label] = BOTH,
+        *,
+        learns: bool = True,
     ) -> None:
         super().__init__()
-        self.model, self.stage, self.weights, self.labels = model, stage, weights, labels
+        self.model, self.stage, self.weights, self.labels, self.learns = model, stage, weights, labels, learns
         self.names: list[str] = []
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum, with its gradient, and (1 + terms,) numbers: the sum and each term, named by `names`.
 
         Raises:
-            ConfigError: no term may be trained on.
+            ConfigError: no term may be trained on, or the weight of each is 0.
         """
         terms = loss_terms(self.model.losses(batch, self.stage))
         used = weighted_losses(terms, self.weights, self.labels)
@@ -68,6 +75,12 @@ class Objective(nn.Module):
             raise ConfigError(
                 f"{self.model.card.display}: stage {self.stage!r} has no loss without the labels of the expert that"
                 " is left out; use --heads both"
+            )
+        weights = {name: self.weights.get(name, terms[name].weight) for name in used}
+        if self.learns and all(isinstance(weight, int | float) and weight == 0 for weight in weights.values()):
+            raise ConfigError(
+                f"{self.model.card.display}: stage {self.stage!r} learns nothing: the weight of each of its losses"
+                f" ({', '.join(used)}) is 0; raise one (recipe: loss_weights)"
             )
         loss = torch.stack(list(used.values())).sum()
         self.names = ["loss", *terms]
@@ -105,7 +118,7 @@ class Stepper:
         self.optimisers, self.recipe = optimisers, recipe
         self.parameters = optimisers.parameters if optimisers is not None else []
         self.place, self.team, self.scaler = place, team, scaler
-        self.objective = Objective(model, stage, recipe.loss_weights, labels)
+        self.objective = Objective(model, stage, recipe.loss_weights, labels, learns=bool(self.parameters))
         self._forward: nn.Module = self.objective
         self._to_compile = compiled and bool(self.parameters)
         self._compiled: list[nn.Module] = []

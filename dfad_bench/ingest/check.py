@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
+from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.manifest import FILE, OK, SCHEMA, SCHEMA_WITH_SOURCE, SOURCE, Manifest, check_files, rows_hash
 from dfad_bench.ingest.deep_check import check_deep
 from dfad_bench.ingest.plan import first_refusals
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXAMPLES = 10
+_LABELS = ("forgery", "family", "attribution_label")
 _SILENT = NoProgress()
 
 
@@ -38,6 +40,7 @@ class ManifestFacts:
     refusals: list[dict[str, Any]]  # the first: origin, status, reason, rows (frames)
     deep: bool = False  # whether the pixels were compared, too
     sources: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # of each source: as `splits`
+    relabelled: tuple[str, ...] = ()  # generators whose row of the taxonomy is another now, and in what
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,20 @@ def check_manifest(folder: Path, *, deep: bool = False, progress: Progress = _SI
         refusals=first_refusals(manifest.parts, _EXAMPLES),
         deep=deep,
         sources={str(name): _nested_counts(some, "split") for name, some in kept.groupby(SOURCE)},
+        relabelled=tuple(_relabelled(manifest)),
     )
+
+
+def _relabelled(manifest: Manifest) -> Iterator[str]:
+    """Generators whose faces have other labels than their row of the taxonomy, as where an included row was edited."""
+    rows = manifest.frame(["generator", *_LABELS], status=None).drop_duplicates()
+    for name, stored in zip(rows["generator"], rows[list(_LABELS)].to_dict("records"), strict=True):
+        if name not in taxonomy():
+            yield f"{name}: not in the taxonomy; it was when the manifest was built (--include)"
+            continue
+        now = {key: taxonomy()[name].definition.get(key) for key in _LABELS}
+        if odd := [f"{key} {stored[key]}, now {now[key]}" for key in _LABELS if stored[key] != now[key]]:
+            yield f"{name}: its row of the taxonomy was changed since the build ({'; '.join(odd)}); build it again"
 
 
 def protocol_needs(protocol: Protocol, manifests: Sequence[ManifestFacts]) -> list[GroupNeed]:

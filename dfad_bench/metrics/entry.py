@@ -131,12 +131,16 @@ class Metric:
         function = load(path)
         offered = {**arrays, **self.settings}
         parameters = inspect.signature(function).parameters.values()
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+            if absent := [p.name for p in named if p.default is p.empty and p.name not in offered]:
+                raise TypeError(f"{path} takes {', '.join(absent)}; the set {self.on!r} has {', '.join(offered)}")
+            offered = {p.name: offered[p.name] for p in named if p.name in offered}
+        try:
             return function(**offered)
-        named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
-        if absent := [p.name for p in named if p.default is p.empty and p.name not in offered]:
-            raise TypeError(f"{path} takes {', '.join(absent)}; the set {self.on!r} has {', '.join(offered)}")
-        return function(**{p.name: offered[p.name] for p in named if p.name in offered})
+        except Exception as error:  # a mistake of the function: it keeps its kind and its traceback
+            error.add_note(f"in the metric {path}, on the set {self.on!r}")
+            raise
 
 
 def load(path: str) -> Callable[..., Any]:

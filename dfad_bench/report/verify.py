@@ -25,7 +25,7 @@ from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
 from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
-from dfad_bench.report.robustness.scores import score_robustness
+from dfad_bench.report.robustness.scores import metrics_of, score_robustness
 from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import draws_of
 from dfad_bench.report.score import score
@@ -222,7 +222,9 @@ class _Check:
         resamples, seed = draws_of(record)
         if {value.task for value in record.metrics} == {"robustness"}:
             settings = read_settings(RobustnessFolder(self.folder).settings)
-            new = score_robustness(frame, protocol, settings, heads=record.model.heads, resamples=resamples)
+            new = score_robustness(
+                frame, protocol, settings, heads=record.model.heads, resamples=resamples, metrics=metrics_of(record)
+            )
         else:
             new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
         if others := sum(value.task not in {n.task for n in new.metrics} for value in record.metrics):

@@ -92,9 +92,9 @@ class View:
             raise ConfigError(f"view {self.name!r}: only tensors made of crops can be computed in the batch")
 
     @classmethod
-    def stand_in(cls) -> Self:
-        """The view with default settings, good for `shape` and `example` only."""
-        return cls(cls.stand_in_settings)
+    def stand_in(cls, settings: Mapping[str, Any] | None = None) -> Self:
+        """The view with default settings but those given, good for `shape` and `example` only."""
+        return cls({**cls.stand_in_settings, **(settings or {})})
 
     def shape(self, side: int) -> tuple[int, ...]:
         """Shape of a face's values for images of this side: (d,), (C, H, W), or () for texts."""

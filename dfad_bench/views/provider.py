@@ -54,6 +54,7 @@ class ViewProvider:
         for name in self._settings:
             view_class(name)
         self._views: dict[str, View] = dict(views or {})
+        self._given = frozenset(self._views)
         self._tables: dict[tuple[str, str], ViewTable] = {}
         self._arrays: dict[tuple[str, str, int], list[StoredImages]] = {}
         self._rows: dict[str, pd.DataFrame] = {}
@@ -69,6 +70,24 @@ class ViewProvider:
         if name not in self._views:
             self._views[name] = view_class(name)(self._settings.get(name))
         return self._views[name]
+
+    def follow(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take settings of views that follow from a model's; views that were given whole stay as they are.
+
+        Raises:
+            ConfigError: another value was asked for.
+        """
+        for name, values in settings.items():
+            asked = self._settings.get(name, {})
+            for key, value in values.items():
+                if key in asked and asked[key] != value:
+                    raise ConfigError(
+                        f"view {name!r}: {key} {asked[key]!r} was asked for, but the model's settings say {value!r};"
+                        " leave it out, or change the model's (--set)"
+                    )
+            if name not in self._given and any(key not in asked for key in values):
+                self._settings[name] = {**asked, **values}
+                self._views.pop(name, None)
 
     def check(self, needs: Sequence[str], needs_training: Sequence[str]) -> None:
         """Refuse needs that cannot be met, before anything is made.

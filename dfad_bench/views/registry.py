@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -75,6 +75,11 @@ def example_views(
     side: int,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, ViewValue]:
-    """Random values of the given views, for checks and profiles of models; see `View.example`."""
-    return {name: view_class(name).stand_in().example(rows, side, generator, device) for name in names}
+    """Random values of the given views, for checks and profiles of models; see `View.example`.
+
+    `settings` are those of views that follow from the model's (`DFADModel.view_settings`).
+    """
+    views = {name: view_class(name).stand_in((settings or {}).get(name)) for name in names}
+    return {name: view.example(rows, side, generator, device) for name, view in views.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 import dfad_bench as dfad
 from dfad_bench.cli.main import dfad as command
 from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.labels import Family
 from dfad_bench.core.registry import model_names
+from dfad_bench.core.taxonomy import Taxonomy, taxonomy
 from dfad_bench.data.pair_table import read_pairs
 
 
@@ -91,3 +94,25 @@ def test_several_models_are_profiled_in_their_order() -> None:
     found = dfad.profile_models(["majority", "xception"], size="tiny")
     assert [profile.model for profile in found] == ["majority", "xception"]
     assert found[1] == dfad.profile_model("xception", size="tiny")
+
+
+def test_a_generator_whose_row_was_edited_since_the_build_is_named(
+    tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dfad.check_manifest(tiny_manifest).relabelled == ()
+    edited = [
+        replace(row, family=Family.FLOW, attribution_label=77) if row.key == "synthetic-gan-a" else row
+        for row in taxonomy()
+        if row.key != "synthetic-diffusion-a"
+    ]
+    monkeypatch.setattr("dfad_bench.ingest.check.taxonomy", lambda: Taxonomy(tuple(edited)))
+    told = dfad.check_manifest(tiny_manifest).relabelled
+    label = taxonomy()["synthetic-gan-a"].attribution_label
+    assert sorted(told) == [
+        "synthetic-diffusion-a: not in the taxonomy; it was when the manifest was built (--include)",
+        "synthetic-gan-a: its row of the taxonomy was changed since the build (family gan, now flow;"
+        f" attribution_label {label}, now 77); build it again",
+    ]
+    result = CliRunner().invoke(command, ["check-manifest", "--manifest", str(tiny_manifest)])
+    assert result.exit_code == 0
+    assert "family gan, now flow" in " ".join(result.stdout.split())

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy import RECIPE, SIDE, Toy, toy_manifests, toy_protocol
+from helpers.toy import RECIPE, Toy
 
 from dfad_bench.core.contract import Batch
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Augmentation
-from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.dataset import FaceDataset
-from dfad_bench.data.select import select
 from dfad_bench.engine import augment
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits, Trainer
@@ -24,15 +21,6 @@ PLAIN = replace(RECIPE, epochs=2)
 AUGMENTED = replace(
     PLAIN, augment=(Augmentation("horizontal_flip"), Augmentation("gaussian_noise", 0.7), Augmentation("jpeg", 0.3))
 )
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[FaceDataset, FaceDataset]:
-    torch.set_num_threads(1)
-    manifests = toy_manifests(tmp_path_factory.mktemp("manifests"))
-    chosen = select(toy_protocol(), manifests)
-    store = CropStore.open(chosen.rows, manifests, SIDE)
-    return FaceDataset(chosen.train, store, toy_protocol()), FaceDataset(chosen.validation, store, toy_protocol())
 
 
 def trained(parts, folder: Path, recipe=AUGMENTED, **more) -> dict[str, torch.Tensor]:

@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.prototypes import PrototypeConfig, PrototypeToy
-from helpers.toy import RECIPE, SIDE, Toy, toy_manifests, toy_protocol
+from helpers.toy import RECIPE, Toy
 
 from baselines.dna_det import DNADet
 from dfad_bench.core.contract import DFADModel, ParameterGroup, Stage
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, StageRecipe
 from dfad_bench.core.stage_plan import plan_stage
-from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
-from dfad_bench.data.select import select
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import FitResult, Limits, Trainer
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
@@ -26,15 +24,6 @@ from dfad_bench.engine.stage_batches import StageBatches
 
 CPU = Place(torch.device("cpu"))
 SHORT = replace(RECIPE, epochs=2, batch_size=16)
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[FaceDataset, FaceDataset]:
-    torch.set_num_threads(1)
-    manifests = toy_manifests(tmp_path_factory.mktemp("manifests"))
-    chosen = select(toy_protocol(), manifests)
-    store = CropStore.open(chosen.rows, manifests, SIDE)
-    return FaceDataset(chosen.train, store, toy_protocol()), FaceDataset(chosen.validation, store, toy_protocol())
 
 
 def train(

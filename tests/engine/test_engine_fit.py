@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_manifests, toy_protocol
+from helpers.toy import RECIPE, Toy, ToyConfig
 
 from dfad_bench.core.contract import ParameterGroup, Stage
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, StageRecipe
 from dfad_bench.core.stage_plan import plan_stage
-from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.dataset import FaceDataset
-from dfad_bench.data.select import select
 from dfad_bench.engine import checkpoint, memory
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.fit import Limits, Trainer
@@ -25,15 +22,6 @@ from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.stage_batches import StageBatches
 
 CPU = Place(torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[FaceDataset, FaceDataset]:
-    torch.set_num_threads(1)
-    manifests = toy_manifests(tmp_path_factory.mktemp("manifests"))
-    chosen = select(toy_protocol(), manifests)
-    store = CropStore.open(chosen.rows, manifests, SIDE)
-    return FaceDataset(chosen.train, store, toy_protocol()), FaceDataset(chosen.validation, store, toy_protocol())
 
 
 class NoValidation(Toy):

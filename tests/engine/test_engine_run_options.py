@@ -124,6 +124,23 @@ def test_a_misspelt_loss_weight_is_said_and_one_of_another_model_is_not(root: Pa
     assert result.warnings == ("recipe toy: loss_weights has 'dfaa', no loss of this model; did you mean dfa?",)
 
 
+@pytest.mark.parametrize(
+    ("heads", "weights"),
+    [("both", {"dfa": 0, "dfd": 0, "size": 0}), ("detection", {"dfa": 1.0, "dfd": 0, "size": 0})],
+)
+def test_a_stage_whose_losses_all_weigh_nothing_is_refused_in_a_line(
+    root: Path, tmp_path: Path, heads: str, weights: dict[str, float]
+) -> None:
+    work = replace(WORKS["calm"], heads=heads)
+    with pytest.raises(
+        ConfigError, match=r"stage 'warm' learns nothing: the weight of each of its losses .*dfd.* is 0"
+    ) as caught:
+        train(root, tmp_path / heads, replace(work, recipe=replace(work.recipe, loss_weights=weights)))
+    assert "\n" not in str(caught.value)
+    one = replace(work, recipe=replace(work.recipe, loss_weights={**weights, "dfd": 0.5}), max_steps=1)
+    assert train(root, tmp_path / f"{heads}-one", one).status == "partial"
+
+
 class Kept:
     """A logger that remembers."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, chi2, norm
+from scipy.stats import binomtest, chi2, norm, t
 
 from dfad_bench.metrics import detection, paired
 
@@ -182,3 +182,15 @@ def test_covariance_of_clustered_areas_equals_obuchowskis_sums(seed: int) -> Non
             s01 = with_down / (with_down - 1) * sum(y[a] * y[b]) / n**2
             s11 = every / (every - 1) * (sum(x[a] * y[b]) + sum(x[b] * y[a])) / (m * n)
             assert covariance[a, b] == pytest.approx(s10 + s01 + s11)
+
+
+@pytest.mark.parametrize("ups", [6, 12])
+def test_areas_of_few_sources_are_compared_with_students_t(ups: int) -> None:
+    """One degree of freedom less than there are sources of the rarer class."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat([1, 0], [2 * ups, 40])
+    sources = np.concatenate([np.arange(2 * ups) // 2, 100 + np.arange(40) // 2])
+    scores = rng.random((2, len(labels))) + 0.2 * labels
+    found = paired.delong(labels, *scores, sources)
+    statistic = abs(found.auc_a - found.auc_b) / found.standard_error
+    assert found.p == pytest.approx(2 * t.sf(statistic, min(ups, 20) - 1))

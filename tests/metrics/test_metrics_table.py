@@ -232,3 +232,15 @@ def test_published_metrics_keep_what_their_entries_say(fact: str, names: set[str
         "no_share": lambda metric: metric.unit != "share",
     }.get(fact, lambda metric: bool(getattr(metric, fact)))
     assert {name for name in published if said(METRICS[name])} == names
+
+
+def divided(labels: np.ndarray) -> float:
+    return 1 / int(len(labels) - len(labels))
+
+
+def test_a_metric_that_raises_is_named_and_keeps_its_error() -> None:
+    for metric in (here(divided), here(divided, per_face=f"{__name__}:divided")):
+        call = metric.compute if metric.per_face is None else metric.compute_per_face
+        with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
+            call(**arrays("detection"))
+        assert caught.value.__notes__ == [f"in the metric {__name__}:divided, on the set 'detection'"]

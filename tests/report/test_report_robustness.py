@@ -10,17 +10,19 @@ import pytest
 from helpers.robustness import CELLS, SETTINGS, toy_evaluation, toy_grid
 from helpers.toy import toy_predictions, toy_protocol
 
-from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json, write_json
-from dfad_bench.core.record import MetricValue, identity, read_record
+from dfad_bench.core.record import MetricValue, identity, plain, read_record, seal, write_record
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.metrics import openset
 from dfad_bench.report.figures.robustness import draw_robustness, save_robustness_figures
 from dfad_bench.report.leaderboard import find_records
 from dfad_bench.report.robustness.scores import (
     FILE,
+    METRICS_KEPT,
     TOLERANCE,
     _same,
+    build_robustness,
     read_robustness,
     rescore_robustness,
     score_robustness,
@@ -224,3 +226,22 @@ def test_numbers_are_the_same_within_the_tolerance_and_with_equal_names() -> Non
     ):
         assert not _same(value, other)
         assert not _same(other, value)
+
+
+def test_further_metrics_are_kept_on_request_and_checked_again(tmp_path: Path) -> None:
+    record, _ = toy_evaluation(tmp_path)
+    assert {value.metric for value in record.metrics} == set(METRICS_KEPT)
+    more = build_robustness(tmp_path, resamples=20, metrics=[*METRICS_KEPT, "oscr", "eer"])
+    assert {value.metric for value in more.metrics} == {*METRICS_KEPT, "oscr", "eer"}
+    assert {value.metric: value.n for value in record.metrics}.items() <= {v.metric: v.n for v in more.metrics}.items()
+    assert rescore_robustness(tmp_path).metrics == more.metrics
+    with pytest.raises(UnknownNameError, match="Did you mean oscr"):
+        score_robustness(toy_grid(), toy_protocol(), SETTINGS, metrics=["osrc"])
+
+
+def test_a_metric_that_was_taken_out_of_a_record_is_missed(tmp_path: Path) -> None:
+    record, _ = toy_evaluation(tmp_path)
+    rest = tuple(value for value in record.metrics if value.metric != "auroc")
+    write_record(tmp_path / FILE, seal({**plain(record), "metrics": [plain(value) for value in rest]}))
+    with pytest.raises(IntegrityError, match="does not follow from its predictions"):
+        rescore_robustness(tmp_path)

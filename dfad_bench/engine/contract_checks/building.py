@@ -16,7 +16,7 @@ from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.weights import weight_files
 from dfad_bench.engine.contract_checks.isolation import no_network
 from dfad_bench.engine.contract_checks.subject import GENERATORS, PROMPTS, Subject
-from dfad_bench.views.registry import check_needs, view_classes, view_names
+from dfad_bench.views.registry import check_needs, view_class, view_classes, view_names
 
 
 def check_build(subject: Subject) -> str:
@@ -48,7 +48,7 @@ def check_card(subject: Subject) -> str:
 
 
 def check_views(subject: Subject) -> str:
-    """Every view the model needs, also with its yes-or-no options turned, is one that something makes."""
+    """Every view the model needs, also with its yes-or-no options turned, is one that something makes as it asks."""
     known = view_names()
     for words, model in _with_options_turned(subject):
         if unknown := [name for name in (*model.needs, *model.needs_training) if name not in known]:
@@ -57,6 +57,23 @@ def check_views(subject: Subject) -> str:
             check_needs(model.needs, view_classes(model.needs))
         except ConfigError as error:
             return f"{error}{words}"
+        if odd := _odd_settings(model):
+            return f"view_settings {odd}{words}"
+    return ""
+
+
+def _odd_settings(model: DFADModel) -> str:
+    """What is wrong with the settings of views that follow from the model's."""
+    for name, values in model.view_settings.items():
+        if name not in (*model.needs, *model.needs_training):
+            return f"of {name!r}, a view that it does not need"
+        taken = [field.name for field in fields(view_class(name).Settings)]
+        if unknown := [key for key in values if key not in taken]:
+            return f"of {name!r} hold {unknown[0]!r}; the view takes {', '.join(taken) or 'none'}"
+        try:
+            view_class(name).stand_in(values)
+        except ConfigError as error:
+            return f"do not fit: {error}"
     return ""
 
 

@@ -72,8 +72,8 @@ class Subject:
         generator, model = torch.Generator().manual_seed(seed), self.model
         attribution = torch.arange(ROWS) % GENERATORS
         images = torch.rand(ROWS, 3, SIDE, SIDE, generator=generator)
-        inputs = Inputs(images, _views(model.needs, generator))
-        views = _views(model.needs_training, generator)
+        inputs = Inputs(images, _views(model.needs, model, generator))
+        views = _views(model.needs_training, model, generator)
         unlabelled = Inputs(images.flip(0), inputs.views) if any(s.unlabelled for s in model.stages) else None
         return Batch(inputs, attribution, (attribution > 0).long(), prompts_of(attribution), views, unlabelled)
 
@@ -84,11 +84,11 @@ class Subject:
         return self._trained
 
 
-def _views(names: tuple[str, ...], generator: torch.Generator) -> dict[str, ViewValue]:
+def _views(names: tuple[str, ...], model: DFADModel, generator: torch.Generator) -> dict[str, ViewValue]:
     """Random values of views; one that nothing makes (`check_views` names it) is image-shaped, for the other checks."""
     known = tuple(name for name in names if name in view_names())
     unknown = {name: torch.rand(ROWS, 3, SIDE, SIDE, generator=generator) for name in names if name not in known}
-    return {**example_views(known, ROWS, SIDE, generator), **unknown}
+    return {**example_views(known, ROWS, SIDE, generator, settings=model.view_settings), **unknown}
 
 
 def prompts_of(attribution: Tensor) -> list[tuple[str, ...]]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dfad_bench.core.errors import IntegrityError
+from dfad_bench.core.errors import IntegrityError, UnknownNameError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import ROBUSTNESS, RobustnessFolder, RunFolder
+from dfad_bench.report.headline import scored_metrics
 from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import protocol_of, read_predictions
 from dfad_bench.report.score import Score, score
@@ -25,7 +26,8 @@ CLEAN = "none"  # the name of severity 0
 RESAMPLES = 200  # a grid has dozens of cells
 TOLERANCE = 1e-9
 _SETS = ("seen", "unseen", "seen-vs-unseen", "seen-videos", "unseen-videos")  # and each group
-_KEPT = {"seen_accuracy", "unseen_accuracy", "auroc", "accuracy", "balanced_accuracy", "auc"}
+# kept unless others are asked for: what tables and curves show; a grid has 60 cells, and each interval costs
+METRICS_KEPT = ("seen_accuracy", "unseen_accuracy", "auroc", "accuracy", "balanced_accuracy", "auc")
 
 
 def score_robustness(
@@ -35,6 +37,7 @@ def score_robustness(
     *,
     heads: str = "both",
     resamples: int = RESAMPLES,
+    metrics: Sequence[str] = METRICS_KEPT,
 ) -> Score:
     """Score every cell of a robustness evaluation.
 
@@ -44,14 +47,18 @@ def score_robustness(
         settings: of the evaluation; its strengths and hash go into `params` of every number.
         heads: see `score`.
         resamples: bootstrap samples of the intervals.
+        metrics: names of `METRICS` that are kept of each cell.
 
     Returns:
         Numbers of task "robustness" with `corruption`, `severity` and `of` (attribution or detection) in `params`;
         counts of groups are those of severity 0.
 
     Raises:
+        UnknownNameError: no metric of predictions has that name.
         IntegrityError: columns are missing, cells are not those of the settings, or hold other faces than severity 0.
     """
+    if unknown := [name for name in metrics if name not in scored_metrics()]:
+        raise UnknownNameError("metric", unknown[0], scored_metrics())
     if absent := [name for name in ("corruption", "severity") if name not in predictions]:
         raise IntegrityError(f"predictions lack columns {absent}: not of a robustness evaluation")
     wanted = {(CLEAN, 0): None} | {
@@ -69,15 +76,17 @@ def score_robustness(
         rows = cells[name, level].drop(columns=["corruption", "severity"])
         if set(rows["sample_id"]) != faces:
             raise IntegrityError(f"the cell {name} {level} holds other faces than severity 0")
-        scored = score(rows, protocol, heads=heads, resamples=resamples)
+        scored = score(rows, protocol, heads=heads, resamples=resamples, only=metrics)
         groups = scored.groups if level == 0 else groups
         about = {"corruption": name, "severity": level, "strength": value, "settings_sha256": digest}
         numbers += [_cell(number, about) for number in scored.metrics if _is_shown(number)]
     return Score(tuple(numbers), groups)
 
 
-def build_robustness(folder: Path, *, resamples: int = RESAMPLES) -> ResultRecord:
-    """Score a robustness evaluation and write its record.
+def build_robustness(
+    folder: Path, *, resamples: int = RESAMPLES, metrics: Sequence[str] = METRICS_KEPT
+) -> ResultRecord:
+    """Score a robustness evaluation and write its record; arguments as of `score_robustness`.
 
     Raises:
         ConfigError: not such a folder.
@@ -85,7 +94,7 @@ def build_robustness(folder: Path, *, resamples: int = RESAMPLES) -> ResultRecor
     """
     facts = read_facts(RobustnessFolder(folder).facts)
     source = {"kind": "measured", "trust": "self_reported"}
-    scored = _scored(folder, facts, facts["model"].get("heads", "both"), resamples)
+    scored = _scored(folder, facts, facts["model"].get("heads", "both"), resamples, metrics)
     record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
     write_record(RobustnessFolder(folder).record, record)
     return record
@@ -104,7 +113,7 @@ def rescore_robustness(folder: Path) -> ResultRecord:
         "protocol": {"config": old.protocol.config, "sha256": old.protocol.sha256},
     }
     resamples = max((value.ci_resamples or 0 for value in old.metrics), default=0)
-    new = _scored(folder, facts, old.model.heads, resamples)
+    new = _scored(folder, facts, old.model.heads, resamples, metrics_of(old))
     pairs = zip(old.metrics, new.metrics, strict=False)
     odd = [_label(b) for a, b in pairs if not _same(a, b)]
     if odd or len(old.metrics) != len(new.metrics) or old.groups != new.groups:
@@ -113,6 +122,12 @@ def rescore_robustness(folder: Path) -> ResultRecord:
     record = seal({**values, "source": replace(old.source, trust="recomputed")})
     write_record(RobustnessFolder(folder).record, record)
     return record
+
+
+def metrics_of(record: ResultRecord) -> list[str]:
+    """What a robustness record must hold of each cell: the metrics it names, and those every such record has."""
+    named = {value.metric for value in record.metrics}
+    return [name for name in scored_metrics() if name in named or name in METRICS_KEPT]
 
 
 def find_robustness(run: Path) -> list[Path]:
@@ -136,15 +151,15 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
     return record, settings
 
 
-def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int) -> Score:
+def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int, metrics: Sequence[str]) -> Score:
     protocol = protocol_of(facts, str(folder))
     frame = read_predictions(folder, facts["predictions"])
     settings = read_settings(RobustnessFolder(folder).settings)
-    return score_robustness(frame, protocol, settings, heads=heads, resamples=resamples)
+    return score_robustness(frame, protocol, settings, heads=heads, resamples=resamples, metrics=metrics)
 
 
 def _is_shown(number: MetricValue) -> bool:
-    return number.metric in _KEPT and (number.subset in _SETS or "/" in number.subset)
+    return number.subset in _SETS or "/" in number.subset
 
 
 def _cell(number: MetricValue, about: dict[str, Any]) -> MetricValue:
