@@ -27,12 +27,12 @@ _WORDS = {"text": "text", "whole": "integers", "real": "real numbers"}
 
 
 def read_selection(path: Path) -> pd.DataFrame:
-    """The selected faces of a run: `SELECTION`, with `crop_sha256` null where it is not known.
+    """The selected faces of a run: `SELECTION`.
 
     Raises:
         IntegrityError: damaged, a column is missing or of another type, or a value is missing.
     """
-    return read_table(path, SELECTION, optional=("crop_sha256", "source_key"), nullable=("crop_sha256",))
+    return read_table(path, SELECTION)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
 from dfad_bench.core.files import content_hash, sha256_file, sweep_temporaries, write_text
+from dfad_bench.core.plain import check_plain
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_facts import read_facts
@@ -57,6 +58,12 @@ class RunConfig(ModelSettings):
     def model_options(self) -> dict[str, Any]:
         """Every option the model was built with, apart from today's defaults."""
         return {**model_class(self.model).earlier_defaults, **self.implied, **self.options}
+
+    def __post_init__(self) -> None:
+        try:
+            check_plain(plain(asdict(self)))
+        except ValueError as error:
+            raise ConfigError(f"settings of a run: {error}") from error
 
     @property
     def sha256(self) -> str:

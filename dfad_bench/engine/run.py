@@ -213,7 +213,8 @@ def _init(weights: WeightFiles | Parent | None, protocol: Protocol) -> dict[str,
 
 
 def _file(path: Path) -> dict[str, str]:
-    return {"id": path.name, "sha256": sha256_file(path)}
+    name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # names may be any bytes
+    return {"id": name, "sha256": sha256_file(path)}
 
 
 def _limits(settings: TrainSettings) -> Limits:

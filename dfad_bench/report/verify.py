@@ -193,6 +193,9 @@ class _Check:
         rows = read_selection(chosen)
         labels = {group.key: group.label for group in protocol.groups}
         kinds = {group.key: group.taxon.detection_label for group in protocol.groups}
+        if strange := sorted(set(rows["group"]) - labels.keys() - {group.key for group in protocol.unlabelled}):
+            yield Difference(f"{chosen.name}: groups that protocol {protocol.name} does not have", 0, len(strange))
+            return
         yield from self._same_faces(rows[rows["part"] == "test"], frame)
         for name, split in self.record.manifest.splits.items():
             mine = rows[rows["part"] == name]
