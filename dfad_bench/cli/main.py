@@ -114,7 +114,7 @@ def main() -> None:
     """Run the command line; an interrupt ends with exit code 130. `dfad_bench.__main__` calls it."""
     try:
         status = dfad.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:

@@ -91,3 +91,12 @@ def _repeat_if_swallowed(first: list[float]) -> None:
         return None
 
     sys.unraisablehook = repeat
+
+
+def hear_interrupts() -> None:
+    """End what `core.children.deaf_children` began in this process, now that it handles Ctrl-C.
+
+    One that arrived meanwhile has its effect now.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

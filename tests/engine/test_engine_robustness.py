@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from helpers.views import made_up
 from dfad_bench.core.errors import ConfigError, DFADError, ProtocolError, UnknownNameError
 from dfad_bench.core.files import read_json, sha256_file
 from dfad_bench.core.protocol import CorruptionPlan
+from dfad_bench.data.corruptions import stream
 from dfad_bench.data.corruptions.spec import corrupt, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
 from dfad_bench.data.crop_store import CropStore
@@ -245,6 +247,28 @@ def test_a_killed_worker_ends_with_one_line(manifests: list[Manifest]) -> None:
             os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(DFADError, match="was killed .out of memory.*fewer --workers"):
             after.inputs(np.arange(len(after)))
+
+
+@pytest.mark.heavy
+def test_a_stopped_worker_ends_with_one_line(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = select(toy_protocol(), manifests).tested
+    store = CropStore.open(rows, manifests, SIDE)
+    with Workers(1) as workers:
+        faces = CorruptedFaces(rows, store, toy_protocol(), corruptions()["jpeg"], 3, workers=workers)
+        workers.submit(*block_of(faces))()  # it has started
+        monkeypatch.setattr(stream, "STILL_SECONDS", 0.5)
+        monkeypatch.setattr(stream, "_POLL_SECONDS", 0.1)
+        assert workers._pool is not None
+        for process in list(workers._pool._processes.values()):
+            os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(DFADError, match="was stopped, or waits for the disk, and made nothing for 0.5 s; run the"):
+            faces.inputs(np.arange(len(faces)))
+    assert not multiprocessing.active_children()
+
+
+def block_of(faces: CorruptedFaces) -> tuple[object, ...]:
+    row = corruptions()["jpeg"]
+    return np.zeros((1, SIDE, SIDE, 3), np.uint8), faces.sample_ids[:1].tolist(), row, 3, 0, SIDE, None
 
 
 KILLED = """

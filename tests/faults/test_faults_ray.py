@@ -19,6 +19,7 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import DFADError, MissingDependencyError
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.shard import ShardTask, run_shard
+from dfad_bench.ingest.workers import ray as workers
 from dfad_bench.ingest.workers.spread import spread
 
 installed = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
@@ -67,6 +68,15 @@ def test_workers_that_die_or_hang_cost_their_item_only(cluster: Any, tmp_path: P
     assert told == {f"part-{index:05d}.parquet": len(shard) for index, shard in enumerate(shards)}
     [hung] = spread("ray", behave, tasks(tmp_path, [["a", "hang", "b"]], seconds=0.5), 1)
     assert hung["done"] == ["ok", "timeout", "ok"]
+
+
+@installed
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_costs_its_item_only(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(workers, "STILL_SECONDS", 3.0)
+    found = spread("ray", behave, tasks(tmp_path, [["a", "stop", "b"], ["c"]], seconds=0.5), 2)
+    assert sorted(result["done"] for result in found) == [["ok"], ["ok", "timeout", "ok"]]
+    assert not list(tmp_path.glob(".*.beat"))
 
 
 @installed
@@ -166,6 +176,48 @@ def test_shards_go_to_actors_where_faces_are_found_on_gpus(tmp_path: Path, devic
     assert ray.made == actors
     assert {options.get("num_gpus", 0) for options in ray.asked} == ({0, 0.25} if actors else {0})
     assert all(options["num_cpus"] < 1 for options in ray.asked)
+
+
+class StuckRay(FakeRay):
+    """A worker of it shows a sign of life once and is then stopped, until it is killed."""
+
+    def __init__(self) -> None:
+        super().__init__(gpus=0)
+        self.killed: list[int] = []
+
+    def remote(self, **options: Any) -> Any:
+        def wrapped(function: Any) -> Any:
+            if function is workers._end_worker:
+                return Remote(self.killed.append)
+            return Remote(self._stop if function is workers._attempt else lambda run, task: {"part": task.name})
+
+        return wrapped
+
+    def _stop(self, run: Any, task: ShardTask) -> Any:
+        workers.Beat(task).tell(0)
+        return self.exceptions.RayError("the worker died")
+
+    def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        done = [r for r in references if self.killed or not isinstance(r.value, Exception)]
+        return done[:1], [r for r in references if r not in done[:1]]
+
+
+def test_a_worker_that_shows_no_life_is_killed_and_its_shard_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from types import SimpleNamespace
+
+    strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
+    monkeypatch.setattr(workers, "STILL_SECONDS", 0.05)
+    ray = StuckRay()
+    waiting = deque(tasks(tmp_path, [["a"]], seconds=0.01))
+    found = list(workers._Cluster(ray, behave, 1, lambda task, done: None).drain(waiting))  # type: ignore[arg-type]
+    assert found == [{"part": "part-00000.parquet"}]
+    assert ray.killed == [os.getpid()]
+    assert not list(tmp_path.glob(".*.beat"))
+
+
+def test_only_workers_of_ray_are_killed():
+    workers._end_worker(os.getpid())  # this process is none
 
 
 def test_workers_of_a_cluster_are_told_of_included_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -64,3 +64,13 @@ def slow_part(task: ShardTask, watch: Any) -> dict[str, Any]:
         (task.part.parent / f"{task.name}.{index}").touch()
         time.sleep(0.05)
     return {}
+
+
+def hears_interrupts() -> bool:
+    """Whether Ctrl-C would reach this process."""
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def sleep_stopped() -> None:
+    """Stop this process, as a debugger does."""
+    os.kill(os.getpid(), signal.SIGSTOP)

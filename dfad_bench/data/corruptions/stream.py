@@ -5,10 +5,10 @@ Crops are corrupted at their own size and then resized to the size of the model'
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dfad_bench.core.children import STILL_SECONDS, Stillness, WorkerPool
 from dfad_bench.core.contract import Inputs, ViewValue
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.corruptions.spec import Corruption
 from dfad_bench.data.corruptions.work import corrupt_block, prepare_worker
@@ -27,6 +27,7 @@ from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.view_source import LiveViews, ViewSource
 
+_POLL_SECONDS = 1.0  # between two looks at whether the processes still work
 BLOCK = 16  # faces per task: small enough that a few workers share one batch
 
 
@@ -38,31 +39,46 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
+        self._done = 0  # blocks, which shows that the processes work
+        self._watch = Stillness()
 
     def __enter__(self) -> Self:
         if self.count:
-            context = multiprocessing.get_context("spawn")  # forking a process with torch's threads may hang
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=prepare_worker)
+            self._pool = WorkerPool(self.count, prepare_worker)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:
-            with uninterrupted():
-                self._pool.shutdown(wait=kind is None, cancel_futures=True)
+            if kind is not None:  # nobody waits for what they make
+                self._pool.kill()
+            self._pool.end()
 
     def submit(self, *task: Any) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """Start a block (`work.corrupt_block`); the returned function waits for the result and returns it.
 
         Raises:
-            DFADError: (when called) a worker died.
+            DFADError: (when called) a worker died, or was stopped.
         """
         if self._pool is None:
             return lambda: corrupt_block(*task)
         try:
-            return _result(self._pool.submit(corrupt_block, *task))
+            future = self._pool.submit(corrupt_block, *task)
         except BrokenProcessPool as error:
-            raise _worker_death() from error
+            raise _worker_death("was killed (out of memory?)") from error
+        return partial(self._wait, self._pool, future)
+
+    def _wait(self, pool: WorkerPool, future: Future[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """The result of a block; gives up where no block is finished for `STILL_SECONDS`."""
+        self._done += 1  # somebody asks for the next block: time for it begins now
+        while not wait([future], timeout=_POLL_SECONDS).done:
+            if self._watch.seconds("all", self._done) > STILL_SECONDS:
+                pool.kill()
+                raise _worker_death(f"was stopped, or waits for the disk, and made nothing for {STILL_SECONDS:g} s")
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise _worker_death("was killed (out of memory?)") from error
 
 
 class CorruptedFaces(FaceDataset):
@@ -153,18 +169,7 @@ class CorruptedFaces(FaceDataset):
         )
 
 
-def _result(future: Future[tuple[np.ndarray, np.ndarray]]) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    def wait() -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return future.result()
-        except BrokenProcessPool as error:
-            raise _worker_death() from error
-
-    return wait
-
-
-def _worker_death() -> DFADError:
+def _worker_death(how: str) -> DFADError:
     return DFADError(
-        "a process that corrupts faces was killed (out of memory?); run the same command again with fewer --workers:"
-        " finished cells are kept"
+        f"a process that corrupts faces {how}; run the same command again with fewer --workers: finished cells are kept"
     )

@@ -11,20 +11,17 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.children import follow_parent
+from dfad_bench.core.children import LEAVE_SECONDS, STILL_SECONDS, WorkerPool, follow_parent
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.ingest.shard import ShardTask, Watch
 from dfad_bench.ingest.workers.types import ProgressCallback, Run, ignore_progress
 
@@ -35,8 +32,7 @@ _DEATHS = 2
 _NO_ITEM_YET = -2  # in place of an item's index before the first one
 
 _POLL_SECONDS = 0.3  # between two checks of the workers' progress
-_LEAVE_SECONDS = 10.0  # for workers to end by themselves once asked; they look at every item
-_STILL_SECONDS = 300.0  # to start a worker, or to write a part, before the worker counts as stopped
+_LEAVE_SECONDS = LEAVE_SECONDS  # they look at every item whether they are to end
 
 _state: dict[str, Any] = {}
 
@@ -143,36 +139,25 @@ class _Pool:
     """A process pool whose workers report the item they are at, and stop when asked."""
 
     def __init__(self, workers: int) -> None:
-        context = multiprocessing.get_context("spawn")  # forking a process with threads in it may hang
+        context = multiprocessing.get_context("spawn")
         self.workers = workers
         # without locks: a worker killed while it holds one would block all others. Two numbers a running shard:
         # its item, and when that was begun
         self._items = context.RawArray("d", [_NO_ITEM_YET, 0.0] * workers)
-        self._processes: dict[int, BaseProcess] = {}
         self._stop = context.RawValue("b", 0)
-        self._pool = ProcessPoolExecutor(workers, context, _prepare_worker, (self._items, self._stop))
+        self._pool = WorkerPool(workers, _prepare_worker, (self._items, self._stop))
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with uninterrupted():
-            self._stop.value = 1
-            late = threading.Timer(_LEAVE_SECONDS, self._kill)
-            late.daemon = True
-            late.start()
-            try:
-                self._pool.shutdown(wait=True, cancel_futures=True)
-            finally:
-                late.cancel()
+        self._stop.value = 1
+        self._pool.end(_LEAVE_SECONDS)
 
     def submit(self, run: Run, task: ShardTask, slot: int) -> Future[dict[str, Any]]:
         """Have a worker run a shard; each running shard needs a slot of its own."""
         self._items[2 * slot : 2 * slot + 2] = [_NO_ITEM_YET, time.monotonic()]
-        with uninterrupted():  # it starts processes, which must not be left half started
-            future = self._pool.submit(_run_reporting, run, task, slot)
-            self._processes.update(self._pool._processes or {})
-        return future
+        return self._pool.submit(_run_reporting, run, task, slot)
 
     def kill_stopped(self, running: Iterable[tuple[ShardTask, int]]) -> None:
         """Kill all workers if one of those that run a shard is over its time limit and did not end by itself.
@@ -180,16 +165,12 @@ class _Pool:
         All of them, since another one that was stopped would keep the pool from ending.
         """
         if any(self._is_stopped(task, slot) for task, slot in running):
-            self._kill()
+            self._pool.kill()
 
     def _is_stopped(self, task: ShardTask, slot: int) -> bool:
         index, seconds = self.last_item(slot)
-        limit = task.seconds(index) if index >= 0 else _STILL_SECONDS
+        limit = task.seconds(index) if index >= 0 else STILL_SECONDS  # to start a worker, or to write a part
         return seconds > limit + 2 * min(_GRACE, limit)  # its own watchdog comes first
-
-    def _kill(self) -> None:
-        for process in self._processes.values():
-            process.kill()
 
     def done(self, task: ShardTask, slot: int) -> int:
         """How many items of the shard in a slot are done."""

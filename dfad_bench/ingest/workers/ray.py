@@ -1,21 +1,28 @@
 """Shards on a Ray cluster: plain tasks that write parts to a folder all hosts share; only small records are sent.
 
 A task whose worker dies is tried again in a supervised process on some host (`processes.run_suspect`), which finds
-the item that kills the worker. Where faces are to be found on GPUs, shards go to actors instead, a few for each GPU
-of the cluster. Ray Data is not used: it hangs when its actors hold every CPU.
+the item that kills the worker. A worker that was stopped shows no sign of life, and is killed. Where faces are to be
+found on GPUs, shards go to actors instead, a few for each GPU of the cluster. Ray Data is not used: it hangs when its
+actors hold every CPU.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dfad_bench.core.children import STILL_SECONDS, Stillness
 from dfad_bench.core.cores import usable_cores
-from dfad_bench.core.errors import DFADError, need
+from dfad_bench.core.errors import ConfigError, DFADError, need
+from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.interrupts import uninterrupted
 from dfad_bench.core.resources import INCLUDE, included
 from dfad_bench.ingest.shard import ShardTask
@@ -26,6 +33,7 @@ _CPU_SHARE = 0.9  # CPUs per shard: leaves room for Ray's own processes
 _SLOTS_A_GPU = 4  # shards at a time on one GPU: one decodes while another detects
 _RETRIES = 3  # of a supervised shard whose host is lost
 _POLL_SECONDS = 1.0  # between two checks for an interrupt
+_BEAT_SECONDS = 5.0  # between two signs of life
 
 
 def ray_tasks(
@@ -69,8 +77,51 @@ def _start(ray: ModuleType, workers: int) -> None:
 
 
 def _attempt(run: Run, task: ShardTask) -> dict[str, Any]:
-    with watchdog(task, lambda index: None) as watch:
+    with watchdog(task, Beat(task).tell) as watch:
         return run(task, watch)
+
+
+def _attempt_supervised(run: Run, task: ShardTask) -> dict[str, Any]:
+    beat = Beat(task)
+    return run_suspect(run, task, lambda _, done: beat.tell(done))
+
+
+def _end_worker(pid: int) -> None:
+    """Kill a stopped worker of this host; runs on its node, where it needs no CPU."""
+    if b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes():  # not another process that has its number by now
+        os.kill(pid, signal.SIGKILL)
+
+
+class Beat:
+    """The sign of life of a shard: a hidden file beside its part, in the folder that all hosts share.
+
+    It names the node and the process and is written anew while items are done, at most every few seconds: a worker
+    that was stopped, or waits for a file system that does not answer, leaves it as it is.
+    """
+
+    def __init__(self, task: ShardTask) -> None:
+        self.file = task.part.with_name(f".{task.part.stem}.beat")
+        self._told = -_BEAT_SECONDS
+
+    def tell(self, index: int) -> None:
+        """An item begins."""
+        if time.monotonic() - self._told >= _BEAT_SECONDS:
+            self._told = time.monotonic()
+            ray = sys.modules.get("ray")
+            node = ray.get_runtime_context().get_node_id() if ray else ""
+            write_json(self.file, {"node": node, "pid": os.getpid(), "item": index, "time": time.time()})
+
+    def read(self) -> dict[str, Any] | None:
+        """What was told last; None where nothing was."""
+        try:
+            told = read_json(self.file)
+        except ConfigError:
+            return None
+        return told if isinstance(told, dict) and isinstance(told.get("pid"), int) else None
+
+    def forget(self) -> None:
+        """Remove the file, as a shard is begun and once it is done."""
+        self.file.unlink(missing_ok=True)
 
 
 class _GpuSlot:
@@ -95,6 +146,7 @@ class _Cluster:
     on_progress: ProgressCallback
     _slots: list[Any] = field(default_factory=list)  # idle actors
     _tried: set[str] = field(default_factory=set)  # shards a worker died on
+    _watch: Stillness = field(default_factory=Stillness)
 
     def drain(self, waiting: deque[ShardTask]) -> Iterator[dict[str, Any]]:
         """Run every shard; a shard whose worker died is run again under supervision."""
@@ -108,20 +160,23 @@ class _Cluster:
         most = len(self._slots) or self.workers or max(1, int(resources.get("CPU", 1)))
         plain = ray.remote(num_cpus=_CPU_SHARE, max_retries=0)(_attempt)
         share = 1 / _SLOTS_A_GPU if gpus else 0
-        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(run_suspect)
+        supervised = ray.remote(num_cpus=_CPU_SHARE, num_gpus=share, max_retries=_RETRIES)(_attempt_supervised)
         running: dict[Any, _Running] = {}
         suspects: deque[ShardTask] = deque()
         try:
             while waiting or suspects or running:
                 while suspects and len(running) < most:
                     task = suspects.popleft()
+                    Beat(task).forget()
                     running[supervised.remote(self.run, task)] = _Running(task)
                 while waiting and len(running) < most and (self._slots or not gpus):
                     task = waiting.popleft()
+                    Beat(task).forget()
                     slot = self._slots.pop() if gpus else None
                     reference = slot.attempt.remote(self.run, task) if slot else plain.remote(self.run, task)
                     running[reference] = _Running(task, slot)
                 done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
+                self._end_stopped(item.task for reference, item in running.items() if reference not in done)
                 for reference in done:
                     record = self._result(reference, running.pop(reference), suspects)
                     if record is not None:
@@ -129,8 +184,22 @@ class _Cluster:
         finally:
             with uninterrupted():
                 for reference, item in running.items():
+                    Beat(item.task).forget()
                     if item.slot is None:  # actors end with this process
                         ray.cancel(reference, force=True)
+
+    def _end_stopped(self, tasks: Iterable[ShardTask]) -> None:
+        """Kill the workers that show no life; Ray then says that they died, as of any other."""
+        for task in tasks:
+            told = Beat(task).read()
+            longest = max((task.seconds(index) for index in range(len(task.samples))), default=0)
+            if told is None or self._watch.seconds(task.name, told) < longest + STILL_SECONDS:
+                continue
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            there = NodeAffinitySchedulingStrategy(str(told["node"]), soft=False)
+            self.ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_end_worker).remote(told["pid"])
+            self._watch.seconds(task.name, None)  # and again after as long, should that fail
 
     def _slot(self) -> Any:
         share = 1 / _SLOTS_A_GPU
@@ -151,6 +220,7 @@ class _Cluster:
             self._tried.add(item.task.name)
             suspects.append(item.task)
             return None
+        Beat(item.task).forget()
         if item.slot is not None:
             self._slots.append(item.slot)
         self.on_progress(item.task, len(item.task.samples))

@@ -1,0 +1,106 @@
+"""Worker processes: no traceback on Ctrl-C while they start, and none that keeps its parent waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers.misbehaving import hears_interrupts, sleep_stopped
+
+from dfad_bench.core import children
+from dfad_bench.core.children import Stillness, WorkerPool, deaf_children, follow_parent
+from dfad_bench.engine import launch
+
+MASK = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+
+def deaf() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_processes_started_in_the_block_get_no_interrupt() -> None:
+    def said() -> str:
+        return subprocess.run([sys.executable, "-c", MASK], capture_output=True, text=True, check=True).stdout.strip()
+
+    with deaf_children():
+        assert said() == "True"
+    assert not deaf()
+    assert said() == "False"
+
+
+def test_an_interrupt_in_the_block_takes_effect_at_its_end() -> None:
+    def interrupted() -> None:
+        with deaf_children():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append(True)
+
+    reached: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached == [True]
+
+
+@pytest.mark.heavy
+def test_workers_of_a_pool_hear_no_interrupt_from_their_first_instruction_on() -> None:
+    pool = WorkerPool(1, follow_parent)
+    try:
+        assert pool.submit(hears_interrupts).result() is False
+        assert not deaf()
+    finally:
+        pool.end()
+
+
+def test_training_processes_start_without_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started:
+        returncode = 0
+
+        def __init__(self, *arguments: object, **more: object) -> None:
+            masks.append(deaf())
+
+        def poll(self) -> int:
+            return 0
+
+        def wait(self, timeout: float) -> int:
+            return 0
+
+        terminate = kill = None  # of processes that have not ended
+
+    masks: list[bool] = []
+    monkeypatch.setattr(launch.subprocess, "Popen", Started)
+    assert launch.launch(["list", "models"], 2) == 0
+    assert masks == [True, True]
+
+
+def test_an_interrupt_while_dfad_is_imported_is_one_line() -> None:
+    with deaf_children():
+        process = subprocess.Popen([sys.executable, "-m", "dfad_bench", "list", "models"], stderr=subprocess.PIPE)
+        process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1].decode() == "Interrupted.\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.heavy
+def test_a_stopped_worker_does_not_keep_a_pool_from_ending() -> None:
+    pool = WorkerPool(1, follow_parent)
+    pool.submit(sleep_stopped)
+    time.sleep(1)
+    began = time.monotonic()
+    pool.end(0.3)
+    assert time.monotonic() - began < 5
+    assert not multiprocessing.active_children()
+
+
+def test_stillness_begins_anew_with_every_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(children.time, "monotonic", lambda: now[0])
+    watch = Stillness()
+    found = []
+    for seconds, mark in ((0, 1), (5, 1), (6, 2), (9, 2), (9, None), (10, 2)):
+        now[0] = seconds
+        found.append((watch.seconds("a", mark), watch.seconds("b", 1)))
+    assert found == [(0, 0), (5, 5), (0, 6), (3, 9), (0, 9), (0, 10)]
