@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from dfad_bench.core.bounds import RESAMPLES
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run
@@ -66,7 +66,7 @@ def scores(run: Run, table: ScoreTable = "metrics") -> Table:
         IntegrityError: the record was changed after it was written.
     """
     if table not in TABLES:
-        raise ConfigError(f"scores: no table {table!r}; one of {', '.join(TABLES)}")
+        raise ConfigError(f"scores: no table {quoted(table)}; one of {', '.join(TABLES)}")
     return TABLES[table](record_of(run))
 
 
@@ -119,7 +119,9 @@ def leaderboards(
         if problems and not protocols:
             raise ConfigError(problems[-1])
         if not protocols:
-            raise ConfigError("no records found; name a --protocol, or a folder with finished runs with --runs")
+            where = f"no records in {listed(folders)}" if folders else "no records found"
+            other = "another folder" if folders else "a folder"
+            raise ConfigError(f"{where}; name a --protocol, or {other} with finished runs by --runs")
     return {
         p.name: board(p, records, reported_scores(p.name), per_group=per_group, problems=problems, columns=columns)
         for p in protocols

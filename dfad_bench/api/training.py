@@ -12,7 +12,7 @@ from typing import Any
 from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import record_table
 from dfad_bench.api.views import provide_views, unused_views, view_arguments
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.errors import ConfigError, DFADError, quoted
 from dfad_bench.core.files import sha256_file, write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord, plain, read_record
@@ -137,7 +137,7 @@ def parse_weights(text: str) -> str | dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",")]
     names = [name for name, _, _ in pairs]
     if not all(name and file for name, _, file in pairs) or len(set(names)) < len(names):
-        raise ConfigError(f"--weights {text!r}: expected FILE, or NAME=FILE with commas between, each name once")
+        raise ConfigError(f"--weights {quoted(text)}: expected FILE, or NAME=FILE with commas between, each name once")
     return {name: file for name, _, file in pairs}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_json, echo_table
 from dfad_bench.ingest.settings import BuildSettings
 
 if TYPE_CHECKING:
@@ -82,7 +84,10 @@ def command(
 
 def show(report: BuildReport, *, as_json: bool = False, max_refused: float = MOST_REFUSED) -> None:
     """Print a report, and refuse one with too many refused faces."""
-    click.echo(_json(report) if as_json else _table(report).render(), nl=False)
+    if as_json:
+        echo_json({**asdict(report), "out": str(report.out)})
+    else:
+        echo_table(_table(report))
     report.check_refused(max_refused)
 
 
@@ -96,10 +101,3 @@ def _table(report: BuildReport) -> Table:
     ]
     notes += [*report.notes, f"{report.out}: {report.parts_built} parts made, {report.parts_kept} kept"]
     return counts_table(f"{report.dataset}: {report.rows:,} images", report.counts, tuple(notes))
-
-
-def _json(report: BuildReport) -> str:
-    import json
-    from dataclasses import asdict
-
-    return json.dumps({**asdict(report), "out": str(report.out)}, indent=2, ensure_ascii=False) + "\n"

@@ -10,6 +10,7 @@ import click
 
 from dfad_bench.cli import options
 from dfad_bench.cli.audit_tables import audit_json, audit_tables, audit_verdict
+from dfad_bench.cli.output import echo, echo_json, echo_tables
 
 if TYPE_CHECKING:
     from dfad_bench.api.checks import ManifestCheck
@@ -107,20 +108,19 @@ def show(found: ManifestCheck, *, as_json: bool = False) -> None:
     from dfad_bench.core.errors import ConfigError
 
     if as_json:
-        click.echo(_json(found))
+        echo_json(_json(found))
     else:
         tables = [_facts_table(item) for item in found.facts]
         tables += [_needs_table(found.protocol, found.needs)] if found.protocol else []
         tables += audit_tables(found.findings) if found.findings else []
-        click.echo("\n".join(table.render() for table in tables), nl=False)
+        echo_tables(tables)
         for path in found.sheets:
-            click.echo(f"contact sheet  {path}")
+            echo(f"contact sheet  {path}")
     if found.not_drawn is not None:
         raise ConfigError(found.not_drawn)
 
 
-def _json(found: ManifestCheck) -> str:
-    import json
+def _json(found: ManifestCheck) -> dict[str, Any]:
     from dataclasses import asdict
 
     value: dict[str, Any] = {
@@ -131,7 +131,7 @@ def _json(found: ManifestCheck) -> str:
     if found.findings:
         folders = [item.folder for item in found.facts]
         value |= {"audit": audit_json(found.findings, folders), "verdict": audit_verdict(found.findings)}
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return value
 
 
 def counts_table(title: str, counts: Mapping[str, Mapping[str, int]], notes: tuple[str, ...] = ()) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_table
 
 
 @click.command("check-model", epilog="Example: dfad check-model xception")
@@ -18,7 +19,7 @@ def command(name: str, as_json: bool) -> None:
     """
     from dfad_bench.core.errors import DFADError
     from dfad_bench.engine.model_contract import CHECKS, check_model
-    from dfad_bench.report.table import Column, Table, render
+    from dfad_bench.report.table import Column, Table
 
     results = check_model(name)
     rows = [
@@ -30,7 +31,7 @@ def command(name: str, as_json: bool) -> None:
         for result in results
     ]
     columns = (Column("check", "Check", "text"), Column("result", "Result", "text"), Column("detail", "What", "text"))
-    click.echo(render(Table(f"Contract of {name}", columns, rows), "json" if as_json else "rich"), nl=False)
+    echo_table(Table(f"Contract of {name}", columns, rows), "json" if as_json else "rich")
     failed = [result.check for result in results if not result.ok]
     if failed:
         raise DFADError(f"{name} breaks the contract: {', '.join(failed)}")

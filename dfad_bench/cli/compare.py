@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_json, echo_table
 from dfad_bench.core import bounds
 
 _RUN = click.Path(path_type=Path, file_okay=False)
@@ -26,7 +27,6 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
     McNemar's test for accuracies, DeLong's for areas under the curve, a paired bootstrap for the rest, all over
     sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused.
     """
-    import json
     from dataclasses import asdict
 
     from dfad_bench.api.runs import compare
@@ -38,6 +38,6 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
         raise click.UsageError(f"--run names {runs[0]} twice")
     found = compare(runs[0], runs[1], everything=everything, resamples=resamples, seed=seed)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, allow_nan=False))
+        echo_json(asdict(found))
     else:
-        click.echo(comparison_table(found).render(), nl=False)
+        echo_table(comparison_table(found))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_json, echo_table
 
 if TYPE_CHECKING:
     from dfad_bench.core.doctor import Finding
@@ -28,6 +29,9 @@ _FOLDERS = 12
 @options.map_prefix
 @options.follow_links
 @click.option(
+    "--long", "detailed", is_flag=True, help="Every finding, all absent weights and where to get each among them."
+)
+@click.option(
     "--strict", is_flag=True, help="Exit with code 1 if something is missing or wrong (weights are optional)."
 )
 @options.as_json
@@ -40,16 +44,17 @@ def command(
     from_deepfakebench: Path | None,
     prefixes: dict[str, str],
     follow_links: bool,
+    detailed: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
     """Check this installation, or compare a source folder with its release.
 
-    Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours. With
-    --dataset and --root: the files found compared with the release, by generator and split, from file names only
-    (compressed archives must be read for theirs, which takes minutes instead of seconds); what is missing or
-    unknown, and where to get it. Counts are of images, or of videos or sequences, as the release counts them. The
-    exit code is 0 for any result; see --strict.
+    Without options: versions, device, OpenCV, FFmpeg, disk, published weights, packages that hide ours; weights that
+    are absent are counted, --long names them. With --dataset and --root: the files found compared with the release,
+    by generator and split, from file names only (compressed archives must be read for theirs, which takes minutes
+    instead of seconds); what is missing or unknown, and where to get it. Counts are of images, or of videos or
+    sequences, as the release counts them. The exit code is 0 for any result; see --strict.
     """
     if from_deepfakebench is not None:
         dataset = dataset or "deepfakebench"
@@ -58,7 +63,7 @@ def command(
     if only and dataset is None:
         raise click.UsageError("--only needs --dataset and --root")
     if dataset is None or root is None:
-        sound = _examine_machine(as_json)
+        sound = _examine_machine(detailed, as_json)
     else:
         asked = {"only": only, "from_deepfakebench": from_deepfakebench, "prefixes": prefixes}
         sound = _examine_folder(dataset, root, as_json, follow_links=follow_links, **asked)
@@ -66,18 +71,17 @@ def command(
         context.exit(1)
 
 
-def _examine_machine(as_json: bool) -> bool:
+def _examine_machine(detailed: bool, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from dfad_bench.core.doctor import diagnose
-    from dfad_bench.report.table import render
 
     findings = diagnose()
     sound = not any(finding.level in ("warning", "problem") for finding in findings)
     if as_json:
         _print_json({"sound": sound, "findings": [asdict(finding) for finding in findings]})
     else:
-        click.echo(render(_findings_table(findings), "rich"), nl=False)
+        echo_table(_findings_table(findings if detailed else _without_absent_weights(findings)))
     return sound
 
 
@@ -85,20 +89,31 @@ def _examine_folder(dataset: str, root: Path, as_json: bool, **asked: Any) -> bo
     from dataclasses import asdict
 
     from dfad_bench.ingest.survey import survey
-    from dfad_bench.report.table import render
 
     found = survey(dataset, root, **asked)
     if as_json:
         _print_json({**asdict(found), "root": str(found.root), "complete": found.complete})
     else:
-        click.echo(render(_survey_table(found), "rich"), nl=False)
+        echo_table(_survey_table(found))
     return found.complete
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
-    import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo_json(value)
+
+
+def _without_absent_weights(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, with one for all weight files that are not there: few need any of them, nobody all."""
+    from dfad_bench.core.doctor import Finding
+
+    absent = [f for f in findings if f.topic == "weights" and f.level == "absent" and f.name != "DFAD_WEIGHTS"]
+    if not absent:
+        return list(findings)
+    hint = "optional; `dfad doctor --long` says where to get each"
+    summary = Finding("weights", "published files", f"{len(absent)} absent", "absent", hint)
+    first = findings.index(absent[0])
+    return [*findings[:first], summary, *(finding for finding in findings[first:] if finding not in absent)]
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:

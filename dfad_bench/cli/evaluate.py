@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
+from dfad_bench.core.errors import quoted
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -50,7 +52,8 @@ def _parse_levels(context: click.Context, parameter: click.Parameter, value: str
         return None
     texts = _split_names(context, parameter, value)
     if not all(text.isdecimal() for text in texts):
-        raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1,3,5", context, parameter)
+        words = f"{quoted(value)}: expected whole numbers with commas, as in 1,3,5"
+        raise click.BadParameter(words, context, parameter)
     return tuple(int(text) for text in texts)
 
 
@@ -123,9 +126,9 @@ def _rescore(run: Path, as_json: bool) -> None:
     from dfad_bench.cli.train import show_record
 
     found, corrupted = rescore(run)
-    click.echo("The record follows from the predictions.", err=True)
+    echo("The record follows from the predictions.", err=True)
     for folder in corrupted:
-        click.echo(f"{folder.relative_to(run)}: the record follows from the predictions.", err=True)
+        echo(f"{folder.relative_to(run)}: the record follows from the predictions.", err=True)
     show_record(found.record, found.table, as_json=as_json)
 
 
@@ -138,10 +141,10 @@ def _evaluate(run: Path, manifests: tuple[Path, ...], asked: dict[str, Any]) -> 
     settings = EvaluateSettings(**options.settings_in(asked, EvaluateSettings))
     found = evaluate(run, manifests, settings, progress=make_progress(asked["quiet"]))
     for warning in found.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     show_record(found.record, found.table, as_json=asked["as_json"])
     if not asked["as_json"]:
-        click.echo(f"Record: {RunFolder(found.folder).record}", err=True)
+        echo(f"Record: {RunFolder(found.folder).record}", err=True)
 
 
 def _robustness(runs: tuple[Path, ...], manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
@@ -157,11 +160,11 @@ def _robustness(runs: tuple[Path, ...], manifests: tuple[Path, ...], asked: dict
     found = robustness(runs, manifests, settings, labels=labels, out=out, progress=progress)
     for run, result in zip(runs, found.results, strict=True):
         for warning in result.warnings:
-            click.echo(f"Warning: {run}: {warning}", err=True)
+            echo(f"Warning: {run}: {warning}", err=True)
         if result.made < result.cells:
-            click.echo(f"{run}: {result.cells - result.made} of {result.cells} cells were finished before", err=True)
+            echo(f"{run}: {result.cells - result.made} of {result.cells} cells were finished before", err=True)
     shown = found.grid if asked["by_group"] else found.table
-    click.echo(shown.render("json" if asked["as_json"] else asked["format_"]), nl=False)
+    echo_table(shown, "json" if asked["as_json"] else asked["format_"])
     for result in found.results:
-        click.echo(f"Record: {RobustnessFolder(result.out).record}", err=True)
-    click.echo(f"Curves: {len(found.figures)} files beside {RobustnessFolder(found.out).grid}", err=True)
+        echo(f"Record: {RobustnessFolder(result.out).record}", err=True)
+    echo(f"Curves: {len(found.figures)} files beside {RobustnessFolder(found.out).grid}", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
 
 
 @click.command(
@@ -37,10 +38,8 @@ def command(
     from dfad_bench.core.errors import DFADError
 
     named, progress = options.weights_of_each(weights, estimators), make_progress(quiet)
-    found = extract_gaze_tables(
-        manifests, named, device=device, progress=progress, report=partial(click.echo, err=True)
-    )
+    found = extract_gaze_tables(manifests, named, device=device, progress=progress, report=partial(echo, err=True))
     if found.table.rows or not found.failed:
-        click.echo(found.table.render("json" if as_json else "rich"), nl=False)
+        echo_table(found.table, "json" if as_json else "rich")
     if found.failed:
         raise DFADError("; ".join(f"estimator {name} left out: {why}" for name, why in found.failed.items()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_json, echo_tables
 
 if TYPE_CHECKING:
     from dfad_bench.api.gaze import GazeReport
@@ -85,16 +86,14 @@ def show(report: GazeReport, out: Path | None, *, as_json: bool = False, quiet: 
     from dfad_bench.core.errors import DFADError
 
     if as_json:
-        import json
-
-        click.echo(json.dumps(report.facts, indent=2, allow_nan=False, ensure_ascii=False))
+        echo_json(report.facts)
     else:
-        click.echo("\n".join(table.render() for table in report.tables), nl=False)
+        echo_tables(report.tables)
     if report.written and not quiet:
         from dfad_bench.report.figures.gaze import figure_notes
 
         names = ", ".join(path.name for path in report.written)
         for line in (f"Written to {out}: {names}", *figure_notes(report.study.reports)):
-            click.echo(line, err=True)
+            echo(line, err=True)
     if report.failed:
         raise DFADError("; ".join(f"estimator {name} left out: {why}" for name, why in report.failed.items()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_json, echo_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +46,6 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
     Targets given by file names are looked up; where a name allows two candidates, the surroundings of the forged face
     are compared with both. The result is a table beside the manifest that `dfad gaze-fid` reads.
     """
-    import json
-
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.cli.progress import make_progress
 
@@ -59,9 +58,9 @@ def command(folder: Path, real_folders: tuple[Path, ...], dataset: str | None, a
             "rows": found.rows,
             "unpaired": without.to_dict("records"),
         }
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        echo_json(value)
         return
-    click.echo(_table(name, found.rows, without).render(), nl=False)
+    echo_table(_table(name, found.rows, without))
 
 
 def _table(name: str, rows: Sequence[dict[str, Any]], without: pd.DataFrame) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_tables
 
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
@@ -47,9 +48,8 @@ def command(protocol: str | None, runs: tuple[Path, ...], format_: str, columns:
     if detailed and len(tables) > 1:
         names = ", ".join(tables)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")
-    text = "\n".join(table.render(format_) for table in tables.values())
     if out is None:
-        click.echo(text, nl=False)
+        echo_tables(tables.values(), format_)
     else:
-        write_text(out, text)
-        click.echo(f"{out}", err=True)
+        write_text(out, "\n".join(table.render(format_) for table in tables.values()))
+        echo(f"{out}", err=True)

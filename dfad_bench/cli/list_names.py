@@ -6,6 +6,7 @@ import click
 
 from dfad_bench.api.names import KINDS, list_names
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
 
 
 @click.command("list", epilog="Example: dfad list models --long")
@@ -19,6 +20,6 @@ def command(kind: str, detailed: bool, as_json: bool) -> None:
     """
     table = list_names(kind, described=detailed)
     if detailed or as_json:
-        click.echo(table.render("json" if as_json else "rich"), nl=False)
+        echo_table(table, "json" if as_json else "rich")
     else:
-        click.echo("\n".join(row["name"] for row in table.rows))
+        echo("\n".join(row["name"] for row in table.rows))

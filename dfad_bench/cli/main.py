@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dfad_bench.core.errors import DFADError, printable
+from dfad_bench.cli.output import echo, set_up_streams
+from dfad_bench.core.errors import DFADError, cut, quoted
+from dfad_bench.core.escape import terminal
 from dfad_bench.core.interrupts import EXIT_INTERRUPTED
 from dfad_bench.core.resources import INCLUDE, include, included
 from dfad_bench.core.version import __version__
@@ -36,6 +40,8 @@ COMMANDS = {
     "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),
 }
+
+_LONGEST = 3000  # characters of an error
 
 _INCLUDE: dict[str, Any] = {
     "type": click.Path(path_type=Path),
@@ -79,6 +85,16 @@ class LazyGroup(click.Group):
             command.epilog = f"\b\n{command.epilog}"  # click must not break the example's lines: it is to be copied
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for; the nearest names where there is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"No command named {quoted(args[0])}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help lines without importing the commands."""
         with formatter.section("Commands"):
@@ -91,7 +107,7 @@ class LazyGroup(click.Group):
         except DFADError as error:
             if ctx.params.get("debug"):
                 raise
-            shown = click.ClickException(printable(str(error)))
+            shown = click.ClickException(terminal(str(error)))
             shown.exit_code = error.exit_code  # type: ignore[misc]  # click declares it a class variable
             raise shown from error
 
@@ -112,13 +128,16 @@ def dfad(context: click.Context, debug: bool, folders: tuple[Path, ...]) -> None
 
 def main() -> None:
     """Run the command line; an interrupt ends with exit code 130. `dfad_bench.__main__` calls it."""
+    set_up_streams()
     try:
         status = dfad.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(cut(shown.getvalue(), _LONGEST), err=True, nl=False)  # it repeats what was typed
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_json, echo_table
 
 
 @click.command(
@@ -24,18 +25,16 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) 
     does this itself unless it was interrupted. With --manifest, joins manifests of the same dataset and settings
     that were built from different source folders: parts are verified, then linked or copied.
     """
-    import json
     from dataclasses import asdict
 
     from dfad_bench.cli.check_manifest import counts_table
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.ingest.merge import merge_manifests
-    from dfad_bench.report.table import render
 
     report = merge_manifests(manifests, out, progress=make_progress(quiet))
     if as_json:
-        click.echo(json.dumps({**asdict(report), "out": str(out)}, indent=2, ensure_ascii=False))
+        echo_json({**asdict(report), "out": str(out)})
         return
     note = f"{out}: {report.parts:,} parts; content sha256 {report.manifest_sha256[:16]}…"
     rows = sum(sum(row.values()) for row in report.counts.values())
-    click.echo(render(counts_table(f"{report.dataset}: {rows:,} images", report.counts, (note,)), "rich"), nl=False)
+    echo_table(counts_table(f"{report.dataset}: {rows:,} images", report.counts, (note,)))

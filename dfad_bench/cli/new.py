@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo
 
 _NEXT = {
     "model": "Next: pip install -e {out} && dfad check-model {name}",
@@ -28,5 +29,5 @@ def command(kind: str, name: str, out: Path | None) -> None:
     from dfad_bench.core.skeleton import new_skeleton
 
     for path in new_skeleton(kind, name, out):
-        click.echo(path)
-    click.echo(_NEXT[kind].format(out=out or name, name=name), err=True)
+        echo(path)
+    echo(_NEXT[kind].format(out=out or name, name=name), err=True)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, cut, quoted
 from dfad_bench.core.resources import include
 from dfad_bench.core.settings import Option, base_type, choices, option_of
 from dfad_bench.engine.settings import TrainSettings
@@ -148,13 +148,13 @@ def protocol(*, required: bool = True) -> Callable[[Any], Any]:
 
 def _fields(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     if bad := [text for text in values if "" in text.partition("=")]:
-        raise click.UsageError(f"--only {bad[0]!r}: expected FIELD=VALUE.", context)
+        raise click.UsageError(f"--only {quoted(bad[0])}: expected FIELD=VALUE.", context)
     return {field: value for field, _, value in (text.partition("=") for text in values)}
 
 
 def _prefixes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     if bad := [text for text in values if not text.partition("=")[0] or "=" not in text]:
-        raise click.UsageError(f"--map-prefix {bad[0]!r}: expected OLD=NEW.", context)
+        raise click.UsageError(f"--map-prefix {quoted(bad[0])}: expected OLD=NEW.", context)
     return {old: new for old, _, new in (text.partition("=") for text in values)}
 
 
@@ -215,10 +215,11 @@ def weights_of_each(values: tuple[str, ...], estimators: tuple[str, ...]) -> dic
         name, equals, file = value.partition("=")
         if not (equals and name in found):
             if len(found) > 1:
-                raise click.UsageError(f"--weights {value!r}: say whose, as in --weights {estimators[0]}={value}.")
+                example = f"--weights {estimators[0]}={cut(value)}"
+                raise click.UsageError(f"--weights {quoted(value)}: say whose, as in {example}.")
             name, file = estimators[0], value
         if found[name] is not None:
-            raise click.UsageError(f"--weights {value!r}: {name} has weights already.")
+            raise click.UsageError(f"--weights {quoted(value)}: {name} has weights already.")
         found[name] = file
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_table
 from dfad_bench.engine.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def command(
 
     names = None if everything else models
     profiles = profile_models(names, size=size, options=parse_settings(options), latency=latency, device=device)
-    click.echo(profile_table(profiles).render("json" if as_json else "rich"), nl=False)
+    echo_table(profile_table(profiles), "json" if as_json else "rich")
 
 
 def profile_table(profiles: list[Profile]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dfad_bench.core.escape import one_line
 from dfad_bench.core.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ class TerminalProgress:
 
         self.finish()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names of datasets are in it
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[facts]}", markup=False),
             console=Console(stderr=True),
         )
         self._bar.start()
-        self._task = self._bar.add_task(label, total=total, facts="")
+        self._task = self._bar.add_task(one_line(label), total=total, facts="")
 
     def advance(self, steps: int = 1, **facts: object) -> None:
         """Advance the bar and show the facts."""
@@ -56,7 +57,7 @@ class LogProgress(NoProgress):
 
     def start(self, label: str, total: int | None) -> None:
         """Print the label."""
-        sys.stderr.write(f"{label}{f' ({total})' if total is not None else ''} ...\n")
+        sys.stderr.write(f"{one_line(label)}{f' ({total})' if total is not None else ''} ...\n")
 
 
 def make_progress(quiet: bool = False) -> Progress:
@@ -67,4 +68,4 @@ def make_progress(quiet: bool = False) -> Progress:
 
 
 def _short_text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))

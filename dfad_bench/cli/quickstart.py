@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
 
 if TYPE_CHECKING:
     from dfad_bench.api.quickstart import Step
@@ -36,14 +37,14 @@ def command(out: Path | None, small: bool, seed: int, quiet: bool) -> None:
         small=small,
         seed=seed,
         progress=make_progress(quiet),
-        report=partial(click.echo, err=True),
-        begin=lambda step: click.echo(f"\n$ dfad {shlex.join(step.words)}", err=True),
+        report=partial(echo, err=True),
+        begin=lambda step: echo(f"\n$ dfad {shlex.join(step.words)}", err=True),
         done=partial(_show, quiet=quiet),
     )
-    click.echo("Synthetic faces show that the chain works; they say nothing about real generators.\n")
+    echo("Synthetic faces show that the chain works; they say nothing about real generators.\n")
     for label, path in made.places.items():
-        click.echo(f"{label:14}{path}")
-    click.echo(f"Done in {time.perf_counter() - began:.0f} s.", err=True)
+        echo(f"{label:14}{path}")
+    echo(f"Done in {time.perf_counter() - began:.0f} s.", err=True)
 
 
 def _show(step: Step, result: Any, *, quiet: bool) -> None:
@@ -62,4 +63,4 @@ def _show(step: Step, result: Any, *, quiet: bool) -> None:
     elif name == "gaze-fid":
         gaze_fid.show(result, out, quiet=quiet)
     else:
-        click.echo(result.render(), nl=False)
+        echo_table(result)

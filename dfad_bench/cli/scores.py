@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
 
 TABLES = ("metrics", "groups", "sweep", "confusion")
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
@@ -40,8 +41,8 @@ def command(runs: tuple[Path, ...], table: Any, format_: str, figure: Path | Non
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
     for shown in [scores(run, table) for run in runs]:
-        click.echo(shown.render(format_), nl=False)
+        echo_table(shown, format_)
     if figure is not None:
         for line in draw_sweeps(runs, options.run_labels(runs), figure):
-            click.echo(f"Warning: {line}", err=True)
-        click.echo(f"{figure}", err=True)
+            echo(f"Warning: {line}", err=True)
+        echo(f"{figure}", err=True)

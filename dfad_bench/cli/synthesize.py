@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ def command(out: Path, per_group: int, test_share: float, seed: int, quiet: bool
 
 def show(truth: pd.DataFrame, out: Path, *, as_json: bool = False) -> None:
     """Print the generators that were drawn."""
-    click.echo(_summary(truth, out).render("json" if as_json else "rich"), nl=False)
+    echo_table(_summary(truth, out), "json" if as_json else "rich")
 
 
 def _summary(truth: pd.DataFrame, out: Path) -> Table:

@@ -10,6 +10,8 @@ import click
 from click.core import ParameterSource
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_json, echo_table
+from dfad_bench.core.errors import quoted
 from dfad_bench.engine.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
     try:
         seeds = tuple(int(number) for number in text.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers with commas between") from error
+        raise click.BadParameter(f"{quoted(text)} is not a list of whole numbers with commas between") from error
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise click.BadParameter(f"{text!r}: seeds are 0 or more, each once")
+        raise click.BadParameter(f"{quoted(text)}: seeds are 0 or more, each once")
     return seeds
 
 
@@ -84,7 +86,7 @@ def command(manifests: tuple[Path, ...], out: Path, quiet: bool, as_json: bool, 
     asked["weights"] = parse_weights(asked["weights"]) if asked["weights"] else None
     settings = TrainSettings(**options.settings_in(asked, TrainSettings))
     try:
-        made = train(settings, manifests, out, progress=make_progress(quiet), report=partial(click.echo, err=True))
+        made = train(settings, manifests, out, progress=make_progress(quiet), report=partial(echo, err=True))
     except TeamError as error:  # its processes have printed the error
         raise SystemExit(error.exit_code) from error
     if made.lead:
@@ -100,23 +102,21 @@ def show(made: Training, *, as_json: bool = False) -> None:
         show_record(made.records[0], made.table, as_json=as_json)
         place = f"Record: {RunFolder(made.out).record}"
     else:
-        click.echo(made.full_table.render("json") if as_json else made.table.render(), nl=False)
+        echo_table(*(made.full_table, "json") if as_json else (made.table, "rich"))
         files = SeedsFolder(made.out)
         place = f"Records: {files.records}; means: {files.summary}"
     if not made.printed and not (as_json and made.full_table is None):
-        click.echo(place, err=True)
+        echo(place, err=True)
 
 
 def show_record(record: ResultRecord, table: Table, *, as_json: bool) -> None:
     """Print a record beside the constant models, or whole as JSON."""
-    import json
-
     from dfad_bench.core.record import plain
 
     if as_json:
-        click.echo(json.dumps(plain(record), indent=2, sort_keys=True, ensure_ascii=False))
+        echo_json(plain(record), sort_keys=True)
     else:
-        click.echo(table.render(), nl=False)
+        echo_table(table)
 
 
 def _given(name: str) -> bool:
@@ -136,7 +136,7 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+            raise click.BadParameter(f"{quoted(text)} is not KEY=VALUE", param_hint="--set")
         try:
             values[key] = json.loads(value)
         except json.JSONDecodeError:

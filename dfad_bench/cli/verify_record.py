@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_json, echo_table
 
 
 @click.command("verify-record", epilog="Example: dfad verify-record --run quickstart/runs/xception")
@@ -21,12 +22,11 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) 
     hold (a checkpoint that was not kept, say) cannot be checked, and is said; --strict refuses it. Nothing here tells
     whether a record with its predictions was made up as a whole: for that, train again.
     """
-    import json
     from dataclasses import asdict
 
     from dfad_bench.api.runs import verify_record
     from dfad_bench.core.errors import IntegrityError
-    from dfad_bench.report.table import Column, Table, render
+    from dfad_bench.report.table import Column, Table
 
     if (run is None) == (record is None):
         raise click.UsageError("give --run or --record, one of the two")
@@ -36,7 +36,7 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) 
         values = {"record": str(found.record), "compared": found.compared, "notes": list(found.notes)}
         values["unchecked"] = list(found.unchecked)
         values["differences"] = [asdict(difference) for difference in found.differences]
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        echo_json(values)
     elif found.differences:
         columns = (
             Column("name", "Differs", "text"),
@@ -44,11 +44,11 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) 
             Column("found", "Found", "text"),
         )
         rows = [{"name": d.name, "stated": d.stated, "found": d.found} for d in found.differences]
-        click.echo(render(Table(str(found.record), columns, rows, found.notes), "rich"), nl=False)
+        echo_table(Table(str(found.record), columns, rows, found.notes))
     else:
-        click.echo(f"{found.record}: all {found.compared} numbers and hashes agree")
+        echo(f"{found.record}: all {found.compared} numbers and hashes agree")
         for note in found.notes:
-            click.echo(f"  {note}")
+            echo(f"  {note}")
     if found.differences:
         some = "; ".join(map(str, found.differences[:3]))
         more = f"; and {len(found.differences) - 3} more" if len(found.differences) > 3 else ""

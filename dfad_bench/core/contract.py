@@ -28,7 +28,7 @@ from dfad_bench.core.batch import (
     weighted_losses,
 )
 from dfad_bench.core.bounds import OPTION
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.notices import heard
 from dfad_bench.core.settings import Size
 from dfad_bench.core.stages import ParameterGroup, Stage, StageData
@@ -136,7 +136,7 @@ class DFADModel(nn.Module):
         """
         if isinstance(weights, Mapping) and (unknown := sorted(set(weights) - set(cls.weight_names))):
             takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
-            raise ConfigError(f"{cls.card.display} has no weights named {unknown[0]!r}; it takes {takes}")
+            raise ConfigError(f"{cls.card.display} has no weights named {quoted(unknown[0])}; it takes {takes}")
         _check_options(options or {}, cls.card.display)
         with heard():  # what is told of a file is told when it is loaded
             implied = cls.options_of(weights) if weights is not None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +27,9 @@ def find_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
     try:
         chosen = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"no device named {name!r}; known: auto, cpu, cuda, cuda:N") from error
+        raise ConfigError(f"no device named {quoted(name)}; known: auto, cpu, cuda, cuda:N") from error
     if chosen.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+        raise ConfigError(f"device {quoted(name)} is not supported; use auto, cpu, cuda or cuda:N")
     if chosen.type == "cuda" and chosen.index is None and local_rank:
         chosen = torch.device("cuda", local_rank)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

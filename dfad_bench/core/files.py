@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, quoted
 from dfad_bench.core.plain import parse_json
 
 _CHUNK = 1 << 20
@@ -170,10 +170,10 @@ def safe_relative(root: Path, relative: str, *, follow: bool = False) -> Path:
     """
     parts = relative.split("/")
     if not relative or relative.startswith("/") or "\\" in relative or "\0" in relative or ".." in parts:
-        raise ConfigError(f"{relative!r}: not a plain relative path")
+        raise ConfigError(f"{quoted(relative)}: not a plain relative path")
     path = (root / relative).resolve()
     if not follow and not path.is_relative_to(root.resolve()):
-        raise ConfigError(f"{relative!r}: leads out of {root}")
+        raise ConfigError(f"{quoted(relative)}: leads out of {root}")
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dfad_bench.core import bounds
 from dfad_bench.core.bounds import within
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.resources import SHIPPED, find_yaml, origin, yaml_names
@@ -57,9 +57,9 @@ class AttributionRule:
 
     def __post_init__(self) -> None:
         if self.headline not in self.thresholds:
-            raise ValueError(f"headline {self.headline} is not among thresholds {list(self.thresholds)}")
+            raise ValueError(f"headline {self.headline} is not among thresholds {quoted(list(self.thresholds))}")
         if not all(0 < t < 1 for t in self.thresholds):
-            raise ValueError(f"thresholds must lie between 0 and 1, got {list(self.thresholds)}")
+            raise ValueError(f"thresholds must lie between 0 and 1, got {quoted(list(self.thresholds))}")
         within("the number of thresholds", len(self.thresholds), 1, bounds.LEVELS)
 
 
@@ -77,9 +77,9 @@ class CorruptionPlan:
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) < len(self.names):
-            raise ValueError(f"corruptions must be named, each once; got {list(self.names)}")
+            raise ValueError(f"corruptions must be named, each once; got {quoted(list(self.names))}")
         if not self.severities or list(self.severities) != sorted(set(self.severities)) or self.severities[0] < 1:
-            raise ValueError(f"severities must rise from 1 or more; got {list(self.severities)}")
+            raise ValueError(f"severities must rise from 1 or more; got {quoted(list(self.severities))}")
         within("severities", self.severities[-1], 1, bounds.LEVELS)
         within("corrupt_at", self.corrupt_at, 8, bounds.SIDE, null=True)
 
@@ -126,16 +126,17 @@ class Protocol:
     def __post_init__(self) -> None:
         labels = [group.label for group in self.seen]
         if sorted(labels) != list(range(len(labels))):
-            raise ValueError(f"seen labels must be 0 to {len(labels) - 1}, each once; got {sorted(labels)}")
+            raise ValueError(f"seen labels must be 0 to {len(labels) - 1}, each once; got {quoted(sorted(labels))}")
         if labelled := [g.key for g in self.unseen if g.label != UNSEEN]:
             raise ValueError(f"unseen groups carry no label: {labelled}")
         keys = [group.key for group in self.groups]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise ValueError(f"groups listed twice: {twice}")
+            raise ValueError(f"groups listed twice: {quoted(twice)}")
         for kind in (self.groups, self.unlabelled):
             whole = {(group.dataset, group.generator) for group in kind if group.source is None}
             if twice := [g.key for g in kind if g.source is not None and (g.dataset, g.generator) in whole]:
-                raise ValueError(f"{twice[0]} is part of {twice[0].rpartition(':')[0]}, which is a group as well")
+                name, part = twice[0].rpartition(":")[0], twice[0]
+                raise ValueError(f"{cut(part)} is part of {cut(name)}, which is a group as well")
         self._check_unlabelled()
         counts = [self.train_per_group, self.test_per_group, self.unlabelled_per_group]
         counts += [n for g in self.all_groups for n in (g.train, g.test)]
@@ -155,7 +156,7 @@ class Protocol:
             raise ValueError(f"unlabelled groups are not tested, so they carry no test count: {tested}")
         keys = [group.key for group in self.unlabelled]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise ValueError(f"unlabelled groups listed twice: {twice}")
+            raise ValueError(f"unlabelled groups listed twice: {quoted(twice)}")
         if self.unlabelled_per_group is not None and not self.unlabelled:
             raise ValueError("unlabelled_per_group counts the faces of unlabelled groups, and none is listed")
 
@@ -214,10 +215,11 @@ def load_protocol(name: str) -> Protocol:
     for group in protocol.all_groups:
         if group.generator not in taxonomy():
             raise ConfigError(
-                f"{path}: generator {group.generator!r} is not in the taxonomy; rows of your own come with --include"
+                f"{path}: generator {quoted(group.generator)} is not in the taxonomy;"
+                " rows of your own come with --include"
             )
     if path.stem != protocol.name:
-        raise ConfigError(f"{path}: name {protocol.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(protocol.name)} must equal the file's name")
     if origin(path) != SHIPPED:
         _check_groups(protocol, str(path))
     return protocol
@@ -227,10 +229,10 @@ def _check_groups(protocol: Protocol, where: str) -> None:
     """Hold an included protocol to what tests hold the shipped ones to."""
     for group in protocol.all_groups:
         if group.generator != group.taxon.key:
-            raise ConfigError(f"{where}: write the generator's key {group.taxon.key!r}, not {group.generator!r}")
+            raise ConfigError(f"{where}: write the generator's key {group.taxon.key!r}, not {quoted(group.generator)}")
     shared = {group.generator for group in protocol.seen} & {group.generator for group in protocol.unseen}
     if both := sorted(shared - {REAL_KEY}):
-        raise ConfigError(f"{where}: {both[0]!r} is both seen and unseen; only {REAL_KEY!r} may be")
+        raise ConfigError(f"{where}: {quoted(both[0])} is both seen and unseen; only {quoted(REAL_KEY)} may be")
 
 
 def protocol_names() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dfad_bench.core import bounds
 from dfad_bench.core.bounds import within
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml, yaml_names
 from dfad_bench.core.strict import read_dataclass
@@ -158,7 +158,7 @@ def load_recipe(name: str) -> Recipe:
     path = find_yaml("manifests", "recipes", name)
     recipe = read_dataclass(Recipe, path)
     if path.stem == name != recipe.name:
-        raise ConfigError(f"{path}: name {recipe.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(recipe.name)} must equal the file's name")
     return recipe
 
 

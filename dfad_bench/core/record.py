@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.strict import from_mapping
 
@@ -217,7 +217,7 @@ class PredictionFacts:
 
     def __post_init__(self) -> None:
         if not _PATH.fullmatch(self.path) or ".." in self.path:
-            raise ValueError(f"path {self.path!r} is not a plain relative path")
+            raise ValueError(f"path {quoted(self.path)} is not a plain relative path")
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def read_record(path: Path, *, verify: bool = True) -> ResultRecord:
     raw = read_json(path)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version not in READABLE:
-        raise ConfigError(f"{path}: record schema {version!r}, this toolkit reads {' and '.join(READABLE)}")
+        raise ConfigError(f"{path}: record schema {quoted(version)}, this toolkit reads {' and '.join(READABLE)}")
     record = from_mapping(ResultRecord, raw, str(path))
     if verify and identity(record) != record.record_id:
         raise IntegrityError(f"{path}: changed after it was written (record_id does not match its content)")

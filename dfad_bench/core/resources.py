@@ -20,7 +20,7 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 
 INCLUDE = "DFAD_INCLUDE"  # environment: folders, separated as in PATH
 TABLES = ("corruptions.yaml", "taxonomy.yaml", "weights.yaml")  # a row of the file is a thing with a name
@@ -45,7 +45,7 @@ def shipped(kind: str) -> Path:
     for folder in (packed, checkout):
         if folder.is_dir():
             return folder
-    raise ConfigError(f"no shipped {kind!r}: looked in {packed} and {checkout}; reinstall dfad-bench")
+    raise ConfigError(f"no shipped {quoted(kind)}: looked in {packed} and {checkout}; reinstall dfad-bench")
 
 
 def shipped_names(kind: str, folder: str) -> list[str]:
@@ -69,7 +69,7 @@ def yaml_files(kind: str, folder: str) -> dict[str, Path]:
         alone = [base] if folder == "datasets" and base.is_file() else []
         for path in [*sorted((base / folder).glob("*.yaml")), *alone]:
             if other := taken.get(path.stem.lower()):
-                raise ConfigError(f"{path}: the name {path.stem!r} is taken by {other}; rename one")
+                raise ConfigError(f"{path}: the name {quoted(path.stem)} is taken by {other}; rename one")
             found[path.stem] = taken[path.stem.lower()] = path
     return found
 
@@ -194,7 +194,7 @@ def _folders(text: str, generation: int) -> tuple[Path, ...]:
 def _absolute(folder: str | Path) -> Path:
     path = Path(folder).expanduser().resolve()
     if os.pathsep in str(path):
-        raise ConfigError(f"{path}: cannot be included, {os.pathsep!r} separates folders in {INCLUDE}; rename it")
+        raise ConfigError(f"{path}: cannot be included, {quoted(os.pathsep)} separates folders in {INCLUDE}; rename it")
     return path
 
 
@@ -215,7 +215,7 @@ def _check_layout(folder: Path) -> None:
             _check_yaml(folder, path)
         else:
             near = get_close_matches(path.name, (*TABLES, *FOLDERS), n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near and near[0] != path.name else ""
+            hint = f" (did you mean {quoted(near[0])}?)" if near and near[0] != path.name else ""
             raise ConfigError(f"{path}: not part of a folder to include{hint}; {_layout()}")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dfad_bench.core.bounds import WHOLE
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 
 T = TypeVar("T", bound=type)
 Size = Literal["paper", "tiny"]
@@ -97,10 +97,10 @@ def _check_type(where: str, value: Any, hint: Any) -> None:
         return
     if allowed:
         if not any(value == other for other in allowed):
-            raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+            raise ConfigError(f"{where} must be one of {', '.join(map(str, allowed))}, got {quoted(value)}")
     elif not any(_is_of(value, member) for member in members):
         words = " or ".join(dict.fromkeys(_described(member, value) for member in members if member is not type(None)))
-        raise ConfigError(f"{where} must be {words}, got {value!r}")
+        raise ConfigError(f"{where} must be {words}, got {quoted(value)}")
 
 
 def _check_limits(where: str, value: Any, about: Option) -> None:
@@ -109,7 +109,7 @@ def _check_limits(where: str, value: Any, about: Option) -> None:
             _check_limits(where, entry, about)
     if isinstance(value, int | float) and not isinstance(value, bool):
         owner, _, name = where.partition(".")
-        got = f"got {value!r}" if abs(value) <= WHOLE else "got a number without end or of very many digits"
+        got = f"got {quoted(value)}" if abs(value) <= WHOLE else "got a number without end or of very many digits"
         if about.least is not None and not value >= about.least:  # so that NaN is refused, too
             raise ConfigError(f"{owner}: needs {name} >= {about.least:g}, {got}")
         if about.above is not None and not value > about.above:

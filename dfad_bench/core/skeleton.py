@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 from dfad_bench.core.files import write_text
 from dfad_bench.core.registry import model_table
 from dfad_bench.core.resources import yaml_files
@@ -58,7 +58,7 @@ def new_model(name: str, out: Path | None = None) -> list[Path]:
     _check_name("model", name, model_table())
     package = f"dfad_{name}"
     if find_spec(package) is not None:
-        raise ConfigError(f"model {name!r}: a package {package!r} is installed already; choose another name")
+        raise ConfigError(f"model {quoted(name)}: a package {package!r} is installed already; choose another name")
     files = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "model_README.md",
@@ -86,7 +86,7 @@ def new_dataset(name: str, out: Path | None = None) -> list[Path]:
     example = f"{name}_example"
     if example in taxonomy():
         file = taxonomy().file_of(taxonomy()[example].key)
-        raise ConfigError(f"dataset {name!r}: its example would be generator {example!r}, a name taken by {file}")
+        raise ConfigError(f"dataset {quoted(name)}: its example would be generator {example!r}, a name taken by {file}")
     files = {"taxonomy.yaml": "taxonomy.yaml", f"datasets/{name}.yaml": "dataset.yaml"}
     return _write(out or Path(name), files, name)
 
@@ -116,11 +116,11 @@ KINDS: dict[str, Callable[[str, Path | None], list[Path]]] = {
 def _check_name(kind: str, name: str, known: Mapping[str, object]) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         form = "lower-case letters and digits, with '_' between them"
-        raise ConfigError(f"{kind} {name[:_LONGEST]!r}: a name is of {form}, at most {_LONGEST} in all")
+        raise ConfigError(f"{kind} {quoted(name[:_LONGEST])}: a name is of {form}, at most {_LONGEST} in all")
     if keyword.iskeyword(name) or name in _RESERVED:
-        raise ConfigError(f"{kind} {name!r}: a word of Python or YAML; choose another name")
+        raise ConfigError(f"{kind} {quoted(name)}: a word of Python or YAML; choose another name")
     if name in known:
-        raise ConfigError(f"{kind} {name!r}: the name is taken by {known[name]}; choose another")
+        raise ConfigError(f"{kind} {quoted(name)}: the name is taken by {known[name]}; choose another")
 
 
 def _write(out: Path, files: Mapping[str, str], name: str) -> list[Path]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dfad_bench.core.batch import Batch
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.recipe import LENGTHS, OptimiserName, Sampler, Schedule
 
 
@@ -60,7 +60,7 @@ class Stage:
 
     def _require(self, true: bool, otherwise: str) -> None:
         if not true:
-            raise ConfigError(f"stage {self.name!r}: {otherwise}")
+            raise ConfigError(f"stage {quoted(self.name)}: {otherwise}")
 
 
 @dataclass(frozen=True)

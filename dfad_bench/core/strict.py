@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from dfad_bench.core.bounds import WHOLE
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.plain import check_plain
 
 _MAX_BYTES = 1 << 20
@@ -144,14 +144,14 @@ def from_mapping(cls: type[T], raw: Any, where: str) -> T:
     for key in raw:
         if key not in known:
             near = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}: unknown key {key!r}{hint} Known: {', '.join(sorted(known)) or 'none'}")
+            hint = f"; did you mean {quoted(near[0])}?" if near else ""
+            raise ConfigError(f"{where}: unknown key {quoted(key)}{hint} Known: {', '.join(sorted(known)) or 'none'}")
     values = {}
     for name, field in known.items():
         if name in raw:
             values[name] = _convert(hints[name], raw[name], f"{where}: {name}")
         elif field.default is MISSING and field.default_factory is MISSING:
-            raise ConfigError(f"{where}: key {name!r} is missing")
+            raise ConfigError(f"{where}: key {quoted(name)} is missing")
     try:
         return cls(**values)
     except ValueError as error:  # raised by __post_init__ checks
@@ -166,14 +166,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert_union(args, value, where)
     if origin is Literal:
         if value not in args:
-            raise ConfigError(f"{where} must be one of {', '.join(map(str, args))}, got {value!r}")
+            raise ConfigError(f"{where} must be one of {', '.join(map(str, args))}, got {quoted(value)}")
         return value
     if origin is tuple:
         return _convert_tuple(args, value, where)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} must be a mapping, got {value!r}")
-        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}[{k!r}]") for k, v in value.items()}
+            raise ConfigError(f"{where} must be a mapping, got {quoted(value)}")
+        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}[{quoted(k)}]") for k, v in value.items()}
     if is_dataclass(hint):
         return from_mapping(hint, value, where)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -181,11 +181,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = _to_float(value, where)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
+        raise ConfigError(f"{where} must be {hint.__name__}, got {quoted(value)}")
     if isinstance(value, int) and abs(value) > WHOLE:
         raise ConfigError(f"{where} must be {WHOLE:,} or less, got a number of {len(str(abs(value)))} digits")
     if hint is float and not math.isfinite(value):
-        raise ConfigError(f"{where} must be a finite number, got {value!r}")
+        raise ConfigError(f"{where} must be a finite number, got {quoted(value)}")
     return value
 
 
@@ -207,12 +207,12 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
             return _convert(arg, value, where)
         except ConfigError as error:
             errors.append(str(error))
-    raise ConfigError(errors[0] if len(errors) == 1 else f"{where}: {value!r} fits none of the allowed types")
+    raise ConfigError(errors[0] if len(errors) == 1 else f"{where}: {quoted(value)} fits none of the allowed types")
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{where} must be a list, got {value!r}")
+        raise ConfigError(f"{where} must be a list, got {quoted(value)}")
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(args) != len(value):
@@ -225,4 +225,4 @@ def _convert_enum(hint: type[Enum], value: Any, where: str) -> Enum:
         return hint(value)
     except ValueError:
         allowed = ", ".join(str(member.value) for member in hint)
-        raise ConfigError(f"{where} must be one of {allowed}, got {value!r}") from None
+        raise ConfigError(f"{where} must be one of {allowed}, got {quoted(value)}") from None

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 from dfad_bench.core.labels import FAKE, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
 from dfad_bench.core.resources import SHIPPED, origin, per_include, table_files, yaml_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -43,9 +43,11 @@ class Generator:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
-            raise ValueError(f"key {self.key!r} must be lower-case letters and digits, with '_' or '-' between them")
+            raise ValueError(
+                f"key {quoted(self.key)} must be lower-case letters and digits, with '_' or '-' between them"
+            )
         if empty := [name for name in (self.display, *self.aliases) if not _fold(name)]:
-            raise ValueError(f"display and aliases need a letter or digit, got {empty[0]!r}")
+            raise ValueError(f"display and aliases need a letter or digit, got {quoted(empty[0])}")
         if self.attribution_label < UNSEEN:
             raise ValueError(f"attribution_label must be {UNSEEN} (none) or a class, got {self.attribution_label}")
         if (self.forgery is ForgeryType.NONE) != (self.detection_label != FAKE):
@@ -85,7 +87,9 @@ class Taxonomy:
         for generator in generators:
             for name in {_fold(n) for n in (generator.key, generator.display, *generator.aliases)}:
                 if name in self._by_name:
-                    raise ConfigError(f"taxonomy: {name!r} names both {self._by_name[name].key} and {generator.key}")
+                    raise ConfigError(
+                        f"taxonomy: {quoted(name)} names both {self._by_name[name].key} and {generator.key}"
+                    )
                 self._by_name[name] = generator
             if generator.attribution_label in labels:
                 other = labels[generator.attribution_label].key
@@ -150,7 +154,7 @@ def _rows(raw: Any, where: str) -> tuple[Generator, ...]:
     rows = []
     for key, row in raw.items():
         if row is not None and not isinstance(row, dict):
-            raise ConfigError(f"{where}: {key}: must be a mapping, got {row!r}")
+            raise ConfigError(f"{where}: {key}: must be a mapping, got {quoted(row)}")
         if "key" in (row or {}):
             raise ConfigError(f"{where}: {key}: unknown key 'key'; the row's own name is its key")
         rows.append(from_mapping(Generator, {"key": key, **(row or {})}, f"{where}: {key}"))
@@ -204,10 +208,12 @@ def _refuse_clash(row: Generator, path: Path, known: Iterable[Generator], files:
     """Refuse an included row that has a name or the label of another, and name the file of both."""
     names = {_fold(name): name for name in (row.key, row.display, *row.aliases)}
     for other in known:
-        where = f"{other.key!r} of {files[other.key]}"
+        where = f"{quoted(other.key)} of {files[other.key]}"
         for name in (other.key, other.display, *other.aliases):
             if _fold(name) in names:
-                raise ConfigError(f"{path}: {row.key}: the name {names[_fold(name)]!r} is taken by {where}; rename it")
+                raise ConfigError(
+                    f"{path}: {row.key}: the name {quoted(names[_fold(name)])} is taken by {where}; rename it"
+                )
         if row.attribution_label == other.attribution_label != UNSEEN:
             raise ConfigError(f"{path}: {row.key}: attribution_label {row.attribution_label} is that of {where}")
 

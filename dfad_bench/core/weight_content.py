@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import WeightsError, printable
+from dfad_bench.core.errors import WeightsError, cut, quoted
 from dfad_bench.core.torchscript import TorchScriptError, read_tensors, root_of
 
 _HEAD = 1024  # bytes that show what a file is
@@ -144,7 +144,7 @@ def _zip_file(path: Path) -> Any:
             if sum(info.file_size for info in archive.infolist()) > size + _SLACK:
                 raise _unreadable(path, f"it is damaged (it claims to hold more than its own size); {_AGAIN}")
             if broken := archive.testzip():  # PyTorch does not look at the checksums
-                raise _unreadable(path, f"it is damaged (the checksum of {printable(broken)!r} differs); {_AGAIN}")
+                raise _unreadable(path, f"it is damaged (the checksum of {quoted(broken)} differs); {_AGAIN}")
             if (root := root_of(names)) is not None:
                 return _torchscript(path, archive, root)
     except zipfile.BadZipFile as error:
@@ -159,7 +159,7 @@ def _torchscript(path: Path, archive: zipfile.ZipFile, root: str) -> Any:
     try:
         return read_tensors(archive, root)
     except TorchScriptError as error:
-        raise _unreadable(path, f"it is a TorchScript archive that {printable(str(error))}; {safe}") from error
+        raise _unreadable(path, f"it is a TorchScript archive that {cut(str(error))}; {safe}") from error
     except Exception as error:  # a damaged or hostile pickle raises anything
         kind = type(error).__name__
         raise _unreadable(path, f"it is a TorchScript archive of an unknown form ({kind}); {safe}") from error
@@ -174,7 +174,7 @@ def _pickles(path: Path) -> Any:
         text, size = str(error), path.stat().st_size
         named = _GLOBAL.search(text)
         if named and not _ends_with(path, named[1]):
-            code = printable(named[1].rstrip("."))
+            code = cut(named[1].rstrip("."))
             cause = f"it needs {code}, code that is not run here; where you trust it, save its state dict alone"
         elif "unsupported persistent id" in text.lower() or "unsafe class" in text.lower():
             cause = "it holds objects, not tensors alone; where you trust it, save its state dict alone"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError, some
+from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError, quoted, some
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -52,11 +52,11 @@ class WeightFile:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name {self.name!r} must be of lower-case letters, digits and '_'")
+            raise ValueError(f"name {quoted(self.name)} must be of lower-case letters, digits and '_'")
         if not self.file or "/" in self.file or "\\" in self.file:
-            raise ValueError(f"file {self.file!r} must be the name of a file under $DFAD_WEIGHTS, not a path")
+            raise ValueError(f"file {quoted(self.file)} must be the name of a file under $DFAD_WEIGHTS, not a path")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
-            raise ValueError(f"sha256 {self.sha256!r} must be 64 lower-case hexadecimal digits, or null")
+            raise ValueError(f"sha256 {quoted(self.sha256)} must be 64 lower-case hexadecimal digits, or null")
 
 
 def weight_files() -> dict[str, WeightFile]:
@@ -76,7 +76,7 @@ def weight_files() -> dict[str, WeightFile]:
                 raise ConfigError(f"{path}: {name}: unknown key 'name'; the row's own name is it")
             row = from_mapping(WeightFile, {**values, "name": name}, f"{path}: {name}")
             for taken in {row.name, row.file} & places.keys():
-                raise ConfigError(f"{path}: {name}: {taken!r} is taken by a row of {places[taken]}; rename it")
+                raise ConfigError(f"{path}: {name}: {quoted(taken)} is taken by a row of {places[taken]}; rename it")
             rows[name] = row
             places |= {row.name: path, row.file: path}
     return rows
@@ -102,7 +102,7 @@ def find_weights(name_or_path: str) -> Path:
     if place is None or not place.is_file():
         where = f"as {place}" if place else f"as {row.file} in a folder and set DFAD_WEIGHTS to it"
         raise WeightsError(
-            f"weights {row.name!r} not found; get them from {row.origin} ({row.licence}) and put them {where}"
+            f"weights {quoted(row.name)} not found; get them from {row.origin} ({row.licence}) and put them {where}"
         )
     refuse_stand_ins(place)
     if row.sha256:

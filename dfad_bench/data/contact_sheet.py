@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.escape import one_line
 from dfad_bench.core.files import atomic_path
 from dfad_bench.data.audit.findings import Face, Finding, Findings
 from dfad_bench.data.images import SHEET
@@ -41,7 +42,8 @@ def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) 
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for index, (dataset, generator, count, crops) in enumerate(rows):
         top = _GAP + index * step
-        draw.text((8, top + SIDE // 2 - 20), f"{generator}\n{dataset}, {count:,} faces", fill="black", font=font)
+        name = f"{one_line(generator)}\n{one_line(dataset)}, {count:,} faces"
+        draw.text((8, top + SIDE // 2 - 20), name, fill="black", font=font)
         for column, crop in enumerate(crops):
             sheet.paste(_thumbnail(crop), (_LABEL + column * step, top))
     with atomic_path(path) as temporary:
@@ -103,7 +105,8 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
     step = SIDE + _CAPTION + _GAP
     height = _HEADING * (1 + len(remarks)) + step * sum(len(remark.examples) for remark in remarks) + _GAP
     font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=11)
-    texts = [f"{remark.severity}: {remark.text}" for remark in remarks]
+    title = one_line(title)
+    texts = [one_line(f"{remark.severity}: {remark.text}") for remark in remarks]
     width = max(columns * _CELL, *(int(font.getlength(text)) + 16 for text in [title, *texts]))
     sheet = Image.new("RGB", (width + _GAP, height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -126,8 +129,8 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
 
 def _caption(face: Face) -> str:
     where = face.origin if face.frame is None else f"{face.origin} #{face.frame}"
-    lines = (face.group, face.side, where)
-    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines if line)
+    lines = [one_line(line) for line in (face.group, face.side, where) if line]
+    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines)
 
 
 def _thumbnail(crop: np.ndarray) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
+from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, quoted
 from dfad_bench.core.files import (
     atomic_path,
     check_hash,
@@ -144,7 +144,7 @@ class Manifest:
         found = info.get("schema_version") if isinstance(info, dict) else None
         if found != VERSION:
             raise ManifestError(
-                f"{folder / FILE}: schema version {found!r}, this toolkit reads {VERSION}; build it again"
+                f"{folder / FILE}: schema version {quoted(found)}, this toolkit reads {VERSION}; build it again"
             )
         if wrong := malformed_keys(info, READ_FORMS):
             raise ManifestError(f"{folder / FILE}: {', '.join(wrong)} missing or damaged; build it again")
@@ -181,7 +181,7 @@ class Manifest:
         known = [name for name in SCHEMA.names if name != "image"]
         columns = known + [SOURCE] * self.tells_sources if columns is None else list(columns)
         if unknown := [name for name in columns if name not in (*known, SOURCE)]:
-            raise ManifestError(f"{self.folder}: no columns {unknown}; known: {', '.join(known)}")
+            raise ManifestError(f"{self.folder}: no columns {quoted(unknown)}; known: {', '.join(known)}")
         wanted = list(dict.fromkeys([*columns, "sample_id", "status"]))
         tables = [_read(path, wanted) for path in self.parts]
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
@@ -248,11 +248,11 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     for row in rows:
         if unknown := row.keys() - set(SCHEMA_WITH_SOURCE.names):
-            raise ValueError(f"unknown columns {sorted(unknown)}")
+            raise ValueError(f"unknown columns {quoted(sorted(unknown))}")
         if absent := [name for name in (*_REQUIRED, "status") if row.get(name) is None]:
-            raise ValueError(f"row {row.get('sample_id')!r} lacks {absent}")
+            raise ValueError(f"row {quoted(row.get('sample_id'))} lacks {absent}")
         if row["status"] not in STATUSES:
-            raise ValueError(f"unknown status {row['status']!r}")
+            raise ValueError(f"unknown status {quoted(row['status'])}")
     ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
     schema = SCHEMA_WITH_SOURCE if any(SOURCE in row for row in rows) else SCHEMA
     table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.resources import find_yaml, per_include
@@ -56,7 +56,7 @@ def load_prompts(name: str = "ftg-4") -> PromptTemplates:
     path = find_yaml("manifests", "prompts", name)
     templates = read_dataclass(PromptTemplates, path)
     if not name.endswith((".yaml", ".yml")) and templates.name != path.stem:
-        raise ConfigError(f"{path}: name {templates.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(templates.name)} must equal the file's name")
     return templates
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from dfad_bench.core.errors import ProtocolError
+from dfad_bench.core.errors import ProtocolError, listed, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
@@ -119,7 +119,7 @@ def select(
     missing += [group for group in protocol.unlabelled if group.key in extra and extra[group.key].empty]
     test, short = _tested(protocol, {key: half for key, (_, half) in halves.items()})
     if missing and not (allow_partial and test):
-        raise ProtocolError(_missing_text(protocol, missing, manifests))
+        raise ProtocolError(_missing_text(protocol, missing, manifests, partial=allow_partial or not test))
     no_rows = pools[protocol.groups[0].key].iloc[:0]
     parts = _Parts(no_rows, no_rows, no_rows)
     if training:
@@ -290,15 +290,20 @@ def _short_groups(group: Group, part: str, wanted: int | None, found: int) -> li
     return [ShortGroup(group.key, part, wanted, found)] if wanted is not None and found < wanted else []
 
 
-def _missing_text(protocol: Protocol, missing: Collection[Group], manifests: Sequence[Manifest]) -> str:
+def _missing_text(
+    protocol: Protocol, missing: Collection[Group], manifests: Sequence[Manifest], *, partial: bool
+) -> str:
+    """What to do; `partial`: going on without the groups is no way out, as nothing would be left to test."""
     have = {manifest.name for manifest in manifests}
     lines = []
     for dataset in dict.fromkeys(group.dataset for group in missing):
         names = ", ".join(group.key.partition("/")[2] for group in missing if group.dataset == dataset)
-        hint = "its manifest has no usable faces of them" if dataset in have else f"build {dataset!r}"
+        hint = "its manifest has no usable faces of them" if dataset in have else f"build {quoted(dataset)}"
         lines.append(f"{dataset} ({names}): {hint}")
+    way_out = "" if partial else ", or go on without them with --allow-partial"
+    if partial:
+        lines.append(f"given are {listed(sorted(have)) or 'no manifests'}, with no face to test")
     return (
         f"protocol {protocol.name} lacks {len(missing)} of {len(protocol.all_groups)} groups: {'; '.join(lines)}."
-        " Make manifests with `dfad build-manifest --dataset NAME` and pass each with --manifest,"
-        " or go on without them with --allow-partial"
+        f" Make manifests with `dfad build-manifest --dataset NAME` and pass each with --manifest{way_out}"
     )

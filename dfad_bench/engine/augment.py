@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dfad_bench.core.batch import Batch, Inputs, ViewValue
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.recipe import Augmentation, require
 from dfad_bench.core.registry import resolve
 from dfad_bench.core.strict import from_mapping
@@ -48,7 +48,7 @@ class SomeOf(Change):
     among: tuple[str, ...] = ("color_jitter", "gaussian_blur", "gaussian_noise", "grayscale", "downscale", "jpeg")
 
     def __post_init__(self) -> None:
-        require(len(set(self.among)) == len(self.among), f"among lists a name twice: {list(self.among)}")
+        require(len(set(self.among)) == len(self.among), f"among lists a name twice: {quoted(list(self.among))}")
         require(
             1 <= self.count <= len(self.among), f"count must be 1 to {len(self.among)} (of `among`), got {self.count}"
         )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, quoted
 from dfad_bench.core.files import content_hash, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.plain import check_plain
 from dfad_bench.core.recipe import Recipe
@@ -109,7 +109,7 @@ def config_from(raw: Any, where: str) -> RunConfig:
     if isinstance(raw, Mapping):
         needed = [each.name for each in fields(RunConfig) if each.name not in _OPTIONAL]
         if lacking := [name for name in needed if name not in raw]:
-            raise ConfigError(f"{where}: key {lacking[0]!r} is missing")
+            raise ConfigError(f"{where}: key {quoted(lacking[0])} is missing")
     return from_mapping(RunConfig, raw, where)
 
 

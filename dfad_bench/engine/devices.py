@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dfad_bench.core.contract import Inputs
 from dfad_bench.core.device import find_device
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.engine.distributed import processes
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -72,7 +72,7 @@ def place(device: str = "auto", precision: str = "fp32", channels_last: bool | N
         ConfigError: no such device or precision, or fp16 without a GPU.
     """
     if precision not in ("fp32", "bf16", "fp16"):
-        raise ConfigError(f"precision must be fp32, bf16 or fp16, got {precision!r}")
+        raise ConfigError(f"precision must be fp32, bf16 or fp16, got {quoted(precision)}")
     chosen = find_device(device, local_rank=processes()[2])
     if precision == "fp16" and chosen.type == "cpu":
         raise ConfigError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")

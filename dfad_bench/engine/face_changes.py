@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfad_bench.core.errors import quoted
 from dfad_bench.core.recipe import require
 
 Geometry = Literal["none", "mirror", "other"]
@@ -169,7 +170,7 @@ class GaussianBlur(Change):
         _require_range("sigma", self.sigma, 0.05, 50)
         if self.kernel is not None:
             _require_range("kernel", self.kernel, 3, 99)
-            require(all(end % 2 for end in self.kernel), f"kernel sizes must be odd, got {list(self.kernel)}")
+            require(all(end % 2 for end in self.kernel), f"kernel sizes must be odd, got {quoted(list(self.kernel))}")
 
     def __call__(self, image: Tensor, draws: Draws) -> Tensor:
         """The changed face."""
@@ -275,7 +276,7 @@ class Grayscale(Change):
 def _require_range(name: str, ends: tuple[float, float], least: float, most: float) -> None:
     require(
         least <= ends[0] <= ends[1] <= most,
-        f"{name} must be two rising numbers from {least:g} to {most:g}, got {list(ends)}",
+        f"{name} must be two rising numbers from {least:g} to {most:g}, got {quoted(list(ends))}",
     )
 
 

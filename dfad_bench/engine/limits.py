@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Limits:
     """When to stop early (the run is then partial and can go on), and how often to write a checkpoint.
 
-    `max_steps` counts the whole run, `max_minutes` this call. Every epoch ends with a checkpoint.
+    `max_steps` counts all steps of the run, those of earlier calls too; `max_minutes` counts this call. Every epoch
+    ends with a checkpoint.
     """
 
     max_steps: int | None = None
@@ -20,8 +21,9 @@ class Limits:
     def reached(self, step: int, *, late: bool) -> str | None:
         """Which limit ends the run after `step` steps, in words; `late`: its minutes are over."""
         if self.max_steps is not None and step >= self.max_steps:
-            return f"limit of {self.max_steps} steps"
-        return f"limit of {self.max_minutes:g} minutes" if late else None
+            before = f"; the run had {step} before" if step > self.max_steps else ""
+            return f"limit of {self.max_steps} steps in all{before}"
+        return f"limit of {self.max_minutes:g} minutes in one call" if late else None
 
     def checkpoint_due(self, step: int, seconds: float) -> bool:
         """Whether to write a checkpoint after `step` steps, `seconds` after the last one."""

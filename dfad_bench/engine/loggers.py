@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from dfad_bench.core.errors import ConfigError, DFADError, need
+from dfad_bench.core.errors import ConfigError, DFADError, need, quoted
 
 
 class Logger(Protocol):
@@ -87,7 +87,7 @@ def lacking(names: Sequence[str]) -> list[str]:
     lines = []
     for name in names:
         if name not in LOGGERS:
-            raise ConfigError(f"no log named {name!r}; known: {', '.join(LOGGERS)}")
+            raise ConfigError(f"no log named {quoted(name)}; known: {', '.join(LOGGERS)}")
         if find_spec(LOGGERS[name][1]) is None:
             lines.append(f"no {name} log: pip install {LOGGERS[name][1]} (trace.csv has the same numbers)")
     return lines

@@ -71,7 +71,8 @@ def predict(
     bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
     if bad.any():
         faces = ", ".join(dataset.sample_ids[bad.numpy()][:5])
-        raise DFADError(f"{int(bad.sum())} predictions are NaN or inf (faces {faces} ...); try --precision fp32")
+        what = "the weights are damaged" if place.precision == "fp32" else "train with --precision fp32"
+        raise DFADError(f"{int(bad.sum())} predictions are NaN or inf (faces {faces} ...); {what}")
     columns = {f"p_{k}": p[:, k].float().numpy() for k in range(p.shape[1])}
     labels = {
         "sample_id": dataset.sample_ids,

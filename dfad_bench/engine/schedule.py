@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.recipe import Optimiser, Schedule
 
 
@@ -22,7 +22,7 @@ def make_optimiser(
         return torch.optim.AdamW(parameters, rate, weight_decay=decay)
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=settings.momentum, weight_decay=decay)
-    raise ConfigError(f"optimiser {settings.name!r} is not known")
+    raise ConfigError(f"optimiser {quoted(settings.name)} is not known")
 
 
 def learning_rate(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core import bounds
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.settings import Cache, Heads, Precision, Size, check_settings, documented, option
@@ -99,10 +99,15 @@ class TrainSettings(ModelSettings):
     views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
     max_steps: int | None = field(
         default=None,
-        metadata=option("Stop after so many steps; the run is partial and can go on.", least=1, most=bounds.STEPS),
+        metadata=option(
+            "Stop when the run has so many steps in all, those of earlier calls included; it is partial and can go on.",
+            least=1,
+            most=bounds.STEPS,
+        ),
     )
     max_minutes: float | None = field(
-        default=None, metadata=option("Stop after so many minutes of training.", above=0, most=bounds.MINUTES)
+        default=None,
+        metadata=option("Stop after so many minutes of training in this call.", above=0, most=bounds.MINUTES),
     )
     resume: bool = field(
         default=True,
@@ -136,7 +141,7 @@ class TrainSettings(ModelSettings):
         if self.weights and self.finetune_from:
             raise ConfigError("TrainSettings: weights and finetune_from both say what to start from; give one of them")
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
-            raise ConfigError(f"TrainSettings.seeds must be 0 or more, each once; got {list(self.seeds)}")
+            raise ConfigError(f"TrainSettings.seeds must be 0 or more, each once; got {quoted(list(self.seeds))}")
         if len(self.seeds) > bounds.SEEDS:
             raise ConfigError(f"TrainSettings.seeds are {len(self.seeds)}; one call trains {bounds.SEEDS} at most")
 

@@ -167,7 +167,8 @@ class Stepper:
             NotFiniteError: a loss or the gradient is NaN or inf; weights are as before, on every process.
             DFADError: out of memory.
         """
-        advice = "lower batch_size in the recipe, or use --precision bf16 or more processes"
+        bf16 = "--precision bf16 or " if self.place.precision == "fp32" else ""
+        advice = f"lower batch_size in the recipe, or use {bf16}more processes"
         with one_line(f"with {len(share.index)} faces a step at {self.place.precision}", advice):
             batch = self._laid_out(batch)
             with torch.set_grad_enabled(bool(self.parameters)), split_batch(share.split), self.place.autocast():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfad_bench.core.errors import ManifestError
+from dfad_bench.core.errors import ManifestError, quoted
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
@@ -123,7 +123,7 @@ def analyse(
 
 def _usable_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     if missing := [column for column in COLUMNS if column not in frame.columns]:
-        raise ManifestError(f"gaze rows lack the columns {missing}")
+        raise ManifestError(f"gaze rows lack the columns {quoted(missing)}")
     if frame["sample_id"].duplicated().any():
         raise ManifestError("a face is in two of the manifests; name each dataset once")
     frame = frame.sort_values("sample_id", kind="stable")

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.errors import ConfigError, DFADError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
@@ -178,26 +178,30 @@ def _in_place(out: Path) -> Iterator[None]:
 
 def _check_device(device: str, engine: Engine) -> None:
     if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
-        raise ConfigError(f"device {device!r}: expected cpu, cuda or cuda:N")
+        raise ConfigError(f"device {quoted(device)}: expected cpu, cuda or cuda:N")
     if device != "cpu" and engine != "ray":  # workers of a Ray cluster may have a GPU where this host has none
         import torch
 
         if not torch.cuda.is_available():
-            raise ConfigError(f"device {device!r}: no CUDA device here; use cpu")
+            raise ConfigError(f"device {quoted(device)}: no CUDA device here; use cpu")
 
 
 def _list_source(spec: DatasetSpec, root: Path) -> Listing:
     listing = list_source(spec, root)
     if not listing.samples:
-        left = "; ".join(f"{n} {why} ({listing.examples[why][0]!r} ...)" for why, n in sorted(listing.ignored.items()))
+        left = "; ".join(
+            f"{n} {why} ({quoted(listing.examples[why][0])} ...)" for why, n in sorted(listing.ignored.items())
+        )
         more = [note for note in listing.notes if "--follow-links" in note]
         more += [*explain_misfits(spec, listing.examples.get(NO_PATH, ())[:1]), *hints(spec, root, listing)]
         found = "; ".join([f"found {left}" if left else "the folder is empty", *more])
-        raise ConfigError(f"{root}: no image of {spec.name!r}; expected {spec.layout_lines()}; {found}")
+        raise ConfigError(f"{root}: no image of {quoted(spec.name)}; expected {spec.layout_lines()}; {found}")
     listing.samples.sort(key=lambda sample: sample.sample_id)
     for before, after in zip(listing.samples, listing.samples[1:], strict=False):
         if before.sample_id == after.sample_id:
-            raise ConfigError(f"{root}: {before.origin!r} and {after.origin!r} have the same name; rename one")
+            raise ConfigError(
+                f"{root}: {quoted(before.origin)} and {quoted(after.origin)} have the same name; rename one"
+            )
     if any(sample.source for sample in listing.samples):  # then every row has the column
         listing.samples = [replace(sample, source=sample.source or "") for sample in listing.samples]
     return listing

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import RefusedInputsError
+from dfad_bench.core.errors import RefusedInputsError, quoted
 from dfad_bench.data.manifest import OK, Manifest
 from dfad_bench.ingest.plan import Plan, counts_of, first_refusals
 from dfad_bench.ingest.sources.base import Listing, counts_as_overlooked
@@ -44,7 +44,7 @@ class BuildReport:
         """
         state = f"{self.parts_missing} parts to come" if self.parts_missing else "complete"
         if self.rows and self.refused / self.rows > most:
-            first = f"; first: {self.reasons[0]['origin']!r}: {self.reasons[0]['status']}" if self.reasons else ""
+            first = f"; first: {quoted(self.reasons[0]['origin'])}: {self.reasons[0]['status']}" if self.reasons else ""
             first += next((f"; {note}" for note in self.notes if "--follow-links" in note), "")
             raise RefusedInputsError(
                 f"{self.out}: {state}, but {self.refused} of {self.rows} images were refused "

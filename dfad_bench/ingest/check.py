@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.errors import DFADError, IntegrityError, quoted
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
@@ -168,7 +168,7 @@ def _how_to_obtain(dataset: str) -> str:
     try:
         spec = load_dataset_spec(dataset)
     except DFADError:
-        return f"no dataset file named {dataset!r}"
+        return f"no dataset file named {quoted(dataset)}"
     return spec.obtain or spec.homepage or spec.title
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ManifestError, need
+from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, ManifestError, need, quoted
 from dfad_bench.core.files import content_hash, json_text, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.data.manifest import FILE, OK, Manifest, finish
 from dfad_bench.data.manifest_forms import is_counts
@@ -197,7 +197,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,7})", text)
     index, number = (int(found[1]), int(found[2])) if found else (0, 0)
     if index >= number:
-        raise ConfigError(f"--shard {text!r}: expected I/N with I from 0 to N-1, as 0/4 to 3/4")
+        raise ConfigError(f"--shard {quoted(text)}: expected I/N with I from 0 to N-1, as 0/4 to 3/4")
     return index, number
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
@@ -157,7 +157,7 @@ def _left_out_notes(listing: Listing) -> Iterator[str]:
             yield f"{number:,} files: {why} (--only)"
     yield from advice(listing)
     if packed := listing.ignored.get(PACKED_VIDEO):
-        yield f"{packed:,} videos lie in archives: unpack them ({listing.examples[PACKED_VIDEO][0]!r} ...)"
+        yield f"{packed:,} videos lie in archives: unpack them ({quoted(listing.examples[PACKED_VIDEO][0])} ...)"
 
 
 def unlabelled_note(spec: DatasetSpec, listing: Listing) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.report.table import Column, Table
 
@@ -86,7 +86,7 @@ def _check(records: Sequence[ResultRecord]) -> None:
         raise ConfigError("no records to average")
     seeds = [record.run.seed for record in records]
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds {sorted(seeds)}: a seed is given twice")
+        raise ConfigError(f"seeds {quoted(sorted(seeds))}: a seed is given twice")
     alike = {
         "model": {record.model.name for record in records},
         "protocol": {record.protocol.sha256 for record in records},

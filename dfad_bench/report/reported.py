@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.resources import SHIPPED, find_yaml, origin, per_include, yaml_files
 from dfad_bench.core.strict import read_dataclass
@@ -110,10 +110,12 @@ class ReportedTable:
             raise ValueError("two columns are the same")
         for row in self.rows:
             if len(row.cells) != len(self.columns):
-                raise ValueError(f"row {row.printed!r} has {len(row.cells)} cells for {len(self.columns)} columns")
+                raise ValueError(
+                    f"row {quoted(row.printed)} has {len(row.cells)} cells for {len(self.columns)} columns"
+                )
         keys = [(row.model, row.printed, row.variant) for row in self.rows]
         if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise ValueError(f"rows listed twice: {twice}")
+            raise ValueError(f"rows listed twice: {quoted(twice)}")
 
     @property
     def is_main(self) -> bool:
@@ -179,7 +181,7 @@ def read_table(path: Path) -> ReportedTable:
     """
     table = read_dataclass(ReportedTable, path)
     if table.name != path.stem:
-        raise ConfigError(f"{path}: name {table.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(table.name)} must equal the file's name")
     return table
 
 
@@ -217,7 +219,7 @@ def check_table(table: ReportedTable, where: str) -> None:
     known = [group.key for group in load_protocol(table.protocol).unseen]
     for column in table.columns:
         if column.group and column.group not in known:
-            raise ConfigError(f"{where}: columns: no unseen group {column.group!r} in {table.protocol}; {known}")
+            raise ConfigError(f"{where}: columns: no unseen group {quoted(column.group)} in {table.protocol}; {known}")
     off = {id(average.row): average for average in table.averages() if not average.agrees}
     for row in table.rows:
         average = off.get(id(row))

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dfad_bench.core.errors import IntegrityError
+from dfad_bench.core.errors import IntegrityError, quoted
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, Sweep
@@ -121,11 +121,11 @@ def _checked(frame: pd.DataFrame, protocol: Protocol) -> np.ndarray:
     """The class probabilities (n, x)."""
     columns = [f"p_{k}" for k in range(protocol.num_generators)]
     if absent := [name for name in (*LABELS, *columns, "p_fake") if name not in frame]:
-        raise IntegrityError(f"predictions lack columns {absent} (protocol {protocol.name})")
+        raise IntegrityError(f"predictions lack columns {quoted(absent)} (protocol {protocol.name})")
     if f"p_{protocol.num_generators}" in frame:
         raise IntegrityError(f"predictions have more classes than protocol {protocol.name} has seen groups")
     if unknown := sorted(set(frame["group"]) - {group.key for group in protocol.groups}):
-        raise IntegrityError(f"predictions of groups protocol {protocol.name} does not have: {unknown}")
+        raise IntegrityError(f"predictions of groups protocol {protocol.name} does not have: {quoted(unknown)}")
     if frame["sample_id"].duplicated().any() or frame.empty:
         raise IntegrityError("predictions are empty or name a face twice")
     for column, labels in (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from dfad_bench.core.errors import printable
+from dfad_bench.core import escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +20,7 @@ _WIDTH = 160  # where no terminal says another
 _FOLDED = 24  # texts longer than this may be broken into lines this wide
 _LONGEST_WORD = 40  # longer ones, such as paths, are broken too
 _BETWEEN = 3  # characters between two columns
+_LATEX_NEEDS = r"% needs \usepackage{booktabs}; names beyond Latin letters need LuaLaTeX or XeLaTeX"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Table:
         """The table as text; see the function `render`."""
         return render(self, format, width=width)
 
+    def plain(self) -> dict[str, Any]:
+        """The table as plain values, as JSON carries it: title, rows by column key, notes."""
+        return {"title": self.title, "rows": [dict(row) for row in self.rows], "notes": list(self.notes)}
+
     def to_frame(self) -> pd.DataFrame:
         """A DataFrame with a column for each of the table's, by key, of raw values: shares are fractions."""
         import pandas as pd
@@ -84,7 +88,7 @@ def cell(column: Column, value: Any) -> str:
     if value is None:
         return "–"
     if column.kind == "text":
-        return printable(str(value))
+        return escape.one_line(str(value))
     if column.kind == "count":
         return f"{int(value):,}"
     return f"{value * (100 if column.kind == 'percent' else 1):.{column.digits}f}"
@@ -103,34 +107,35 @@ def shown(column: Column, row: Mapping[str, Any]) -> str:
 
 def _rich(table: Table, width: int | None) -> str:
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     width = width or shutil.get_terminal_size((_WIDTH, 24)).columns
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None)
-    console.print(escape(table.title))  # above, not in it, where it would be broken to the table's width
+    console.print(Text(escape.one_line(table.title)))  # above, not in it, where it would be broken to the table's width
     for columns in _parts(table, width):
         console.print(_drawn(table, columns, width))
     for note in table.notes:
-        console.print(f"  {escape(note)}")
+        console.print(Text(f"  {escape.one_line(note)}"))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
 def _drawn(table: Table, columns: Sequence[Column], width: int) -> Any:
     """Some of the table's columns, for a console."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     drawn = RichTable(box=box.SIMPLE_HEAD)
     for column, wide in zip(columns, _widths(table, columns, width), strict=True):
         left = column.kind == "text"
-        drawn.add_column(escape(column.title), justify="left" if left else "right", width=wide, overflow="fold")
+        title = Text(escape.one_line(column.title))
+        drawn.add_column(title, justify="left" if left else "right", width=wide, overflow="fold")
     for index, row in enumerate(table.rows):
         if index in table.sections:
             drawn.add_section()
-            drawn.add_row(f"[italic]{escape(table.sections[index])}[/italic]")
-        drawn.add_row(*(escape(shown(column, row)) for column in columns))
+            drawn.add_row(Text(escape.one_line(table.sections[index])))
+        drawn.add_row(*(Text(shown(column, row)) for column in columns))  # text: names are no markup
     return drawn
 
 
@@ -170,61 +175,54 @@ def _extent(table: Table, column: Column) -> tuple[int, int]:
     from rich.cells import cell_len
 
     texts = [shown(column, row) for row in table.rows]
-    headings = list(table.sections.values()) if column is table.columns[0] else []
+    title = escape.one_line(column.title)
+    headings = [escape.one_line(text) for text in table.sections.values()] if column is table.columns[0] else []
     long = [text for text in texts if cell_len(text) > _FOLDED]
-    words = [word for text in (column.title, *headings, *long) for word in text.split()]
+    words = [word for text in (title, *headings, *long) for word in text.split()]
     whole = [cell_len(text) for text in texts if cell_len(text) <= _FOLDED]
     least = [*whole, *(min(cell_len(word), _LONGEST_WORD) for word in words), _FOLDED if long else 0]
-    return max(least), max(map(cell_len, [column.title, *headings, *texts]))
+    return max(least), max(map(cell_len, [title, *headings, *texts]))
 
 
 def _markdown(table: Table) -> str:
-    def safe(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-
+    safe = escape.markdown
     lines = [f"## {safe(table.title)}", "", "| " + " | ".join(safe(c.title) for c in table.columns) + " |"]
     lines.append("|" + "|".join("---" if c.kind == "text" else "---:" for c in table.columns) + "|")
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(f"| *{safe(table.sections[index])}* |" + " |" * (len(table.columns) - 1))
-        lines.append("| " + " | ".join(safe(shown(c, row)) for c in table.columns) + " |")
+        lines.append("| " + " | ".join(_plain_or(safe, c, row) for c in table.columns) + " |")
     lines += ["", *(f"- {safe(note)}" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain_or(safe: Callable[[str], str], column: Column, row: Mapping[str, Any]) -> str:
+    """One cell: numbers as they are, texts escaped. The text is taken as it was given, not as a terminal shows it."""
+    value = row.get(column.key)
+    return safe(str(value)) if column.kind == "text" and value is not None else shown(column, row)
 
 
 def _csv(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([column.key for column in table.columns])
+    writer.writerow([escape.csv_cell(column.key) for column in table.columns])
     for row in table.rows:
-        writer.writerow([_guard(row.get(column.key)) for column in table.columns])
+        writer.writerow([escape.csv_cell(row.get(column.key)) for column in table.columns])
     return stream.getvalue()
 
 
-def _guard(value: Any) -> Any:
-    """A text a spreadsheet would run as a formula is quoted."""
-    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
-
-
 def _json(table: Table) -> str:
-    value = {"title": table.title, "rows": [dict(row) for row in table.rows], "notes": list(table.notes)}
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    return escape.json_text(table.plain()) + "\n"
 
 
 def _latex(table: Table) -> str:
-    def safe(text: str) -> str:
-        return "".join(_LATEX.get(character, character) for character in text)
-
+    safe = escape.latex
     spec = "".join("l" if c.kind == "text" else "r" for c in table.columns)
-    lines = [rf"% {table.title}", rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
+    lines = [_LATEX_NEEDS, rf"% {escape.latex_comment(table.title)}", rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
     lines += [" & ".join(safe(c.title) for c in table.columns) + r" \\", r"\midrule"]
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{safe(table.sections[index])}}}}} \\")
-        lines.append(" & ".join(safe(shown(c, row)) for c in table.columns) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes)]
+        lines.append(" & ".join(_plain_or(safe, c, row) for c in table.columns) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {escape.latex_comment(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"

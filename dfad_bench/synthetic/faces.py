@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.synthetic.camera import expose
 from dfad_bench.synthetic.generators import GENERATORS, StandIn, Subject
@@ -72,11 +72,13 @@ def plan_face(seed: int, path: str) -> Plan:
     group = match["group"] if match else ""
     stand_in = GENERATORS.get(group)
     if match is None or (stand_in is None and group not in (STUDIO, OUTDOOR)):
-        raise ConfigError(f"{path!r}: not a path of a synthetic face")
+        raise ConfigError(f"{quoted(path)}: not a path of a synthetic face")
     number, shot = int(match["number"]), int(match["shot"])
     needs_target = stand_in is not None and stand_in.forgery is not ForgeryType.EFS
     if needs_target != (match["other"] is not None):
-        raise ConfigError(f"{path!r}: `_by_<other>` belongs to face swaps, edits and reenactments, and to them only")
+        raise ConfigError(
+            f"{quoted(path)}: `_by_<other>` belongs to face swaps, edits and reenactments, and to them only"
+        )
     target = f"{match['split']}/{STUDIO}/{match['identity']}_{match['shot']}.png" if needs_target else None
     scene = draw_scene(seed, "outdoor" if group == OUTDOOR else "studio", target or path)
     # Generators sample the poses of the seen real faces, so that their gaze differs by their own error only.

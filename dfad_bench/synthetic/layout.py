@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import atomic_path, atomic_write, read_json, sweep_temporaries, write_json
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.progress import NoProgress, Progress
@@ -141,7 +141,7 @@ def _claim_folder(out: Path, settings: Mapping[str, object]) -> None:
         found = read_json(file)
         if found != settings:
             old = found if isinstance(found, dict) else {}
-            other = ", ".join(f"{key} {old.get(key)!r}" for key in settings if old.get(key) != settings[key])
+            other = ", ".join(f"{key} {quoted(old.get(key))}" for key in settings if old.get(key) != settings[key])
             raise ConfigError(f"{out}: made with other settings ({other}); use these, or another folder")
     elif out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise ConfigError(f"{out}: not empty and without {SETTINGS_FILE}; choose an empty or a new folder")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfad_bench.core.batch import ViewValue
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.view_source import ViewValues
@@ -84,12 +84,12 @@ class View:
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self.settings = from_mapping(
-            self.Settings, dict(settings or {}), f"view {self.name!r} (--view {self.name}.KEY=VALUE)"
+            self.Settings, dict(settings or {}), f"view {quoted(self.name)} (--view {self.name}.KEY=VALUE)"
         )
         if self.dtype not in _DTYPES[self.kind]:
-            raise ConfigError(f"view {self.name!r}: a view of kind {self.kind} cannot be {self.dtype}")
+            raise ConfigError(f"view {quoted(self.name)}: a view of kind {self.kind} cannot be {self.dtype}")
         if not self.stored and (self.kind == "text" or set(self.asks) - {"crops", "landmarks"}):
-            raise ConfigError(f"view {self.name!r}: only tensors made of crops can be computed in the batch")
+            raise ConfigError(f"view {quoted(self.name)}: only tensors made of crops can be computed in the batch")
 
     @classmethod
     def stand_in(cls, settings: Mapping[str, Any] | None = None) -> Self:
@@ -166,7 +166,7 @@ class View:
         Raises:
             ConfigError: another number of faces, shape or dtype.
         """
-        whose = f"view {self.name!r}: `make` gave"
+        whose = f"view {quoted(self.name)}: `make` gave"
         if not isinstance(made, ViewValues) or not isinstance(made.values, np.ndarray | tuple):
             given = f"{type(made).__name__} of {type(made.values).__name__}" if isinstance(made, ViewValues) else made
             raise ConfigError(f"{whose} {given}, not ViewValues of a NumPy array or a tuple of texts")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.views.base import Faces, View
@@ -74,8 +74,7 @@ def read_captions(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:  # what pandas and Arrow raise on damaged files
         raise ConfigError(f"view captions: {path}: not readable as a table ({type(error).__name__})") from error
     if lacking := [name for name in ("sample_id", "caption") if name not in table.columns]:
-        there = ", ".join(map(str, table.columns))
-        raise ConfigError(f"view captions: {path}: no column {lacking[0]!r}; it has {there}")
+        raise ConfigError(f"view captions: {path}: no column {lacking[0]!r}; it has {listed(table.columns)}")
     table = table[["sample_id", "caption"]].dropna()
     if bad := [name for name in table.columns if not table[name].map(lambda value: isinstance(value, str)).all()]:
         raise ConfigError(f"view captions: {path}: column {bad[0]!r} must hold texts")

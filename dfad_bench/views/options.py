@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 
 
 def view_settings(
@@ -27,7 +27,7 @@ def view_settings(
         key, equals, value = text.partition("=")
         name, dot, field = key.partition(".")
         if not (equals and dot and name and field):
-            raise ConfigError(f"--view {text!r}: expected NAME.KEY=VALUE, as in parsing.folder=labels")
+            raise ConfigError(f"--view {quoted(text)}: expected NAME.KEY=VALUE, as in parsing.folder=labels")
         if field in settings.get(name, {}):
             raise ConfigError(f"--view {key}: given twice")
         settings.setdefault(name, {})[field] = _value(value)

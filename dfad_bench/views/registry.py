@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dfad_bench.core.batch import ViewValue
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.registry import resolve, with_entry_points
 from dfad_bench.views import VIEWS
 
@@ -41,7 +41,7 @@ def view_class(name: str) -> type[View]:
 
     found = resolve("view", name, view_table())
     if not (isinstance(found, type) and issubclass(found, View)) or found.name != name:
-        raise ConfigError(f"view {name!r}: {view_table()[name]} is not a `View` whose name is {name!r}")
+        raise ConfigError(f"view {quoted(name)}: {view_table()[name]} is not a `View` whose name is {quoted(name)}")
     return found
 
 
@@ -66,7 +66,7 @@ def check_needs(needs: Sequence[str], kinds: Mapping[str, type[View]]) -> None:
     """
     for name in needs:
         if kinds[name].when == "training":
-            raise ConfigError(f"the view {name!r} may be seen in training only: name it in `needs_training`")
+            raise ConfigError(f"the view {quoted(name)} may be seen in training only: name it in `needs_training`")
 
 
 def example_views(

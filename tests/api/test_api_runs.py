@@ -48,7 +48,7 @@ def test_training_gives_folders_records_and_a_table(work: Path, tmp_path: Path) 
     made = dfad.train(replace(SETTINGS, max_steps=2), opened, str(tmp_path / "run"), report=said.append)
     assert [run.out for run in made.runs] == [tmp_path / "run"]
     assert made.records == (read_record(tmp_path / "run" / "record.json"),)
-    assert said == ["Partial: limit of 2 steps; the record is not ranked"]
+    assert said == ["Partial: limit of 2 steps in all; the record is not ranked"]
     assert made.table is not None
     assert "always fake" in str(made.table)
     said.clear()

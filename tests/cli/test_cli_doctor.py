@@ -24,7 +24,24 @@ def test_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("--strict")
     assert result.exit_code == 0
     assert "all is well" in result.stdout
-    assert "w: its home" in result.stdout
+    assert "w: its home" not in result.stdout
+    assert "published files: optional; `dfad doctor --long` says where to get each" in result.stdout
+    assert "w: its home" in run("--long").stdout
+
+
+def test_absent_weights_are_one_line_and_damaged_ones_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = [Finding("weights", f"w{index}", "not found", "absent", "home") for index in range(30)]
+    others = [Finding("weights", "bad", "not the published file", "problem", "get it"), Finding("include", "a", "ok")]
+    findings = [Finding("weights", "DFAD_WEIGHTS", "not set", "absent", "set it"), *absent, *others]
+    monkeypatch.setattr(doctor, "diagnose", lambda: findings)
+    short, long = run().stdout, run("--long").stdout
+    assert "30 absent" in short
+    assert short.count("home") == 0
+    assert long.count(": home") == 30
+    for text in ("set it", "get it", "1 findings to check"):
+        assert text in short
+        assert text in long
+    assert len(json.loads(run("--json").stdout)["findings"]) == 33
 
 
 def test_machine_with_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_json_settings_heads_and_limits(work: Path) -> None:
     assert record["status"] == "partial"
     nulls = {m["null_reason"] for m in record["metrics"] if m["task"] == "detection"}
     assert nulls == {"the detection expert was not trained"}
-    assert "limit of 2 steps" in result.stderr
+    assert "limit of 2 steps in all" in result.stderr
 
 
 def test_mistakes_are_one_line(work: Path) -> None:

@@ -129,6 +129,26 @@ def test_allow_partial_goes_on_and_says_so(manifests: list[Manifest]) -> None:
         select(protocol, [], allow_partial=True)
 
 
+def test_what_was_asked_for_is_not_advised_again(manifests: list[Manifest]) -> None:
+    """Going on without the missing groups is a way out only where something is left to test, and was not asked for."""
+    some = toy_protocol(unseen=(Group("real", "ffhq"),))
+    with pytest.raises(ProtocolError, match="or go on without them with --allow-partial"):
+        select(some, manifests)
+    for given in (manifests[:0], [build_other(manifests)]):
+        for partial in (False, True):
+            with pytest.raises(ProtocolError) as found:
+                select(some, given, allow_partial=partial, training=False)
+            assert "--allow-partial" not in str(found.value)
+            assert f"given are {', '.join(m.name for m in given) or 'no manifests'}, with no face to test" in str(
+                found.value
+            )
+
+
+def build_other(manifests: list[Manifest]) -> Manifest:
+    """A manifest of a dataset that the protocol does not name."""
+    return write_manifest(manifests[0].folder.parent / "other", "other", toy_rows("other", ["real"]))
+
+
 def test_short_groups_are_errors_or_warnings_as_the_protocol_says(manifests: list[Manifest]) -> None:
     protocol = toy_protocol(test_per_group=10)
     assert str(select(protocol, manifests).short[0]) == "synthetic/real: 9 of 10 test faces"

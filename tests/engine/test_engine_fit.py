@@ -151,12 +151,19 @@ def test_limit_ends_partial_and_the_run_goes_on_to_the_same_bits(parts, tmp_path
         folder = tmp_path / f"stop{stop}"
         first = make(parts, folder, limits=Limits(max_steps=stop)).run()
         assert (first.status, first.position.step) == ("partial", stop)
-        assert first.stopped == f"limit of {stop} steps"
+        assert first.stopped == f"limit of {stop} steps in all"
         second = make(parts, folder)
         result = second.run()
         assert (result.status, result.position.resumed) == ("complete", 1)
         assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(second).items())
         assert (folder / "trace.csv").read_bytes() == (tmp_path / "whole" / "trace.csv").read_bytes()
+
+
+def test_a_limit_below_the_steps_of_earlier_calls_says_so(parts, tmp_path: Path) -> None:
+    make(parts, tmp_path, limits=Limits(max_steps=5)).run()
+    again = make(parts, tmp_path, limits=Limits(max_steps=3)).run()
+    assert (again.status, again.position.step) == ("partial", 5)
+    assert again.stopped == "limit of 3 steps in all; the run had 5 before"
 
 
 def test_minutes_limit(parts, tmp_path: Path) -> None:

@@ -61,3 +61,6 @@ def test_predictions_that_are_no_numbers_name_the_faces(faces) -> None:
     dataset, keys = faces
     with pytest.raises(DFADError, match=f"{len(dataset)} predictions are NaN or inf .faces {dataset.sample_ids[0]}"):
         predict(Broken(3, ToyConfig()), dataset, keys, place=CPU)
+    for precision, advice in (("fp32", "the weights are damaged"), ("bf16", "train with --precision fp32")):
+        with pytest.raises(DFADError, match=f"{advice}$"):
+            predict(Broken(3, ToyConfig()), dataset, keys, place=Place(torch.device("cpu"), precision))

@@ -84,7 +84,7 @@ def test_a_lost_prediction_file_is_made_again(manifests: list[Manifest], tmp_pat
 def test_a_limited_run_is_partial_and_goes_on(manifests: list[Manifest], run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(manifests, out, limits=Limits(max_steps=4)).status == "partial"
-    assert read_json(out / "run.json")["run"]["stopped"] == "limit of 4 steps"
+    assert read_json(out / "run.json")["run"]["stopped"] == "limit of 4 steps in all"
     assert train(manifests, out).status == "complete"
     assert read_json(out / "run.json")["predictions"] == read_json(run / "run.json")["predictions"]
 

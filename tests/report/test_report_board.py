@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.toy import toy_predictions, toy_protocol
 
+from dfad_bench.api.runs import leaderboards
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, plain, seal, write_record
@@ -217,7 +219,7 @@ def test_the_rendered_table_is_stable() -> None:
     texts = {render(board(protocol, [record(protocol)]), "markdown") for _ in range(2)}
     assert len(texts) == 1
     header = next(line for line in texts.pop().splitlines() if line.startswith("| Model"))
-    titles = "Model # Seeds Seen_ACC Unseen_ACC_@0.9 ± AUROC OSCR Det._ACC Balanced AUC AUC_seen Status"
+    titles = "Model \\# Seeds Seen_ACC Unseen_ACC_@0.9 ± AUROC OSCR Det._ACC Balanced AUC AUC_seen Status"
     assert header == "| " + " | ".join(title.replace("_", " ") for title in titles.split()) + " |"
 
 
@@ -321,3 +323,10 @@ def test_recipes_that_differ_are_told_by_name_and_hash() -> None:
 def test_every_value_needs_its_half_width(halves: list[float | None]) -> None:
     with pytest.raises(ValueError, match="argument 2 is (shorter|longer)"):
         rank_intervals([0.5, 0.6], halves)
+
+
+def test_folders_without_records_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=f"no records in {tmp_path}; name a --protocol, or another folder with finished"
+    ):
+        leaderboards([tmp_path])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 from dfad_bench.core.registry import resolve, with_entry_points
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -40,9 +40,13 @@ class Corruption:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in (ALL, EXACT):
-            raise ValueError(f"name {self.name!r} must be of letters, digits, '_', '-' and '.', and not all or exact")
+            raise ValueError(
+                f"name {quoted(self.name)} must be of letters, digits, '_', '-' and '.', and not all or exact"
+            )
         if (self.operator or self.name) not in operators():
-            raise ValueError(f"no operator {self.operator or self.name!r}; known: {', '.join(sorted(operators()))}")
+            raise ValueError(
+                f"no operator {quoted(self.operator or self.name)}; known: {', '.join(sorted(operators()))}"
+            )
         if not self.values:
             raise ValueError("values is empty; give one per severity")
 
@@ -53,7 +57,7 @@ class Corruption:
             ConfigError: no such severity.
         """
         if not 1 <= severity <= len(self.values):
-            raise ConfigError(f"corruption {self.name!r} has severities 1 to {len(self.values)}, not {severity}")
+            raise ConfigError(f"corruption {quoted(self.name)} has severities 1 to {len(self.values)}, not {severity}")
         return self.values[severity - 1]
 
     def definition(self, severity: int) -> dict[str, Any]:

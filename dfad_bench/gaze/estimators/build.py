@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.gaze.estimators.base import GazeEstimator
 
 
@@ -25,7 +25,7 @@ def build_estimator(name: str, weights: str | None = None) -> GazeEstimator:
     from dfad_bench.gaze.estimators.network import NetworkEstimator, settings_of
 
     if not issubclass(kind, NetworkEstimator):
-        raise ConfigError(f"estimator {name!r}: {kind.name} has no settings; leave {':' + words!r} out")
+        raise ConfigError(f"estimator {quoted(name)}: {kind.name} has no settings; leave {quoted(':' + words)} out")
     return kind.build(file, **settings_of(words))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.errors import ConfigError, WeightsError, quoted
 from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.notices import heard
 from dfad_bench.core.weights import find_weights
@@ -46,7 +46,7 @@ def settings_of(words: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words.split(","):
         if word not in SETTING_WORDS or SETTING_WORDS[word] in found:
-            raise ConfigError(f"estimator setting {word!r}: known are {', '.join(SETTING_WORDS)}, one of a kind")
+            raise ConfigError(f"estimator setting {quoted(word)}: known are {', '.join(SETTING_WORDS)}, one of a kind")
         found[SETTING_WORDS[word]] = word
     return found
 
@@ -237,5 +237,5 @@ class NetworkEstimator(ABC):
 
 def _check_choice(what: str, value: Any, kind: Any) -> Any:
     if value not in get_args(kind):
-        raise ConfigError(f"{what}: must be one of {', '.join(get_args(kind))}, got {value!r}")
+        raise ConfigError(f"{what}: must be one of {', '.join(get_args(kind))}, got {quoted(value)}")
     return value

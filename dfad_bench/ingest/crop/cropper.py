@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml
 from dfad_bench.core.strict import read_dataclass
@@ -94,7 +94,7 @@ def load_crop_profile(name: str) -> CropProfile:
     path = find_yaml("manifests", "crops", name)
     profile = read_dataclass(CropProfile, path)
     if path.stem != profile.name:
-        raise ConfigError(f"{path}: name {profile.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(profile.name)} must equal the file's name")
     return profile
 
 
@@ -195,7 +195,7 @@ class FaceCropper:
     def _detect_in_views(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
         detector = self._detector
         if detector is None:
-            raise ValueError(f"crop profile {self.profile.name!r} finds no faces")
+            raise ValueError(f"crop profile {quoted(self.profile.name)} finds no faces")
         views = [view(image) for image in images]
         alike: dict[tuple[tuple[int, int], float], list[int]] = {}
         for index, (image, (small, scale)) in enumerate(zip(images, views, strict=True)):

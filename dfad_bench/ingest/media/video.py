@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from dfad_bench.core.errors import quoted
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
@@ -112,7 +113,7 @@ def check_file(path: Path, name: str, extensions: tuple[str, ...], max_bytes: in
         raise ImageRefused("too_large", f"{facts.st_size} bytes, at most {max_bytes}")
     suffix = PurePosixPath(name).suffix
     if suffix[1:].lower() not in extensions:  # refused with its hash, so that an audit finds its copies
-        reason = f"extension {suffix!r} is none of {', '.join(extensions)}"
+        reason = f"extension {quoted(suffix)} is none of {', '.join(extensions)}"
         raise ImageRefused("unsupported_format", reason, _digest(path))
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import plain_path, read_json, safe_relative
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
@@ -47,7 +47,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
         ConfigError: no such folder, no JSON given, or not a JSON of DeepfakeBench.
     """
     if spec.index is None:
-        raise ConfigError(f"dataset {spec.name!r} needs --from-deepfakebench FILE")
+        raise ConfigError(f"dataset {quoted(spec.name)} needs --from-deepfakebench FILE")
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing = Listing()
@@ -57,7 +57,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     for item in listed:
         origin = map_prefix(_origin(item.frame), spec.prefixes)
         if other := _unwanted_field(item, wanted):
-            listing.ignore(f"{other} {getattr(item, other)!r}, not asked for", origin)
+            listing.ignore(f"{other} {quoted(getattr(item, other))}, not asked for", origin)
             continue
         if origin in chosen:
             same = chosen[origin][1].split == item.split
@@ -67,7 +67,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
             continue
         generator = _generator(spec, item.label)
         if generator is None:
-            listing.ignore(f"unknown generator {item.label!r}", origin)
+            listing.ignore(f"unknown generator {quoted(item.label)}", origin)
             continue
         chosen[origin] = _sample(spec, root, origin, generator, item), item
     listing.samples = _with_targets(chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from dfad_bench.core.errors import quoted
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
@@ -70,7 +71,9 @@ def fit_files(spec: DatasetSpec, root: Path, listing: Listing) -> list[Fitted]:
                 fitted.append(found)
             else:
                 known = any(skipped(place) for place in file.places)
-                listing.ignore("not part of this dataset" if known else f"unknown generator {found!r}", file.origin)
+                listing.ignore(
+                    "not part of this dataset" if known else f"unknown generator {quoted(found)}", file.origin
+                )
         else:
             known = any(skipped(place) for place in file.places)
             listing.ignore("not part of this dataset" if known else _reason_left_out(spec, file), file.origin)
@@ -145,7 +148,7 @@ def _keep_wanted(spec: DatasetSpec, fitted: list[Fitted], listing: Listing) -> l
         other = [name for name, values in wanted.items() if item.fields.get(name, min(values)).casefold() not in values]
         if other:
             known = any(template.match(item.place) is not None for template in skip)
-            why = "not part of this dataset" if known else f"{other[0]} {item.fields[other[0]]!r}, not asked for"
+            why = "not part of this dataset" if known else f"{other[0]} {quoted(item.fields[other[0]])}, not asked for"
             listing.ignore(why, item.sample.origin)
         else:
             kept.append(item)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import plain_path
 from dfad_bench.core.plain import parse_json
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
@@ -50,7 +50,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             for number, image, facts in _rows(root, file):
                 here = f"{root}/{file.origin}: line {number}"
                 if image in places:
-                    raise ConfigError(f"{here}: {image!r} is also in {places[image]}; name each image once")
+                    raise ConfigError(f"{here}: {quoted(image)} is also in {places[image]}; name each image once")
                 rows[image], places[image] = facts, here
             if not any(place.startswith(f"{root}/{file.origin}: ") for place in places.values()):
                 listing.ignore("metadata file without a row", file.origin)
@@ -68,7 +68,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             sample = sample or sample_of(spec, file, Entry("{image:path}", generator=generator), {}, generator)
             listing.samples.append(_with_metadata(spec, replace(sample, generator=generator), row or {}))
         else:
-            listing.ignore(f"unknown generator {name!r}" if name else _reason_left_out(file), file.origin)
+            listing.ignore(f"unknown generator {quoted(name)}" if name else _reason_left_out(file), file.origin)
     for name in rows:
         listing.ignore("named in the metadata, but not there", name)
     return listing
@@ -118,7 +118,7 @@ def _csv(text: str, where: str) -> Iterator[tuple[int, Row]]:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         names = reader.fieldnames or ()
         if twice := sorted({name for name in names if list(names).count(name) > 1}):
-            raise ConfigError(f"{where}: two columns {twice[0]!r}")
+            raise ConfigError(f"{where}: two columns {quoted(twice[0])}")
         for row in reader:
             yield reader.line_num, {str(key): str(value or "") for key, value in row.items()}
     except csv.Error as error:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import read_json
 from dfad_bench.core.taxonomy import REAL_KEY
 from dfad_bench.ingest.sample import RawSample
@@ -89,7 +89,7 @@ def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
             unknown.append(sample.origin)
         listing.samples[index] = replace(sample, split=known)
     if unknown:
-        listing.notes.append(f"{len(unknown)} files in none of the splits there are, {unknown[0]!r} first")
+        listing.notes.append(f"{len(unknown)} files in none of the splits there are, {quoted(unknown[0])} first")
     _count_absent(listing, "dataset/splits", sorted(set(splits) - reals) if reals else ())
 
 
@@ -179,7 +179,7 @@ def _from_csv(file: Path) -> dict[str, dict[str, Any]]:
             where = f"{file}: line {rows.line_num}"
             name, facts = str(row["filename"]).casefold(), {"fake": _fake(row["label"], where, row["filename"])}
             if found.setdefault(name, facts) != facts:
-                raise ConfigError(f"{where}: {row['filename']!r} has the other label on a line before")
+                raise ConfigError(f"{where}: {quoted(row['filename'])} has the other label on a line before")
         return found
     except csv.Error as error:
         raise ConfigError(f"{file}: not a CSV table ({error})") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
+from dfad_bench.core.errors import quoted
 from dfad_bench.core.files import plain_path
 
 _TRIED = 20  # paths that are looked for
@@ -31,7 +32,6 @@ def suggest_prefix(root: Path, missing: Iterable[str]) -> str | None:
         for begin in range(1, len(parts)):
             tail = "/".join(parts[begin:])
             if tail and ".." not in parts and (root / tail).is_file():
-                return (
-                    f"{path!r} is not below --root, but {tail!r} is: add --map-prefix {'/'.join(parts[:begin]) or '/'}="
-                )
+                option = f"--map-prefix {'/'.join(parts[:begin]) or '/'}="
+                return f"{quoted(path)} is not below --root, but {quoted(tail)} is: add {option}"
     return None

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed, quoted
 from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.resources import SHIPPED, find_yaml, include, origin, shipped, yaml_files
 from dfad_bench.core.strict import read_dataclass
@@ -61,10 +61,12 @@ class Entry:
     def __post_init__(self) -> None:
         fields = set(Template(self.path).fields)
         if "generator" not in fields and self.generator is None:
-            raise ValueError(f"entry {self.path!r} needs {{generator}} in its path or the key `generator`")
+            raise ValueError(f"entry {quoted(self.path)} needs {{generator}} in its path or the key `generator`")
         for text in (*self.target, *self.candidates, *(text for text in (self.source_key, self.source) if text)):
             if unknown := set(Template(text).fields) - fields - {"ext"}:
-                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+                raise ValueError(
+                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
+                )
         if self.target_dataset and any("{ext}" in text for text in self.target):
             raise ValueError("a target in another dataset needs an explicit extension")
 
@@ -113,7 +115,9 @@ class Pairing:
     def __post_init__(self) -> None:
         for text in self.target:
             if unknown := set(Template(text).fields) - set(Template(self.path).fields):
-                raise ValueError(f"{text!r} uses {sorted(unknown)}, which {self.path!r} does not give")
+                raise ValueError(
+                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
+                )
 
 
 @dataclass(frozen=True)
@@ -174,19 +178,20 @@ class DatasetSpec:
     def __post_init__(self) -> None:
         needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
         if any(bool(getattr(self, key)) != (key == needed) for key in ("table", "entries")):
-            raise ValueError(f"layout {self.layout!r} needs {f'`{needed}` only' if needed else 'no entries'}")
+            raise ValueError(f"layout {quoted(self.layout)} needs {f'`{needed}` only' if needed else 'no entries'}")
         for split in (self.split_by,) if self.split_by else ():
             if not any(split.field in Template(entry.path).fields for entry in self.entries):
-                raise ValueError(f"split_by: no path has a field {split.field!r}")
+                raise ValueError(f"split_by: no path has a field {quoted(split.field)}")
         for text in self.skip:
             Template(text)
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
         for key in used:
             if key not in taxonomy() or taxonomy()[key].key != key:
                 near = " or ".join(taxonomy().near(key))
+                meant = f"; did you mean {near}?" if near else ""
                 raise ValueError(
-                    f"{key!r} is not a key of the taxonomy{f'; did you mean {near}?' if near else ''} (`dfad list "
-                    "generators` shows them; declare one of your own under `taxonomy` of this file)"
+                    f"{quoted(key)} is not a key of the taxonomy{meant} (`dfad list generators` shows them; declare one"
+                    " of your own under `taxonomy` of this file)"
                 )
 
     @cached_property
@@ -232,7 +237,9 @@ class DatasetSpec:
             UnknownNameError: not in the taxonomy.
         """
         if not self.generator_option:
-            raise ConfigError(f"dataset {self.name!r} gives its generators by its layout; --generator is for `images`")
+            raise ConfigError(
+                f"dataset {quoted(self.name)} gives its generators by its layout; --generator is for `images`"
+            )
         key = taxonomy()[name].key
         return replace(self, entries=tuple(replace(entry, generator=key) for entry in self.entries))
 
@@ -246,9 +253,8 @@ class DatasetSpec:
         if self.index is not None:
             known = [*LISTED_FIELDS]
         if unknown := sorted(set(only) - set(known)):
-            raise ConfigError(
-                f"dataset {self.name!r}: no path has a field {unknown[0]!r}; there are {', '.join(known) or 'none'}"
-            )
+            there = listed(known) or "none"
+            raise ConfigError(f"dataset {self.name!r}: no path has a field {quoted(unknown[0])}; there are {there}")
         return replace(self, only={**self.only, **{name: tuple(text.split(",")) for name, text in only.items()}})
 
     def with_index(self, file: Path) -> DatasetSpec:
@@ -279,7 +285,7 @@ class DatasetSpec:
             ConfigError: its files are found by folders, not by a list.
         """
         if self.index is None and self.table is None:
-            raise ConfigError(f"dataset {self.name!r} reads no list of files; --map-prefix is for lists")
+            raise ConfigError(f"dataset {quoted(self.name)} reads no list of files; --map-prefix is for lists")
         return replace(self, prefixes={**self.prefixes, **prefixes})
 
     def with_links(self) -> DatasetSpec:
@@ -339,5 +345,5 @@ def load_dataset_spec(name: str) -> DatasetSpec:
     if spec.follow_links:
         raise ConfigError(f"{path}: `follow_links` is for --follow-links, not for dataset files")
     if path.stem != spec.name:
-        raise ConfigError(f"{path}: name {spec.name!r} must equal the file's name")
+        raise ConfigError(f"{path}: name {quoted(spec.name)} must equal the file's name")
     return spec

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed, quoted
 from dfad_bench.core.files import plain_path, safe_relative
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
@@ -39,12 +39,12 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             raise ConfigError(f"{file}: line {number}: no path")
         origin = map_prefix(path if "\\" in path and not spec.prefixes else plain_path(path), spec.prefixes)
         if origin in lines:
-            raise ConfigError(f"{file}: line {number}: {origin!r} is also on line {lines[origin]}")
+            raise ConfigError(f"{file}: line {number}: {quoted(origin)} is also on line {lines[origin]}")
         lines[origin] = number
         name = Template(spec.table.generator).fill(row) or ""
         generator = spec.generator_of(name)
         if generator is None:
-            listing.ignore(f"unknown generator {name!r}", origin)
+            listing.ignore(f"unknown generator {quoted(name)}", origin)
             continue
         listing.samples.append(_sample(spec, spec.table, root, origin, generator, row))
     if not lines:
@@ -111,7 +111,9 @@ def _rows(file: Path, table: TableSpec) -> Iterator[tuple[int, dict[str, str]]]:
         with file.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, strict=True)
             if missing := sorted(needed - set(reader.fieldnames or ())):
-                raise ConfigError(f"{file}: no columns {missing}; found {', '.join(reader.fieldnames or ['none'])}")
+                raise ConfigError(
+                    f"{file}: no columns {quoted(missing)}; found {listed(reader.fieldnames or ['none'])}"
+                )
             for row in reader:
                 if all(row[column] in values for column, values in table.where.items()):
                     yield reader.line_num, row

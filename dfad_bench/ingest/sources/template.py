@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from string import Formatter
 
+from dfad_bench.core.errors import quoted
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, EXTENSIONS, VIDEO_EXTENSIONS
 
 _ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
@@ -67,9 +68,9 @@ def _parse(text: str) -> list[tuple[str, str, str]]:
         if name is not None and (not name.isidentifier() or kind not in known or conversion):
             kinds = ", ".join(f"{{{name or 'x'}:{k}}}" for k in known if k)
             raise ValueError(
-                f"template {text!r}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
+                f"template {quoted(text)}: {{{name}{':' + kind if kind else ''}}} must be {{name}} or one of {kinds}"
             )
         if name and not literal and parts and parts[-1][1]:
-            raise ValueError(f"template {text!r}: put text between {{{parts[-1][1]}}} and {{{name}}}")
+            raise ValueError(f"template {quoted(text)}: put text between {{{parts[-1][1]}}} and {{{name}}}")
         parts.append((literal, name or "", kind or ""))
     return parts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dfad_bench.core.escape import one_line
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.gaze.examples import (
@@ -188,7 +189,7 @@ def _names(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[Key, str]:
         if row["forgery"] != "control"
     }
     several = len({dataset for dataset, _ in keys}) > 1
-    return {(dataset, name): _display(name) + (f" ({dataset})" if several else "") for dataset, name in keys}
+    return {(dataset, name): one_line(_display(name) + (f" ({dataset})" if several else "")) for dataset, name in keys}
 
 
 def _display(generator: str) -> str:

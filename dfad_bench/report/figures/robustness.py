@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dfad_bench.core.escape import one_line
 from dfad_bench.core.files import atomic_path
+from dfad_bench.report.figures.style import PLAIN_TEXT, legend_name
 from dfad_bench.report.robustness.tables import (
     NUMBERS,
     TITLES,
@@ -55,7 +57,7 @@ def save_robustness_figures(
         if all(value.value is None for line in lines.values() for values in line.values() for value in values):
             continue
         name, title = f"robustness-{key.replace('_', '-')}", _title(key, evaluations)
-        with mpl.rc_context({"svg.hashsalt": "dfad_bench", "font.size": 8, "axes.titlesize": 8}):
+        with mpl.rc_context({**PLAIN_TEXT, "svg.hashsalt": "dfad_bench", "font.size": 8, "axes.titlesize": 8}):
             figure = draw_robustness(key, evaluations)
             for suffix, facts in (("png", {"Software": None, "Title": title}), ("svg", {"Date": None, "Title": title})):
                 with atomic_path(out / f"{name}.{suffix}") as temporary:
@@ -80,10 +82,10 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
     floor = _trivial(key, evaluations)
     for panel, name in zip(panels, names, strict=False):
         for number, (label, line) in enumerate(lines):
-            _curve(panel, label, line.get(name, []), number)
+            _curve(panel, legend_name(label), line.get(name, []), number)
         if floor is not None:
             panel.axhline(100 * floor, color="#888888", linestyle=":", linewidth=1, label=ALWAYS_FAKE)
-        panel.set_title(about[name]["title"] + ("" if about[name]["paper_exact"] else " *"))
+        panel.set_title(one_line(about[name]["title"]) + ("" if about[name]["paper_exact"] else " *"))
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[len(names) :]:
         panel.set_visible(False)
@@ -121,4 +123,4 @@ def _trivial(key: str, evaluations: Sequence[Evaluation]) -> float | None:
 
 
 def _title(key: str, evaluations: Sequence[Evaluation]) -> str:
-    return f"Robustness, {TITLES[key]}, protocol {evaluations[0][1].protocol.name}"
+    return one_line(f"Robustness, {TITLES[key]}, protocol {evaluations[0][1].protocol.name}")

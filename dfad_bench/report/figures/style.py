@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfad_bench.core.escape import one_line, terminal
 from dfad_bench.core.files import atomic_path
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ REAL_COLOUR = "#444444"
 FLOOR_COLOUR = "#777777"
 _FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
 _PARTS = re.compile(r"[^-_./ ]+?(?:[-_./ ]+|(?<=[a-z])(?=[A-Z])|$)")
+PLAIN_TEXT: Any = {"text.parse_math": False}  # names may hold dollar signs; no figure has formulas
 _RC: Any = {
+    **PLAIN_TEXT,
     "font.family": _FONT,
     "font.size": TEXT_PT,
     "axes.titlesize": TEXT_PT,
@@ -103,7 +106,12 @@ def text_at(figure: Figure, left: float, top: float, text: str, **look: Any) -> 
     """Text whose upper left corner is at a place in inches."""
     wide, high = figure.get_size_inches()
     look = {"va": "top", "ha": "left", "fontsize": TEXT_PT, "linespacing": 1.15, **look}
-    figure.text(left / wide, 1 - top / high, text, **look)
+    figure.text(left / wide, 1 - top / high, terminal(text), **look)
+
+
+def legend_name(name: str) -> str:
+    """A run's name for a legend, where matplotlib leaves out names that begin with an underscore."""
+    return one_line(f" {name}" if name.startswith("_") else name)
 
 
 def image_at(figure: Figure, left: float, top: float, side: float, image: Any) -> None:
@@ -221,6 +229,7 @@ def _legend_columns(wide: float) -> int:
 def save(figure: Figure, out: Path, stem: str, title: str) -> list[Path]:
     """Write `<stem>.png` and `<stem>.svg`; the same figure gives the same bytes."""
     paths = []
+    title = one_line(title)
     for suffix, facts in (("png", {"Software": None, "Title": title}), ("svg", {"Date": None, "Title": title})):
         path = out / f"{stem}.{suffix}"
         with atomic_path(path) as temporary:

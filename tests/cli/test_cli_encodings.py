@@ -1,0 +1,88 @@
+"""Every command ends well on streams that are not UTF-8, with names that their code pages lack."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfad_bench.cli import main as main_module
+from dfad_bench.cli import quickstart
+from dfad_bench.cli.main import COMMANDS
+from dfad_bench.report.table import FORMATS
+
+FOLDER = "é名 – \u202e[red]"  # in every path that is printed
+pytestmark = pytest.mark.heavy  # a dozen commands three times over
+
+
+@pytest.fixture(scope="module")
+def world(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with faces, manifests and two trained constants."""
+    folder = tmp_path_factory.mktemp("world") / FOLDER
+    folder.mkdir()
+    for manifest in tiny_manifests:
+        (folder / manifest.name).symlink_to(manifest)
+    (folder / "faces").symlink_to(Path(tiny_manifests[0]).parent / "faces")
+    return folder
+
+
+def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
+    """Command lines, by command, that leave what later ones read."""
+    both = ["--manifest", str(world / "synthetic"), "--manifest", str(world / "synthetic-outdoor")]
+    own = world / encoding
+    first, second = own / "–a", own / "b名"
+    train = ["train", "--protocol", "synthetic", "--recipe", "quick", "--size", "tiny", "--device", "cpu", *both]
+    build = ["build-manifest", "--dataset", "synthetic", "--root", str(world / "faces"), "--out", str(own / "m")]
+    found = {
+        "synthesize": [["synthesize", "--out", str(own / "faces"), "--per-group", "2"]],
+        "doctor": [["doctor", "--long"], ["doctor", "--dataset", "synthetic", "--root", str(world / "faces")]],
+        "build-manifest": [build, [*build, "--json"]],
+        "check-manifest": [["check-manifest", *both, "--protocol", "synthetic", "--audit"]],
+        "merge-manifests": [["merge-manifests", "--out", str(own / "m")]],
+        "infer-pairs": [["infer-pairs", "--manifest", str(world / "synthetic"), "--dataset", "synthetic"]],
+        "gaze-extract": [["gaze-extract", *both]],
+        "gaze-fid": [["gaze-fid", *both, "--out", str(own / "gaze")]],
+        "train": [
+            [*train, "--model", "majority", "--out", str(first)],
+            [*train, "--model", "always_fake", "--out", str(second)],
+        ],
+        "evaluate": [["evaluate", "--run", str(first), "--rescore"], ["evaluate", "--run", str(first), *both]],
+        "compare": [["compare", "--run", str(first), "--run", str(second), "--resamples", "100"]],
+        "verify-record": [["verify-record", "--run", str(first)]],
+        "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
+        "profile": [["profile", "--model", "xception"]],
+        "leaderboard": [
+            ["leaderboard", "--protocol", "synthetic", "--runs", str(own)],
+            ["leaderboard", "--protocol", "gazeclip-df40", "--out", str(own / "board.md"), "--format", "markdown"],
+        ],
+        "list": [["list", "protocols", "--long"], ["list", "recipes", "--json"]],
+        "new": [["new", "protocol", "mine", "--out", str(own / "mine")]],
+        "check-model": [["check-model", "majority"]],
+        "quickstart": [["quickstart", "--small", "--out", str(own / "quick")]],
+    }  # fmt: skip
+    assert set(found) == set(COMMANDS), "a new command is tried here, too"
+    return found
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_every_command_ends_well(world: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_module, "interrupt_once", lambda: None)
+    monkeypatch.setattr(quickstart, "SMALL", quickstart.Scale(per_group=4, epochs=1, models=("majority",)))
+    for line in (line for of_command in lines(world, encoding).values() for line in of_command):
+        streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+        with monkeypatch.context() as patched:
+            for name, value in {**streams, "argv": ["dfad", *line]}.items():
+                patched.setattr(sys, name, value)
+            with pytest.raises(SystemExit) as ended:
+                main_module.main()
+        texts = []
+        for stream in streams.values():
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
+        assert ended.value.code == 0, f"{line}: {texts}"
+        assert "\x1b" not in "".join(texts)
+        assert any(texts), line
+    board = (world / encoding / "board.md").read_bytes()
+    assert "–" in board.decode("utf-8")  # a file is UTF-8, whatever the streams are
