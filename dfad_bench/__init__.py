@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.manifests import open_manifest
+    from dfad_bench.api.mistakes import mistakes
     from dfad_bench.api.models import profile_models
     from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
     from dfad_bench.api.pairs import infer_pairs
@@ -54,6 +55,7 @@ _PUBLIC = {
     "robustness": "dfad_bench.api.evaluation:robustness",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
+    "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "verify_record": "dfad_bench.api.runs:verify_record",
@@ -86,8 +88,9 @@ __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
     "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose", "evaluate",
     "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names",
-    "list_protocols", "load_run", "merge_manifests", "new_skeleton", "open_manifest", "profile_model", "profile_models",
-    "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train", "verify_record", "__version__",
+    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "profile_model",
+    "profile_models", "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train", "verify_record",
+    "__version__",
 ]  # fmt: skip
 
 

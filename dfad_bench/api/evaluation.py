@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.api.manifests import open_manifests
-from dfad_bench.api.runs import Run, folder_of, record_of, record_table, several
+from dfad_bench.api.runs import Run, folder_of, record_of, record_table, runs_of, several
+from dfad_bench.api.seeds import write_seeds
 from dfad_bench.api.views import provide_views, views_of_run
 from dfad_bench.core.files import write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
+from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.engine.config import RunConfig, read_config
+from dfad_bench.engine.config import read_config
 from dfad_bench.engine.evaluate import run_evaluation
 from dfad_bench.engine.robustness import RobustnessResult, run_robustness
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
+from dfad_bench.report.aggregate import check_seeds, seeds_table
 from dfad_bench.report.figures.robustness import save_robustness_figures
+from dfad_bench.report.labels import mean_label, run_labels
 from dfad_bench.report.robustness.scores import (
     build_robustness,
     find_robustness,
@@ -29,17 +32,23 @@ from dfad_bench.report.robustness.scores import (
 from dfad_bench.report.robustness.tables import robustness_grid, robustness_table
 from dfad_bench.report.run_record import build_record
 from dfad_bench.report.run_record import rescore as rescore_run
+from dfad_bench.report.seed_tables import mean_metrics
 from dfad_bench.report.table import Table
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation: its folder, its record, the record beside the constant models, and warnings."""
+    """One evaluation: its folder, its record, the record beside the constant models, and warnings.
+
+    Of runs of several seeds, `seeds` has the evaluation of each, `table` their mean and spread, and `record` is that of
+    the first.
+    """
 
     folder: Path
     record: ResultRecord = field(repr=False)
     table: Table = field(repr=False)
     warnings: tuple[str, ...] = ()
+    seeds: tuple[Evaluation, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def evaluate(
     Test faces the run was trained on are left out. Predictions and record lie under `evaluations/` in the run folder.
 
     Args:
-        run: its folder, or the loaded run.
+        run: its folder, the folder of runs of several seeds, or the loaded run.
         manifests: folders, or open manifests: one a dataset of the protocol.
         settings: protocol, device, whether groups may be missing. Views are made as for training by default.
         progress: shows decoding and predicting.
@@ -75,7 +84,15 @@ def evaluate(
         ProtocolError: a protocol of other seen generators, or too few test faces.
         IntegrityError: the model's file is not what was written.
     """
-    folder, config, opened = _opened(run, manifests)
+    folders, opened = runs_of(run), open_manifests(manifests)
+    found = [_evaluate(folder, opened, settings, progress) for folder in folders]
+    if folders == [folder_of(run)]:
+        return found[0]
+    return _of_seeds(SeedsFolder(folder_of(run)).evaluation(found[0].folder.name), found)
+
+
+def _evaluate(folder: Path, opened: Sequence[Manifest], settings: EvaluateSettings, progress: Progress) -> Evaluation:
+    config = read_config(folder)
     views = views_of_run(config.views, settings.views)
     provided = provide_views(opened, views, settings.device, progress)
     result = run_evaluation(folder, opened, settings, views=provided, progress=progress)
@@ -97,11 +114,12 @@ def robustness(
     A killed evaluation goes on with the cells that are not finished.
 
     Args:
-        runs: folders or loaded runs; one, or several.
+        runs: folders or loaded runs; one, or several. Of a folder of several seeds each run, and their mean.
         manifests: folders, or open manifests: one a dataset of the protocol.
         settings: corruptions and how they are applied.
-        labels: what the runs are called; by default as their folders.
-        out: folder for table, grid and curves; by default that of the first run's evaluation.
+        labels: what the runs are called, one a run; by default as their models, with the seed where needed.
+        out: folder for table, grid and curves; by default that of the first run's evaluation, or of several seeds one
+            of the same name in their folder.
         progress: shows decoding and predicting.
 
     Raises:
@@ -109,14 +127,17 @@ def robustness(
         UnknownNameError: no such corruption.
         ProtocolError: a protocol of other seen generators, or too few test faces.
     """
-    chosen = several(runs)
-    results = tuple(_robustness(run, manifests, settings, progress) for run in chosen)
+    chosen, opened = [runs_of(run) for run in several(runs)], open_manifests(manifests)
+    folders = [folder for seeds in chosen for folder in seeds]
+    results = tuple(_robustness(folder, opened, settings, progress) for folder in folders)
     for result in results:
         build_robustness(result.out)
-    named = labels or [folder_of(run).resolve().name for run in chosen]
-    evaluations = [(name, *read_robustness(result.out)) for name, result in zip(named, results, strict=True)]
+    made = [read_robustness(result.out) for result in results]
+    named = labels or run_labels([record for record, _ in made], folders)
+    evaluations = [(name, *about) for name, about in zip(named, made, strict=True)]
+    evaluations += _means(chosen, made, named)
     table, grid = robustness_table(evaluations), robustness_grid(evaluations)
-    place = RobustnessFolder(Path(out) if out is not None else results[0].out)
+    place = RobustnessFolder(Path(out) if out is not None else _common(several(runs), folders, results[0].out))
     figures = save_robustness_figures(evaluations, place.path)
     write_text(place.grid, grid.render("csv"))
     write_text(place.table, table.render("markdown"))
@@ -126,6 +147,8 @@ def robustness(
 def rescore(run: Run) -> tuple[Evaluation, list[Path]]:
     """Compute the numbers of a run and of its robustness evaluations again; they are marked as recomputed.
 
+    Of a folder of several seeds, those of every run and their mean.
+
     Returns:
         The run, and the folders of its robustness evaluations.
 
@@ -133,7 +156,16 @@ def rescore(run: Run) -> tuple[Evaluation, list[Path]]:
         ConfigError: not a finished run.
         IntegrityError: a number differs from the record's, or predictions were changed.
     """
-    folder = folder_of(run)
+    folders = runs_of(run)
+    found = [_rescore(folder) for folder in folders]
+    if folders == [folder_of(run)]:
+        return found[0]
+    return _of_seeds(SeedsFolder(folder_of(run)), [one for one, _ in found]), [
+        path for _, some in found for path in some
+    ]
+
+
+def _rescore(folder: Path) -> tuple[Evaluation, list[Path]]:
     read_config(folder)
     rescore_run(folder)
     corrupted = find_robustness(folder)
@@ -143,11 +175,41 @@ def rescore(run: Run) -> tuple[Evaluation, list[Path]]:
     return Evaluation(folder, record, record_table(record, str(RunFolder(folder).record))), corrupted
 
 
+def _of_seeds(place: SeedsFolder, found: Sequence[Evaluation]) -> Evaluation:
+    """The evaluations of several seeds as one; writes the mean of every number."""
+    records = [one.record for one in found]
+    write_seeds(place, records)
+    warnings = tuple(dict.fromkeys(warning for one in found for warning in one.warnings))
+    return Evaluation(place.path, records[0], seeds_table(records), warnings, tuple(found))
+
+
+def _means(
+    chosen: Sequence[Sequence[Path]],
+    made: Sequence[tuple[ResultRecord, dict[str, Any]]],
+    taken: Sequence[str],
+) -> list[tuple[str, ResultRecord, dict[str, Any]]]:
+    """The mean over seeds of each folder of several, to stand beside them in tables and figures."""
+    means, labels, start = [], list(taken), 0
+    for seeds in chosen:
+        records, settings = [record for record, _ in made[start : start + len(seeds)]], made[start][1]
+        start += len(seeds)
+        if len(seeds) > 1:
+            check_seeds(records)
+            labels.append(mean_label(records, labels))
+            means.append((labels[-1], replace(records[0], metrics=mean_metrics(records)), settings))
+    return means
+
+
+def _common(runs: Sequence[Run], folders: Sequence[Path], first: Path) -> Path:
+    """Where the curves lie by default: beside the first evaluation, or in the folder of several seeds."""
+    folder = folder_of(runs[0])
+    return first if folders[0] == folder else folder / first.relative_to(folders[0])
+
+
 def _robustness(
-    run: Run, manifests: Sequence[Any], settings: RobustnessSettings, progress: Progress
+    folder: Path, opened: Sequence[Manifest], settings: RobustnessSettings, progress: Progress
 ) -> RobustnessResult:
-    folder, config, opened = _opened(run, manifests)
-    views = views_of_run(config.views, settings.views)
+    views = views_of_run(read_config(folder).views, settings.views)
     return run_robustness(
         folder,
         opened,
@@ -155,8 +217,3 @@ def _robustness(
         views=provide_views(opened, views, settings.device, progress),
         progress=progress,
     )
-
-
-def _opened(run: Run, manifests: Sequence[Path | str | Manifest]) -> tuple[Path, RunConfig, list[Manifest]]:
-    folder = folder_of(run)
-    return folder, read_config(folder), open_manifests(manifests)

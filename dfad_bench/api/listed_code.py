@@ -80,6 +80,7 @@ def _metric(name: str) -> Row:
         "averaging": ", ".join(metric.averaging),
         "unit": metric.unit,
         "better": "higher" if metric.higher_is_better else "lower",
+        "note": metric.note,
     }
 
 
@@ -115,6 +116,8 @@ KINDS = {
         {"display": "Estimator", "idea": "Idea", "limits": "Limits", "weights": "Weights", "licence": "Licence"},
     ),
     "metrics": Kind(
-        _metrics, _metric, {"what": "What", "on": "Faces", "averaging": "Mean", "unit": "Unit", "better": "Better"}
+        _metrics,
+        _metric,
+        {"what": "What", "on": "Faces", "averaging": "Mean", "unit": "Unit", "better": "Better", "note": "Convention"},
     ),
 }

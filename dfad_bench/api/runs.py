@@ -10,12 +10,14 @@ from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
-from dfad_bench.core.run_folder import RunFolder, not_a_run
+from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
 from dfad_bench.report.compare import Comparison, compare_runs
+from dfad_bench.report.labels import mean_label, run_labels
 from dfad_bench.report.leaderboard import board, find_records
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.run_tables import TABLES
+from dfad_bench.report.seed_tables import mean_sweep, seeds_tables
 from dfad_bench.report.table import Table
 
 if TYPE_CHECKING:
@@ -49,17 +51,22 @@ def record_of(run: Run) -> ResultRecord:
     return read_record(path)
 
 
+def runs_of(run: Run) -> list[Path]:
+    """The run folders that a folder stands for: those of several seeds where `dfad train --seeds` made it."""
+    return runs_in(folder_of(run))
+
+
 def scores(run: Run, table: ScoreTable = "metrics") -> Table:
-    """All numbers of a finished run.
+    """All numbers of a finished run, or of each of several seeds and their mean.
 
     Args:
-        run: its folder, or the loaded run.
+        run: its folder, the folder of runs of several seeds, or the loaded run.
         table: "metrics" is every number with its 95 % interval; "groups" a row a test group; "sweep" attribution over
             thresholds; "confusion" the class named most likely, by group.
 
     Returns:
         A table; `to_frame()` gives it as a DataFrame with shares as fractions, `render("markdown")` as text with
-        percent.
+        percent. Of several seeds it has a column `seed`, "mean" in the last rows, which have no interval over faces.
 
     Raises:
         ConfigError: no finished run, or no such table.
@@ -67,7 +74,8 @@ def scores(run: Run, table: ScoreTable = "metrics") -> Table:
     """
     if table not in TABLES:
         raise ConfigError(f"scores: no table {quoted(table)}; one of {', '.join(TABLES)}")
-    return TABLES[table](record_of(run))
+    records = [record_of(folder) for folder in runs_of(run)]
+    return TABLES[table](records[0]) if len(records) == 1 else seeds_tables(records, table)
 
 
 def leaderboard(
@@ -132,14 +140,15 @@ def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int 
     """Test whether one run is better than another on the very same test faces.
 
     Args:
-        run_a: folder, or loaded run.
+        run_a: folder, folder of runs of several seeds, or loaded run.
         run_b: another, of the same protocol and faces.
         everything: every number, groups and near and far ones, too.
         resamples: of the paired bootstrap.
         seed: of the paired bootstrap.
 
     Returns:
-        Every number of both runs, their difference with its interval, the p-value of its test and Holm's.
+        Every number of both runs, their difference with its interval, the p-value of its test and Holm's. Of several
+        seeds, means over seeds, and each seed in `of_seeds`.
 
     Raises:
         ConfigError: not finished runs, or runs that cannot be compared; says in what they differ.
@@ -150,13 +159,13 @@ def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int 
     return compare_runs(folder_of(run_a), folder_of(run_b), everything=everything, resamples=resamples, seed=seed)
 
 
-def draw_sweeps(runs: Sequence[Run], labels: Sequence[str], path: Path) -> list[str]:
-    """Draw the shares over thresholds of several runs into one figure.
+def draw_sweeps(runs: Sequence[Run], path: Path, *, labels: Sequence[str] | None = None) -> list[str]:
+    """Draw the shares over thresholds of several runs into one figure; of several seeds each and their mean.
 
     Args:
         runs: folders, or loaded runs.
-        labels: what each is called in the figure.
         path: the figure, .png, .svg or .pdf.
+        labels: what each run is called in the figure; by default the model's name, with the seed where needed.
 
     Returns:
         A line for each run that is not drawn.
@@ -166,7 +175,16 @@ def draw_sweeps(runs: Sequence[Run], labels: Sequence[str], path: Path) -> list[
     """
     from dfad_bench.report.figures.sweep import draw_sweep
 
-    named = {label: record_of(run).sweep for label, run in zip(labels, runs, strict=True)}
+    folders = [runs_of(run) for run in runs]
+    every = [folder for several_seeds in folders for folder in several_seeds]
+    records = {folder: record_of(folder) for folder in every}
+    shown = labels or run_labels([records[folder] for folder in every], every)
+    named = {label: records[folder].sweep for label, folder in zip(shown, every, strict=True)}
+    for seeds in folders:
+        swept = [records[folder].sweep for folder in seeds]
+        known = [sweep for sweep in swept if sweep is not None]
+        if len(seeds) == len(known) > 1:
+            named[mean_label([records[folder] for folder in seeds], list(named))] = mean_sweep(known)
     drawn = {name: sweep for name, sweep in named.items() if sweep is not None}
     if not drawn:
         raise ConfigError(f"--figure {path}: no run has a sweep; the attribution expert was not trained")
@@ -186,7 +204,7 @@ def verify_record(run: Run) -> Verification:
 
     Args:
         run: the folder of a run, an evaluation or a robustness evaluation, the loaded run, or a record beside its
-            predictions.
+            predictions. Of a folder of several seeds every run is checked, and their mean.
 
     Returns:
         How many numbers and hashes were compared, what differs (nothing where all agree), what could not be checked.
@@ -201,4 +219,6 @@ def verify_record(run: Run) -> Verification:
     def config_hash(config: dict[str, Any]) -> str:
         return config_from(config, "the record's run.config").sha256
 
-    return verify.verify_record(folder_of(run), rows_hash=rows_hash, config_hash=config_hash)
+    folders = runs_of(run)
+    found = [verify.verify_record(folder, rows_hash=rows_hash, config_hash=config_hash) for folder in folders]
+    return found[0] if folders == [folder_of(run)] else verify.verify_seeds(folder_of(run), found)

@@ -11,9 +11,10 @@ from typing import Any
 
 from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import record_table
+from dfad_bench.api.seeds import write_seeds
 from dfad_bench.api.views import provide_views, unused_views, view_arguments
 from dfad_bench.core.errors import ConfigError, DFADError, quoted
-from dfad_bench.core.files import sha256_file, write_json, write_text
+from dfad_bench.core.files import sha256_file, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord, plain, read_record
 from dfad_bench.core.registry import model_class
@@ -187,8 +188,7 @@ def _scored(settings: TrainSettings, out: Path, runs: Sequence[RunResult], *, pr
     if not settings.seeds:
         table = record_table(records[0], str(RunFolder(out).record))
         return Training(out, tuple(runs), tuple(records), table, printed=printed)
-    whole = seeds_table(records, every=True)
-    write_json(SeedsFolder(out).summary, {"title": whole.title, "rows": [dict(row) for row in whole.rows]})
+    whole = write_seeds(SeedsFolder(out), records)
     return Training(out, tuple(runs), tuple(records), seeds_table(records), whole, printed=printed)
 
 

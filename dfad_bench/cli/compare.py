@@ -14,7 +14,14 @@ _RUN = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("compare", epilog="Example: dfad compare --run quickstart/runs/xception --run quickstart/runs/gazeclip")
-@click.option("--run", "runs", type=_RUN, multiple=True, required=True, help="Folder of a finished run; give two.")
+@click.option(
+    "--run",
+    "runs",
+    type=_RUN,
+    multiple=True,
+    required=True,
+    help="Folder of a finished run, or of several seeds; give two.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every number: groups, near and far, seen, videos.")
 @click.option(
     "--resamples", type=click.IntRange(100, bounds.RESAMPLES), default=2000, show_default=True, help="Of the bootstrap."
@@ -25,7 +32,8 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
     """Test whether one run is better than another on the same test faces.
 
     McNemar's test for accuracies, DeLong's for areas under the curve, a paired bootstrap for the rest, all over
-    sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused.
+    sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused. Of a
+    folder that `train --seeds` made, the means over seeds are compared, and each seed.
     """
     from dataclasses import asdict
 
@@ -40,4 +48,5 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
     if as_json:
         echo_json(asdict(found))
     else:
-        echo_table(comparison_table(found))
+        for one in (*found.of_seeds, found):
+            echo_table(comparison_table(one))

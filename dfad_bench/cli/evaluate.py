@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
 from dfad_bench.core.errors import quoted
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
+
+if TYPE_CHECKING:
+    from dfad_bench.api.evaluation import Evaluation
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FORMATS = ("rich", "markdown", "csv", "json", "latex")
@@ -68,7 +71,7 @@ def _parse_levels(context: click.Context, parameter: click.Parameter, value: str
     type=_FOLDER,
     required=True,
     multiple=True,
-    help="Folder of a finished run; with --corruptions several.",
+    help="Folder of a finished run, or of several seeds; with --corruptions several.",
 )
 @options.manifest(required=False)
 @_setting("protocol")
@@ -100,7 +103,8 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], **asked: Any) -
     --manifest (and perhaps another --protocol of the same seen generators), the model predicts those faces; faces it
     was trained on are left out. With --corruptions as well, it predicts them under every corruption and severity:
     tables and curves of one or several runs. A killed evaluation goes on with the cells that are not finished. The
-    results lie under `evaluations/` in the run folder.
+    results lie under `evaluations/` in the run folder. Of a folder that `train --seeds` made, every seed is evaluated
+    and their mean shown.
     """
     from dfad_bench.views.options import view_settings
 
@@ -123,42 +127,60 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], **asked: Any) -
 
 def _rescore(run: Path, as_json: bool) -> None:
     from dfad_bench.api.evaluation import rescore
-    from dfad_bench.cli.train import show_record
 
     found, corrupted = rescore(run)
-    echo("The record follows from the predictions.", err=True)
+    for one in found.seeds:
+        echo(f"{one.folder.name}: the record follows from the predictions.", err=True)
+    if not found.seeds:
+        echo("The record follows from the predictions.", err=True)
     for folder in corrupted:
         echo(f"{folder.relative_to(run)}: the record follows from the predictions.", err=True)
-    show_record(found.record, found.table, as_json=as_json)
+    _show(found, as_json)
 
 
 def _evaluate(run: Path, manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
     from dfad_bench.api.evaluation import evaluate
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.cli.train import show_record
-    from dfad_bench.core.run_folder import RunFolder
+    from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 
     settings = EvaluateSettings(**options.settings_in(asked, EvaluateSettings))
     found = evaluate(run, manifests, settings, progress=make_progress(asked["quiet"]))
     for warning in found.warnings:
         echo(f"Warning: {warning}", err=True)
-    show_record(found.record, found.table, as_json=asked["as_json"])
-    if not asked["as_json"]:
-        echo(f"Record: {RunFolder(found.folder).record}", err=True)
+    _show(found, asked["as_json"])
+    if asked["as_json"]:
+        return
+    for one in found.seeds or (found,):
+        echo(f"Record: {RunFolder(one.folder).record}", err=True)
+    if found.seeds:
+        echo(f"Means: {SeedsFolder(found.folder).summary}", err=True)
+
+
+def _show(found: Evaluation, as_json: bool) -> None:
+    """Print a record beside the constant models, or mean and spread over seeds."""
+    from dfad_bench.cli.train import show_record
+    from dfad_bench.report.aggregate import seeds_table
+
+    if found.seeds and as_json:
+        echo_table(seeds_table([one.record for one in found.seeds], every=True), "json")
+    elif found.seeds:
+        echo_table(found.table)
+    else:
+        show_record(found.record, found.table, as_json=as_json)
 
 
 def _robustness(runs: tuple[Path, ...], manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
     from dfad_bench.api.evaluation import robustness
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.core.run_folder import RobustnessFolder
+    from dfad_bench.core.run_folder import RobustnessFolder, runs_in
 
     out = asked["out"]
     if len(runs) > 1 and out is None:
         raise click.UsageError("several --run need --out, the folder for their common curves")
     settings = RobustnessSettings(**options.settings_in(asked, RobustnessSettings))
-    labels, progress = options.run_labels(runs), make_progress(asked["quiet"])
-    found = robustness(runs, manifests, settings, labels=labels, out=out, progress=progress)
-    for run, result in zip(runs, found.results, strict=True):
+    found = robustness(runs, manifests, settings, out=out, progress=make_progress(asked["quiet"]))
+    folders = [folder for run in runs for folder in runs_in(run)]
+    for run, result in zip(folders, found.results, strict=True):
         for warning in result.warnings:
             echo(f"Warning: {run}: {warning}", err=True)
         if result.made < result.cells:

@@ -118,12 +118,6 @@ def _click_type(about: Option, hint: Any, kind: Any) -> Any:
     return kind if kind in (int, float, str) else None
 
 
-def run_labels(runs: Sequence[Path]) -> list[str]:
-    """What runs are called side by side: their folders' names, or the whole path where two are named alike."""
-    names = [run.resolve().name for run in runs]
-    return [name if names.count(name) == 1 else str(run) for name, run in zip(names, runs, strict=True)]
-
-
 def manifest(*, required: bool = True) -> Callable[[Any], Any]:
     """`--manifest DIR`, repeatable: one manifest per dataset."""
     return click.option(

@@ -21,16 +21,39 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     type=click.Path(path_type=Path, file_okay=False),
     multiple=True,
     required=True,
-    help="Folder of a finished run; repeatable.",
+    help="Folder of a finished run, or of several seeds; repeatable.",
 )
 @click.option("--table", type=click.Choice(TABLES), default="groups", show_default=True, help="What is shown.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(
     "--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw the sweep of all runs here (.png, .svg)."
 )
+@click.option(
+    "--mistakes",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="OUT",
+    help="Write the mistaken faces of attribution and of detection into this folder as CSV, the most confident first,"
+    " and with --manifest as contact sheets.",
+)
+@options.manifest(required=False)
+@click.option(
+    "--faces", type=click.IntRange(1, 1000), default=48, show_default=True, help="With --mistakes: most on a sheet."
+)
 @options.as_json
-def command(runs: tuple[Path, ...], table: Any, format_: str, figure: Path | None, as_json: bool) -> None:
-    """Show the numbers of a run: all of them, by group, over thresholds, or the confusion matrix."""
+def command(
+    runs: tuple[Path, ...],
+    table: Any,
+    format_: str,
+    figure: Path | None,
+    mistakes: Path | None,
+    manifests: tuple[Path, ...],
+    faces: int,
+    as_json: bool,
+) -> None:
+    """Show the numbers of a run: all of them, by group, over thresholds, or the confusion matrix.
+
+    Of a folder that `train --seeds` made, those of every seed and their mean.
+    """
     from dfad_bench.api.runs import draw_sweeps, scores
 
     format_ = "json" if as_json else format_
@@ -40,9 +63,41 @@ def command(runs: tuple[Path, ...], table: Any, format_: str, figure: Path | Non
         raise click.UsageError(f"{format_} holds one run; give one --run")
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
+    _refuse_unused(mistakes, manifests, runs)
     for shown in [scores(run, table) for run in runs]:
         echo_table(shown, format_)
     if figure is not None:
-        for line in draw_sweeps(runs, options.run_labels(runs), figure):
+        for line in draw_sweeps(runs, figure):
             echo(f"Warning: {line}", err=True)
         echo(f"{figure}", err=True)
+    if mistakes is not None:
+        _write_mistakes(runs[0], manifests, mistakes, faces)
+
+
+def _refuse_unused(mistakes: Path | None, manifests: tuple[Path, ...], runs: tuple[Path, ...]) -> None:
+    """Refuse options that would change nothing, and several runs where one is meant."""
+    context = click.get_current_context()
+    faces_given = context.get_parameter_source("faces") is click.core.ParameterSource.COMMANDLINE
+    for given, name in ((bool(manifests), "--manifest"), (faces_given, "--faces")):
+        if given and mistakes is None:
+            raise click.UsageError(f"{name} needs --mistakes")
+    if faces_given and not manifests:
+        raise click.UsageError("--faces needs --manifest: there are no pictures without")
+    if mistakes is not None and len(runs) > 1:
+        raise click.UsageError("--mistakes is of one run; give one --run")
+
+
+def _write_mistakes(run: Path, manifests: tuple[Path, ...], out: Path, faces: int) -> None:
+    from dfad_bench.api.mistakes import mistakes
+
+    found = mistakes(run, manifests, out, faces=faces)
+    for one in found.seeds or (found,):
+        name = f"{one.folder.name}: " if found.seeds else ""
+        for task in ("attribution", "detection"):
+            echo(f"{name}{task}: {getattr(one, task).notes[0]}", err=True)
+    for path in found.files:
+        echo(f"{path}", err=True)
+    for note in found.notes:
+        echo(f"Warning: {note}", err=True)
+    if not manifests:
+        echo("Without --manifest there are no pictures and no names of files.", err=True)

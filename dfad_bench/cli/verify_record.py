@@ -11,7 +11,9 @@ from dfad_bench.cli.output import echo, echo_json, echo_table
 
 
 @click.command("verify-record", epilog="Example: dfad verify-record --run quickstart/runs/xception")
-@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run.")
+@click.option(
+    "--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run, or of several seeds."
+)
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="A record beside its predictions.")
 @click.option("--strict", is_flag=True, help="Exit with code 4 where something could not be checked, too.")
 @options.as_json

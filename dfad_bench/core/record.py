@@ -7,12 +7,14 @@ kept beside ratios, so every average can be computed again. `null` means not mea
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
 from dfad_bench.core.files import content_hash, read_json, write_json
+from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.strict import from_mapping
 
 SCHEMA_VERSION = "1.1"
@@ -115,6 +117,8 @@ class RunFacts:
     stopped: str | None = None
     stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records
     extended: tuple[dict[str, Any], ...] = ()  # each time it was trained on for longer than asked before
+    # of an evaluation: faces of each seen generator the run was trained on; None where its own record says so
+    trained_on: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One number. `subset`: a group key or a set of `report.score`; `members`: the groups in it."""
+    """One number. `subset`: a group key or a set of `report.score`; `members`: the groups in it.
+
+    `unit`: of a metric that record schema 1.1 does not name (see `core.record_ranges`); its bounds follow from it.
+    """
 
     task: Literal["attribution", "detection", "gaze", "robustness", "efficiency"]
     metric: str
@@ -160,6 +167,7 @@ class MetricValue:
     ci_seed: int | None = None
     params: dict[str, Any] = field(default_factory=dict)
     null_reason: str | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +268,19 @@ class ResultRecord:
         return None
 
 
+def generator_counts(groups: Mapping[str, int]) -> dict[str, int]:
+    """Faces by generator from faces by group (`dataset/generator` or `dataset/generator:source`).
+
+    >>> generator_counts({"ffhq/real": 2, "mine/real:studio": 1})
+    {'real': 3}
+    """
+    found: dict[str, int] = {}
+    for key, n in groups.items():
+        generator = key.rpartition("/")[2].partition(":")[0]
+        found[generator] = found.get(generator, 0) + n
+    return found
+
+
 def seal(values: dict[str, Any]) -> ResultRecord:
     """A record from its fields (dataclasses or plain data) with its `record_id` computed."""
     plain_values = plain({"schema_version": SCHEMA_VERSION, **values})
@@ -281,11 +302,15 @@ def write_record(path: Path, record: ResultRecord) -> None:
     write_json(path, plain(record))
 
 
-def read_record(path: Path, *, verify: bool = True) -> ResultRecord:
-    """Read a record strictly; `verify` False accepts one whose `record_id` does not match, to look for what differs.
+def read_record(path: Path, *, verify: bool = True, ranges: bool = True) -> ResultRecord:
+    """Read a record strictly.
+
+    To look for what differs, `verify` False accepts one whose `record_id` does not match, and `ranges` False one with
+    numbers that cannot be.
 
     Raises:
-        ConfigError: missing, not JSON, an unknown or missing key, or another schema version.
+        ConfigError: missing, not JSON, an unknown or missing key, another schema version, a number out of its range,
+            or a metric that is known neither here nor by its unit.
         IntegrityError: the content does not match its `record_id`.
     """
     raw = read_json(path)
@@ -295,6 +320,8 @@ def read_record(path: Path, *, verify: bool = True) -> ResultRecord:
     record = from_mapping(ResultRecord, raw, str(path))
     if verify and identity(record) != record.record_id:
         raise IntegrityError(f"{path}: changed after it was written (record_id does not match its content)")
+    if ranges:
+        check_ranges(record, str(path))
     return record
 
 

@@ -216,8 +216,20 @@ class SeedsFolder:
         return self.path / f"{_SEED}{seed}"
 
     def runs(self) -> list[Path]:
-        """The folders of all runs."""
-        return sorted(self.path.glob(f"{_SEED}*"))
+        """The folders of all runs, in the order of their seeds."""
+        named = ((path.name.removeprefix(_SEED), path) for path in self.path.glob(f"{_SEED}*") if path.is_dir())
+        return [path for _, path in sorted((int(name), path) for name, path in named if name.isdecimal())]
+
+    def evaluation(self, name: str) -> SeedsFolder:
+        """Where the mean of an evaluation lies that each run has under that name."""
+        return SeedsFolder(self.path / EVALUATIONS / name)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs that a folder stands for: those of several seeds where it holds such, else itself."""
+    files = RunFolder(folder)
+    own = files.record.is_file() or files.facts.is_file() or files.config.is_file()
+    return (SeedsFolder(folder).runs() if not own else []) or [folder]
 
 
 def not_a_run(folder: Path, lacking: str = "") -> str:

@@ -12,7 +12,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.escape import one_line
 from dfad_bench.core.files import atomic_path
 from dfad_bench.data.audit.findings import Face, Finding, Findings
-from dfad_bench.data.images import SHEET
+from dfad_bench.data.images import SHEET, decode_crop
 from dfad_bench.data.manifest import Manifest
 
 SIDE = 112  # side of a face, pixels
@@ -21,7 +21,7 @@ _GAP = 4
 _CELL = 200  # width of a face with its caption, pixels
 _CAPTION = 46
 _HEADING = 26
-_LETTERS = 29  # letters per line of a caption
+LETTERS = 29  # letters per line of a caption
 
 
 def contact_sheet(manifests: Sequence[Manifest], path: Path, *, faces: int = 8) -> Path:
@@ -85,6 +85,34 @@ def draw_sheet(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[int,
     return path
 
 
+def draw_faces(title: str, faces: Sequence[tuple[bytes, Sequence[str]]], path: Path, *, columns: int = 6) -> Path:
+    """Draw faces in rows, each above its caption, as PNG.
+
+    Args:
+        title: drawn above all.
+        faces: PNG of a crop and the lines of its caption, at most three.
+        path: of the picture.
+        columns: faces in a row.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    crops = [decode_crop(png) for png, _ in faces]
+    step, rows = SIDE + _CAPTION + _GAP, -(-len(faces) // columns)
+    font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=11)
+    title = one_line(title)
+    width = max(min(columns, len(faces)) * _CELL, int(font.getlength(title)) + 16)
+    sheet = Image.new("RGB", (width + _GAP, _HEADING + rows * step + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((8, 4), title, fill="black", font=font)
+    for place, (crop, (_, lines)) in enumerate(zip(crops, faces, strict=True)):
+        left, top = _GAP + place % columns * _CELL, _HEADING + place // columns * step
+        sheet.paste(_thumbnail(crop), (left, top))
+        draw.text((left, top + SIDE + 1), _shortened(lines), fill="black", font=small)
+    with atomic_path(path) as temporary:
+        _save(sheet, temporary)
+    return path
+
+
 def _save(sheet: Any, temporary: Path) -> None:
     """Save a sheet as PNG, marked so that a build that finds it in its source refuses it."""
     from PIL.PngImagePlugin import PngInfo
@@ -129,8 +157,13 @@ def _draw_remarks(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[i
 
 def _caption(face: Face) -> str:
     where = face.origin if face.frame is None else f"{face.origin} #{face.frame}"
-    lines = [one_line(line) for line in (face.group, face.side, where) if line]
-    return "\n".join(line if len(line) <= _LETTERS else "…" + line[1 - _LETTERS :] for line in lines)
+    return _shortened((face.group, face.side, where))
+
+
+def _shortened(lines: Sequence[str]) -> str:
+    """Lines of a caption, each cut at its front to the width of a face."""
+    shown = [one_line(line) for line in lines if line]
+    return "\n".join(line if len(line) <= LETTERS else "…" + line[1 - LETTERS :] for line in shown)
 
 
 def _thumbnail(crop: np.ndarray) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
+from dfad_bench.core.record import generator_counts
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
@@ -128,10 +129,16 @@ class OpenEvaluation:
 
     def predict(self, store: CropStore) -> RunResult:
         """Predict the clean test faces; write predictions and facts."""
-        about, finished = self.found.facts["run"], self.finished
+        about, finished = {**self.found.facts["run"], **_trained_on(self.found.facts)}, self.finished
         write_rows(self.found.out.selection, self.selection)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
         return RunResult(self.found.out.path, status, about["stopped"], True, tuple(self.job.warnings))
+
+
+def _trained_on(facts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """How many faces of each seen generator the run was trained on, for its evaluation's facts."""
+    train = facts["manifest"]["splits"].get("train")
+    return {} if train is None else {"trained_on": generator_counts(train["generators"])}
 
 
 def _same_views(found: EvaluationPlan, needs: Needs, views: ViewProvider) -> list[str]:

@@ -111,7 +111,8 @@ def _group(rows: Iterable[GeneratorGaze], forgery: str, family: str) -> GroupGaz
 
 def _distance(row: GeneratorGaze) -> float:
     # the raw distance grows as the number of faces falls, which would confound number and family
-    return float(row.fid.unbiased_rad2 or 0.0)
+    assert row.fid.unbiased_rad2 is not None  # rows without a distance are left out before
+    return float(row.fid.unbiased_rad2)
 
 
 def check_claim(rows: Sequence[GeneratorGaze], *, seed: int = 0) -> tuple[ClaimTest, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfad_bench.gaze.backends import Distance, closed_form_2d
-from dfad_bench.gaze.resample import FEWEST, bootstrap_gaussians, split_gaussians
+from dfad_bench.gaze.resample import FEWEST, NO_SPREAD, bootstrap_gaussians, split_gaussians
 from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, mean_part
 
 FLOOR_SPLITS = 200
@@ -19,7 +19,8 @@ class FidStudy:
     """One generator's distance; all values in square radians, None where a side has fewer than two faces.
 
     `unbiased` is the distance minus its sampling bias (estimated by bootstrap), `low` and `high` its 95 % interval,
-    None with fewer than `resample.FEWEST` faces (with three the coverage would be 75 %); `floor` is the mean distance
+    None with fewer than `resample.FEWEST` faces (with three the coverage would be 75 %) and where the resamples have no
+    spread; `floor` is the mean distance
     of two disjoint samples of real faces of the same size, `floor_high` the 95 % quantile of such distances.
     """
 
@@ -69,7 +70,9 @@ def study_fid(
     drawn = distance(*real_draws, *bootstrap_gaussians(fake, resamples, random))
     # A resample adds its own sampling bias: subtract it once from the estimate, twice from the interval.
     bias = float(drawn.mean()) - fid
-    ends = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0).tolist() if n >= FEWEST else (None, None)
+    ends = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0).tolist()
+    if n < FEWEST or ends[1] - ends[0] <= NO_SPREAD * max(1.0, fid):
+        ends = (None, None)
     return FidStudy(
         n=n,
         fid_rad2=fid,

@@ -52,7 +52,8 @@ def _notes_on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int,
         yield f"Compared with all real faces, having none or too few of their own: {', '.join(pooled)}."
     yield (
         "Floor: mean distance of two disjoint draws of real faces of the same size. The interval (95 %, bootstrap,"
-        " faces taken as independent) is of the distance less its sampling bias; fewer than five faces have none."
+        " faces taken as independent) is of the distance less its sampling bias; fewer than five faces, and faces"
+        " that do not vary, have none."
     )
     within = {(row.dataset, row.generator) for row in rows_with_enough_faces(rows)}
     few = [_name(row) for row in rows if row.fid.fid_rad2 is not None and (row.dataset, row.generator) not in within]

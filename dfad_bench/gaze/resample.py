@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 FEWEST = 5  # values an interval needs: the range of four covers the mean in 7 of 8 cases at best
+NO_SPREAD = 1e-12  # values that differ by less are the same
 _CELLS = 100_000  # cells of the count matrix held at once: less than a megabyte fits into the cache
 
 
@@ -64,7 +65,7 @@ def split_gaussians(
 
 
 def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float] | None:
-    """95 % interval of the mean of (n,) values; None for fewer than `FEWEST`.
+    """95 % interval of the mean of (n,) values; None for fewer than `FEWEST`, and where all are the same.
 
     The expanded percentile interval of Hesterberg (What Teachers Should Know About the Bootstrap, The American
     Statistician 2015, section 5.3): plain percentiles are too narrow by sqrt((n - 1) / n) and by taking the normal
@@ -73,8 +74,8 @@ def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Gene
     from scipy.special import ndtr, stdtrit
 
     n = len(values)
-    if n < FEWEST:
-        return None
+    if n < FEWEST or np.ptp(values) <= NO_SPREAD * max(1.0, float(np.abs(values).max())):
+        return None  # values that do not vary would give an interval without width, as if the mean were certain
     tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
     means = bootstrap_sums(values[:, None], resamples, generator)[:, 0] / n
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -28,7 +28,16 @@ METRICS: dict[str, Metric] = {
         f"{_HERE}.openset:auroc", True, "share", on="ranking", averaging=("pooled",), draws="auc", near_far=True
     ),
     "oscr": Metric(f"{_HERE}.openset:oscr", True, "share", on="ranking", averaging=("pooled",), draws="oscr"),
-    "fpr95": Metric(f"{_HERE}.openset:fpr95", False, "share", on="ranking", averaging=("pooled",), draws="fpr95"),
+    "fpr95": Metric(
+        f"{_HERE}.openset:fpr95", False, "share", on="ranking", averaging=("pooled",), draws="fpr95",
+        note="seen faces are the positive class: unseen faces accepted where 95 % of the seen ones are;"
+        " OpenOOD's FPR@95 is fpr95_openood",
+    ),
+    "fpr95_openood": Metric(
+        f"{_HERE}.openset:fpr95_openood", False, "share", on="ranking", averaging=("pooled",), draws="fpr95_openood",
+        main=False, note="unseen faces are the positive class, as in OpenOOD: seen faces rejected where 95 % of the"
+        " unseen ones are",
+    ),
     "accuracy": Metric(
         f"{_HERE}.detection:accuracy", True, "share", on="detection", averaging=("pooled",), per_face=_CALLED_RIGHTLY
     ),
@@ -38,18 +47,19 @@ METRICS: dict[str, Metric] = {
     ),
     "tpr": Metric(
         f"{_HERE}.detection:tpr", True, "share", on="detection", averaging=("pooled",), needs="forged",
-        per_face=_CALLED_RIGHTLY, main=False,
+        per_face=_CALLED_RIGHTLY, main=False, note="forged faces are the positive class",
     ),
     "tnr": Metric(
         f"{_HERE}.detection:tnr", True, "share", on="detection", averaging=("pooled",), needs="real",
-        per_face=_CALLED_RIGHTLY, main=False,
+        per_face=_CALLED_RIGHTLY, main=False, note="forged faces are the positive class, real ones the negative",
     ),
     "auc": Metric(
         f"{_HERE}.detection:auc", True, "share", on="detection", averaging=("pooled", "macro"), needs="both",
         draws="auc",
     ),
     "ap": Metric(
-        f"{_HERE}.detection:ap", True, "share", on="detection", averaging=("pooled",), needs="both", draws="ap"
+        f"{_HERE}.detection:ap", True, "share", on="detection", averaging=("pooled",), needs="both", draws="ap",
+        note="forged faces are the positive class; a constant score gets their share",
     ),
     "eer": Metric(
         f"{_HERE}.detection:eer", False, "share", on="detection", averaging=("pooled",), needs="both", draws="eer"

@@ -24,7 +24,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "gaze-pairs": ("a", "b"),
 }
 SCORED = ("seen", "unseen", "ranking", "retrieval", "detection")  # sets of predictions; gaze has no predictions
-QUICK_DRAWS = ("auc", "oscr", "ap", "eer", "fpr95", "ece")
+QUICK_DRAWS = ("auc", "oscr", "ap", "eer", "fpr95", "fpr95_openood", "ece")
 _ALLOWED: dict[str, tuple[str, ...]] = {"averaging": ("macro", "pooled"), "needs": ("any", "forged", "real", "both")}
 
 
@@ -55,6 +55,7 @@ class Metric:
         draws: the statistic of `ClusterBootstrap` that is this metric, to resample it faster.
         biased: whether resampling shifts its value, so that the draws make no interval.
         main: whether `dfad compare` tests it without `--all`.
+        note: a convention the name does not tell, such as which class is positive; printed beneath tables that show it.
     """
 
     function: str
@@ -69,6 +70,7 @@ class Metric:
     draws: str | None = None
     biased: bool = False
     main: bool = True
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.on not in SETS:

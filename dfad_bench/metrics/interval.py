@@ -16,7 +16,7 @@ _Z95 = 1.959963984540054
 _CHUNK_CELLS = 4_000_000  # weights drawn at once: about 32 MB
 _BLOCK_CELLS = 1_000_000  # of those, ranked at once: a dozen arrays of 8 MB
 _KEPT_CELLS = 40_000_000  # draws up to so many weights are kept for the next statistic: 80 MB
-RANKINGS = ("auc", "oscr", "ap", "eer", "fpr95")
+RANKINGS = ("auc", "oscr", "ap", "eer", "fpr95", "fpr95_openood")
 
 
 def wilson(successes: float, n: float) -> tuple[float, float] | None:
@@ -260,6 +260,8 @@ def _ranking(up: np.ndarray, good: np.ndarray, down: np.ndarray, only: Collectio
                 found[name] = np.einsum("bd,bd->b", weights, below) / (all_up * all_down)
         if {"ap", "eer", "fpr95"} & set(only):
             found |= _curves(up, np.cumsum(up, axis=1), alarms, all_up, all_down)
+        if "fpr95_openood" in only:
+            found["fpr95_openood"] = _rejected_positives(up, down, all_up, all_down)
     return {name: found[name] for name in only}
 
 
@@ -280,3 +282,10 @@ def _curves(
         "eer": fpr[rows, at - 1] + step * (fpr[rows, at] - fpr[rows, at - 1]),
         "fpr95": np.where(all_up > 0, alarms[rows, accepted] / all_down, np.nan),
     }
+
+
+def _rejected_positives(up: np.ndarray, down: np.ndarray, all_up: np.ndarray, all_down: np.ndarray) -> np.ndarray:
+    """Share of positives at or below the lowest score at or below which 95 % of the negatives lie."""
+    rejected, lost = np.cumsum(down[:, ::-1], axis=1), np.cumsum(up[:, ::-1], axis=1)  # from the lowest score on
+    enough = np.argmax(rejected * 100 >= 95 * all_down[:, None], axis=1)
+    return np.where(all_down > 0, lost[np.arange(len(up)), enough] / all_up, np.nan)

@@ -88,19 +88,40 @@ def oscr(seen_probs: np.ndarray, labels: np.ndarray, unseen_probs: np.ndarray) -
 
 
 def fpr95(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
-    """Share of unseen faces accepted at the highest threshold that accepts at least 95 % of the seen ones.
+    """FPR@95 with seen faces as the positive class: unseen faces accepted where 95 % of the seen ones are.
 
-    Accepted: confidence at or above the threshold. None where there are no seen or no unseen faces.
+    The share of unseen faces accepted (confidence at or above the threshold) at the highest threshold that accepts at
+    least 95 % of the seen ones. None where there are no seen or no unseen faces. `fpr95_openood` takes the other class
+    as positive; the two may differ by nearly 1 on the same faces.
 
     >>> fpr95(np.array([[0.9, 0.1]] * 20), np.array([[0.95, 0.05], [0.6, 0.4]]))
     0.5
     """
     seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
-    if not len(seen) or not len(unseen):
+    return _at_95(seen, unseen)
+
+
+def fpr95_openood(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
+    """FPR@95 with unseen faces as the positive class: seen faces rejected where 95 % of the unseen ones are.
+
+    The convention of OpenOOD (Yang et al., NeurIPS 2022): the share of seen faces rejected (confidence at or below the
+    threshold) at the lowest threshold that rejects at least 95 % of the unseen ones. None where there are no seen or
+    no unseen faces.
+
+    >>> fpr95_openood(np.array([[0.95, 0.05], [0.6, 0.4]]), np.array([[0.6, 0.4]] * 20))
+    0.5
+    """
+    seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
+    return _at_95(-unseen, -seen)
+
+
+def _at_95(positives: np.ndarray, negatives: np.ndarray) -> float | None:
+    """Share of negatives at or above the highest threshold that 95 % of the positives reach."""
+    if not len(positives) or not len(negatives):
         return None
-    needed = -(-95 * len(seen) // 100)  # ceiling of 0.95 n, in integers
-    threshold = np.sort(seen)[::-1][needed - 1]
-    return float((unseen >= threshold).mean())
+    needed = -(-95 * len(positives) // 100)  # ceiling of 0.95 n, in integers
+    threshold = np.sort(positives)[::-1][needed - 1]
+    return float((negatives >= threshold).mean())
 
 
 def _checked(probs: np.ndarray) -> np.ndarray:

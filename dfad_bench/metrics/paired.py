@@ -6,14 +6,19 @@ a source of its own they are McNemar's and DeLong's tests as published.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from math import erfc, sqrt
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from dfad_bench.metrics.permutation import permutation_test
+
 EXACT_UP_TO = 100  # discordant sources; beyond, the normal approximation
+_LEAST = sys.float_info.min  # a smaller p-value would be stored as 0, which none is
+_NO_SPREAD = 1e-12
 
 
 class McNemar(NamedTuple):
@@ -52,16 +57,21 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray, clusters: np.ndarray | Non
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     if len(sums) <= EXACT_UP_TO:
         return McNemar(only_a, only_b, _sign_flips(sums), True)
-    return McNemar(only_a, only_b, erfc(abs(sums.sum()) / sqrt(2 * (sums**2).sum())), False)
+    return McNemar(only_a, only_b, max(erfc(abs(sums.sum()) / sqrt(2 * (sums**2).sum())), _LEAST), False)
 
 
 class DeLong(NamedTuple):
-    """Two areas under the curve, the standard error of their difference, and the two-sided p-value."""
+    """Two areas under the curve, the standard error of their difference, the two-sided p-value, and what gave it.
+
+    `assignments`: of labels, over which a permutation test counted.
+    """
 
     auc_a: float
     auc_b: float
     standard_error: float
     p: float
+    test: Literal["delong", "permutation exact", "permutation"] = "delong"
+    assignments: int | None = None
 
 
 def delong(
@@ -71,7 +81,9 @@ def delong(
 
     With `clusters` the covariance is Obuchowski's (Biometrics 53, 1997), and where some hold several rows the
     difference is compared with Student's t with one degree of freedom less than there are clusters of the rarer class,
-    since the spread of few sources is not well known. None where one class has fewer than two rows or clusters.
+    since the spread of few sources is not well known. Where the variance is zero and the areas differ, as of a perfect
+    and a constant model, it says nothing about chance, and p is that of `permutation_test`. None where one class has
+    fewer than two rows or clusters.
 
     Args:
         labels: (n,) 1 or 0.
@@ -85,16 +97,30 @@ def delong(
     areas, covariance = found
     variance = max(float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]), 0.0)
     difference, error = float(areas[0] - areas[1]), sqrt(variance)
-    if error < 1e-12:  # the same ranking, or two perfect ones
-        return DeLong(float(areas[0]), float(areas[1]), 0.0, 1.0 if abs(difference) < 1e-12 else 0.0)
+    if error < _NO_SPREAD:
+        return _without_spread(labels, scores_a, scores_b, clusters, areas)
     counted = 0 if clusters is None else len(np.unique(np.asarray(clusters)))
     if counted in (0, len(scores_a)):
-        return DeLong(float(areas[0]), float(areas[1]), error, erfc(abs(difference) / error / sqrt(2)))
+        p = max(erfc(abs(difference) / error / sqrt(2)), _LEAST)
+        return DeLong(float(areas[0]), float(areas[1]), error, p)
     from scipy.stats import t
 
     positive = np.asarray(labels) == 1
     rarer = min(len(np.unique(np.asarray(clusters)[side])) for side in (positive, ~positive))
-    return DeLong(float(areas[0]), float(areas[1]), error, float(2 * t.sf(abs(difference) / error, rarer - 1)))
+    p = max(float(2 * t.sf(abs(difference) / error, rarer - 1)), _LEAST)
+    return DeLong(float(areas[0]), float(areas[1]), error, p)
+
+
+def _without_spread(
+    labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, clusters: np.ndarray | None, areas: np.ndarray
+) -> DeLong:
+    """DeLong's result where the variance of the difference is zero."""
+    a, b = map(float, areas)
+    if abs(a - b) < _NO_SPREAD:  # the same ranking, or two perfect ones
+        return DeLong(a, b, 0.0, 1.0)
+    found = permutation_test(labels, scores_a, scores_b, clusters)
+    assert found is not None  # both classes have two rows
+    return DeLong(a, b, 0.0, found.p, "permutation exact" if found.exact else "permutation", found.assignments)
 
 
 def auc_covariance(
@@ -143,17 +169,30 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [adjusted.get(place) for place in range(len(p_values))]
 
 
-def bootstrap_p(differences: np.ndarray) -> float | None:
+def bootstrap_p(differences: np.ndarray, sources: int | None = None) -> float | None:
     """Two-sided p-value of paired bootstrap differences against 0, never below 2 / (draws + 1).
 
-    None where every draw is NaN.
+    None where every draw is NaN, and where all are the same and not 0: without spread they say nothing about chance.
+
+    Args:
+        differences: (draws,) may hold NaN.
+        sources: how many were resampled; p is never below 2 / 2^sources, the least that exchanging the two models
+            source by source could show.
+
+    >>> bootstrap_p(np.full(2000, 0.5)) is None, bootstrap_p(np.zeros(2000))
+    (True, 1.0)
+    >>> bootstrap_p(np.linspace(0.1, 0.2, 1999), sources=3)
+    0.25
     """
     known = np.asarray(differences, dtype=float)
     known = known[~np.isnan(known)]
     if not len(known):
         return None
+    if np.ptp(known) < _NO_SPREAD:
+        return 1.0 if np.abs(known).max() < _NO_SPREAD else None
     tail = min((known <= 0).sum(), (known >= 0).sum())
-    return float(min(1.0, 2 * (tail + 1) / (len(known) + 1)))
+    least = 0.0 if sources is None else 2.0 ** (1 - sources)
+    return float(min(1.0, max(2 * (tail + 1) / (len(known) + 1), least)))
 
 
 def _sign_flips(sums: np.ndarray) -> float:

@@ -28,15 +28,13 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
     Raises:
         ConfigError: they differ in more than the seed, or two have the same seed.
     """
-    _check(records)
+    check_seeds(records)
     found: dict[tuple[Any, ...], dict[int, MetricValue]] = {}
     for record in sorted(records, key=lambda record: record.run.seed):
         for metric in record.metrics:
             if not every and metric.subset not in _MAIN:
                 continue
-            params = json.dumps(metric.params, sort_keys=True)
-            key = (metric.task, metric.metric, metric.subset, metric.averaging, params)
-            found.setdefault(key, {})[record.run.seed] = metric
+            found.setdefault(number_key(metric), {})[record.run.seed] = metric
     first, seeds = records[0], sorted(record.run.seed for record in records)
     notes = [f"Seeds: {', '.join(map(str, seeds))}. SD: between seeds, n - 1; it is no interval over faces."]
     if len(seeds) < _FEW:
@@ -81,7 +79,18 @@ def _row(key: tuple[Any, ...], of_seed: Mapping[int, MetricValue]) -> dict[str, 
     }
 
 
-def _check(records: Sequence[ResultRecord]) -> None:
+def number_key(value: MetricValue) -> tuple[Any, ...]:
+    """Which number of a record it is, the same for every seed."""
+    params = {name: about for name, about in value.params.items() if name != "settings_sha256"}  # of one checkpoint
+    return value.task, value.metric, value.subset, value.averaging, json.dumps(params, sort_keys=True)
+
+
+def check_seeds(records: Sequence[ResultRecord]) -> None:
+    """Refuse records that differ in more than the seed.
+
+    Raises:
+        ConfigError: they do, or two have the same seed, or there is none.
+    """
     if not records:
         raise ConfigError("no records to average")
     seeds = [record.run.seed for record in records]

@@ -1,68 +1,49 @@
 """Is one run better than another? Paired tests on the same test faces, corrected for the number of tests.
 
 - Shares of right faces (accuracies): McNemar's test on sources, exact where few differ.
-- Areas under a ROC curve: DeLong's test, with the covariance of faces that share a source.
+- Areas under a ROC curve: DeLong's test, with the covariance of faces that share a source; a permutation test where
+  their difference has no variance, as of a perfect and a constant model.
 - All else (balanced accuracy, OSCR, average precision, macro AUC, ...): paired bootstrap over sources.
 
-Every difference has its interval from that bootstrap. p-values are Holm's over the whole table, so that looking at
-more numbers does not show more differences by chance. McNemar counts faces of all groups alike, the shown macro
-difference counts groups alike; with groups of equal size, as the papers have, they are the same.
+Every difference has its interval from that bootstrap. A number without spread has no p-value, and says so: a few faces
+that all agree are no certainty. p-values are Holm's over the whole table, so that looking at more numbers does not show
+more differences by chance. McNemar counts faces of all groups alike, the shown macro difference counts groups alike;
+with groups of equal size, as the papers have, they are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.record import MetricValue, ResultRecord, read_record
-from dfad_bench.core.run_folder import RunFolder, not_a_run
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import ResultRecord, read_record
+from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
 from dfad_bench.metrics import METRICS
-from dfad_bench.metrics.interval import bounds
-from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
-from dfad_bench.report.headline import Key, headline_keys, scored_metrics, unit_of
+from dfad_bench.report.headline import Key, headline_keys, metric_notes, scored_metrics, unknown_metrics
+from dfad_bench.report.paired_numbers import LEVEL, Compared, Place, Sources, compared, corrected, mean_number, place_of
 from dfad_bench.report.run_record import protocol_of, read_predictions, trained_elsewhere
 from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import Column, Table
 
 RESAMPLES = 2000
-LEVEL = 0.05
 FEW = 20  # sources; a note names groups with fewer
 _LABELS = ("group", "source_key", "attribution_label", "detection_label")
 _ALSO_MAIN = {("detection", "auc", "seen", "micro")}
-Test = Literal["mcnemar exact", "mcnemar", "delong", "bootstrap"]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One number of both runs. `difference` is A minus B; `better` is "a" or "b" where Holm's p is below 0.05."""
-
-    task: str
-    metric: str
-    subset: str
-    averaging: str
-    threshold: float | None
-    n: int
-    a: float | None
-    b: float | None
-    difference: float | None
-    ci95: tuple[float, float] | None
-    test: Test | None
-    p: float | None
-    p_holm: float | None = None
-    better: Literal["a", "b"] | None = None
-    null_reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the same faces: names, numbers, and notes for the reader."""
+    """Two runs on the same faces: names, numbers, and notes for the reader.
+
+    Where a side has runs of several seeds, `rows` compare means over seeds and `of_seeds` each seed.
+    """
 
     a: str
     b: str
@@ -71,6 +52,7 @@ class Comparison:
     sources: int
     rows: tuple[Compared, ...]
     notes: tuple[str, ...]
+    of_seeds: tuple[Comparison, ...] = ()
 
     def __str__(self) -> str:
         """The table that `dfad compare` prints."""
@@ -82,8 +64,11 @@ def compare_runs(
 ) -> Comparison:
     """Test the numbers of two finished runs against each other.
 
+    Of folders with runs of several seeds the means over seeds are compared, by a bootstrap of the faces for every
+    number; `of_seeds` holds the comparison of each seed with the same seed of the other, or with the other's only run.
+
     Args:
-        run_a: a run folder with `record.json` and predictions.
+        run_a: a run folder with `record.json` and predictions, or one with runs of several seeds.
         run_b: another, of the same protocol, manifests and test faces.
         everything: compare every number, groups and near/far sets included, instead of the main ones.
         resamples: of the paired bootstrap.
@@ -93,21 +78,75 @@ def compare_runs(
         ConfigError: not a finished run, or runs that cannot be compared; says in what they differ.
         IntegrityError: predictions are not those of their record.
     """
-    first, second = (_load(Path(run)) for run in (run_a, run_b))
-    _refuse(first, second, Path(run_a), Path(run_b))
-    (record_a, frame_a), (record_b, _) = first, second
-    protocol = protocol_of({"protocol": {"config": record_a.protocol.config}}, str(run_a))
-    made = []
-    for record, frame in (first, second):
-        faces, found = numbers(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
-        made.append({_key(number.value): number for number in found})
-    keys = [key for key in made[0] if everything or key[:4] in _main_numbers()]
-    rows = _corrected([_compared(made[0][key], made[1][key]) for key in keys])
-    sources = int(frame_a["source_key"].nunique())
-    return Comparison(
-        _name(record_a), _name(record_b), protocol.name, len(frame_a), sources, tuple(rows),
-        tuple(_notes(record_a, record_b, rows, frame_a, resamples)),
-    )  # fmt: skip
+    sides = [[_load(run) for run in runs_in(Path(folder))] for folder in (run_a, run_b)]
+    first = sides[0][0]
+    for other in (*sides[0][1:], *sides[1]):
+        _refuse(first, other)
+    protocol = protocol_of({"protocol": {"config": first.record.protocol.config}}, str(run_a))
+    a, b = ([_Scored(run, _scored(run, protocol, resamples, seed)) for run in side] for side in sides)
+    rules = _Rules(protocol, everything, resamples)
+    if len(a) == len(b) == 1:
+        return _comparison(a, b, rules)
+    pairs = [(one, other) for one in a for other in b if 1 in (len(a), len(b)) or one.seed == other.seed]
+    of_seeds = tuple(_comparison([one], [other], rules) for one, other in pairs)
+    return _comparison(a, b, rules, of_seeds)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run, its record, and its predictions in the order of face names."""
+
+    folder: Path
+    record: ResultRecord
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A run and its numbers."""
+
+    run: _Run
+    numbers: Mapping[Place, Number]
+
+    @property
+    def seed(self) -> int:
+        return self.run.record.run.seed
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What is compared, and how often is drawn."""
+
+    protocol: Protocol
+    everything: bool
+    resamples: int
+
+
+def _scored(run: _Run, protocol: Protocol, resamples: int, seed: int) -> dict[Place, Number]:
+    _, found = numbers(run.frame, protocol, heads=run.record.model.heads, resamples=resamples, seed=seed)
+    return {place_of(number.value): number for number in found}
+
+
+def _comparison(
+    a: Sequence[_Scored], b: Sequence[_Scored], rules: _Rules, of_seeds: tuple[Comparison, ...] = ()
+) -> Comparison:
+    """Two runs, or the means of several on either side."""
+    frame, sources_of = a[0].run.frame, Sources(a[0].run.frame)
+    keys = [key for key in a[0].numbers if rules.everything or key[:4] in _main_numbers()]
+    made = [_compared_means(a, b, key, sources_of) for key in keys]
+    rows = corrected(made)
+    notes = _notes([side.run.record for side in a], [side.run.record for side in b], rows, frame, rules.resamples)
+    sources = int(frame["source_key"].nunique())
+    return Comparison(_name(a), _name(b), rules.protocol.name, len(frame), sources, tuple(rows), tuple(notes), of_seeds)
+
+
+def _compared_means(a: Sequence[_Scored], b: Sequence[_Scored], key: Place, sources_of: Sources) -> Compared:
+    sides = [[scored.numbers[key] for scored in side] for side in (a, b)]
+    if len(a) == len(b) == 1:
+        one, other = sides[0][0], sides[1][0]
+    else:
+        one, other = map(mean_number, sides)
+    return compared(one, other, sources_of(one.value))
 
 
 def comparison_table(found: Comparison) -> Table:
@@ -120,8 +159,8 @@ def comparison_table(found: Comparison) -> Table:
         Column("low", "95 % from", "by_unit"),
         Column("high", "to", "by_unit"),
         Column("test", "Test", "text"),
-        Column("p", "p", "number", 4),
-        Column("p_holm", "p (Holm)", "number", 4),
+        Column("p", "p", "p_value", 4),
+        Column("p_holm", "p (Holm)", "p_value", 4),
         Column("verdict", "Better", "text"),
     )
     rows = [_row(value) for value in found.rows]
@@ -133,29 +172,28 @@ def _row(value: Compared) -> dict[str, Any]:
     at = "" if value.threshold is None else f" @{value.threshold:g}"
     low, high = value.ci95 or (None, None)
     verdict = {"a": "A", "b": "B", None: "not shown"}[value.better]
-    unit = unit_of(value.metric)
+    unit = METRICS[value.metric].unit
     name = value.metric if unit == "share" else f"{value.metric} [{unit}]"
+    test = value.test and value.test + (f" ({value.assignments:,})" if value.assignments else "")
     return {
-        **vars(value), "unit": unit, "number": f"{value.task} {name}{at}, {value.subset} ({value.averaging})",
+        **vars(value), "unit": unit, "test": test,
+        "number": f"{value.task} {name}{at}, {value.subset} ({value.averaging})",
         "low": low, "high": high, "verdict": value.null_reason or verdict,
     }  # fmt: skip
 
 
-def _load(run: Path) -> tuple[ResultRecord, pd.DataFrame]:
-    """A run's record and its predictions in the order of face names."""
+def _load(run: Path) -> _Run:
     path = RunFolder(run).record
     if not path.is_file():
         raise ConfigError(not_a_run(run, path.name))
     record = read_record(path)
     frame = read_predictions(run, {"path": record.predictions.path, "sha256": record.predictions.sha256})
-    return record, frame.sort_values("sample_id", kind="stable", ignore_index=True)
+    return _Run(run, record, frame.sort_values("sample_id", kind="stable", ignore_index=True))
 
 
-def _refuse(
-    first: tuple[ResultRecord, pd.DataFrame], second: tuple[ResultRecord, pd.DataFrame], run_a: Path, run_b: Path
-) -> None:
-    (a, frame_a), (b, frame_b) = first, second
-    where = f"{run_a} and {run_b} cannot be compared"
+def _refuse(first: _Run, second: _Run) -> None:
+    a, b, frame_a, frame_b = first.record, second.record, first.frame, second.frame
+    where = f"{first.folder} and {second.folder} cannot be compared"
     if a.protocol.sha256 != b.protocol.sha256:
         names = [f"{r.protocol.name} version {r.protocol.version} ({r.protocol.sha256[:8]})" for r in (a, b)]
         raise ConfigError(f"{where}: other protocols, {names[0]} and {names[1]}; train both under one")
@@ -176,74 +214,57 @@ def _main_numbers() -> set[Key]:
     return {*_ALSO_MAIN, *(key for keys in headlines for key in keys)}
 
 
-def _key(value: MetricValue) -> tuple[str, str, str, str, float | None]:
-    return value.task, value.metric, value.subset, value.averaging, value.params.get("threshold")
-
-
-def _compared(a: Number, b: Number) -> Compared:
-    """Both values, their difference, its interval and its test."""
-    task, metric, subset, averaging, threshold = _key(a.value)
-    facts: dict[str, Any] = {
-        "task": task, "metric": metric, "subset": subset, "averaging": averaging, "threshold": threshold,
-        "n": a.value.n, "a": a.value.value, "b": b.value.value,
-    }  # fmt: skip
-    if a.value.value is None or b.value.value is None:
-        reason = a.value.null_reason or b.value.null_reason
-        return Compared(**facts, difference=None, ci95=None, test=None, p=None, null_reason=reason)
-    differences = a.draws() - b.draws() if a.draws is not None and b.draws is not None else None
-    between = bounds(differences) if differences is not None else None
-    test, p = _tested(a, b, differences)
-    return Compared(**facts, difference=a.value.value - b.value.value, ci95=between, test=test, p=p)
-
-
-def _tested(a: Number, b: Number, differences: np.ndarray | None) -> tuple[Test | None, float | None]:
-    if a.hits is not None and b.hits is not None:
-        found = mcnemar(a.hits, b.hits, a.sources)
-        return ("mcnemar exact" if found.exact else "mcnemar"), found.p
-    if a.ranked is not None and b.ranked is not None:
-        areas = delong(a.ranked[0], a.ranked[1], b.ranked[1], a.sources)
-        return "delong", areas.p if areas else None
-    if differences is None:
-        return None, None
-    if np.abs(differences[~np.isnan(differences)]).max(initial=0.0) < 1e-12:
-        return "bootstrap", 1.0  # the same in every draw
-    return "bootstrap", bootstrap_p(differences)
-
-
-def _corrected(rows: list[Compared]) -> list[Compared]:
-    """Holm's p-values, and which run they show to be better."""
-    made = []
-    for row, p in zip(rows, holm([row.p for row in rows]), strict=True):
-        shown = p is not None and p < LEVEL and bool(row.difference)
-        wins = row.difference is not None and (row.difference > 0) == METRICS[row.metric].higher_is_better
-        better: Literal["a", "b"] | None = ("a" if wins else "b") if shown else None
-        made.append(replace(row, p_holm=p, better=better))
-    return made
-
-
 def _notes(
-    a: ResultRecord, b: ResultRecord, rows: list[Compared], frame: pd.DataFrame, resamples: int
+    of_a: Sequence[ResultRecord],
+    of_b: Sequence[ResultRecord],
+    rows: list[Compared],
+    frame: pd.DataFrame,
+    resamples: int,
 ) -> Iterator[str]:
-    faces, sources = len(frame), frame["source_key"].nunique()
-    fewest = int(frame.groupby("group")["source_key"].nunique().min())
     tests = sum(row.p is not None for row in rows)
     yield f"Better: p below {LEVEL:g} after Holm's correction over the {tests} tests of this table."
+    yield from metric_notes(dict.fromkeys(row.metric for row in rows))
     if any(row.test == "bootstrap" for row in rows) and 2 * tests / (resamples + 1) >= LEVEL:
         needed = int(2 * tests / LEVEL)
         yield f"No bootstrap p-value can pass the correction with {resamples} draws: --resamples {needed} or more."
+    if any(row.assignments for row in rows):
+        yield "Permutation: labels dealt anew to the sources, over as many ways as stand behind it, scores as they are."
+    yield from _notes_on_faces(frame)
+    for name, records in (("A", of_a), ("B", of_b)):
+        yield from dict.fromkeys(line for record in records for line in _notes_on_run(name, record, len(records) > 1))
+    if len(of_a) == len(of_b) == 1:
+        yield "One run each: the spread over seeds is not part of these tests."
+        return
+    seeds = [sorted(record.run.seed for record in records) for records in (of_a, of_b)]
+    yield "Means over seeds, resampled over faces: the spread over seeds is not part of these tests."
+    if 1 not in map(len, seeds) and seeds[0] != seeds[1]:
+        shown = [", ".join(map(str, some)) for some in seeds]
+        yield f"A has seeds {shown[0]}, B {shown[1]}; only seeds of both are compared one by one."
+
+
+def _notes_on_faces(frame: pd.DataFrame) -> Iterator[str]:
+    faces, sources = len(frame), frame["source_key"].nunique()
     if sources < faces:
         yield f"{faces:,} faces come from {sources:,} sources: all tests and intervals treat a source as one."
-    if fewest < FEW:
+    if int(frame.groupby("group")["source_key"].nunique().min()) < FEW:
+        fewest = int(frame.groupby("group")["source_key"].nunique().min())
         yield f"A group has only {fewest} sources: intervals and tests from so few are too narrow."
-    for name, record in (("A", a), ("B", b)):
-        if record.status != "complete":
-            yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."
-        if (elsewhere := trained_elsewhere(record)) is not None:
-            yield f"{name} was {elsewhere}."
-        if record.protocol.deviations:
-            yield f"{name} departs from the protocol: {'; '.join(record.protocol.deviations[:3])}."
-    yield "One run each: the spread over seeds is not part of these tests."
 
 
-def _name(record: ResultRecord) -> str:
-    return f"{record.model.display or record.model.name}, seed {record.run.seed}"
+def _notes_on_run(name: str, record: ResultRecord, several: bool) -> Iterator[str]:
+    yield from (f"{name} states {line}." for line in unknown_metrics(record.metrics))
+    name = f"{name}, seed {record.run.seed}," if several else name
+    if record.status != "complete":
+        yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."
+    if (elsewhere := trained_elsewhere(record)) is not None:
+        yield f"{name} was {elsewhere}."
+    if record.protocol.deviations:
+        yield f"{name} departs from the protocol: {'; '.join(record.protocol.deviations[:3])}."
+
+
+def _name(side: Sequence[_Scored]) -> str:
+    record = side[0].run.record
+    seeds = ", ".join(str(scored.seed) for scored in side)
+    return f"{record.model.display or record.model.name}, " + (
+        f"seed {seeds}" if len(side) == 1 else f"mean of seeds {seeds}"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.core.record import MetricValue
+from dfad_bench.core.record_ranges import metric_unit
 from dfad_bench.metrics import METRICS, SCORED
 
 Key = tuple[str, str, str, str]  # task, metric, subset, averaging
@@ -36,9 +37,25 @@ def scored_metrics() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.on in SCORED]
 
 
-def unit_of(name: str) -> str:
-    """The unit of a metric; that of a record's metric which the table does not have is taken for a share."""
-    return METRICS[name].unit if name in METRICS else "share"
+def metric_notes(names: Iterable[str]) -> list[str]:
+    """What the table of metrics says of the conventions of those named, each once."""
+    notes = {name: METRICS[name].note for name in names if name in METRICS}
+    return [f"{name}: {note}." for name, note in notes.items() if note]
+
+
+def unit_of(value: MetricValue) -> str:
+    """The unit of a number of a record, by the table of metrics or as it states; "" where neither says it."""
+    return metric_unit(value.metric, value.unit) or ""
+
+
+def unknown_metrics(metrics: Iterable[MetricValue]) -> list[str]:
+    """A line for each metric of a record that this installation does not have: it is shown and never computed."""
+    names = sorted({value.metric for value in metrics} - set(METRICS))
+    return [
+        f"{name}: no metric of this installation (`dfad list metrics`), so it is shown as the record states it and"
+        " neither computed nor compared; install the package that brings it"
+        for name in names
+    ]
 
 
 def at_headline(metrics: Iterable[MetricValue], threshold: float) -> dict[Key, MetricValue]:

@@ -14,11 +14,12 @@ from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.run_folder import RECORD
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
+from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Table
-from dfad_bench.report.trivial import planned, trivial_scores, trivial_scores_of
+from dfad_bench.report.trivial import planned_scores, training_counts, trivial_notes, trivial_scores_of
 
 _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sha256", "manifests", "allow_partial")
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
@@ -80,7 +81,7 @@ def board(
         sections.setdefault(key, []).append(record)
     rows: list[Mapping[str, Any]] = []
     headings: dict[int, str] = {}
-    notes = [_SYNTHETIC] if protocol.synthetic else []
+    notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
     for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
         named = f"Faces {faces[:8]}, trained elsewhere" if elsewhere else f"Measured on faces {faces[:8]}"
         headings[len(rows)] = named
@@ -88,12 +89,16 @@ def board(
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
         notes.append(f"{note}; {elsewhere}." if elsewhere else f"{note}.")
-        rows += _section(members)
+        made, lines = _section(members, records)
+        rows += made
+        notes += lines
     if len(sections) > 1:
         notes.append(f"{len(sections)} sections differ in faces, rules or training: do not compare across them.")
     if not sections:
         headings[0] = "Nothing measured yet"
-        rows += _trivial_rows(trivial_scores(protocol, planned(protocol)), protocol)
+        planned = planned_scores(protocol)
+        rows += _trivial_rows(planned, protocol)
+        notes += trivial_notes(planned)
     headline = protocol.attribution.headline
     shown = [value for value in reported if value.threshold in (None, headline)]
     if shown:
@@ -103,6 +108,7 @@ def board(
         notes.append("Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.")
         notes += [f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note]
     notes += _deviations(mine)
+    notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
     title = f"{protocol.title} ({protocol.name})"
     unasked = set(known_columns()) - set(default_columns()) - set(columns)
     rows = [{key: value for key, value in row.items() if key not in unasked} for row in rows]
@@ -110,10 +116,12 @@ def board(
     return Table(title, shown_columns, rows, (*_NOTES, *notes, *problems), headings)
 
 
-def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
+def _section(records: list[ResultRecord], others: Sequence[ResultRecord]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of one section, and notes; `others` may hold the records of the runs that it evaluates."""
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
-    largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), "train" in r.manifest.splits))
-    rows = _trivial_rows(trivial_scores_of(largest, protocol), protocol)
+    largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), training_counts(r) is not None))
+    constant = trivial_scores_of(largest, protocol, others)
+    rows = _trivial_rows(constant, protocol)
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
         settings = {key: value for key, value in record.run.config.items() if key != "seed"}
@@ -123,7 +131,7 @@ def _section(records: list[ResultRecord]) -> list[dict[str, Any]]:
     measured = [_measured_row(members, protocol, tags[place]) for place, members in enumerate(runs.values())]
     measured.sort(key=_order)
     _rank([row for row in measured if row["status"] == "complete" and not row["trivial"]])
-    return [*rows, *measured]
+    return [*rows, *measured], trivial_notes(constant)
 
 
 def _rank(rows: Sequence[dict[str, Any]]) -> None:

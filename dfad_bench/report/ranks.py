@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, sqrt
+from math import hypot, inf, sqrt
 from statistics import stdev
 
 _Z95 = 1.959963984540054
@@ -32,7 +32,8 @@ def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> l
 
     Two rows differ where their difference exceeds the root of the sum of both squared half widths, as for
     independent measurements. Models tested on the same faces usually differ more clearly than that (`dfad compare`
-    tests two of them), so these intervals are wide rather than narrow. A row without interval counts as exact.
+    tests two of them), so these intervals are wide rather than narrow. From a row without interval nothing is known to
+    differ: that its number did not vary over these faces does not make it certain.
 
     >>> rank_intervals([0.9, 0.88, 0.5], [0.02, 0.02, 0.02])
     [(1, 2), (1, 2), (3, 3)]
@@ -43,7 +44,7 @@ def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> l
         if half is None:
             found.append(None)
             continue
-        noise_of_pair = [(other, hypot(half, other_half or 0.0)) for other, other_half in rows]
+        noise_of_pair = [(other, inf if other_half is None else hypot(half, other_half)) for other, other_half in rows]
         better = sum(other > value + noise for other, noise in noise_of_pair)
         worse = sum(other < value - noise for other, noise in noise_of_pair)
         found.append((better + 1, len(rows) - worse))

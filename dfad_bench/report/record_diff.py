@@ -8,17 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, plain
+from dfad_bench.core.record_ranges import SCORED_BY_SCHEMA
 from dfad_bench.metrics import METRICS
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
-# what every record of schema 1.1 states; a metric added to the table later is not missing in records made before
-_IN_SCHEMA = frozenset(
-    {
-        "seen_accuracy", "unseen_accuracy", "auroc", "oscr", "fpr95", "accuracy", "balanced_accuracy", "tpr", "tnr",
-        "auc", "ap", "eer", "ece", "prototype_retrieval",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +63,8 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
         stated = _without_intervals(stated)
         groups = {key: {k: v for k, v in group.items() if k != "named"} for key, group in groups.items()}
         sweep = plain(record.sweep)
+    units = {value.metric for value in stated if value.unit}  # numbers made before units were stated
+    found = [value if value.metric in units else replace(value, unit=None) for value in found]
     before, after = ({metric_name(value): plain(value) for value in values} for values in (stated, found))
     if len(before) < len(stated):
         yield Difference("metrics", f"{len(stated)} numbers", f"{len(before)} once each")
@@ -80,7 +76,7 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
 def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
     """Metrics that were added to the table after a record was made: neither it nor its schema has them."""
     stated = {value.metric for value in record.metrics}
-    return sorted({value.metric for value in scored.metrics} - stated - _IN_SCHEMA)
+    return sorted({value.metric for value in scored.metrics} - stated - SCORED_BY_SCHEMA)
 
 
 def _without_intervals(values: Sequence[MetricValue]) -> list[MetricValue]:

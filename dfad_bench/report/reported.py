@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -113,9 +114,24 @@ class ReportedTable:
                 raise ValueError(
                     f"row {quoted(row.printed)} has {len(row.cells)} cells for {len(self.columns)} columns"
                 )
+        self._check_cells()
         keys = [(row.model, row.printed, row.variant) for row in self.rows]
         if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise ValueError(f"rows listed twice: {quoted(twice)}")
+
+    def _check_cells(self) -> None:
+        """Refuse a percentage beyond 0 to 100, a negative cost, and a threshold that is no share."""
+        for column in self.columns:
+            if column.threshold is not None and not 0 < column.threshold < 1:
+                raise ValueError(f"column {column.split!r}: threshold {column.threshold:g} must lie between 0 and 1")
+        for row in self.rows:
+            for column, cell in zip(self.columns, row.cells, strict=True):
+                most = 100 if column.metric in ("acc", "auc") else inf
+                if cell is not None and not 0 <= cell <= most:
+                    limits = "0 to 100 percent" if most == 100 else "0 or more"
+                    raise ValueError(
+                        f"row {row.printed!r}, {column.split} {column.metric}: {cell:g}, expected {limits}"
+                    )
 
     @property
     def is_main(self) -> bool:

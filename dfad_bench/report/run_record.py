@@ -12,6 +12,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import check_hash, content_hash, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.run_parquet import read_predictions as prediction_table
@@ -45,6 +46,7 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
     record = seal(
         {**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep}
     )
+    check_ranges(record, str(files.record))
     write_record(files.record, record)
     return record
 
@@ -56,7 +58,7 @@ def rescore(run: Path) -> ResultRecord:
         IntegrityError: a number differs by more than 1e-9, or the predictions were changed.
     """
     path = RunFolder(Path(run)).record
-    old = read_record(path)
+    old = read_record(path, ranges=False)  # its numbers are computed again
     protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(path))
     frame = read_predictions(path.parent, {"path": old.predictions.path, "sha256": old.predictions.sha256})
     resamples, seed = draws_of(old)
@@ -71,6 +73,7 @@ def rescore(run: Path) -> ResultRecord:
     trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
     fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}
     record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
+    check_ranges(record, str(path))
     write_record(path, record)
     return record
 

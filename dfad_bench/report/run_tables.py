@@ -10,7 +10,7 @@ from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
-from dfad_bench.report.headline import at_headline, unit_of
+from dfad_bench.report.headline import at_headline, metric_notes, unit_of, unknown_metrics
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
@@ -31,7 +31,7 @@ def metrics_table(record: ResultRecord) -> Table:
         Column("n", "n", "count"),
         Column("null_reason", "Not defined", "text"),
     ]
-    units = {value.metric: unit_of(value.metric) for value in record.metrics}
+    units = {value.metric: unit_of(value) for value in record.metrics}
     if set(units.values()) != {"share"}:
         columns.insert(2, Column("unit", "Unit", "text"))
     rows = []
@@ -40,7 +40,9 @@ def metrics_table(record: ResultRecord) -> Table:
         facts = {**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high}
         facts["unit"] = units[value.metric]
         rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
-    return Table(_title(record, "all numbers"), tuple(columns), rows, _stamps(record))
+    notes = (*metric_notes(dict.fromkeys(value.metric for value in record.metrics)), *unknown_metrics(record.metrics))
+    notes = (*notes, *_stamps(record))
+    return Table(_title(record, "all numbers"), tuple(columns), rows, notes)
 
 
 def groups_table(record: ResultRecord) -> Table:

@@ -12,6 +12,7 @@ import pandas as pd
 from dfad_bench.core.labels import FAKE, REAL, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue
+from dfad_bench.core.record_ranges import SCHEMA_METRICS
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.openset import named_rightly
@@ -139,8 +140,10 @@ def number(
         facts: further fields of `MetricValue`.
         more: further fields of `Number`.
     """
-    better = METRICS[metric].higher_is_better
-    made = Number(MetricValue(task, metric, subset, value, higher_is_better=better, **facts), **more)
+    entry = METRICS[metric]
+    unit = None if metric in SCHEMA_METRICS else entry.unit  # the name of the others says it
+    about = {"higher_is_better": entry.higher_is_better, "unit": unit, **facts}
+    made = Number(MetricValue(task, metric, subset, value, **about), **more)
     return made if reason is None else made.without_value(reason)
 
 

@@ -14,7 +14,7 @@ from dfad_bench.core import escape
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["text", "count", "percent", "number", "by_unit"]
+Kind = Literal["text", "count", "percent", "number", "by_unit", "p_value"]
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 _WIDTH = 160  # where no terminal says another
 _FOLDED = 24  # texts longer than this may be broken into lines this wide
@@ -28,7 +28,7 @@ class Column:
     """`key` names the value in a row; a fraction of kind "percent" is shown times 100.
 
     Values of kind "by_unit" are of several units: those whose row has `unit` "share" are shown as percent, others as
-    they are.
+    they are. A "p_value" too small for its digits is shown as smaller than the least of them, never as 0.
     """
 
     key: str
@@ -91,6 +91,8 @@ def cell(column: Column, value: Any) -> str:
         return escape.one_line(str(value))
     if column.kind == "count":
         return f"{int(value):,}"
+    if column.kind == "p_value" and value < 10**-column.digits:
+        return f"<{10**-column.digits:.{column.digits}f}"
     return f"{value * (100 if column.kind == 'percent' else 1):.{column.digits}f}"
 
 

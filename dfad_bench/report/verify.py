@@ -8,22 +8,24 @@ protocol from the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.files import content_hash, safe_relative, sha256_file
+from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.record_ranges import range_faults
 from dfad_bench.core.run_facts import read_facts
-from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
+from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
 from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
+from dfad_bench.report.aggregate import seeds_table
 from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
 from dfad_bench.report.robustness.scores import metrics_of, score_robustness
 from dfad_bench.report.robustness.settings import read_settings
@@ -68,8 +70,35 @@ def verify_record(
     path = RunFolder(path).record if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(f"{path}: no such record; `dfad train` and `dfad evaluate` write one")
-    record = read_record(path, verify=False)
+    record = read_record(path, verify=False, ranges=False)
     return _Check(path, record, rows_hash, config_hash).run()
+
+
+def verify_seeds(folder: Path, found: Sequence[Verification]) -> Verification:
+    """What was found in runs of several seeds as one; the mean that stands beside them is computed again.
+
+    Args:
+        folder: of the runs.
+        found: of each run.
+
+    Raises:
+        ConfigError: runs that differ in more than the seed.
+    """
+    summary = SeedsFolder(folder).summary
+    names = [one.record.parent.name for one in found]
+    compared = sum(one.compared for one in found)
+    wrong = [
+        replace(d, name=f"{name}: {d.name}") for name, one in zip(names, found, strict=True) for d in one.differences
+    ]
+    notes = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.notes]
+    unchecked = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.unchecked]
+    if not summary.is_file():
+        unchecked += [f"no {summary.name}: no mean to check"]
+        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked))
+    whole = seeds_table([read_record(one.record, verify=False, ranges=False) for one in found], every=True)
+    stated, ours = read_json(summary), plain({"title": whole.title, "rows": [dict(row) for row in whole.rows]})
+    wrong += differences(summary.name, stated, ours)
+    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked))
 
 
 class _Check:
@@ -86,6 +115,8 @@ class _Check:
         frame = self._predictions()
         found = [*self._hashes(protocol), *self._files(), *self._counts(frame), *self._facts()]
         found += [*self._parts(protocol, frame), *self._scores(frame, protocol)]
+        named = {difference.name for difference in found}
+        found += [one for one in self._ranges() if one.name not in named]
         notes = (*self.unchecked, *self.notes)
         return Verification(self.path, self.compared, tuple(found), notes, tuple(self.unchecked))
 
@@ -240,6 +271,11 @@ class _Check:
             self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
         self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
         yield from score_differences(record, new)
+
+    def _ranges(self) -> Iterator[Difference]:
+        """Numbers that cannot be, also those these predictions do not decide."""
+        for fault in range_faults(self.record):
+            yield Difference(f"{fault.where}, expected {fault.allowed},", fault.stated, None)
 
     def _same(self, name: str, stated: Any, found: Any) -> Iterator[Difference]:
         self.compared += _leaves(stated)

@@ -100,7 +100,7 @@ def test_corruptions_leave_a_record_a_grid_and_curves(work: Path) -> None:
     result = corrupted(work, "--json", "--keep-images", work / "kept")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["rows"]
-    measured = [(row["corruption"], row["severity"]) for row in rows if row["run"] == "run"]
+    measured = [(row["corruption"], row["severity"]) for row in rows if row["run"] == "Toy"]
     assert measured == [
         ("none", "0"),
         *(("Contrast", level) for level in ("1", "5", "mean")),
@@ -133,10 +133,12 @@ def test_several_runs_share_table_and_curves(work: Path) -> None:
     shutil.copytree(work / "run", work / "twin", dirs_exist_ok=True)
     result = corrupted(work, "--run", work / "twin", "--out", work / "both", "--format", "markdown")
     assert result.exit_code == 0, result.output
-    assert "| *run* |" in result.stdout
-    assert "| *twin* |" in result.stdout
+    assert "| *Toy, seed 0 (run)* |" in result.stdout  # the same model and seed: told apart by folder
+    assert "| *Toy, seed 0 (twin)* |" in result.stdout
     drawn = (work / "both" / "robustness-auroc.svg").read_text()
-    assert all(label in drawn for label in ("<!-- run -->", "<!-- twin -->", "<!-- Contrast -->"))
+    assert all(
+        label in drawn for label in ("<!-- Toy, seed 0 (run) -->", "<!-- Toy, seed 0 (twin) -->", "<!-- Contrast -->")
+    )
     assert "several --run need --out" in corrupted(work, "--run", work / "twin").output
 
 

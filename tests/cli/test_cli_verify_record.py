@@ -182,7 +182,7 @@ def test_scores_of_several_runs_are_told_apart(run: Path, tmp_path: Path, monkey
     monkeypatch.setattr("dfad_bench.report.figures.sweep.draw_sweep", lambda path, sweeps: drawn.extend(sweeps))
     result = CliRunner().invoke(dfad, [*both, "--figure", str(tmp_path / "sweep.png")])
     assert result.exit_code == 0, result.output
-    assert drawn == [str(copy) for copy in copies]
+    assert drawn == [f"Toy, seed 0 ({copy})" for copy in copies]
     for format_ in (["--json"], ["--format", "csv"]):
         refused = CliRunner().invoke(dfad, [*both, *format_])
         assert refused.exit_code == 2

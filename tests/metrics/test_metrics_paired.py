@@ -116,7 +116,7 @@ def test_p_values_are_uniform_where_models_are_equally_good() -> None:
 def test_degenerate_areas() -> None:
     labels, perfect = np.array([1, 1, 0, 0]), np.array([0.9, 0.8, 0.2, 0.1])
     assert paired.delong(labels, perfect, perfect).p == 1.0
-    assert paired.delong(labels, perfect, np.full(4, 0.5)).p == 0.0  # no spread at all, and not the same
+    assert paired.delong(labels, perfect, np.full(4, 0.5)).p == 2 / 6  # no spread at all, and not the same
     assert paired.delong(np.ones(4, int), perfect, perfect) is None
     assert paired.delong(np.array([1, 0, 0, 0]), perfect, perfect) is None
     with pytest.raises(ValueError, match="do not fit 3 labels"):
@@ -145,9 +145,10 @@ def test_bootstrap_p_values() -> None:
 
 def test_areas_without_spread_are_told_by_their_values() -> None:
     labels, scores = np.repeat([0, 1], 5), np.arange(10.0)
-    assert paired.delong(labels, scores, -scores) == (1.0, 0.0, 0.0, 0.0)
-    assert paired.delong(labels, -scores, scores) == (0.0, 1.0, 0.0, 0.0)
-    assert paired.delong(labels, scores, 2 * scores) == (1.0, 1.0, 0.0, 1.0)
+    exact = ("permutation exact", 252)  # ways to deal five labels to ten faces; two of them are as far apart
+    assert paired.delong(labels, scores, -scores) == (1.0, 0.0, 0.0, 2 / 252, *exact)
+    assert paired.delong(labels, -scores, scores) == (0.0, 1.0, 0.0, 2 / 252, *exact)
+    assert paired.delong(labels, scores, 2 * scores)[:4] == (1.0, 1.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("shapes", [((2, 3), (2, 3)), ((3,), (4,)), ((), ())])

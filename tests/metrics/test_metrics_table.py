@@ -157,7 +157,7 @@ def test_entries_that_say_what_is_not_there_are_refused(changes: dict[str, Any],
 def test_an_entry_says_what_it_must_and_the_rest_has_defaults() -> None:
     given = {"function": TOY.function, "higher_is_better": True, "unit": "share", "on": "detection"}
     expected = {"needs": "any", "settings": {}, "near_far": False, "per_face": None, "draws": None}
-    assert vars(TOY) == {**given, "averaging": ("pooled",), **expected, "biased": False, "main": True}
+    assert vars(TOY) == {**given, "averaging": ("pooled",), **expected, "biased": False, "main": True, "note": ""}
 
 
 def test_a_function_is_named_by_module_and_name() -> None:

@@ -142,7 +142,7 @@ def test_ranks_are_intervals_where_models_cannot_be_told_apart() -> None:
 def test_seeds_that_disagree_widen_the_rank() -> None:
     assert half_width([0.01, 0.01], [0.4, 0.6]) > 0.1
     assert half_width([0.01, None], [0.4, 0.6]) is None
-    assert rank_intervals([0.6, 0.5], [0.01, None]) == [(1, 1), None]
+    assert rank_intervals([0.6, 0.5], [0.01, None]) == [(1, 2), None]  # nothing is known of the second
 
 
 def test_a_partial_run_is_stamped_on_the_table() -> None:

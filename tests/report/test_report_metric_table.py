@@ -270,7 +270,7 @@ def test_values_of_other_units_are_not_shown_as_percent(tmp_path: Path, monkeypa
     ]
     assert line.split()[:6] == ["detection", "nll", "[nats],", "unseen", "(micro)", f"{value:.2f}"]
     monkeypatch.delitem(METRICS, "nll")  # a record of a toolkit with more metrics is still shown
-    assert f"{value * 100:.2f}" in TABLES["metrics"](record).render(width=200)
+    assert f"{value:.2f}" in TABLES["metrics"](record).render(width=200)  # in the unit it states, never as percent
 
 
 def test_every_metric_can_be_a_column_of_its_own() -> None:

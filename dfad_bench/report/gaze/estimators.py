@@ -93,7 +93,7 @@ def claim_table(claims: Sequence[Mapping[str, Any]], estimator: str) -> Table:
         Column("diffusion", "Diffusion", "count"),
         Column("gan", "GAN", "count"),
         Column("difference_deg2", "GAN less diffusion, deg²"),
-        Column("p", "p", digits=4),
+        Column("p", "p", "p_value", 4),
         Column("smallest_p", "smallest p possible", digits=4),
         Column("ways", "dealings", "text"),
         Column("verdict", "Verdict", "text"),

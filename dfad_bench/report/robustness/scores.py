@@ -14,6 +14,7 @@ from dfad_bench.core.errors import IntegrityError, UnknownNameError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import ROBUSTNESS, RobustnessFolder, RunFolder
 from dfad_bench.report.headline import scored_metrics
@@ -96,6 +97,7 @@ def build_robustness(
     source = {"kind": "measured", "trust": "self_reported"}
     scored = _scored(folder, facts, facts["model"].get("heads", "both"), resamples, metrics)
     record = seal({**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups})
+    check_ranges(record, str(RobustnessFolder(folder).record))
     write_record(RobustnessFolder(folder).record, record)
     return record
 

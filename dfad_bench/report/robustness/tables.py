@@ -11,7 +11,7 @@ from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.report.robustness.scores import CLEAN, FILE
 from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.table import Column, Table
-from dfad_bench.report.trivial import trivial_scores_of
+from dfad_bench.report.trivial import trivial_notes, trivial_scores_of
 
 Evaluation = tuple[str, ResultRecord, Mapping[str, Any]]  # label, record, settings
 # column -> metric, subset, averaging; the headline threshold is added for unseen accuracy
@@ -47,7 +47,8 @@ def robustness_table(evaluations: Sequence[Evaluation]) -> Table:
     protocol = protocol_of({"protocol": {"config": first.protocol.config}}, FILE)
     headline = protocol.attribution.headline
     rows: list[dict[str, Any]] = []
-    for name, scored in trivial_scores_of(first, protocol).items():
+    constant = trivial_scores_of(first, protocol)
+    for name, scored in constant.items():
         rows.append({"run": name, "corruption": "any", **headline_numbers(scored.metrics, headline)})
     sections = {0: "trivial models"}
     for label, record, settings in evaluations:
@@ -67,6 +68,7 @@ def robustness_table(evaluations: Sequence[Evaluation]) -> Table:
     ]
     notes = [*_NOTES, f"Unseen ACC at the threshold {headline:g}; {first.samples.evaluated:,} faces a cell."]
     notes += [f"*: severities chosen by this toolkit, not the papers' ({', '.join(own)})."] if own else []
+    notes += trivial_notes(constant)
     notes += [f"{label}: partial, not to be ranked" for label, record, _ in evaluations if record.status != "complete"]
     return Table(f"Robustness, protocol {protocol.name}", columns, rows, tuple(notes), sections)
 

@@ -1,0 +1,123 @@
+"""A table of a run for several seeds: the rows of every seed, then their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+from dfad_bench.core.record import MetricValue, ResultRecord, Sweep
+from dfad_bench.report.aggregate import check_seeds, number_key
+from dfad_bench.report.run_tables import TABLES
+from dfad_bench.report.table import Column, Table
+
+# columns that say which row of a table it is
+_KEYS = {
+    "metrics": ("task", "metric", "unit", "subset", "averaging", "threshold"),
+    "groups": ("group", "seen"),
+    "sweep": ("threshold",),
+    "confusion": ("group",),
+}
+_MEASURED = ("percent", "number", "by_unit")
+MEAN = "mean"
+
+
+def seeds_tables(records: Sequence[ResultRecord], name: str) -> Table:
+    """One of `run_tables.TABLES` with a column `seed`: rows of each seed, then those of the mean over seeds.
+
+    A number that a seed lacks has no mean. Means have no interval over faces; `sd` is the spread between seeds (n - 1)
+    of the values in the table of all numbers.
+
+    Args:
+        records: of runs that differ in nothing but the seed.
+        name: of the table.
+
+    Raises:
+        ConfigError: they differ in more than the seed.
+    """
+    check_seeds(records)
+    ordered = sorted(records, key=lambda record: record.run.seed)
+    tables = {record.run.seed: TABLES[name](record) for record in ordered}
+    first = next(iter(tables.values()))
+    rows: list[Mapping[str, Any]] = []
+    for seed, table in tables.items():
+        rows += [{"seed": str(seed), **row} for row in table.rows]
+    rows += _means(list(tables.values()), first, _KEYS[name])
+    columns = [Column("seed", "Seed", "text"), *first.columns]
+    if name == "metrics":
+        place = [column.key for column in columns].index("value")
+        columns.insert(place + 1, Column("sd", "SD", "by_unit"))
+    title = first.title.replace(f"seed {ordered[0].run.seed},", f"seeds {', '.join(map(str, tables))},", 1)
+    return Table(title, tuple(columns), rows, _notes(tables), names=2)
+
+
+def mean_metrics(records: Sequence[ResultRecord]) -> tuple[MetricValue, ...]:
+    """Every number of the first record as the mean over all, without interval; null where one of them lacks it."""
+    found: dict[tuple[Any, ...], list[MetricValue]] = {}
+    for record in records:
+        for metric in record.metrics:
+            found.setdefault(number_key(metric), []).append(metric)
+    made = []
+    for metric in records[0].metrics:
+        values = [value.value for value in found[number_key(metric)] if value.value is not None]
+        mean = fmean(values) if len(values) == len(records) else None
+        reason = None if mean is not None else metric.null_reason or "not defined for every seed"
+        made.append(
+            replace(
+                metric, value=mean, ci95=None, ci_method="none", ci_resamples=None, ci_seed=None, null_reason=reason
+            )
+        )
+    return tuple(made)
+
+
+def mean_sweep(sweeps: Sequence[Sweep]) -> Sweep:
+    """The mean of sweeps over the same thresholds; null where one of them is."""
+
+    def mean(name: str) -> tuple[float | None, ...]:
+        columns = zip(*(getattr(sweep, name) for sweep in sweeps), strict=True)
+        return tuple(None if None in column else fmean(column) for column in columns)
+
+    return Sweep(sweeps[0].thresholds, mean("unseen_accuracy"), mean("seen_kept"), mean("seen_right"))
+
+
+def _means(tables: Sequence[Table], first: Table, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for table in tables:
+        for row in table.rows:
+            by_key.setdefault(tuple(row.get(key) for key in keys), []).append(row)
+    return [_mean_row(rows, first.columns, keys, len(tables)) for rows in by_key.values()]
+
+
+def _mean_row(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], keys: tuple[str, ...], seeds: int
+) -> dict[str, Any]:
+    """Means of what is measured, and what all rows have in common."""
+    mean: dict[str, Any] = {**{key: rows[0].get(key) for key in keys}, "seed": MEAN}
+    for column in columns:
+        values = [row.get(column.key) for row in rows]
+        if column.key in keys:
+            continue
+        if column.kind not in _MEASURED:
+            mean[column.key] = values[0] if len(set(values)) == 1 and len(rows) == seeds else None
+        elif column.key in ("low", "high"):
+            mean[column.key] = None  # of the faces of one run
+        else:
+            whole = [value for value in values if value is not None]
+            mean[column.key] = fmean(whole) if len(whole) == seeds else None
+    whole = [row["value"] for row in rows if row.get("value") is not None]
+    if "value" in mean:
+        mean["sd"] = stdev(whole) if len(whole) == seeds > 1 else None
+        mean["unit"] = rows[0].get("unit")
+        if mean["value"] is None:
+            mean["null_reason"] = mean.get("null_reason") or "not defined for every seed"
+    return mean
+
+
+def _notes(tables: Mapping[int, Table]) -> tuple[str, ...]:
+    """Notes of all seeds once, those of some with the seed in front."""
+    shared = [
+        note for note in next(iter(tables.values())).notes if all(note in table.notes for table in tables.values())
+    ]
+    own = [f"Seed {seed}: {note}" for seed, table in tables.items() for note in table.notes if note not in shared]
+    return ("Mean over seeds; SD between seeds (n - 1) is no interval over faces.", *shared, *own)
