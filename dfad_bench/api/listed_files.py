@@ -77,7 +77,7 @@ def _crop(name: str) -> Row:
 
     profile = load_crop_profile(name)
     shown = {"title": profile.title, "size": profile.size, "margin": profile.margin}
-    return {**shown, "origin": origin_of("crops", name)}
+    return {**shown, "notes": " ".join(profile.notes), "origin": origin_of("crops", name)}
 
 
 def _corruptions() -> list[str]:
@@ -98,6 +98,7 @@ def _corruption(name: str) -> Row:
         "values": ", ".join(f"{value:g}" for value in row.values),
         "meaning": row.meaning,
         "paper_exact": "yes" if row.paper_exact else "no",
+        "compared": row.compared,
         "source": row.source,
     }
 
@@ -162,7 +163,9 @@ KINDS = {
         },
     ),
     "prompts": Kind(yaml_files_of("prompts"), _prompt, {"paper": "After", "L1": "L1", "L4": "L4", **FROM}),
-    "crops": Kind(yaml_files_of("crops"), _crop, {"title": "Title", "size": "Side", "margin": "Margin", **FROM}),
+    "crops": Kind(
+        yaml_files_of("crops"), _crop, {"title": "Title", "size": "Side", "margin": "Margin", "notes": "Notes", **FROM}
+    ),
     "corruptions": Kind(
         _corruptions,
         _corruption,
@@ -171,6 +174,7 @@ KINDS = {
             "values": "Severities",
             "meaning": "Values are",
             "paper_exact": "As in the papers",
+            "compared": "Compared",
             "source": "Source",
             **FROM,
         },

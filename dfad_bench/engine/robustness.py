@@ -277,6 +277,7 @@ def _description(row: Corruption) -> dict[str, Any]:
         "meaning": row.meaning,
         "paper_exact": row.paper_exact,
         "source": row.source,
+        "compared": row.compared,
     }
     return {**facts, "operator": row.operator or row.name}
 

@@ -105,7 +105,7 @@ def test_corruptions_leave_a_record_a_grid_and_curves(work: Path) -> None:
         ("none", "0"),
         *(("Contrast", level) for level in ("1", "5", "mean")),
         *(("JPEG *", level) for level in ("1", "5", "mean")),
-        ("all of the papers", "mean"),
+        ("all as in the papers", "mean"),
     ]
     (folder,) = (work / "run").glob("evaluations/*/robustness-*")
     names = {path.name for path in folder.iterdir()}

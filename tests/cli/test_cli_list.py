@@ -75,6 +75,12 @@ def test_weights_say_whose_they_are_and_whether_they_are_there(tmp_path: Path, m
     assert all(row["file"] and row["licence"] and row["obtain"] and row["models"] for row in rows.values())
 
 
+def test_long_crops_say_where_pixels_are_not_those_of_the_name() -> None:
+    rows = {row["name"]: row for row in json.loads(run("crops", "--long", "--json"))["rows"]}
+    assert {"dlib,", "MTCNN,"} <= set(rows["deepfakebench-256-1.3"]["notes"].split())
+    assert "pixels are not" in " ".join(run("crops", "--long").split())
+
+
 def test_unknown_kind_is_a_usage_error() -> None:
     result = CliRunner().invoke(dfad, ["list", "model"])
     assert result.exit_code == 2

@@ -58,6 +58,7 @@ def test_own_file_replaces_the_shipped_one(tmp_path: Path) -> None:
         ("version: 1\ncorruptions: []\n", "must map names"),
         (OWN.replace("brightness", "brigthness"), "no operator 'brigthness'"),
         (OWN.replace("[0.25]", "[]"), "values is empty"),
+        (OWN.replace("exact: false", "exact: true"), "paper_exact is true, but `compared` does not say"),
         (OWN.replace("title", "tilte"), "unknown key 'tilte'; did you mean 'title'"),
         (OWN.replace("0.25", "strong"), r"values\[0\] must be float"),
     ],
@@ -88,7 +89,7 @@ def test_robustness_protocols_name_corruptions_that_exist() -> None:
     plans = {name: load_protocol(name).corruptions for name in protocol_names() if load_protocol(name).corruptions}
     assert set(plans) == {"gazeclip-robustness", "bmrl-robustness"}
     exact = {row.name for row in choose(["exact"], corruptions())}
-    assert set(plans["bmrl-robustness"].names) == exact
+    assert set(plans["bmrl-robustness"].names) == exact | {"video_compression"}
     assert len(plans["gazeclip-robustness"].names) == 10
     assert exact < set(plans["gazeclip-robustness"].names) <= set(corruptions())
     assert {plan.severities for plan in plans.values()} == {(1, 2, 3, 4, 5)}

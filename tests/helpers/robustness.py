@@ -69,9 +69,11 @@ def toy_facts(seed: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def toy_evaluation(folder: Path, seed: int = 0, settings: dict[str, Any] = SETTINGS) -> tuple[ResultRecord, dict]:
+def toy_evaluation(
+    folder: Path, seed: int = 0, settings: dict[str, Any] = SETTINGS, frame: pd.DataFrame | None = None
+) -> tuple[ResultRecord, dict]:
     """A folder as a robustness evaluation leaves it, with its record; returns record and settings."""
-    frame = toy_grid(10 * seed)
+    frame = toy_grid(10 * seed) if frame is None else frame
     digest = write_predictions(folder / "predictions.parquet", frame)
     predictions = {
         "path": "predictions.parquet",

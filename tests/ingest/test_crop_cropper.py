@@ -194,7 +194,7 @@ def test_an_aligned_crop_holds_the_pixels_of_the_source(portrait: Image.Image):
 
 def test_profiles_are_data(tmp_path: Path):
     profile = load_crop_profile("face-256-1.3")
-    assert replace(profile, title="other").sha256 == profile.sha256
+    assert replace(profile, title="other", notes=("said",)).sha256 == profile.sha256
     assert replace(profile, margin=1.4).sha256 != profile.sha256
     with pytest.raises(UnknownNameError, match="no crop named 'face-256-1.4'. Did you mean face-256-1.3"):
         load_crop_profile("face-256-1.4")

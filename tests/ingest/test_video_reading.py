@@ -5,55 +5,22 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
+from helpers.video_reading import ALL, decoded, put, take
 from helpers.video_trees import animation, clip, number_of, numbered, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
-from dfad_bench.ingest.media import read, video
-from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling, medium_of
+from dfad_bench.ingest.media import video
+from dfad_bench.ingest.media.base import Sampling
 from dfad_bench.ingest.media.container import declared_bytes, format_of
 from dfad_bench.ingest.media.counting import count_frames
-from dfad_bench.ingest.media.damage import trace_damage
 from dfad_bench.ingest.media.frame_index import Index, read_index
 from dfad_bench.ingest.media.turning import transpose_of
-from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import crop_sample
-
-ALL = Sampling(frames=None, stride=1)
-
-
-def sample_of(path: Path, **changes: object) -> RawSample:
-    return RawSample("videos", "unlabelled", None, path.name, path, medium=medium_of(path.name), **changes)  # type: ignore[arg-type]
-
-
-def take(path: Path, sampling: Sampling = ALL, **changes: object) -> tuple[list[Any], ImageRefused | None]:
-    """The frames, also lost ones, given before the end or a refusal, and the refusal."""
-    frames: list[Frame | LostFrame] = []
-    try:
-        for frame in read(sample_of(path, **changes), sampling):
-            frames.append(frame)  # noqa: PERF402  those before a refusal count
-    except ImageRefused as refused:
-        return frames, refused
-    return frames, None
-
-
-def decoded(path: Path) -> list[np.ndarray]:
-    """Every frame, the plain way."""
-    with av.open(str(path)) as container:
-        return [np.asarray(frame.to_image()) for frame in container.decode(video=0)]
-
-
-def put(folder: Path, name: str, data: bytes) -> Path:
-    (folder / name).write_bytes(data)
-    return folder / name
 
 
 @given(count=st.integers(0, 3000), frames=st.integers(1, 100))
@@ -97,6 +64,7 @@ KINDS = {
     "mpeg4 in AVI": ("a.avi", {"codec": "mpeg4", "g": "12"}),
     "mpeg4 with B-frames": ("a.avi", {"codec": "mpeg4", "g": "12", "bf": "2"}),
     "mjpeg": ("a.mov", {"codec": "mjpeg", "pixels": "yuvj420p"}),
+    "av1": ("a.mp4", {"codec": "libsvtav1", "g": "20", "preset": "12", "svtav1-params": "lp=1"}),
 }
 
 
@@ -245,91 +213,6 @@ def faststart(data: bytes, path: Path) -> bytes:
                 packet.stream = stream
                 after.mux(packet)
     return path.read_bytes()
-
-
-def flip_bytes(data: bytes, packet: int, rng: np.random.Generator, number: int = 12) -> bytes:
-    """The same video with bytes in the middle of a packet flipped."""
-    with av.open(io.BytesIO(data)) as container:
-        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
-    start, size = places[packet]
-    damaged = bytearray(data)
-    for place in rng.integers(start + size // 4, start + size, number):
-        damaged[place] ^= 0x55
-    return bytes(damaged)
-
-
-def test_one_damaged_frame_costs_only_those_that_depend_on_it(tmp_path: Path):
-    whole = write_video((numbered(i) for i in range(24)), g="6", bf="0", sc_threshold="0")
-    path = put(tmp_path, "a.mp4", flip_bytes(whole, 12, np.random.default_rng(0)))
-    frames, refused = take(path)
-    assert refused is None
-    assert [f.index for f in frames] == list(range(24))
-    assert {f.index: f.reason for f in frames if isinstance(f, LostFrame)} == {
-        12: "frame 12 is damaged",
-        **{number: f"frame {number} depends on damaged frame 12" for number in range(13, 18)},
-    }
-    few, _ = take(path, Sampling(frames=4))  # none of which is the damaged one
-    assert [(f.index, isinstance(f, LostFrame)) for f in few] == [(0, False), (7, False), (15, True), (23, False)]
-    [row] = [row for row in rows_of(path, Sampling(frames=4)) if row["status"] != "ok"]
-    assert (row["status"], row["frame"], row["reason"]) == ("unreadable", 15, "frame 15 depends on damaged frame 12")
-
-
-def rows_of(path: Path, sampling: Sampling) -> list[dict[str, Any]]:
-    return crop_sample(sample_of(path), FaceCropper(load_crop_profile("raw-256")), 60, sampling)
-
-
-@pytest.mark.parametrize(("codec", "bf"), [("libx264", "0"), ("libx264", "2"), ("libx265", "2")])
-def test_damage_stays_in_its_group_and_does_not_depend_on_the_sampling(tmp_path: Path, codec: str, bf: str):
-    """Codecs have no checksums: what a decoder does not notice can only be told by other means."""
-    options = {"x265-params": f"keyint=8:min-keyint=8:open-gop=0:bframes={bf}:log-level=error:pools=1:frame-threads=1"}
-    options = {"codec": codec, **(options if codec == "libx265" else {"g": "8", "bf": bf, "preset": "medium"})}
-    whole = write_video((numbered(i) for i in range(40)), **options)
-    expected = decoded(put(tmp_path, "whole.mp4", whole))
-    rng = np.random.default_rng(1)
-    for packet in (0, 9, 13, 39):
-        path = put(tmp_path, "a.mp4", flip_bytes(whole, packet, rng))
-        frames, refused = take(path)
-        assert refused is None
-        assert [f.index for f in frames] == list(range(40))
-        group = range(packet // 8 * 8, packet // 8 * 8 + 8)
-        for frame in frames:
-            if frame.index not in group:
-                assert np.array_equal(np.asarray(frame.image), expected[frame.index]), (packet, frame.index)
-        few, refused = take(path, Sampling(frames=9))
-        assert refused is None
-        assert [f.index for f in few] == Sampling(frames=9).indices(40)
-        for frame in few:
-            if isinstance(frame, LostFrame):
-                assert isinstance(frames[frame.index], LostFrame)
-
-
-class Shown:
-    """What `trace_damage` looks at."""
-
-    def __init__(self, kind: str) -> None:
-        self.key_frame, self.is_corrupt = kind.upper() == "I", kind.islower()
-        self.pict_type = {"I": 1, "P": 2, "B": 3}[kind.upper()]
-
-
-@pytest.mark.parametrize(
-    ("kinds", "lost", "spoilt"),
-    [
-        ("IPPPIPP", [], {}),
-        ("IPpPIPP", [], {2: 2, 3: 2}),
-        ("IPPPiPPI", [], {4: 4, 5: 4, 6: 4}),
-        ("IBBPBBpBBPI", [], {4: 6, 5: 6, 6: 6, 7: 6, 8: 6, 9: 6}),  # those before and after it
-        ("IBBPBbPBI", [], {4: 5, 5: 5, 6: 5, 7: 5}),
-        ("IPP PIP", [3], {4: 3}),  # 3 could not be decoded
-        ("IBB BBPI", [3], {1: 3, 2: 3, 4: 3, 5: 3, 6: 3}),
-        (" PPI", [0], {1: 0, 2: 0}),
-        ("IPbb", [], {2: 2, 3: 3}),
-    ],
-)
-def test_what_depends_on_a_damaged_frame(kinds: str, lost: list[int], spoilt: dict[int, int]):
-    frames = [(Shown(kind), number) for number, kind in enumerate(kinds) if kind != " "]
-    found = list(trace_damage(iter(frames), lost))
-    assert [item.number for item in found] == [number for _, number in frames]
-    assert {item.number: item.damaged for item in found if item.damaged is not None} == spoilt
 
 
 def sound_only() -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.robustness import CELLS, SETTINGS, toy_evaluation, toy_grid
 from helpers.toy import toy_predictions, toy_protocol
@@ -178,6 +179,23 @@ def test_settings_of_another_evaluation_are_refused(tmp_path: Path) -> None:
         read_robustness(tmp_path)
 
 
+def test_a_record_that_called_one_frame_the_papers_video_compression_opens_and_has_a_star(tmp_path: Path) -> None:
+    about = {"title": "Video compression", "paper_exact": True, "operator": "video_compression", "values": {"3": 35}}
+    blur = SETTINGS["corruptions"][1]
+    earlier = {**SETTINGS, "corruptions": [{"name": "video_compression", **about}, blur]}
+    frame = toy_grid()
+    frame = frame[frame["corruption"] != "jpeg"]
+    coded = toy_grid(5).query("corruption == 'blur'").assign(corruption="video_compression")
+    record, settings = toy_evaluation(tmp_path, settings=earlier, frame=pd.concat([frame, coded], ignore_index=True))
+    assert settings["corruptions"][0]["paper_exact"] is True  # as it was written
+    assert rescore_robustness(tmp_path).source.trust == "recomputed"
+    table = robustness_table([("earlier", record, settings)])
+    rows = {row["corruption"]: row for row in table.rows if row["run"] == "earlier"}
+    assert list(rows) == ["none", "Video compression *", "Blur", "all as in the papers"]
+    assert all(rows["all as in the papers"][key] == rows["Blur"][key] for key in NUMBERS)
+    assert any("(video_compression)" in note for note in table.notes)
+
+
 def test_the_table_has_trivial_rows_first_and_means_that_recompute(tmp_path: Path) -> None:
     record, settings = toy_evaluation(tmp_path)
     table = robustness_table([("mine", record, settings)])
@@ -186,12 +204,12 @@ def test_the_table_has_trivial_rows_first_and_means_that_recompute(tmp_path: Pat
     assert rows[0]["unseen_acc"] == 1.0
     assert [(row["corruption"], row["severity"]) for row in rows[2:]] == [
         ("none", "0"), ("JPEG *", "1"), ("JPEG *", "5"), ("JPEG *", "mean"), ("Blur", "3"),
-        ("all of the papers", "mean"),
+        ("all as in the papers", "mean"),
     ]  # fmt: skip
     for key in NUMBERS:
         assert rows[5][key] == pytest.approx((rows[3][key] + rows[4][key]) / 2)
         assert rows[7][key] == rows[6][key], "JPEG is not the papers'"
-    assert any("chosen by this toolkit" in note and "(jpeg)" in note for note in table.notes)
+    assert any("not shown to have the same effect" in note and "(jpeg)" in note for note in table.notes)
     assert table.sections == {0: "trivial models", 2: "mine"}
     for format_ in FORMATS:
         assert "Blur" in render(table, format_)

@@ -12,6 +12,7 @@ CORRUPTIONS = {
     "blur": "dfad_bench.data.corruptions.spatial:blur",
     "pixelation": "dfad_bench.data.corruptions.spatial:pixelation",
     "video_compression": "dfad_bench.data.corruptions.codec:video_compression",
+    "video_compression_clip": "dfad_bench.data.corruptions.codec:video_compression_clip",
     "jpeg": "dfad_bench.data.corruptions.codec:jpeg",
     "motion_blur": "dfad_bench.data.corruptions.spatial:motion_blur",
     "defocus_blur": "dfad_bench.data.corruptions.spatial:defocus_blur",

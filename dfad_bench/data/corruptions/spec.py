@@ -26,7 +26,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class Corruption:
     """One corruption and the strength of its severities 1, 2, ...
 
-    `paper_exact`: values and operator are those of the papers' results, as published by their source.
+    `paper_exact`: values and effect are those of the papers' results, as published by their source.
+    `compared`: how that was found, or what the comparison showed; needed where it is claimed, since equal parameters
+    alone do not make an equal effect.
     `operator`: the entry of `operators()`, where it differs from the name.
     """
 
@@ -37,6 +39,7 @@ class Corruption:
     paper_exact: bool
     source: str
     operator: str | None = None
+    compared: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in (ALL, EXACT):
@@ -49,6 +52,8 @@ class Corruption:
             )
         if not self.values:
             raise ValueError("values is empty; give one per severity")
+        if self.paper_exact and not self.compared.strip():
+            raise ValueError("paper_exact is true, but `compared` does not say how that was found; say it, or false")
 
     def value(self, severity: int) -> float:
         """The strength of a severity.

@@ -59,6 +59,7 @@ class CropProfile:
     min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
     retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
     retry_min_face: int = 20  # ... and smallest face
+    notes: tuple[str, ...] = ()  # for the reader: where the crops are not those of the profile's name
 
     def __post_init__(self) -> None:
         if not 1 <= self.margin <= 4 or not 16 <= self.size <= 4096 or not 0 < self.min_probability < 1:
@@ -73,7 +74,7 @@ class CropProfile:
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that decides a pixel."""
-        return content_hash({key: value for key, value in asdict(self).items() if key != "title"})
+        return content_hash({key: value for key, value in asdict(self).items() if key not in ("title", "notes")})
 
     @cached_property
     def template_points(self) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
-_BETWEEN = 3  # FFmpeg's picture type B: may be predicted from the frame after it, too
+BETWEEN = 3  # FFmpeg's picture type B: may be predicted from the frame after it, too
 
 
 class Decoded(NamedTuple):
@@ -20,7 +20,9 @@ class Decoded(NamedTuple):
     damaged: int | None
 
 
-def trace_damage(frames: Iterable[tuple[Any, int]], lost: list[int]) -> Iterator[Decoded]:
+def trace_damage(
+    frames: Iterable[tuple[Any, int]], lost: Container[int], keys: Collection[int] = ()
+) -> Iterator[Decoded]:
     """Frames in order of presentation, each with the damaged frame it depends on.
 
     A frame that is damaged or lost spoils those shown after it up to the next whole keyframe, and the B-frames just
@@ -30,17 +32,18 @@ def trace_damage(frames: Iterable[tuple[Any, int]], lost: list[int]) -> Iterator
     Args:
         frames: FFmpeg's frames with their positions, ascending.
         lost: positions of frames that could not be decoded; may grow while frames are taken.
+        keys: positions of keyframes, where the file tells: AV1 shows old keyframes again, which end no damage.
     """
     held: list[tuple[Any, int]] = []
     before, damaged = -1, None  # the last frame that is no B-frame; the damaged frame that those after it depend on
     for frame, number in frames:
         held.append((frame, number))
-        if frame.pict_type == _BETWEEN:
+        if frame.pict_type == BETWEEN:
             continue
         inside = _first_damage(held, lost, before)
         damaged = inside if damaged is None else damaged
         yield from (Decoded(f, n, _own(f, n, damaged)) for f, n in held[:-1])
-        if frame.key_frame and not frame.is_corrupt:
+        if frame.key_frame and not frame.is_corrupt and (not keys or number in keys):
             damaged = None
         yield Decoded(frame, number, _own(frame, number, damaged))
         held, before = [], number
@@ -49,11 +52,11 @@ def trace_damage(frames: Iterable[tuple[Any, int]], lost: list[int]) -> Iterator
     yield from (Decoded(f, n, _own(f, n, damaged)) for f, n in held)
 
 
-def _first_damage(held: list[tuple[Any, int]], lost: list[int], before: int) -> int | None:
+def _first_damage(held: list[tuple[Any, int]], lost: Container[int], before: int) -> int | None:
     if not held:
         return None
     damaged = [number for frame, number in held if frame.is_corrupt]
-    damaged += [number for number in lost if before < number <= held[-1][1]]
+    damaged += [number for number in range(before + 1, held[-1][1] + 1) if number in lost]
     return min(damaged, default=None)
 
 

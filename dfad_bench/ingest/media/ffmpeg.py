@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from dfad_bench.data.images import MAX_PIXELS, ImageRefused, open_regular
 from dfad_bench.ingest.media.container import HEAD, demuxers, format_of
 
 _DROPS_EXACTLY = ("h264",)  # decoders that can skip non-reference frames without changing the others
+_HIDES_DAMAGE = ("mjpeg",)  # decoders that fill in what is damaged and do not mark the frame, unless told otherwise
 
 
 class SeekMissed(Exception):  # noqa: N818  handled by decoding from the beginning
@@ -57,6 +58,8 @@ def _video_stream(container: Any) -> Any:
             raise ImageRefused("too_large", f"{context.width}x{context.height} pixels, at most {MAX_PIXELS}")
         context.thread_count = 1  # workers use the other cores, and frames must not depend on the number of cores
         context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
+        if codec_of(stream) in _HIDES_DAMAGE:
+            context.options = {**context.options, "err_detect": "explode"}
         return stream
     raise ImageRefused("unsupported_format", "no video stream")
 
@@ -66,25 +69,50 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     return (packet for packet in container.demux(stream) if packet.size)
 
 
-def decode_frames(container: Any, stream: Any, needed: set[int], lost: list[int] | None = None) -> Iterator[Any]:
+def codec_of(stream: Any) -> str:
+    """The name of a stream's codec, whichever library decodes it: `av1`, not `libdav1d`."""
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def skips_frames(stream: Any, needed: set[int]) -> bool:
+    """Whether `decode_frames` leaves out frames that are not needed."""
+    return bool(needed) and stream.codec_context.name in _DROPS_EXACTLY
+
+
+def decode_frames(
+    container: Any,
+    stream: Any,
+    needed: set[int],
+    lose: Callable[[Any], None] | None = None,
+    *,
+    numbered: bool = False,
+) -> Iterator[Any]:
     """Frames in order of presentation; at damage, the frames the decoder still holds, then the error.
 
-    Frames that are not `needed`, and on which no other frame depends, are skipped; an empty set skips none. With
-    `lost`, a packet that cannot be decoded is no error: its time is added to the list, and decoding goes on.
+    Args:
+        container: an open container.
+        stream: its video stream.
+        needed: times of frames; others on which no frame depends are skipped. An empty set skips none.
+        lose: takes packets that cannot be decoded; decoding then goes on. By default they are errors.
+        numbered: frames have the number of their packet instead of a time.
     """
     context = stream.codec_context
-    drops = bool(needed) and context.name in _DROPS_EXACTLY
+    skips = skips_frames(stream, needed)
     damage: Exception | None = None
     try:
-        for packet in packets_of(container, stream):
-            if drops:
+        for number, packet in enumerate(packets_of(container, stream)):
+            if packet.is_corrupt:  # cut in the middle: the end of a truncated file
+                break
+            if numbered:
+                packet.pts = number
+            if skips:
                 context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
             try:
                 decoded = packet.decode()
             except ValueError:  # FFmpeg's "invalid data" is one
-                if lost is None or packet.pts is None:
+                if lose is None or packet.pts is None:
                     raise
-                lost.append(packet.pts)
+                lose(packet)
             else:
                 yield from decoded
     except Exception as error:  # demuxers and decoders of damaged bytes raise nearly anything

@@ -5,14 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.media.container import HEAD, declared_bytes
-from dfad_bench.ingest.media.ffmpeg import decode_frames, error_text, open_video, packets_of
+from dfad_bench.ingest.media.ffmpeg import codec_of, error_text, open_video, packets_of
+from dfad_bench.ingest.media.packet_order import MAX_COUNT, order_by_decoding
 
-MAX_COUNT = 5_000_000  # frames in a file
 # codecs with one packet per shown frame: not VP8 (hidden frames) nor MPEG-4 Part 2 (packed and empty frames)
 _IN_ORDER = ("mjpeg", "prores", "ffv1", "dnxhd", "rawvideo", "png", "qtrle")
 _PACKET_IS_FRAME = (*_IN_ORDER, "h264", "hevc", "vp9", "av1")
@@ -22,12 +23,22 @@ _SEEK_GAIN = 12  # frames a seek must save to pay: it empties the decoder, which
 
 @dataclass(frozen=True)
 class Index:
-    """The frames of a video in order of presentation; `times` is empty where only decoding gives them."""
+    """The frames of a video in order of presentation.
+
+    With `numbered`, packets do not tell which frames they hold: `times` are the numbers of the packets, and all of the
+    video has to be decoded. `times` is empty where the frames do not carry these either.
+    """
 
     count: int
     times: tuple[int, ...]
     keys: tuple[int, ...]  # indices of keyframes, ascending
     cut: str = ""  # what is missing compared with the header
+    numbered: bool = False
+
+    @cached_property
+    def key_places(self) -> frozenset[int]:
+        """The indices of keyframes."""
+        return frozenset(self.keys)
 
     def key(self, frame: int) -> int | None:
         """The last keyframe at or before a frame."""
@@ -64,7 +75,7 @@ def read_index(path: Path) -> Index:
     try:
         with open_video(path) as (container, stream):
             cut = _gather(container, stream, missing, times, keys)
-            codec, kind = stream.codec_context.name, container.format.name
+            codec, kind = codec_of(stream), container.format.name
             reordered = bool(stream.codec_context.has_b_frames)
     except ImageRefused as refused:
         if refused.status == "unreadable" and missing:
@@ -74,9 +85,10 @@ def read_index(path: Path) -> Index:
     # AVI stores no presentation times
     packets_suffice = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
     if not packets_suffice or len(set(known)) < len(times):
-        count, damage = _count_by_decoding(path)
+        count, packets, damage = order_by_decoding(path, len(times))
         cut = cut or damage
-        return Index(max(0, count - _REORDER) if cut and reordered else count, (), (), cut)
+        count = max(0, count - _REORDER) if cut and reordered else count
+        return Index(count, packets[:count], (), cut, numbered=True)
     known.sort()
     place = {time: number for number, time in enumerate(known)}
     starts = sorted(place[time] for time in keys if time in place)
@@ -131,19 +143,3 @@ def _missing_bytes(path: Path) -> str:
     except OSError as error:
         raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
     return f"cut short: {size} of {declared} bytes are there" if declared > size else ""
-
-
-def _count_by_decoding(path: Path) -> tuple[int, str]:
-    """How many frames can be decoded, and the reason if decoding stopped before the end."""
-    count = 0
-    try:
-        with open_video(path) as (container, stream):
-            for _ in decode_frames(container, stream, set()):
-                count += 1
-                if count > MAX_COUNT:
-                    raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")
-    except ImageRefused as refused:
-        if refused.status == "too_large":
-            raise
-        return count, f"damaged after {count} frames: {refused.reason}"
-    return count, ""

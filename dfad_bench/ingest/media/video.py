@@ -7,6 +7,7 @@ many frames there are and where the keyframes lie; decoding then begins at the k
 from __future__ import annotations
 
 import stat
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from dfad_bench.core.files import sha256_file
 from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
 from dfad_bench.ingest.media.damage import trace_damage
-from dfad_bench.ingest.media.ffmpeg import SeekMissed, decode_frames, open_video
+from dfad_bench.ingest.media.ffmpeg import SeekMissed, decode_frames, open_video, skips_frames
 from dfad_bench.ingest.media.frame_index import Index, read_index
 from dfad_bench.ingest.media.turning import turn_upright
 from dfad_bench.ingest.sample import RawSample
@@ -134,21 +135,22 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
         ImageRefused: the rest cannot be read; the frames before are yielded.
     """
     left = list(wanted)
-    needed = {index.times[number] for number in wanted} if index.times else set()
+    seekable = bool(index.times) and not index.numbered
+    needed = {index.times[number] for number in wanted} if seekable else set()
     try:
-        if index.times:
+        if seekable:
             with open_video(path) as (container, stream):
                 for key, run in index.runs(wanted):
                     if key is not None:
                         container.seek(index.times[key], stream=stream, backward=True, any_frame=False)
-                    for number, image in _run(container, stream, index, run, needed):
+                    for number, image in _run(container, stream, index, run, needed, key or 0):
                         yield number, image
                         left.remove(number)
             return
     except SeekMissed:
         pass  # decode the rest from the beginning: slower, but as reliable as decoding everything
     with open_video(path) as (container, stream):
-        for number, image in _run(container, stream, index, list(left), set(), thorough=True):
+        for number, image in _run(container, stream, index, list(left), set(), 0, thorough=True):
             yield number, image
             left.remove(number)
     if left and (index.cut or not index.times):
@@ -157,12 +159,23 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
 
 
 def _run(
-    container: Any, stream: Any, index: Index, wanted: list[int], needed: set[int], *, thorough: bool = False
+    container: Any,
+    stream: Any,
+    index: Index,
+    wanted: list[int],
+    needed: set[int],
+    start: int,
+    *,
+    thorough: bool = False,
 ) -> Iterator[tuple[int, Image.Image | str]]:
-    """Decode from the current position; with `thorough` (from the beginning) frames may be missing without an error."""
+    """Decode from frame `start`, where the container stands; with `thorough`, wanted ones may be missing.
+
+    Without, a wanted frame that neither comes nor fails says that the seek went wrong.
+    """
     left = deque(wanted)
-    lost: list[int] = []  # positions of frames that could not be decoded in this run
-    for frame, number, damaged in trace_damage(_numbered(container, stream, index, needed, lost), lost):
+    lost: set[int] = set()  # positions of frames that could not be decoded in this run
+    decoded = _numbered(container, stream, index, needed, lost, start)
+    for frame, number, damaged in trace_damage(decoded, lost, index.key_places):
         while left and left[0] < number and (thorough or left[0] in lost):
             missing = left.popleft()
             if index.times:
@@ -181,19 +194,25 @@ def _run(
 
 
 def _numbered(
-    container: Any, stream: Any, index: Index, needed: set[int], lost: list[int]
+    container: Any, stream: Any, index: Index, needed: set[int], lost: set[int], start: int
 ) -> Iterator[tuple[Any, int]]:
-    """Decoded frames with their positions; where times give these, frames may be `lost` on the way."""
+    """Decoded frames with their positions; where times give these, those that do not come are `lost`."""
     if not index.times:
         yield from ((frame, count) for count, frame in enumerate(decode_frames(container, stream, needed)))
         return
     places = {time: number for number, time in enumerate(index.times)}
-    times: list[int] = []
-    for frame in decode_frames(container, stream, needed, times):
-        lost[:] = [places[time] for time in times if time in places]
+    skips = skips_frames(stream, needed)
+
+    def lose(packet: Any) -> None:  # one that is not shown spoils the frame after it
+        lost.add(places.get(packet.pts, bisect_left(index.times, packet.pts)))
+
+    for frame in decode_frames(container, stream, needed, lose, numbered=index.numbered):
         if frame.pts in places:
-            yield frame, places[frame.pts]
-    lost[:] = [places[time] for time in times if time in places]
+            number = places[frame.pts]
+            if not skips:
+                lost.update(range(start, number))  # also those that are left out without an error
+            start = max(start, number + 1)
+            yield frame, number
 
 
 def _lost_text(number: int, damaged: int | None) -> str:

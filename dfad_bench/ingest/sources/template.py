@@ -13,9 +13,10 @@ from string import Formatter
 
 from dfad_bench.core.errors import quoted
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, EXTENSIONS, VIDEO_EXTENSIONS
+from dfad_bench.ingest.sources.template_search import FLAGS, Part, Search
 
 _ENDINGS = {"": EXTENSIONS, "video": VIDEO_EXTENSIONS + ANIMATION_EXTENSIONS}
-_LONGEST, _LONGEST_PATH = 255, 4096  # letters; the time to match a hostile name grows with a power of its length
+_LONGEST, _LONGEST_PATH = 255, 4096  # letters
 _KINDS = {"": "[^/]+?", "int": "[0-9]+", "number": "[0-9]+", "word": "[^/_]+", "path": ".+?"}
 
 
@@ -39,12 +40,15 @@ class Template:
                 body = "|".join(_ENDINGS[kind]) if name == "ext" else _KINDS[kind]
                 pattern += f"(?P<{name}>{body})"
                 self.fields.append(name)
-        self._pattern = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+        self._pattern = re.compile(pattern, FLAGS)
+        self._search = Search([Part(*part, _ENDINGS[part[2]] if part[1] == "ext" else ()) for part in self._parts])
 
     def match(self, path: str) -> dict[str, str] | None:
         """The fields of a path, or None; None also where a name in it is longer than file systems allow."""
         if len(path) > _LONGEST and (len(path) > _LONGEST_PATH or max(map(len, path.split("/"))) > _LONGEST):
             return None
+        if self._search.is_hostile(path):
+            return self._search.fit(path)
         found = self._pattern.fullmatch(path)
         return found.groupdict() if found else None
 

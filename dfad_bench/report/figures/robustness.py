@@ -98,7 +98,7 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
     own = any(not facts["paper_exact"] for facts in about.values())
-    figure.suptitle(_title(key, evaluations) + ("\n* severities of this toolkit" if own else ""), fontsize=10)
+    figure.suptitle(_title(key, evaluations) + ("\n* not shown to be the papers'" if own else ""), fontsize=10)
     return figure
 
 

@@ -26,10 +26,13 @@ TITLES = {
     "seen_acc": "Seen ACC", "unseen_acc": "Unseen ACC", "auroc": "AUROC", "detection_acc": "Detection ACC",
     "detection_auc": "Detection AUC",
 }  # fmt: skip
+_WITHDRAWN = ("video_compression",)  # operators once said to be the papers', by their parameters alone
+_WHERE = "`dfad list corruptions --long` says how each was compared."
+EXACT = "all as in the papers"
 _NOTES = (
     "Severity 0: the faces as they are. Numbers as on the leaderboard; a model whose confidence is always low has an"
     " unseen ACC of 100, so read AUROC beside it.",
-    "Mean: over severities 1 and up of a corruption; over all such cells of the corruptions the papers define.",
+    f"Mean: over severities 1 and up of a corruption; {EXACT}: over all such cells of corruptions without a star.",
 )
 
 
@@ -67,7 +70,7 @@ def robustness_table(evaluations: Sequence[Evaluation]) -> Table:
         if not about["paper_exact"]
     ]
     notes = [*_NOTES, f"Unseen ACC at the threshold {headline:g}; {first.samples.evaluated:,} faces a cell."]
-    notes += [f"*: severities chosen by this toolkit, not the papers' ({', '.join(own)})."] if own else []
+    notes += [f"*: not the papers', or not shown to have the same effect ({', '.join(own)}): {_WHERE}"] if own else []
     notes += trivial_notes(constant)
     notes += [f"{label}: partial, not to be ranked" for label, record, _ in evaluations if record.status != "complete"]
     return Table(f"Robustness, protocol {protocol.name}", columns, rows, tuple(notes), sections)
@@ -168,7 +171,7 @@ def _run_rows(
             yield {"run": label, "corruption": shown, "severity": "mean", **_mean(means[name])}
     exact = [numbers for name, several in means.items() if about[name]["paper_exact"] for numbers in several]
     if exact:
-        yield {"run": label, "corruption": "all of the papers", "severity": "mean", **_mean(exact)}
+        yield {"run": label, "corruption": EXACT, "severity": "mean", **_mean(exact)}
 
 
 def _mean(several: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -181,5 +184,12 @@ def _mean(several: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
 
 
 def about_corruptions(settings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the settings of evaluations say of each corruption, by name, in their order."""
-    return {about["name"]: about for one in settings for about in one["corruptions"]}
+    """What the settings of evaluations say of each corruption, by name, in their order.
+
+    Records made before keep what they said; a claim that did not hold (`_WITHDRAWN`) is not repeated.
+    """
+    return {
+        about["name"]: {**about, "paper_exact": about["paper_exact"] and about.get("operator") not in _WITHDRAWN}
+        for one in settings
+        for about in one["corruptions"]
+    }
