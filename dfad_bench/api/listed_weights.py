@@ -14,7 +14,7 @@ def _weights() -> list[str]:
 
 
 def _weight_file(name: str) -> Row:
-    from dfad_bench.core.errors import IntegrityError, WeightsError
+    from dfad_bench.core.errors import AbsentWeightsError, IntegrityError, WeightsError
     from dfad_bench.core.resources import origin, table_files
     from dfad_bench.core.strict import read_yaml
     from dfad_bench.core.weights import find_weights, weight_files
@@ -25,8 +25,10 @@ def _weight_file(name: str) -> Row:
         find_weights(name)
     except IntegrityError:
         present = "not the published file"
-    except WeightsError as error:
-        present = "no" if "not found" in str(error) else "no weight file"
+    except AbsentWeightsError:
+        present = "no"
+    except WeightsError:
+        present = "no weight file"
     files = table_files("weights.yaml")
     return {
         "file": row.file,

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from dfad_bench.core.cores import usable_cores
-from dfad_bench.core.errors import DFADError, IntegrityError, ShadowedPackageError, WeightsError
+from dfad_bench.core.errors import (
+    AbsentWeightsError,
+    DFADError,
+    IntegrityError,
+    ShadowedPackageError,
+    WeightsError,
+)
 from dfad_bench.core.includes import check_included
 from dfad_bench.core.registry import model_table
 from dfad_bench.core.weights import find_weights, weight_files
@@ -175,8 +181,10 @@ def weights() -> Iterator[Finding]:
             place = find_weights(name)
         except IntegrityError as error:
             yield Finding("weights", name, "not the published file", "problem", f"{error}; get it from {terms}")
-        except WeightsError:
+        except AbsentWeightsError:
             yield Finding("weights", name, "not found", "absent", f"as {row.file}: {terms}")
+        except WeightsError as error:
+            yield Finding("weights", name, "no weight file", "problem", f"{error}; get it from {terms}")
         else:
             checked = "sha256 fits" if row.sha256 else "no hash known"
             yield Finding("weights", name, f"{place}, {checked}", "ok", row.licence)

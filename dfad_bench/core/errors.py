@@ -101,6 +101,10 @@ class WeightsError(DFADError):
     """A weight file is missing or does not fit; the message says where to get it."""
 
 
+class AbsentWeightsError(WeightsError):
+    """A named weight file is not there at all."""
+
+
 class MissingDependencyError(DFADError):
     """An optional package is not installed; the message says what to install."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError, quoted, some
+from dfad_bench.core.errors import AbsentWeightsError, ConfigError, UnknownNameError, WeightsError, quoted, some
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -86,8 +86,8 @@ def find_weights(name_or_path: str) -> Path:
     """A weight file by its name in `weights.yaml` or by path.
 
     Raises:
-        WeightsError: not found (says where to get it and where to put it), or no weight file but a folder, a Git LFS
-            pointer, a web page.
+        AbsentWeightsError: a name whose file is not there; says where to get it and where to put it.
+        WeightsError: no such file, or no weight file but a folder, a Git LFS pointer, a web page.
         IntegrityError: another file than the published one.
     """
     path = Path(name_or_path)
@@ -101,7 +101,7 @@ def find_weights(name_or_path: str) -> Path:
     place = _place(row)
     if place is None or not place.is_file():
         where = f"as {place}" if place else f"as {row.file} in a folder and set DFAD_WEIGHTS to it"
-        raise WeightsError(
+        raise AbsentWeightsError(
             f"weights {quoted(row.name)} not found; get them from {row.origin} ({row.licence}) and put them {where}"
         )
     refuse_stand_ins(place)

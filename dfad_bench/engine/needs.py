@@ -123,10 +123,10 @@ def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) 
         init = init["init"]
     if not needs.weights or size == "tiny" or init["kind"] != "random":
         return []
+    display = model_class(model).card.display
     return [
-        f"{model_class(model).card.display} starts from random weights, in its paper from pre-trained ones: its numbers"
-        " do not compare with the paper's;"
-        f" add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
+        f"{display} starts from random weights, in its paper from pre-trained ones: its numbers do not compare with the"
+        f" paper's; add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
     ]
 
 

@@ -116,19 +116,21 @@ def test_weights_are_found_missing_or_another_file(monkeypatch: pytest.MonkeyPat
     digest = hashlib.sha256(b"right").hexdigest()
     rows = {
         name: WeightFile(name, f"{name}.pt", "its home page", "MIT", sha256)
-        for name, sha256 in (("right", digest), ("wrong", digest), ("unhashed", None), ("gone", None))
+        for name, sha256 in (("right", digest), ("wrong", digest), ("unhashed", None), ("page", digest), ("gone", None))
     }
     monkeypatch.setattr(weights, "weight_files", lambda: rows)
     monkeypatch.setattr(doctor, "weight_files", lambda: rows)
     for name in ("right", "wrong", "unhashed"):
         (tmp_path / f"{name}.pt").write_bytes(name.encode())
+    (tmp_path / "page.pt").write_bytes(b"<!doctype html>")
     monkeypatch.setenv("DFAD_WEIGHTS", str(tmp_path))
     found = named(doctor.weights())
     assert {name: found[name].level for name in rows} == {
-        "right": "ok", "wrong": "problem", "unhashed": "ok", "gone": "absent",
+        "right": "ok", "wrong": "problem", "unhashed": "ok", "page": "problem", "gone": "absent",
     }  # fmt: skip
     assert found["right"].value.endswith("sha256 fits")
     assert found["unhashed"].value.endswith("no hash known")
+    assert "it is a web page" in found["page"].hint
     assert found["gone"].hint == "as gone.pt: its home page (MIT)"
 
 
