@@ -121,7 +121,7 @@ def yaml_scalar(text: str) -> str:
     >>> yaml_scalar('- "a": b')
     '"- \\"a\\": b"'
     """
-    return json.dumps(one_line(text), ensure_ascii=False)
+    return json.dumps(terminal(text), ensure_ascii=False)
 
 
 def json_text(value: Any, *, ascii_only: bool = False, sort_keys: bool = False) -> str:

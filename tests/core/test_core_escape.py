@@ -100,7 +100,7 @@ def test_html_reads_back(text: str) -> None:
 
 @with_examples
 def test_yaml_and_json_read_back(text: str) -> None:
-    assert yaml.safe_load(f"a: {escape.yaml_scalar(text)}") == {"a": escape.one_line(text)}
+    assert yaml.safe_load(f"a: {escape.yaml_scalar(text)}") == {"a": escape.terminal(text)}
     for ascii_only in (False, True):
         written = escape.json_text({text: [text, 1.5, None]}, ascii_only=ascii_only)
         assert json.loads(written) == {text: [text, 1.5, None]}

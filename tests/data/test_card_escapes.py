@@ -38,7 +38,7 @@ def test_the_front_matter_is_ours_and_the_text_has_no_markup_of_others(text: str
     _, front, body = card.split("---\n", 2)
     facts = yaml.safe_load(front)
     assert set(facts) == {"pretty_name", "license", "task_categories", "tags", "configs"}
-    assert facts["pretty_name"] == escape.one_line(text or "x")
+    assert facts["pretty_name"] == escape.terminal(text or "x")
     kinds = markdown_kinds(body)
     plain = {"heading", "paragraph", "text", "text_special", "code_inline", "bullet_list", "list_item", "softbreak"}
     table = {"table", "thead", "tbody", "tr", "th", "td"}

@@ -72,7 +72,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
         chosen[origin] = _sample(spec, root, origin, generator, item), item
     listing.samples = _with_targets(chosen)
     missing = (s.origin for s in listing.samples if s.refusal or not s.size)
-    listing.notes += [note] if (note := suggest_prefix(root, missing)) else []
+    listing.notes += [note] if (note := suggest_prefix(root, missing, spec.prefixes)) else []
     return listing
 
 

@@ -51,7 +51,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
         raise ConfigError(f"{file}: no row below the header{' that `where` keeps' if spec.table.where else ''}")
     listing.samples = _with_targets(listing.samples, spec.table)
     missing = (s.origin for s in listing.samples if s.refusal or not s.size)
-    listing.notes += [note] if (note := suggest_prefix(root, missing)) else []
+    listing.notes += [note] if (note := suggest_prefix(root, missing, spec.prefixes)) else []
     _count_unlisted(spec, root, lines, listing)
     return listing
 
