@@ -418,3 +418,34 @@ def test_member_names_are_storable_text(name: str):
 def test_places_of_members():
     assert places("a/b.tar.gz", "c/d.png") == ("a/b.tar.gz/c/d.png", "a/b/c/d.png", "a/c/d.png")
     assert places("B.ZIP", "d.png") == ("B.ZIP/d.png", "B/d.png", "d.png")
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_an_archive_that_becomes_a_link_is_not_followed(
+    root: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Whenever it is replaced: before it is opened, or after its kind has been looked at."""
+    path = pack(tree(tmp_path / "tree", 3), root / f"a{suffix}")
+    found = list(members(path))
+    elsewhere = path.rename(tmp_path / f"elsewhere{suffix}")
+    path.symlink_to(elsewhere)
+    # as if the link had come after a look at the path's kind: whoever asks sees the file it leads to
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", lambda self: self.stat())
+        for act in (lambda: list(members(path)), lambda: read_member(path, found[0].name, found[0].position)):
+            with pytest.raises(ImageRefused, match="a link, which is not followed"):
+                act()
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_an_archive_that_is_open_is_read_to_its_end(root: Path, tmp_path: Path, suffix: str):
+    """Backwards, too: a replaced file is another archive and not the rest of this one."""
+    path = pack(tree(tmp_path / "tree", 3), root / f"a{suffix}")
+    kept = archive._open(path)
+    there = list(kept.members())
+    path.unlink()
+    path.write_bytes(b"something else")
+    try:
+        assert [len(kept.read(member, 1 << 20)) > 0 for member in there[::-1]] == [True] * 3
+    finally:
+        kept.close()

@@ -12,6 +12,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import stat
 import struct
 import tarfile
@@ -21,16 +22,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
-from dfad_bench.data.images import MAX_BYTES, ImageRefused
+from dfad_bench.data.images import MAX_BYTES, ImageRefused, open_regular
 from dfad_bench.ingest.media.base import Frame, Sampling
 from dfad_bench.ingest.media.image import decode_known
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.base import printable_name
 
 _UNPACKERS: dict[str, Callable[..., Any]] = {
-    ".tar": open,
+    ".tar": open,  # not called: a plain tar is read as it is
     ".tar.gz": gzip.open,
     ".tgz": gzip.open,
     ".tar.bz2": bz2.open,
@@ -147,8 +148,8 @@ def member_name(name: str) -> str:
 
 
 class _Zip:
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._zip = file, zipfile.ZipFile(file)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             self._infos.setdefault(member_name(info.filename), info)  # of several with the same name, the first
@@ -185,6 +186,7 @@ class _Zip:
 
     def close(self) -> None:
         self._zip.close()
+        self._file.close()
 
 
 class _Header(tarfile.TarInfo):
@@ -237,24 +239,27 @@ class _Bounded:
 class _Tar:
     """Reads a tar forwards. `_next` is the position of the next header."""
 
-    def __init__(self, path: Path) -> None:
-        suffix = _suffix(path)
-        self._path, self._seekable = path, suffix == ".tar"
+    def __init__(self, suffix: str, file: BinaryIO) -> None:
+        self._packed, self._seekable = file, suffix == ".tar"
         self._unpacker = _UNPACKERS[suffix]
         self._begin()
 
     def _begin(self) -> None:
         self._next, self._broken = 0, ""
-        self._file: IO[bytes] = self._unpacker(self._path, "rb")
+        self._packed.seek(0)
+        self._file: IO[bytes] = self._packed if self._seekable else self._unpacker(self._packed, "rb")
         try:
-            source: Any = self._file if self._seekable else _Bounded(self._file, self._path.stat().st_size)
+            source: Any = (
+                self._file if self._seekable else _Bounded(self._file, os.fstat(self._packed.fileno()).st_size)
+            )
             self._source = source
             mode: Any = "r:" if self._seekable else "r|"
             self._tar = tarfile.open(  # noqa: SIM115  stays open between members
                 fileobj=source, mode=mode, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
             )
         except BaseException:
-            self._file.close()
+            if not self._seekable:
+                self._file.close()
             raise
 
     def _headers(self) -> Iterator[tarfile.TarInfo]:
@@ -280,7 +285,7 @@ class _Tar:
     def read(self, wanted: Member, max_bytes: int) -> bytes:
         assert wanted.position is not None
         if wanted.position < self._next:
-            self.close()
+            self._end()
             self._begin()
         if self._broken:
             raise ImageRefused("unreadable", self._broken)
@@ -328,9 +333,14 @@ class _Tar:
         assert stream is not None  # it is a plain file
         return stream.read()
 
-    def close(self) -> None:
+    def _end(self) -> None:
         self._tar.close()
-        self._file.close()
+        if not self._seekable:
+            self._file.close()
+
+    def close(self) -> None:
+        self._end()
+        self._packed.close()
 
 
 class _Shelf:
@@ -342,7 +352,7 @@ class _Shelf:
 
     def get(self, path: Path) -> _Zip | _Tar:
         try:
-            facts = path.stat()
+            facts = path.lstat()  # of a link that has taken its place: `_open` refuses it
         except OSError as error:
             raise ImageRefused("unreadable", error.strerror or type(error).__name__) from error
         key = (str(path), facts.st_size, facts.st_mtime_ns)
@@ -364,19 +374,25 @@ atexit.register(_shelf.clear)
 
 def _open(path: Path) -> _Zip | _Tar:
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):  # listing has resolved links
-            raise ImageRefused("unreadable", "not a regular file")
-        return _Zip(path) if _suffix(path) == ".zip" else _Tar(path)
-    except _DAMAGE as error:
+        file = open_regular(path)  # what is open cannot be replaced by a link any more
+    except OSError as error:
         raise _refusal(error) from error
+    try:
+        suffix = _suffix(path, file)
+        return _Zip(file) if suffix == ".zip" else _Tar(suffix, file)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, _DAMAGE):
+            raise _refusal(error) from error
+        raise
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, file: BinaryIO) -> str:
     """Which archive a file is, by its name; one without an extension, to which a link led, by its first bytes."""
     if named := [suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)]:
         return max(named, key=len)
-    with path.open("rb") as file:
-        head = file.read(6)
+    head = file.read(6)
+    file.seek(0)
     return next((suffix for begin, suffix in _BEGINNINGS.items() if head.startswith(begin)), ".tar")
 
 
