@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dfad_bench.engine.model_contract import check_model
     from dfad_bench.engine.profile import profile_model
     from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
+    from dfad_bench.gaze.settings import GazeSettings
     from dfad_bench.ingest.build import build_manifest
     from dfad_bench.ingest.check import check_manifest
     from dfad_bench.ingest.merge import merge_manifests
@@ -49,6 +50,7 @@ _PUBLIC = {
     "open_manifest": "dfad_bench.api.manifests:open_manifest",
     "extract_gaze": "dfad_bench.api.gaze:extract_gaze",
     "gaze_study": "dfad_bench.api.gaze:gaze_study",
+    "GazeSettings": "dfad_bench.gaze.settings:GazeSettings",
     "train": "dfad_bench.api.training:train",
     "load_run": "dfad_bench.engine.load:load_run",
     "evaluate": "dfad_bench.api.evaluation:evaluate",
@@ -85,12 +87,12 @@ _PUBLIC = {
     "__version__": "dfad_bench.core.version:__version__",
 }
 __all__ = [
-    "BuildSettings", "DFADError", "EvaluateSettings", "Inputs", "LoadedRun", "RobustnessSettings", "TrainSettings",
-    "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose", "evaluate",
-    "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names",
-    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "profile_model",
-    "profile_models", "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train", "verify_record",
-    "__version__",
+    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "RobustnessSettings",
+    "TrainSettings", "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
+    "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models",
+    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
+    "profile_model", "profile_models", "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train",
+    "verify_record", "__version__",
 ]  # fmt: skip
 
 

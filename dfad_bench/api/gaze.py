@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.api.gaze_tables import Estimators, weights_of
 from dfad_bench.api.manifests import open_manifest, open_manifests
+from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.core.files import write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import hashes_by_dataset
 from dfad_bench.gaze.compare import rank_agreement
+from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.gaze.study import GazeStudy, study_gaze
 from dfad_bench.gaze.table import extract
-from dfad_bench.report.gaze.estimators import claim_table, group_table, side_by_side_table
-from dfad_bench.report.gaze.published import published_gaze, published_table
-from dfad_bench.report.gaze.tables import fid_table, flat_table, pair_table
+from dfad_bench.report.gaze.all_tables import gaze_tables
+from dfad_bench.report.gaze.published import published_gaze
+from dfad_bench.report.gaze.tables import flat_table
 from dfad_bench.report.table import Table
 
 if TYPE_CHECKING:
@@ -78,14 +80,11 @@ class GazeReport:
 def gaze_study(
     manifests: Sequence[Path | str | Manifest],
     estimators: Estimators = "geometric",
+    settings: GazeSettings = GazeSettings(),  # noqa: B008  frozen
     *,
-    samples: int = 10_000,
-    equal_n: bool = True,
-    fid_backend: str = "closed-form",
-    device: str = "auto",
-    seed: int = 0,
     out: Path | str | None = None,
     progress: Progress = NoProgress(),  # noqa: B008  stateless
+    **changes: Any,
 ) -> GazeReport:
     """Compare the gaze of real and forged faces: FID and paired cosine a generator.
 
@@ -94,32 +93,44 @@ def gaze_study(
     Args:
         manifests: folders, or open manifests: one a dataset.
         estimators: one name, several, or names with their weight files.
-        samples: at most so many real and so many forged faces a generator, and so many pairs.
-        equal_n: the same number of faces for all generators, or all that each one has.
-        fid_backend: "closed-form" of two dimensions, or "pytorch-fid".
-        device: auto, cpu, cuda or cuda:N.
-        seed: of the choice of faces and of the bootstrap.
+        settings: which faces are compared, how, and what figures show.
         out: folder for gaze.json, gaze.csv, gaze.md and the figures; None writes nothing.
         progress: shows faces done.
+        changes: fields of `GazeSettings` that take the place of those in `settings`, as in `samples=50`.
 
     Returns:
         Numbers, tables and figures; distances are of (pitch, yaw) in radians.
 
     Raises:
-        UnknownNameError: no such estimator.
+        UnknownNameError: no such estimator, or no generator of that name in the manifests.
         DFADError: no estimator can be used; says why.
     """
-    opened = open_manifests(manifests)
-    settings = {"samples": samples, "seed": seed, "resamples": RESAMPLES, "equal_n": equal_n}
+    asked, opened = replace(settings, **changes), open_manifests(manifests)
+    _check_generators(asked, opened)
+    compared = {"samples": asked.samples, "seed": asked.seed, "resamples": RESAMPLES, "equal_n": asked.equal_n}
     study = study_gaze(
-        opened, weights_of(estimators), device=device, progress=progress, backend=fid_backend, **settings
+        opened,
+        weights_of(estimators),
+        device=asked.device,
+        progress=progress,
+        backend=asked.fid_backend,
+        **compared,
     )
-    about = {"fid_backend": fid_backend, "manifests": hashes_by_dataset(opened)}
-    facts = {**settings, **about, **_facts(study)}
-    report = GazeReport(facts, _tables(facts), study)
+    about = {"fid_backend": asked.fid_backend, "manifests": hashes_by_dataset(opened)}
+    facts = {**compared, **about, **_facts(study)}
+    report = GazeReport(facts, gaze_tables(facts), study)
     if out is not None:
-        report.written.extend(_write(Path(out), report, opened, seed))
+        report.written.extend(_write(Path(out), report, opened, asked))
     return report
+
+
+def _check_generators(settings: GazeSettings, manifests: Sequence[Manifest]) -> None:
+    """Refuse generators for the figures that no manifest has, before anything is estimated."""
+    if settings.generators:
+        known = {str(name) for manifest in manifests for name in manifest.frame(["generator"])["generator"].unique()}
+        for name in settings.generators:
+            if name not in known:
+                raise UnknownNameError("generator in these manifests", name, known)
 
 
 def _facts(study: GazeStudy) -> dict[str, Any]:
@@ -150,23 +161,7 @@ def _facts(study: GazeStudy) -> dict[str, Any]:
     }
 
 
-def _tables(facts: dict[str, Any]) -> list[Table]:
-    def of(key: str, name: str) -> list[dict[str, Any]]:
-        return [entry for entry in facts[key] if entry["estimator"] == name]
-
-    tables = []
-    for name, about in facts["estimators"].items():
-        notes = [*about["notes"], *about["remarks"]]
-        tables += [fid_table(of("rows", name), name, notes), pair_table(of("rows", name), name)]
-        tables += [group_table(of("groups", name), name), claim_table(of("claims", name), name)]
-    rows = {name: of("rows", name) for name in facts["estimators"]}
-    if len(rows) > 1:
-        tables.append(side_by_side_table(rows, facts["agreement"]))
-    published = published_table(rows)
-    return [*tables, published] if published else tables
-
-
-def _write(out: Path, report: GazeReport, manifests: list[Manifest], seed: int) -> list[Path]:
+def _write(out: Path, report: GazeReport, manifests: list[Manifest], settings: GazeSettings) -> list[Path]:
     from dfad_bench.report.figures.gaze import save_gaze_figures
 
     files = [out / name for name in ("gaze.json", "gaze.csv", "gaze.md")]
@@ -174,4 +169,4 @@ def _write(out: Path, report: GazeReport, manifests: list[Manifest], seed: int) 
     write_text(files[1], flat_table(report.facts["rows"], "Gaze").render("csv"))
     write_text(files[2], "\n".join(table.render("markdown") for table in report.tables))
     study = report.study
-    return files + save_gaze_figures(study.reports, study.frames, manifests, out, seed=seed)
+    return files + save_gaze_figures(study.reports, study.frames, manifests, out, settings)

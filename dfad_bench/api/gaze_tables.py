@@ -16,6 +16,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.table import extract, stored_remarks, table_path
+from dfad_bench.gaze.without import why_no_gaze
 from dfad_bench.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class GazeTables:
     table: Table
     remarks: tuple[str, ...]
     failed: dict[str, DFADError]
+    without: tuple[str, ...] = ()  # manifests none of whose faces has a gaze, and why
 
 
 def extract_gaze_tables(
@@ -56,6 +58,7 @@ def extract_gaze_tables(
     """
     rows: list[Mapping[str, Any]] = []
     remarks: list[str] = []
+    without: list[str] = []
     failed: dict[str, DFADError] = {}
     opened, named = open_manifests(manifests), weights_of(estimators)
     for estimator, file in named.items():
@@ -64,6 +67,7 @@ def extract_gaze_tables(
             for manifest in opened:
                 table = extract(manifest, estimator, weights=file, device=device, progress=progress)
                 rows.append(_row(built.name, manifest.name, table, str(table_path(manifest, built))))
+                without += [line] if (line := why_no_gaze(manifest, table, built.name)) else []
                 for remark in stored_remarks(manifest, built):
                     remarks.append(f"{built.name}, {manifest.name}: {remark}")
                     report(remarks[-1])
@@ -73,7 +77,7 @@ def extract_gaze_tables(
             if len(named) == 1:
                 raise
             failed[estimator] = error
-    return GazeTables(Table("Gaze vectors", _columns(), rows, names=2), tuple(remarks), failed)
+    return GazeTables(Table("Gaze vectors", _columns(), rows, names=2), tuple(remarks), failed, tuple(without))
 
 
 def weights_of(estimators: Estimators) -> dict[str, str | None]:

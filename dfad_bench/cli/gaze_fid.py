@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_json, echo_tables
+from dfad_bench.gaze.settings import GazeSettings
 
 if TYPE_CHECKING:
     from dfad_bench.api.gaze import GazeReport
+
+_setting = partial(options.setting, GazeSettings)
+
+
+def _split_names(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(name for name in (text or "").split(",") if name)
 
 
 @click.command(
@@ -20,28 +28,13 @@ if TYPE_CHECKING:
 @options.manifest()
 @options.estimators
 @options.each_weights
-@click.option(
-    "--samples",
-    type=click.IntRange(2, 1_000_000_000),
-    default=10_000,
-    show_default=True,
-    help="Most real and most forged faces per generator, and most pairs.",
-)
-@click.option(
-    "--equal-n/--no-equal-n",
-    default=True,
-    show_default=True,
-    help="The same number of faces for all generators, or all faces of each.",
-)
-@click.option(
-    "--fid-backend",
-    type=click.Choice(["closed-form", "pytorch-fid"]),
-    default="closed-form",
-    show_default=True,
-    help="The closed form in two dimensions, or pytorch-fid's function: equal values, slower.",
-)
-@options.device
-@options.seed
+@_setting("samples")
+@_setting("equal_n")
+@_setting("fid_backend")
+@_setting("generators", type=str, callback=_split_names)
+@_setting("min_faces")
+@_setting("device")
+@_setting("seed")
 @options.as_json
 @options.out("Folder for gaze.json, gaze.csv, gaze.md and the figures.", required=False)
 @options.quiet
@@ -49,14 +42,10 @@ def command(
     manifests: tuple[Path, ...],
     estimators: tuple[str, ...],
     weights: tuple[str, ...],
-    samples: int,
-    equal_n: bool,
-    fid_backend: str,
-    device: str,
-    seed: int,
     as_json: bool,
     out: Path | None,
     quiet: bool,
+    **asked: Any,
 ) -> None:
     """Compare the gaze of real and forged faces: FID and paired cosine by generator.
 
@@ -70,11 +59,7 @@ def command(
     report = gaze_study(
         manifests,
         options.weights_of_each(weights, estimators),
-        samples=samples,
-        equal_n=equal_n,
-        fid_backend=fid_backend,
-        device=device,
-        seed=seed,
+        GazeSettings(**asked),
         out=out,
         progress=make_progress(quiet),
     )

@@ -139,10 +139,10 @@ def with_arrow(face: Face, gaze: Mapping[str, float], *, normalised: bool = True
     return draw_on_crop(face.crop, face.landmarks, angles, normalised=normalised and not resized)
 
 
-def gaze_patch(face: Face, gaze: Mapping[str, float]) -> np.ndarray:
-    """(224, 224, 3) the normalised patch, the input of estimators, with its gaze drawn on it."""
-    patch = normalize(face.crop[None], face.landmarks[None]).images[0]
-    return draw_on_patch(patch, [gaze[name] for name in _ANGLES])
+def gaze_patch(face: Face, gaze: Mapping[str, float], *, arrow: bool = True) -> np.ndarray:
+    """(224, 224, 3) the normalised patch, the input of estimators, with its gaze drawn on it where asked for."""
+    patch: np.ndarray = normalize(face.crop[None], face.landmarks[None]).images[0]
+    return draw_on_patch(patch, [gaze[name] for name in _ANGLES]) if arrow else patch
 
 
 def _typical_face(names: list[str], off: np.ndarray, seed: int) -> str:

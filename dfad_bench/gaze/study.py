@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, DFADError, ManifestError, UnknownNameError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
 from dfad_bench.gaze.estimators.base import GazeEstimator
 from dfad_bench.gaze.estimators.build import build_estimator
 from dfad_bench.gaze.table import extract, stored_remarks
+from dfad_bench.gaze.without import why_no_gaze
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,8 @@ def study_gaze(
                     continue  # requested twice, once by an alias
                 raise ConfigError(f"{built.name} is requested twice, with other weights or settings; run one at a time")
             frame = gaze_frame(manifests, name, file, device=device, progress=progress)
-            report = analyse(frame, **settings)
+            lost = _without(manifests, frame, built.name)
+            report = _analysed(frame, lost, settings)
         except UnknownNameError:
             raise
         except DFADError as error:
@@ -80,11 +82,28 @@ def study_gaze(
             continue
         study.estimators[built.name], study.reports[built.name] = built, report
         remarks = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
-        study.remarks[built.name] = tuple(dict.fromkeys(remarks))
+        study.remarks[built.name] = tuple(dict.fromkeys((*remarks, *lost)))
         study.frames[built.name] = frame[frame["status"] == OK].drop(columns="status").reset_index(drop=True)
     if not study.reports:
         raise DFADError("; ".join(f"{name}: {why}" for name, why in study.failed.items()))
     return study
+
+
+def _analysed(frame: pd.DataFrame, lost: Sequence[str], settings: Mapping[str, Any]) -> GazeReport:
+    """The report, or why there is none: `lost` names manifests without any gaze."""
+    try:
+        return analyse(frame, **settings)
+    except ManifestError as error:
+        if not lost:
+            raise
+        raise ManifestError("; ".join(lost)) from error
+
+
+def _without(manifests: Sequence[Manifest], frame: pd.DataFrame, estimator: str) -> list[str]:
+    """A line for each manifest none of whose faces has a gaze."""
+    seen = frame[frame["status"] == OK]
+    lines = (why_no_gaze(m, seen[seen["dataset"] == m.name], estimator) for m in manifests)
+    return [line for line in lines if line]
 
 
 def gaze_frame(

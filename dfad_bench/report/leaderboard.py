@@ -165,11 +165,13 @@ def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]
 
 
 def _short_text(value: Any) -> str:
-    """A setting in one or two words: a recipe by its name and hash, a run by its id, a list by its length."""
+    """A setting in one or two words: a recipe by name and hash, a run or weight file by its id, a list by its length."""
     if isinstance(value, list | tuple):
         return str(len(value))
     if isinstance(value, Mapping) and "run_id" in value:
         return f"run {value['run_id'][:8]}"
+    if isinstance(value, Mapping) and "kind" in value:
+        return str(value.get("id", value["kind"]))
     if isinstance(value, Mapping):
         return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
     return "default" if value is None else str(value)

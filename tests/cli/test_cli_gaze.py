@@ -54,7 +54,7 @@ def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> Non
     assert (out / "gaze.md").read_text(encoding="utf-8").startswith("## Gaze FID, estimator geometric")
     with Image.open(out / "gaze-fid-geometric.png") as image:
         assert min(image.size) > 400
-    assert {path.suffix for path in out.glob("gaze-*")} == {".png", ".svg"}
+    assert {path.suffix for path in out.glob("gaze-*")} == {".png", ".svg", ".pdf"}
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     run(*arguments, "--quiet")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -85,3 +85,56 @@ def test_mistakes_are_one_line(manifest, words: list[str], message: str) -> None
 def test_missing_manifest_is_one_line(tmp_path) -> None:
     result = run("gaze-extract", "--manifest", str(tmp_path / "none"), "--quiet", code=1)
     assert "no such manifest" in result.output
+
+
+@pytest.fixture(scope="module")
+def cropped(tmp_path_factory):
+    """Ready-made crops, without landmarks, as crop profile raw-256 leaves them."""
+    return write_eyes(tmp_path_factory.mktemp("gaze") / "crops", count=6, seed=2, name="crops", without_landmarks=6)[0]
+
+
+def test_crops_without_landmarks_say_so_and_what_to_do(cropped, manifest, tmp_path) -> None:
+    result = run("gaze-extract", "--manifest", str(cropped.folder), "--quiet", code=3)
+    words = "crops: none of 6 faces has a gaze by geometric: they have no landmarks, since crop profile"
+    assert "Gaze vectors" in result.stdout
+    assert words in result.stderr
+    assert "--crop face-256-1.3" in result.stderr
+    result = run("gaze-fid", "--manifest", str(cropped.folder), "--quiet", code=1)
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    both = ("--manifest", str(manifest.folder), "--manifest", str(cropped.folder))
+    assert words in " ".join(run("gaze-fid", *both, "--samples", "5", "--quiet").stdout.split())  # a note there
+    run("gaze-extract", "--manifest", str(manifest.folder), "--quiet")
+
+
+def test_tables_that_would_be_empty_are_a_line(manifest) -> None:
+    from dfad_bench.report.gaze.all_tables import gaze_tables
+
+    row = {"estimator": "geometric", "generator": "a", "dataset": "d", "forgery": "FS", "family": "none", "n": 2}
+    rows = [row | {"pair_verdict": "no pairs"}, row | {"forgery": "control", "pair_verdict": "no pairs"}]
+    claim = {"estimator": "geometric", "scope": "all", "diffusion": 0, "gan": 1, "difference_rad2": None, "p": None}
+    claim |= {"assignments": 0, "exact": True, "smallest_p": None, "verdict": "no diffusion generator"}
+    facts = {"estimators": {"geometric": {"notes": [], "remarks": []}}, "rows": rows, "groups": [], "claims": [claim]}
+    (table,) = gaze_tables({**facts, "agreement": []})
+    text = " ".join(table.render().split())
+    assert "No table of forged faces against their targets: no pairs (`dfad infer-pairs` looks for pairs)." in text
+    assert "No test of diffusion against GAN: no diffusion generator." in text
+    assert "No table by forgery type and family: no generator has faces enough." in text
+
+
+def test_figures_of_chosen_generators_and_unknown_ones(manifest, tmp_path) -> None:
+    arguments = ("gaze-fid", "--manifest", str(manifest.folder), "--samples", "5", "--quiet")
+    result = run(*arguments, "--generators", "toy-swp", code=1)
+    assert "no generator in these manifests named 'toy-swp'. Did you mean toy-swap" in result.stderr
+    run(*arguments, "--min-faces", "2", code=2)
+
+
+def test_settings_of_a_study_are_a_class_whose_fields_may_be_given_alone(manifest) -> None:
+    import dfad_bench as dfad
+
+    settings = dfad.GazeSettings(samples=5, seed=3)
+    one = dfad.gaze_study([manifest], "geometric", settings, device="cpu")
+    other = dfad.gaze_study([manifest], "geometric", samples=5, seed=3, device="cpu")
+    assert one.facts == other.facts
+    with pytest.raises(dfad.DFADError, match="GazeSettings: needs samples >= 2"):
+        dfad.gaze_study([manifest], samples=1)

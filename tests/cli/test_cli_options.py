@@ -19,9 +19,15 @@ from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.settings import choices, option_of
 from dfad_bench.engine.settings import RobustnessSettings, TrainSettings
+from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.ingest.settings import BuildSettings
 
-COMMANDS = {"train": TrainSettings, "build-manifest": BuildSettings, "evaluate": RobustnessSettings}
+COMMANDS = {
+    "train": TrainSettings,
+    "build-manifest": BuildSettings,
+    "evaluate": RobustnessSettings,
+    "gaze-fid": GazeSettings,
+}
 # the command says otherwise: no corruptions is another evaluation, a shared option
 OTHERWISE = {("evaluate", "corruptions"), ("build-manifest", "only"), ("build-manifest", "from_deepfakebench")}
 

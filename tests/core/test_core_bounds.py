@@ -21,9 +21,10 @@ from dfad_bench.core.stages import Stage
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.engine.needs import needs_of
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
+from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.ingest.settings import BuildSettings
 
-SETTINGS = (TrainSettings, EvaluateSettings, RobustnessSettings, BuildSettings)
+SETTINGS = (TrainSettings, EvaluateSettings, RobustnessSettings, BuildSettings, GazeSettings)
 GIVEN: dict[type, dict[str, Any]] = {TrainSettings: {"model": "xception", "protocol": "synthetic"}}
 NUMBERS = [
     (owner, field.name)

@@ -17,6 +17,7 @@ from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import encode_png
 from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
 from dfad_bench.gaze.analysis import GazeReport, analyse
+from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.report.figures import style
 from dfad_bench.report.figures.gaze import NO_PAIRS, figure_notes, save_gaze_figures
 from dfad_bench.report.figures.gaze_fid import DEG2_PER_RAD2, Shown, draw_fid_figure
@@ -76,7 +77,7 @@ def save(
     out: Path, manifest: Manifest, frames: dict[str, pd.DataFrame], seed: int = 0
 ) -> tuple[list[Path], dict[str, GazeReport]]:
     reports = {name: analyse(frame, resamples=20) for name, frame in frames.items()}
-    return save_gaze_figures(reports, frames, [manifest], out, seed=seed), reports
+    return save_gaze_figures(reports, frames, [manifest], out, GazeSettings(seed=seed)), reports
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +94,10 @@ def texts(path: Path) -> str:
 
 
 @pytest.mark.heavy
-def test_every_figure_is_written_twice_and_can_be_read(written: tuple[list[Path], dict[str, GazeReport]]) -> None:
+def test_every_figure_is_written_three_times_and_can_be_read(written: tuple[list[Path], dict[str, GazeReport]]) -> None:
     paths, reports = written
     stems = {f"gaze-{kind}-{name}" for kind in ("fid", "scatter") for name in reports} | {"gaze-pairs"}
-    assert {path.name for path in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
+    assert {path.name for path in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg", "pdf")}
     assert sorted(paths) == sorted(paths[0].parent.iterdir())
     for path in paths:
         if path.suffix == ".png":
@@ -104,8 +105,10 @@ def test_every_figure_is_written_twice_and_can_be_read(written: tuple[list[Path]
                 image.load()
                 assert image.width in {int(width * style.DPI) for width in (style.COLUMN_IN, style.WIDE_IN)}
                 assert len(image.convert("L").getcolors() or []) > 20
-        else:
+        elif path.suffix == ".svg":
             assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        else:
+            assert path.read_bytes().startswith(b"%PDF")
 
 
 def test_titles_name_estimators_and_say_that_faces_are_synthetic(
@@ -128,7 +131,7 @@ def test_same_faces_in_another_order_give_the_same_bytes_and_another_seed_others
     first, reports = save(tmp_path / "one", manifest, {"geometric": frame})
     second, _ = save(tmp_path / "two", manifest, {"geometric": frame.sample(frac=1, random_state=4)})
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    other = save_gaze_figures(reports, {"geometric": frame}, [manifest], tmp_path / "three", seed=1)
+    other = save_gaze_figures(reports, {"geometric": frame}, [manifest], tmp_path / "three", GazeSettings(seed=1))
     assert first[0].read_bytes() != other[0].read_bytes()
 
 
@@ -210,7 +213,9 @@ def overlap(a: Any, b: Any) -> float:
 def test_fid_figure_is_legible_and_shows_what_was_measured(count: int, tmp_path: Path) -> None:
     _, rows, names = rows_of(count, tmp_path)
     with style.drawing():
-        figure = draw_fid_figure(rows, shown_of(rows), title="FID, estimator toy", rule="by hash " * 30, names=names)
+        figure = draw_fid_figure(
+            rows, shown_of(rows), title="FID, estimator toy", rule="by hash " * 30, names=names, least=4
+        )
         assert_legible(figure)
     assert figure.get_figwidth() == (style.COLUMN_IN if count <= 4 else style.WIDE_IN)
     assert figure.get_figheight() < 9.5  # a page
@@ -238,7 +243,7 @@ def test_floor_and_interval_are_drawn_where_they_are(tmp_path: Path) -> None:
     row = {**rows[0], "fid_rad2": 0.02, "unbiased_rad2": 0.015, "low_rad2": 0.01, "high_rad2": 0.03}
     row |= {"floor_rad2": 0.004, "floor_high_rad2": 0.008}
     with style.drawing():
-        figure = draw_fid_figure([row], shown_of(rows), title="t", rule="r", names=names)
+        figure = draw_fid_figure([row], shown_of(rows), title="t", rule="r", names=names, least=4)
     axes = next(axes for axes in figure.axes if axes.patches)
     lines = [segment * [1, 1 / DEG2_PER_RAD2] for lines in axes.collections for segment in segments(lines)]
     whisker = [segment for segment in lines if segment[0, 0] == segment[1, 0]]
@@ -261,11 +266,11 @@ def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tm
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     with style.drawing():
         figure = draw_fid_figure(
-            rows, {key: Shown(picture, picture, confident=False)}, title="t", rule="r", names=names
+            rows, {key: Shown(picture, picture, confident=False)}, title="t", rule="r", names=names, least=4
         )
     note = " ".join(figure.texts[-1].get_text().split())
     assert f"Without a distance: {rows[0]['generator']}." in note
-    assert "*: none of the faces has a confident gaze." in note
+    assert "*: none of the faces has a confident gaze, so there is no arrow." in note
     assert any("*" in label.get_text() for axes in figure.axes for label in axes.get_xticklabels())
 
 
@@ -283,7 +288,7 @@ def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tm
 def test_clouds_are_legible_and_share_their_axes(count: int, spread: float, tmp_path: Path) -> None:
     report, rows, names = rows_of(count, tmp_path, spread)
     with style.drawing():
-        figure = draw_scatter_figure(rows, report.points, title="Gaze, estimator toy", names=names)
+        figure = draw_scatter_figure(rows, report.points, title="Gaze, estimator toy", names=names, least=4)
         assert_legible(figure)
     assert len(figure.axes) == count
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
@@ -383,4 +388,72 @@ def test_the_longest_names_of_the_taxonomy_fit(tmp_path: Path) -> None:
     printed = sorted((generator.display for generator in taxonomy()), key=len)[-25:]
     names = dict(zip(names, printed, strict=True))
     with style.drawing():
-        assert_legible(draw_fid_figure(rows, shown_of(rows), title="FID", rule="by hash", names=names))
+        assert_legible(draw_fid_figure(rows, shown_of(rows), title="FID", rule="by hash", names=names, least=4))
+
+
+@pytest.mark.parametrize("few", [2, 3])
+def test_groups_of_two_or_three_faces_say_so_and_set_no_axis(few: int, tmp_path: Path) -> None:
+    report, rows, names = rows_of(2, tmp_path)
+    small = {**rows[0], "n": few, "fid_rad2": 5.0, "low_rad2": 4.0, "high_rad2": 9.0, "floor_rad2": 7.0}
+    with style.drawing():
+        figure = draw_fid_figure([small, *rows[1:]], shown_of(rows), title="FID", rule="by hash", names=names, least=4)
+        alone = draw_fid_figure(rows[1:], shown_of(rows[1:]), title="FID", rule="by hash", names=names, least=4)
+        clouds = draw_scatter_figure([small, *rows[1:]], report.points, title="Gaze", names=names, least=4)
+        whole = draw_scatter_figure(rows[1:], report.points, title="Gaze", names=names, least=4)
+    bars, other = (next(axes for axes in of.axes if axes.patches) for of in (figure, alone))
+    assert len(bars.patches) == 1
+    assert bars.get_ylim() == other.get_ylim()
+    assert [text.get_text() for text in bars.texts] == [f"n = {few}"]
+    assert not any("16413" in label.get_text() for label in bars.get_xticklabels())  # 5 rad2 in square degrees
+    assert "No bar below 4 faces a side." in " ".join(figure.texts[-1].get_text().split())
+    panel = next(axes for axes in clouds.axes if f"n = {few}" in axes.get_title())
+    assert "FID" not in panel.get_title()
+    assert (len(panel.lines), len(panel.collections)) == (0, 2)  # points, no outlines
+    assert panel.get_xlim() == whole.axes[0].get_xlim()
+
+
+@pytest.mark.heavy
+def test_an_unconfident_gaze_has_no_arrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfad_bench.gaze import examples
+
+    manifest, frame = make(tmp_path / "m", ["swap-a"], forgery="FS")
+    drawn = []
+    monkeypatch.setattr(examples, "draw_on_crop", lambda crop, *_, **__: drawn.append("crop") or crop)
+    monkeypatch.setattr(examples, "draw_on_patch", lambda patch, *_: drawn.append("patch") or patch)
+    save(tmp_path / "sure", manifest, {"geometric": frame})
+    assert drawn.count("crop") == 4  # a real and a forged face, and a pair
+    assert drawn.count("patch") == 2
+    drawn.clear()
+    save(tmp_path / "unsure", manifest, {"geometric": frame.assign(confidence=0.2)})
+    assert drawn == []
+
+
+@pytest.mark.heavy
+def test_chosen_generators_are_in_the_figures_and_the_title_says_so(tmp_path: Path) -> None:
+    manifest, frame = make(tmp_path / "m", ["swap-a", "swap-b", "swap-c"], forgery="FS")
+    reports = {"geometric": analyse(frame, resamples=20)}
+    settings = GazeSettings(generators=("swap-b",))
+    paths = save_gaze_figures(reports, {"geometric": frame}, [manifest], tmp_path / "out", settings)
+    assert len(paths) == 3 * len(style.SUFFIXES)
+    for path in paths:
+        if path.suffix == ".svg":
+            assert "1 of 3 generators" in texts(path)
+
+
+@pytest.mark.heavy
+def test_svgs_of_many_photographs_stay_below_a_megabyte(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    _, rows, names = rows_of(25, tmp_path)
+    blurred = [Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).resize((256, 256)) for _ in rows]
+    shown = {
+        (row["dataset"], row["generator"]): Shown(np.asarray(face), np.asarray(face.resize((224, 224))))
+        for row, face in zip(rows, blurred, strict=True)
+    }
+    with style.drawing():
+        figure = draw_fid_figure(rows, shown, title="FID", rule="by hash", names=names, least=4)
+        paths = {path.suffix: path for path in style.save(figure, tmp_path, "fid", "FID")}
+    assert paths[".svg"].stat().st_size < 1_000_000
+    svg = texts(paths[".svg"])
+    assert svg.count("data:image/jpeg;base64,") == 50
+    assert "data:image/png" not in svg
+    ElementTree.parse(paths[".svg"])

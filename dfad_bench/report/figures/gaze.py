@@ -24,6 +24,7 @@ from dfad_bench.gaze.examples import (
     sees_patch,
     with_arrow,
 )
+from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.metrics import METRICS
 from dfad_bench.report.figures import style
 from dfad_bench.report.figures.gaze_fid import Shown, draw_fid_figure
@@ -49,10 +50,9 @@ def save_gaze_figures(
     frames: Mapping[str, pd.DataFrame],
     manifests: Sequence[Manifest],
     out: Path,
-    *,
-    seed: int,
+    settings: GazeSettings = GazeSettings(),  # noqa: B008  frozen
 ) -> list[Path]:
-    """Write all gaze figures into `out`, each as PNG and SVG; the same input gives the same bytes.
+    """Write all gaze figures into `out`, each as PNG, SVG and PDF; the same input gives the same bytes.
 
     `gaze-fid-<estimator>` (GazeCLIP Fig. 1) and `gaze-scatter-<estimator>` for each estimator, and `gaze-pairs`
     (Fig. 7) with all of them. Where no generator has pairs, an older `gaze-pairs` is removed and none is returned;
@@ -63,14 +63,15 @@ def save_gaze_figures(
         frames: by estimator, all rows with their gaze: the columns of `gaze.analysis.COLUMNS`, and flags.
         manifests: where the crops are.
         out: folder.
-        seed: of the choice of faces.
+        settings: the seed of the choice of faces, which generators are shown, and how many faces a bar needs.
 
     Returns:
         The files written.
     """
-    rows = {estimator: report.flat() for estimator, report in reports.items()}
-    names = _names(rows)
-    data = style.data_note(sorted({dataset for dataset, _ in names}))
+    every = {estimator: report.flat() for estimator, report in reports.items()}
+    rows = {estimator: [row for row in of if _is_wanted(row, settings)] for estimator, of in every.items()}
+    names, seed = _names(rows), settings.seed
+    data = _choice_note(every, names) + style.data_note(sorted({dataset for dataset, _ in names}))
     chosen = {estimator: _choose(frame, rows[estimator], seed) for estimator, frame in frames.items()}
     pairs = choose_pairs(list(frames.values()), seed) if frames else {}
     pairs = {key: pair for key, pair in pairs.items() if key in names}
@@ -79,16 +80,27 @@ def save_gaze_figures(
     paths = []
     with style.drawing():
         for estimator, report in reports.items():
-            if not _measured(report):
+            if not any(row.get("fid_rad2") is not None for row in rows[estimator]):
                 continue
             shown = _shown(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
             title = f"FID of the gaze of real and forged faces, estimator {estimator}{data}"
-            figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names)
+            few = settings.min_faces
+            figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names, least=few)
             paths += style.save(figure, out, f"gaze-fid-{estimator}", title)
             title = f"Gaze of real and forged faces, estimator {estimator}{data}"
-            figure = draw_scatter_figure(rows[estimator], report.points, title=title, names=names)
+            figure = draw_scatter_figure(rows[estimator], report.points, title=title, names=names, least=few)
             paths += style.save(figure, out, f"gaze-scatter-{estimator}", title)
         return paths + _save_pairs(pairs, rows, frames, faces, names, data, out)
+
+
+def _is_wanted(row: Mapping[str, Any], settings: GazeSettings) -> bool:
+    return row["forgery"] == "control" or not settings.generators or row["generator"] in settings.generators
+
+
+def _choice_note(every: Mapping[str, Sequence[Mapping[str, Any]]], shown: Mapping[Key, str]) -> str:
+    """The end of a title where generators were chosen."""
+    count = len(_names(every))
+    return f", {len(shown)} of {count} generators" if len(shown) < count else ""
 
 
 def figure_notes(reports: Mapping[str, GazeReport]) -> list[str]:
@@ -108,10 +120,13 @@ def _measured(report: GazeReport) -> bool:
 def _shown(
     chosen: Mapping[Key, tuple[str, bool]], faces: Mapping[str, Face], frame: pd.DataFrame, normalised: bool
 ) -> dict[Key, Shown]:
+    """The chosen faces as they are drawn: with an arrow where their gaze is confident."""
     gaze = gaze_of(frame, (name for name, _ in chosen.values()))
     return {
         key: Shown(
-            with_arrow(faces[name], gaze[name], normalised=normalised), gaze_patch(faces[name], gaze[name]), confident
+            with_arrow(faces[name], gaze[name], normalised=normalised) if confident else faces[name].crop,
+            gaze_patch(faces[name], gaze[name], arrow=confident),
+            confident,
         )
         for key, (name, confident) in chosen.items()
         if name in faces
@@ -134,7 +149,7 @@ def _save_pairs(
         if pair.forged in faces and pair.target in faces
     ]
     if not panels:
-        for suffix in ("png", "svg"):
+        for suffix in style.SUFFIXES:
             (out / f"gaze-pairs.{suffix}").unlink(missing_ok=True)  # of an earlier run, no longer true
         return []
     drawn = {panel.key for panel in panels}
@@ -156,7 +171,8 @@ def _panel(
     for estimator, frame in frames.items():
         gaze, normalised = gaze_of(frame, (pair.target, pair.forged)), sees_patch(estimator)
         target, forged = (
-            with_arrow(faces[name], gaze[name], normalised=normalised) for name in (pair.target, pair.forged)
+            with_arrow(faces[name], gaze[name], normalised=normalised) if pair.confident else faces[name].crop
+            for name in (pair.target, pair.forged)
         )
         crops[estimator] = (target, forged)
         angles = np.array([[gaze[name][axis] for axis in _AXES] for name in (pair.target, pair.forged)])

@@ -54,6 +54,7 @@ class Column:
     floor: float | None
     floor_high: float | None
     shown: Shown | None
+    few: bool = False  # too few faces for a bar
 
 
 def draw_fid_figure(
@@ -63,6 +64,7 @@ def draw_fid_figure(
     title: str,
     rule: str,
     names: Mapping[tuple[str, str], str],
+    least: int,
 ) -> Figure:
     """Bars by forgery type, then FID; in several rows on one scale where they are many.
 
@@ -72,8 +74,9 @@ def draw_fid_figure(
         title: of the figure.
         rule: how the faces were chosen.
         names: printed names by (dataset, generator).
+        least: faces of a side that a bar needs; with fewer the place of the bar says how many.
     """
-    columns, without = _columns(rows, shown, names)
+    columns, without = _columns(rows, shown, names, least)
     wide = style.COLUMN_IN if len(columns) <= _FEW else style.WIDE_IN
     lines, places = style.rows_of(len(columns), _FEW if wide == style.COLUMN_IN else _MOST)
     pitch = min((wide - _LEFT - _RIGHT) / places, _LARGEST_FACE + _GAP)
@@ -84,7 +87,7 @@ def draw_fid_figure(
         style.forgery_handles(column.forgery for column in columns if column.value is not None),
         style.family_handles(column.family for column in columns if column.value is not None),
     ]
-    note = style.wrapped(_note(rule, columns, without), wide - 0.1)
+    note = style.wrapped(_note(rule, columns, without, least), wide - 0.1)
     heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
     top = style.heading_height(heading)
     figure = style.figure_between(heading, top + lines * band, legends, note, wide)
@@ -96,7 +99,10 @@ def draw_fid_figure(
 
 
 def _columns(
-    rows: Sequence[Mapping[str, Any]], shown: Mapping[tuple[str, str], Shown], names: Mapping[tuple[str, str], str]
+    rows: Sequence[Mapping[str, Any]],
+    shown: Mapping[tuple[str, str], Shown],
+    names: Mapping[tuple[str, str], str],
+    least: int,
 ) -> tuple[list[Column], list[str]]:
     def degrees(row: Mapping[str, Any], key: str) -> float | None:
         value = row.get(f"{key}_rad2")
@@ -125,15 +131,16 @@ def _columns(
                 degrees(row, "floor"),
                 degrees(row, "floor_high"),
                 shown.get(key),
+                int(row["n"]) < least,
             )
         )
-    columns.sort(key=lambda column: (_ORDER.index(column.forgery), column.value, column.name))
+    columns.sort(key=lambda column: (_ORDER.index(column.forgery), column.few, column.value, column.name))
     return [*_real(columns, shown.get(("", "real"))), *columns], without
 
 
 def _real(columns: Sequence[Column], shown: Shown | None) -> list[Column]:
     """The real faces' own column, with the floor at the number of faces most generators have."""
-    floors = [column for column in columns if column.floor is not None]
+    floors = [column for column in columns if column.floor is not None and not column.few]
     if shown is None or not floors:
         return []
     usual = max(floors, key=lambda column: column.n)
@@ -163,6 +170,9 @@ def _row(
 
 def _bar(axes: Axes, place: int, column: Column, limit: float) -> None:
     ends = (place - 0.46, place + 0.46)
+    if column.few:
+        axes.text(place, 0.03 * limit, f"n = {column.n}", ha="center", va="bottom", fontsize=style.SMALL_PT)
+        return
     if column.floor_high is not None:
         axes.fill_between(ends, 0, min(column.floor_high, limit), color="#000000", alpha=0.1, linewidth=0)
     if column.value is not None:
@@ -180,6 +190,7 @@ def _bar(axes: Axes, place: int, column: Column, limit: float) -> None:
 
 def _limit(columns: Sequence[Column]) -> float:
     """Upper end of all rows' scales: every bar, and nine whiskers of ten, fit."""
+    columns = [column for column in columns if not column.few]
     bars = [column.value for column in columns if column.value is not None]
     floors = [column.floor for column in columns if column.floor is not None]
     whiskers = [column.high for column in columns if column.value is not None]
@@ -189,15 +200,19 @@ def _limit(columns: Sequence[Column]) -> float:
 
 def _label(column: Column, width: float, usual: int) -> str:
     name = column.name if column.shown is None or column.shown.confident else f"{column.name}*"
+    if column.few:
+        return style.wrapped_name(name, width)
     value = f"floor {column.floor:.1f}" if column.value is None else f"{column.value:.1f}"
     few = f"\nn = {column.n}" if column.n < usual else ""
     return f"{style.wrapped_name(name, width)}\n{value}{few}"
 
 
-def _note(rule: str, columns: Sequence[Column], without: Sequence[str]) -> str:
+def _note(rule: str, columns: Sequence[Column], without: Sequence[str], least: int) -> str:
     parts = [_READING, f"n = {max(column.n for column in columns)} unless said." if columns else "", f"Faces: {rule}."]
     if any(column.shown is not None and not column.shown.confident for column in columns):
-        parts.append("*: none of the faces has a confident gaze.")
+        parts.append("*: none of the faces has a confident gaze, so there is no arrow.")
+    if any(column.few for column in columns):
+        parts.append(f"No bar below {least} faces a side.")
     if without:
         parts.append(f"Without a distance: {', '.join(without)}.")
     return " ".join(part for part in parts if part)

@@ -135,7 +135,7 @@ def _note(
         said = "; ".join(f"{estimator} {_mean(row).removeprefix('mean ')}" for estimator, row in controls)
         parts.append(f"Each forged face against another one's target: {said}.")
     if not all(panel.confident for panel in panels):
-        parts.append("*: none of the pairs is confident.")
+        parts.append("*: none of the pairs is confident, so there are no arrows.")
     if left_out:
         parts.append(f"Left out: {', '.join(left_out)}.")
     return " ".join(parts)

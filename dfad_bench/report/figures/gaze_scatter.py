@@ -27,7 +27,12 @@ _READING = (
 
 
 def draw_scatter_figure(
-    rows: Sequence[Mapping[str, Any]], points: Points, *, title: str, names: Mapping[tuple[str, str], str]
+    rows: Sequence[Mapping[str, Any]],
+    points: Points,
+    *,
+    title: str,
+    names: Mapping[tuple[str, str], str],
+    least: int,
 ) -> Figure:
     """One panel a generator, all on the same axes, in the order of the FID figure.
 
@@ -36,18 +41,20 @@ def draw_scatter_figure(
         points: of `GazeReport`; (pitch, yaw) in radians.
         title: of the figure.
         names: printed names by (dataset, generator).
+        least: faces of a side that outlines need.
     """
     order = list(style.FORGERY_COLOURS)
     found = [row for row in rows if row.get("fid_rad2") is not None]
-    found.sort(key=lambda row: (order.index(row["forgery"]), row["fid_rad2"]))
+    found.sort(key=lambda row: (order.index(row["forgery"]), row["n"] < least, row["fid_rad2"]))
     wide = style.COLUMN_IN if len(found) <= 2 else style.WIDE_IN
     lines, places = style.rows_of(max(len(found), 1), 2 if wide == style.COLUMN_IN else _MOST)
     width = min((wide - _LEFT - _RIGHT) / places - _GAP, 2.3)
-    reach = _reach(found)
+    reach = _reach([row for row in found if row["n"] >= least] or found)
     height = width * reach[0] / reach[1]
-    labels = [_label(row, names, width) for row in found]
+    labels = [_label(row, names, width, least) for row in found]
     above = max((style.text_height(label, style.TEXT_PT) for label in labels), default=0) + 0.06
-    note = style.wrapped(_READING, wide - 0.1)
+    few = f" No outlines below {least} faces a side." if any(row["n"] < least for row in found) else ""
+    note = style.wrapped(_READING + few, wide - 0.1)
     heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
     top = style.heading_height(heading)
     handles = style.forgery_handles(str(row["forgery"]) for row in found)
@@ -57,7 +64,7 @@ def draw_scatter_figure(
         line, place = divmod(index, places)
         left, upper = _LEFT + place * (width + _GAP), top + line * (above + height + 0.06) + above
         axes = style.axes_at(figure, left, upper, width, height)
-        _cloud(axes, row, *points[row["dataset"], row["generator"]], reach)
+        _cloud(axes, row, *points[row["dataset"], row["generator"]], reach, outlined=row["n"] >= least)
         axes.set_title(labels[index], pad=2, linespacing=1.1)
         _axis_labels(axes, reach, first=place == 0, last=index + places >= len(found))
     return figure
@@ -77,14 +84,22 @@ def drawn_of(angles: np.ndarray) -> np.ndarray:
     return angles[np.linspace(0, len(angles) - 1, count).round().astype(int)] if count else angles
 
 
-def _cloud(axes: Axes, row: Mapping[str, Any], real: np.ndarray, fake: np.ndarray, reach: tuple[float, float]) -> None:
+def _cloud(
+    axes: Axes,
+    row: Mapping[str, Any],
+    real: np.ndarray,
+    fake: np.ndarray,
+    reach: tuple[float, float],
+    *,
+    outlined: bool,
+) -> None:
     for angles, colour, side in (
         (real, style.REAL_COLOUR, "real"),
         (fake, style.FORGERY_COLOURS[row["forgery"]], "fake"),
     ):
         shown = np.degrees(drawn_of(angles))
         axes.scatter(shown[:, 1], shown[:, 0], s=2.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-        for sigma, line in ((1, "-"), (2, "--")):
+        for sigma, line in ((1, "-"), (2, "--")) if outlined else ():
             pitch, yaw = np.degrees(ellipse_rad(row[f"mean_{side}_rad"], row[f"cov_{side}_rad2"], sigma))
             axes.plot(yaw, pitch, line, color=colour, linewidth=0.9)
     # yaw > 0 looks toward the image's left: the axis is turned so that left is left
@@ -104,8 +119,10 @@ def _axis_labels(axes: Axes, reach: tuple[float, float], *, first: bool, last: b
         axes.set_xlabel("yaw, deg", labelpad=1)
 
 
-def _label(row: Mapping[str, Any], names: Mapping[tuple[str, str], str], width: float) -> str:
+def _label(row: Mapping[str, Any], names: Mapping[tuple[str, str], str], width: float, least: int) -> str:
     name = style.wrapped_name(names[row["dataset"], row["generator"]], width, style.TEXT_PT)
+    if row["n"] < least:
+        return f"{name}\nn = {row['n']}"
     return f"{name}\nFID {row['fid_rad2'] * DEG2_PER_RAD2:.1f} deg², n = {row['n']}"
 
 
