@@ -55,7 +55,7 @@ LIBRARIES = (
 GOAL, BUDGET_S, LEAST_S = 0.90, 25.0, 60.0  # seconds of a processor; of a clock
 Key = tuple[str, int, str, str]
 FIRST = 12  # tests of the second stage
-CONVENTIONS = "tests/report/test_report_conventions.py"  # of signatures and decorators
+SIGNATURES = "tests/report/test_report_signatures.py"  # of signatures and decorators
 REASONS = Path(__file__).with_name("mutation_equivalent.yaml")
 
 
@@ -156,13 +156,13 @@ def reaching(mutant: Mutant, lines: Mapping[int, set[str]], seconds: Mapping[str
     """The tests that reach a mutant's statement, as many as the budget of seconds allows.
 
     Those named after the file come first, then the fastest. What is run only on import (a constant, a default) may
-    matter to every test that reaches the file, and to those of conventions.
+    matter to every test that reaches the file, and to those of signatures.
     """
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
     found = set[str]().union(*(lines.get(line, set()) for line in statement_lines(text, mutant.line)))
     if not found or not in_function(text, mutant.line):
         found = set[str]().union(*lines.values()) or set(seconds)
-        found |= {test for test in seconds if test.startswith(CONVENTIONS)}
+        found |= {test for test in seconds if test.startswith(SIGNATURES)}
     name = own_name(mutant)
     chosen, total = [], 0.0
     for test in sorted(found, key=lambda test: (name not in test.split("::")[0], seconds[test], test)):

@@ -34,6 +34,7 @@ from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.memory import require_room
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
+from dfad_bench.engine.positions import at_stage, without_progress
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.sessions import begin_session
@@ -228,9 +229,7 @@ class Trainer:
 
     def _enter(self, stage: int) -> None:
         """Set the position to the beginning of a stage."""
-        self.position = replace(
-            self.position, stage=stage, epoch=0, batch=0, stage_step=0, waited=0, best=None, reductions=0, begun=False
-        )
+        self.position = at_stage(self.position, stage)
 
     def _prepare_steps(self, plan: StagePlan, optimiser_state: dict | None) -> None:
         groups = parameter_groups(self.model, plan.name)
@@ -311,12 +310,7 @@ class Trainer:
         path = RunFolder(self.folder.parent).not_finite
         if self.team.lead:
             error.write(path, step=step, stage=plan.name, sample_ids=faces)
-        more = f" and {len(faces) - 4} more, all in {path}" if len(faces) > 4 else ""
-        ways = "lower the learning rate or clip gradients (recipe: lr, clip_norm)"
-        ways += ", or use --precision fp32" if self.place.precision != "fp32" else ""
-        return DFADError(
-            f"step {step}: a loss or gradient is not finite ({error}); faces {', '.join(faces[:4])}{more}; {ways}"
-        )
+        return error.refusal(path, step=step, sample_ids=faces, precision=self.place.precision)
 
     def _end_epoch(self, plan: StagePlan) -> None:
         self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
@@ -332,9 +326,8 @@ class Trainer:
                 best = self.team.from_lead(lambda: checkpoint.save_best(self.folder, self.model, found, step))
                 self.position = replace(self.position, best=best, waited=0)
             else:
-                waited = self.position.waited + 1
-                reduce = plan.schedule.name == "plateau" and waited % plan.schedule.every == 0
-                self.position = replace(self.position, waited=waited, reductions=self.position.reductions + int(reduce))
+                every = plan.schedule.every if plan.schedule.name == "plateau" else None
+                self.position = without_progress(self.position, every)
         self._save()
 
     def _validation_loss(self) -> float | None:

@@ -13,6 +13,18 @@ from dfad_bench.report.table import Column, Table
 
 _FEW = 3  # with fewer seeds a spread means little
 _MAIN = ("seen", "unseen", "seen-vs-unseen")  # subsets of the short table
+_COLUMNS = (
+    Column("task", "Task", "text"),
+    Column("metric", "Metric", "text"),
+    Column("subset", "Faces", "text"),
+    Column("averaging", "Mean", "text"),
+    Column("params", "At", "text"),
+    Column("mean", "Mean", "number", 4),
+    Column("sd", "SD", "number", 4),
+    Column("least", "Least", "number", 4),
+    Column("most", "Most", "number", 4),
+    Column("seeds", "Seeds", "count"),
+)
 
 
 def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Table:
@@ -29,35 +41,30 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
         ConfigError: they differ in more than the seed, or two have the same seed.
     """
     check_seeds(records)
+    first, found = records[0], _by_number(records, every)
+    title = f"{first.model.display or first.model.name}, protocol {first.protocol.name}: {len(records)} seeds"
+    return Table(title, _COLUMNS, [_row(key, of_seed) for key, of_seed in found.items()], notes=_notes(records))
+
+
+def _by_number(records: Sequence[ResultRecord], every: bool) -> dict[tuple[Any, ...], dict[int, MetricValue]]:
+    """What the numbers are called, and the value of each seed."""
     found: dict[tuple[Any, ...], dict[int, MetricValue]] = {}
     for record in sorted(records, key=lambda record: record.run.seed):
         for metric in record.metrics:
             if not every and metric.subset not in _MAIN:
                 continue
             found.setdefault(number_key(metric), {})[record.run.seed] = metric
-    first, seeds = records[0], sorted(record.run.seed for record in records)
+    return found
+
+
+def _notes(records: Sequence[ResultRecord]) -> tuple[str, ...]:
+    seeds = sorted(record.run.seed for record in records)
     notes = [f"Seeds: {', '.join(map(str, seeds))}. SD: between seeds, n - 1; it is no interval over faces."]
     if len(seeds) < _FEW:
         notes.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: too few to compare models; use {_FEW} or more.")
     if partial := [str(record.run.seed) for record in records if record.status != "complete"]:
         notes.append(f"Partial runs: seeds {', '.join(partial)}.")
-    return Table(
-        f"{first.model.display or first.model.name}, protocol {first.protocol.name}: {len(seeds)} seeds",
-        (
-            Column("task", "Task", "text"),
-            Column("metric", "Metric", "text"),
-            Column("subset", "Faces", "text"),
-            Column("averaging", "Mean", "text"),
-            Column("params", "At", "text"),
-            Column("mean", "Mean", "number", 4),
-            Column("sd", "SD", "number", 4),
-            Column("least", "Least", "number", 4),
-            Column("most", "Most", "number", 4),
-            Column("seeds", "Seeds", "count"),
-        ),
-        [_row(key, of_seed) for key, of_seed in found.items()],
-        notes=tuple(notes),
-    )
+    return tuple(notes)
 
 
 def _row(key: tuple[Any, ...], of_seed: Mapping[int, MetricValue]) -> dict[str, Any]:

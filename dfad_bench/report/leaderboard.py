@@ -165,7 +165,7 @@ def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]
 
 
 def _short_text(value: Any) -> str:
-    """A setting in one or two words: a recipe by name and hash, a run or weight file by its id, a list by its length."""
+    """A setting in one or two words: a recipe by name and hash, a run or weight file by its id, a list by length."""
     if isinstance(value, list | tuple):
         return str(len(value))
     if isinstance(value, Mapping) and "run_id" in value:

@@ -18,6 +18,7 @@ _BANDS = 4
 _WIDTH = 16
 _KEYS = 1 << _WIDTH
 _CHUNK = 1 << 20  # candidate pairs compared at once: bounds the memory
+_Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # first, second, distance
 
 
 @dataclass(frozen=True)
@@ -62,33 +63,15 @@ def near_pairs(
     Raises:
         ValueError: hashes that are not distinct 64-bit integers, or a radius out of range.
     """
-    hashes = np.ascontiguousarray(hashes)
-    if hashes.ndim != 1 or hashes.dtype.itemsize != 8 or hashes.dtype.kind not in "iu":
-        raise ValueError(f"expected (n,) 64-bit integers, got {hashes.dtype} {hashes.shape}")
-    if not 0 <= radius <= MAX_RADIUS:
-        raise ValueError(f"radius {radius} is not in 0 to {MAX_RADIUS}")
-    if len(np.unique(hashes)) != len(hashes):
-        raise ValueError("the hashes are not distinct")
-    words = hashes.view(np.uint64)
+    words = _words(hashes, radius)
     bands = _bands(words)
-    sizes = [np.bincount(band, minlength=_KEYS) for band in bands]
-    crowds = [size > crowd for size in sizes]
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    crowds = [np.bincount(band, minlength=_KEYS) > crowd for band in bands]
+    found: list[_Pairs] = []
     total, capped = 0, False
-    for number, (band, size) in enumerate(zip(bands, sizes, strict=True)):
-        for first, second in _candidates(band, size, crowds[number], radius // _BANDS, chunk):
-            distance = np.bitwise_count(words[first] ^ words[second])
-            near = distance <= radius
-            if owners is not None:
-                near &= (owners[first] != owners[second]) | (owners[first] < 0)
-            first, second, distance = first[near], second[near], distance[near]
-            fresh = _is_new_pair(first, second, bands[:number], crowds, radius // _BANDS)
-            found.append((np.minimum(first, second)[fresh], np.maximum(first, second)[fresh], distance[fresh]))
-            total += len(found[-1][0])
-            if total > most:
-                capped = True
-                break
-        if capped:
+    for pairs in _found(words, bands, crowds, radius, owners, chunk):
+        found.append(pairs)
+        total += len(pairs[0])
+        if capped := total > most:
             break
     first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else _no_pairs()
     order = np.lexsort((second, first, distance))[:most]
@@ -96,7 +79,42 @@ def near_pairs(
     return NearPairs(first[order], second[order], distance[order], int(shared.sum()), capped)
 
 
-def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _words(hashes: np.ndarray, radius: int) -> np.ndarray:
+    """The hashes (n,) uint64, checked."""
+    hashes = np.ascontiguousarray(hashes)
+    if hashes.ndim != 1 or hashes.dtype.itemsize != 8 or hashes.dtype.kind not in "iu":
+        raise ValueError(f"expected (n,) 64-bit integers, got {hashes.dtype} {hashes.shape}")
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ValueError(f"radius {radius} is not in 0 to {MAX_RADIUS}")
+    if len(np.unique(hashes)) != len(hashes):
+        raise ValueError("the hashes are not distinct")
+    words: np.ndarray = hashes.view(np.uint64)
+    return words
+
+
+def _found(
+    words: np.ndarray,
+    bands: list[np.ndarray],
+    crowds: list[np.ndarray],
+    radius: int,
+    owners: np.ndarray | None,
+    chunk: int,
+) -> Iterator[_Pairs]:
+    """Pairs within the radius, chunk by chunk, each by the first band that shows it."""
+    tolerance = radius // _BANDS
+    for number, band in enumerate(bands):
+        size = np.bincount(band, minlength=_KEYS)
+        for first, second in _candidates(band, size, crowds[number], tolerance, chunk):
+            distance = np.bitwise_count(words[first] ^ words[second])
+            near = distance <= radius
+            if owners is not None:
+                near &= (owners[first] != owners[second]) | (owners[first] < 0)
+            first, second, distance = first[near], second[near], distance[near]
+            fresh = _is_new_pair(first, second, bands[:number], crowds, tolerance)
+            yield np.minimum(first, second)[fresh], np.maximum(first, second)[fresh], distance[fresh]
+
+
+def _no_pairs() -> _Pairs:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
 
 
