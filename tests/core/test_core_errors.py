@@ -53,7 +53,7 @@ def test_a_message_that_is_far_too_long_lacks_its_middle() -> None:
 
 def _long_values(value: object) -> list[object]:
     """The value with each of its leaves, keys and whole parts replaced by something long, one at a time."""
-    found: list[object] = [LONG[:3_000], list(range(600))]
+    found: list[object] = [LONG[:3_000], list(range(400))]
     if isinstance(value, dict):
         for key, inner in value.items():
             found += [{**value, key: changed} for changed in _long_values(inner)]
@@ -64,7 +64,11 @@ def _long_values(value: object) -> list[object]:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("protocols", "synthetic"), ("recipes", "quick"), ("datasets", "ffhq")],
+    [
+        pytest.param("recipes", "quick"),
+        pytest.param("protocols", "synthetic", marks=pytest.mark.heavy),
+        pytest.param("datasets", "ffhq", marks=pytest.mark.heavy),
+    ],
 )
 def test_no_settings_file_is_echoed_whole(kind: str, name: str, tmp_path: Path) -> None:
     source = next((ROOT / "manifests" / kind).glob(f"{name}*.yaml"), None)

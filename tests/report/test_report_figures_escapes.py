@@ -16,6 +16,7 @@ from dfad_bench.report.figures.sweep import draw_sweep
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # letters that the font lacks
 
 
+@pytest.mark.heavy
 def test_a_figure_of_hostile_runs_is_drawn_whole(tmp_path: Path) -> None:
     names = ["$x$", r"$\frac{", "_run", "a\x1b[2Jb\nc", "\ud800", *HOSTILE[:2]]
     half = tuple(0.5 for _ in range(3))
