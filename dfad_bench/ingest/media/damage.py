@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
-BETWEEN = 3  # FFmpeg's picture type B: may be predicted from the frame after it, too
+_BETWEEN = 3  # FFmpeg's picture type B: may be predicted from the frame after it, too
 
 
 class Decoded(NamedTuple):
@@ -38,7 +38,7 @@ def trace_damage(
     before, damaged = -1, None  # the last frame that is no B-frame; the damaged frame that those after it depend on
     for frame, number in frames:
         held.append((frame, number))
-        if frame.pict_type == BETWEEN:
+        if frame.pict_type == _BETWEEN:
             continue
         inside = _first_damage(held, lost, before)
         damaged = inside if damaged is None else damaged

@@ -74,6 +74,11 @@ def codec_of(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name)
 
 
+def _is_stand_in(frame: Any, codec: str) -> bool:
+    """Whether FFmpeg made a frame up in place of a missing reference; of MPEG-4 Part 2 it gives these out."""
+    return codec == "mpeg4" and not frame.pict_type
+
+
 def skips_frames(stream: Any, needed: set[int]) -> bool:
     """Whether `decode_frames` leaves out frames that are not needed."""
     return bool(needed) and stream.codec_context.name in _DROPS_EXACTLY
@@ -114,7 +119,7 @@ def decode_frames(
                     raise
                 lose(packet)
             else:
-                yield from decoded
+                yield from (frame for frame in decoded if not _is_stand_in(frame, context.name))
     except Exception as error:  # demuxers and decoders of damaged bytes raise nearly anything
         damage = error
     yield from context.decode(None)

@@ -34,6 +34,7 @@ class Index:
     keys: tuple[int, ...]  # indices of keyframes, ascending
     cut: str = ""  # what is missing compared with the header
     numbered: bool = False
+    uncertain: frozenset[int] = frozenset()  # frames that may be others, since one near them is lost
 
     @cached_property
     def key_places(self) -> frozenset[int]:
@@ -85,10 +86,10 @@ def read_index(path: Path) -> Index:
     # AVI stores no presentation times
     packets_suffice = codec in (_IN_ORDER if kind == "avi" else _PACKET_IS_FRAME)
     if not packets_suffice or len(set(known)) < len(times):
-        count, packets, damage = order_by_decoding(path, len(times))
+        count, packets, uncertain, damage = order_by_decoding(path, times)
         cut = cut or damage
         count = max(0, count - _REORDER) if cut and reordered else count
-        return Index(count, packets[:count], (), cut, numbered=True)
+        return Index(count, packets[:count], (), cut, numbered=True, uncertain=uncertain)
     known.sort()
     place = {time: number for number, time in enumerate(known)}
     starts = sorted(place[time] for time in keys if time in place)

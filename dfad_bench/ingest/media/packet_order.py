@@ -6,147 +6,144 @@ packet that cannot be decoded follows from the frames around it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media.damage import BETWEEN
 from dfad_bench.ingest.media.ffmpeg import codec_of, decode_frames, open_video, packets_of
 
 MAX_COUNT = 5_000_000  # frames in a file
-_VOP = b"\x00\x00\x01\xb6"  # start code of a frame, ISO/IEC 14496-2, 6.2.1
-_VOP_BETWEEN = 2  # vop_coding_type "B", the two bits behind it
+_HIDES = "vp8"  # has packets with frames that are never shown
 _PLACEHOLDER = 20  # bytes below which a packet of MPEG-4 Part 2 stands for a frame that the packet before it holds
-
-Kind = Literal["plain", "between", "hidden"]  # between: a B-frame; hidden: decoded, but never shown
-
-
-class Packet(NamedTuple):
-    """A packet that holds a frame."""
-
-    number: int
-    between: bool
 
 
 class PacketOrder(NamedTuple):
     """The frames of a video: how many, and the numbers of their packets in order of presentation.
 
     `packets` is empty where frames do not carry the numbers of their packets; `frames` then are those before the first
-    packet that cannot be decoded. `damage` is what ended decoding before the end of the file.
+    packet that cannot be decoded. `uncertain` are places that may be those of other frames. `damage` is what ended
+    decoding before the end of the file.
     """
 
     frames: int
     packets: tuple[int, ...]
+    uncertain: frozenset[int]
     damage: str
 
 
-def order_by_decoding(path: Path, stored: int) -> PacketOrder:
+def order_by_decoding(path: Path, times: Sequence[int | None]) -> PacketOrder:
     """Decode all of a video. Packets that cannot be decoded are counted as frames, unless nothing can be.
 
     Args:
         path: the video.
-        stored: how many packets it has.
+        times: of its packets, as they stand in the file.
 
     Raises:
         ImageRefused: too many frames.
     """
-    shown: list[tuple[int | None, bool]] = []
-    lost: list[Packet] = []
-    sound, damage = 0, ""  # frames before the first damage
-    failed, codec = False, ""
+    shown: list[int | None] = []
+    lost: list[int] = []
+    sound, damage, codec = -1, "", ""  # sound: frames before the first damage
 
     def lose(packet: Any) -> None:
-        nonlocal failed, sound
-        sound, failed = sound if failed else len(shown), True
-        kind = "hidden" if packet.is_discard else kind_of(codec, bytes(packet))  # discard: cut off by an edit list
-        if kind != "hidden":
-            lost.append(Packet(packet.pts, kind == "between"))
+        nonlocal sound
+        sound = len(shown) if sound < 0 else sound
+        if not packet.is_discard:  # cut off by an edit list
+            lost.append(packet.pts)
 
     try:
         with open_video(path) as (container, stream):
             codec = codec_of(stream)
             for frame in decode_frames(container, stream, set(), lose, numbered=True):
-                shown.append((frame.pts, frame.pict_type == BETWEEN))
+                shown.append(frame.pts)
                 if len(shown) + len(lost) > MAX_COUNT:
                     raise ImageRefused("too_large", f"more than {MAX_COUNT} frames")
     except ImageRefused as refused:
         if refused.status == "too_large":
             raise
         damage = refused.reason
-    sound = sound if failed else len(shown)
-    if shown and codec == "mpeg4" and len(shown) + len(lost) < stored:
-        lost += _skipped(path, shown, {packet.number for packet in lost})
-    return _ordered(shown, lost, sound, damage)
+    known = [number for number in shown if number is not None]
+    if not known or len(set(known)) < len(shown):
+        sound = len(shown) if sound < 0 else sound
+        why = damage or ("a frame cannot be decoded" if lost else "")
+        return PacketOrder(sound, (), frozenset(), why and f"damaged after {sound} frames: {why}")
+    lost = without_hidden(known, lost, times) if codec == _HIDES else lost + _left_out(path, codec, known, lost, times)
+    order, uncertain = presentation_order(known, lost)
+    return PacketOrder(len(order), tuple(order), uncertain, damage and f"damaged after {len(order)} frames: {damage}")
 
 
-def _skipped(path: Path, shown: Sequence[tuple[int | None, bool]], lost: set[int]) -> list[Packet]:
-    """Packets of MPEG-4 Part 2 that FFmpeg leaves out without an error, because their time is damaged.
+def presentation_order(shown: Sequence[int], lost: Iterable[int]) -> tuple[list[int], frozenset[int]]:
+    """The packets of all frames in the order in which they are shown, and the places that are uncertain.
 
-    B-frames at the beginning, whose keyframe was cut off, are left out, too; nobody counts these.
+    A lost packet is put before the first frame that is stored after it. Where the codec reorders frames, its frame
+    may be shown sooner or later by as many frames as others are; all places so near are uncertain.
+
+    >>> presentation_order([0, 1, 3], [2]), presentation_order([0, 2, 1, 4, 3, 6, 5], [7])
+    (([0, 1, 2, 3], frozenset()), ([0, 2, 1, 4, 3, 6, 5, 7], frozenset({8, 6, 7})))
     """
-    plain = sorted(number for number, between in shown if number is not None and not between)
-    known = lost | {number for number, _ in shown if number is not None}
-    found: list[Packet] = []
-    with open_video(path) as (container, stream), suppress(Exception):  # the demuxer's end, as when decoding
+    left = sorted(lost, reverse=True)
+    if not left:
+        return list(shown), frozenset()
+    moved = max(abs(place - rank) for rank, (_, place) in enumerate(sorted(zip(shown, range(len(shown)), strict=True))))
+    stored = {number: rank for rank, number in enumerate(sorted([*shown, *left]))}
+    near = {stored[number] + step for number in left for step in range(-moved, moved + 1)} if moved else ()
+    order: list[int] = []
+    for number in shown:
+        while left and left[-1] < number:
+            order.append(left.pop())
+        order.append(number)
+    return [*order, *reversed(left)], frozenset(near)
+
+
+def without_hidden(shown: Sequence[int], lost: Sequence[int], times: Sequence[int | None]) -> list[int]:
+    """The lost packets whose frames would have been shown: those whose time is missing between their neighbours'.
+
+    Args:
+        shown: packets of the shown frames, ascending.
+        lost: packets that cannot be decoded, ascending.
+        times: of all packets; where they are not known, packets count as shown.
+
+    >>> without_hidden([0, 1, 3, 5, 6], [2, 4], [0, 40, 80, 120, 121, 160, 200])
+    [2]
+    """
+    clock = {number: time for number in shown if number < len(times) and (time := times[number]) is not None}
+    steps = [end - begin for begin, end in pairwise(clock.values())]
+    if not steps or (typical := median(steps)) <= 0:
+        return list(lost)
+    found: list[int] = []
+    left = list(reversed(lost))
+    for before, number in pairwise([-1, *shown]):
+        between: list[int] = []
+        while left and left[-1] < number:
+            between.append(left.pop())
+        begin, end = clock.get(before), clock.get(number)
+        missing = len(between) if begin is None or end is None else max(0, round((end - begin) / typical) - 1)
+        found += between[:missing]
+    return [*found, *reversed(left)]
+
+
+def _left_out(
+    path: Path, codec: str, shown: Sequence[int], lost: Sequence[int], times: Sequence[int | None]
+) -> list[int]:
+    """Packets that FFmpeg leaves out without an error, because their time or a frame they need is damaged.
+
+    Not those at the beginning, whose keyframe was cut off; nor where it leaves out very many: then two packets make a
+    frame.
+    """
+    if len(shown) + len(lost) >= len(times):
+        return []
+    known, second = {*shown, *lost}, sorted(shown)[min(1, len(shown) - 1)]
+    first = min([second, *lost])
+    found: list[int] = []
+    with suppress(ImageRefused), open_video(path) as (container, stream):  # the file's end, as when decoding
         for number, packet in enumerate(packets_of(container, stream)):
             if packet.is_corrupt:
                 break
-            if number in known or packet.size < _PLACEHOLDER or packet.is_discard:
-                continue
-            if len(plain) > 1 and number > plain[1]:
-                found.append(Packet(number, kind_of("mpeg4", bytes(packet)) == "between"))
-    return found
-
-
-def _ordered(shown: Sequence[tuple[int | None, bool]], lost: Sequence[Packet], sound: int, damage: str) -> PacketOrder:
-    packets = [Packet(number, between) for number, between in shown if number is not None]
-    if not shown or len({packet.number for packet in packets}) < len(shown):
-        why = damage or ("a frame cannot be decoded" if lost else "")
-        return PacketOrder(sound, (), why and f"damaged after {sound} frames: {why}")
-    order = presentation_order(packets, lost)
-    return PacketOrder(len(order), tuple(order), damage and f"damaged after {len(order)} frames: {damage}")
-
-
-def presentation_order(shown: Sequence[Packet], lost: Sequence[Packet]) -> list[int]:
-    """The numbers of all packets in the order in which their frames are shown.
-
-    B-frames are stored after the frame that is shown behind them, so the kinds of all frames decide their order. Where
-    that does not explain the order of the `shown` ones (B-frames that others depend on), each lost one is put before
-    the first that is stored after it: its place is then uncertain by as many frames as the codec reorders.
-
-    >>> presentation_order([Packet(0, False), Packet(2, True), Packet(1, False), Packet(4, True)], [Packet(3, False)])
-    [0, 2, 1, 4, 3]
-    """
-    if not lost:
-        return [packet.number for packet in shown]
-    keys: dict[int, tuple[int, int, int]] = {}
-    before = -1  # the last frame that is no B-frame
-    for number, between in sorted([*shown, *lost]):
-        before = before if between else number
-        keys[number] = (before, 0 if between else 1, number)
-    if all(keys[a.number] < keys[b.number] for a, b in zip(shown, shown[1:], strict=False)):
-        return sorted(keys, key=keys.__getitem__)
-    order: list[int] = []
-    left = sorted((packet.number for packet in lost), reverse=True)
-    for packet in shown:
-        while left and left[-1] < packet.number:
-            order.append(left.pop())
-        order.append(packet.number)
-    return [*order, *reversed(left)]
-
-
-def kind_of(codec: str, data: bytes) -> Kind:
-    r"""What a packet holds, by its first bits; `plain` where these do not say.
-
-    >>> kind_of("mpeg4", b"\x00\x00\x01\xb6\x90"), kind_of("vp8", b"\x10"), kind_of("vp8", b"\x01")
-    ('between', 'plain', 'hidden')
-    """
-    if codec == "vp8" and data:  # RFC 6386, 9.1: the bit show_frame
-        return "plain" if data[0] >> 4 & 1 else "hidden"
-    if codec == "mpeg4":
-        place = data.find(_VOP) + len(_VOP)
-        if place >= len(_VOP) and place < len(data) and data[place] >> 6 == _VOP_BETWEEN:
-            return "between"
-    return "plain"
+            placeholder = packet.is_discard or (codec == "mpeg4" and packet.size < _PLACEHOLDER)
+            if number > first and number not in known and not placeholder:
+                found.append(number)
+    return found if 2 * len(found) < len(shown) else []

@@ -184,7 +184,12 @@ def _run(
             raise SeekMissed
         if left and left[0] == number:
             left.popleft()
-            yield number, _image(frame, stream.codec_context.name) if damaged is None else _lost_text(number, damaged)
+            if damaged is not None:
+                yield number, _lost_text(number, damaged)
+            elif number in index.uncertain:
+                yield number, f"frame {number} may be another one: a frame near it cannot be decoded"
+            else:
+                yield number, _image(frame, stream.codec_context.name)
         if not left:
             return
     while left and left[0] in lost:
