@@ -40,8 +40,9 @@ from helpers.mutants import (  # noqa: E402
 )
 
 SCORING = (
-    "aggregate", "attribution", "board_columns", "compare", "detection", "face_set", "headline", "leaderboard", "ranks",
-    "record_diff", "run_record", "run_tables", "score", "scored_faces", "set_numbers", "trivial", "robustness/scores",
+    "aggregate", "attribution", "board_columns", "compare", "detection", "face_set", "headline", "leaderboard",
+    "paired_numbers", "ranks", "record_diff", "run_record", "run_tables", "score", "scored_faces", "set_numbers",
+    "trivial", "robustness/scores",
 )  # fmt: skip
 TESTS = (
     "tests/metrics", "tests/report", "tests/gaze/test_gaze_metric_table.py", "tests/cli/test_cli_compare.py",

@@ -50,6 +50,11 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     seeds: tuple[Evaluation, ...] = field(default=(), repr=False)
 
+    @property
+    def full_table(self) -> Table | None:
+        """Mean and spread over seeds of every number; None for one run."""
+        return seeds_table([one.record for one in self.seeds], every=True) if self.seeds else None
+
 
 @dataclass(frozen=True)
 class Robustness:

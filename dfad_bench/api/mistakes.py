@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import Run, folder_of, record_of, runs_of
 from dfad_bench.core.errors import ConfigError
@@ -126,13 +128,13 @@ def _write(out: Path, tables: Mapping[str, Table], manifests: Sequence[Manifest]
     return tuple(written)
 
 
-def _sheet(table: Table, manifests: Sequence[Manifest], faces: int) -> list[tuple[bytes, tuple[str, ...]]]:
-    """PNG and caption of the first faces of a table."""
+def _sheet(table: Table, manifests: Sequence[Manifest], faces: int) -> list[tuple[np.ndarray, tuple[str, ...]]]:
+    """Pixels and caption of the first faces of a table."""
     rows = list(table.rows[:faces])
-    left, found = {str(row["sample_id"]) for row in rows}, dict[str, bytes]()
+    left, found = {str(row["sample_id"]) for row in rows}, dict[str, np.ndarray]()
     for manifest in manifests:
         here = left & set(manifest.frame(["sample_id"])["sample_id"])
-        found.update(manifest.images(here))
+        found.update((crop.sample_id, crop.pixels()) for crop in manifest.crops(here))
         left -= here
     return [(found[str(row["sample_id"])], _caption(row)) for row in rows]
 

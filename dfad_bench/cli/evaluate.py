@@ -159,10 +159,9 @@ def _evaluate(run: Path, manifests: tuple[Path, ...], asked: dict[str, Any]) -> 
 def _show(found: Evaluation, as_json: bool) -> None:
     """Print a record beside the constant models, or mean and spread over seeds."""
     from dfad_bench.cli.train import show_record
-    from dfad_bench.report.aggregate import seeds_table
 
-    if found.seeds and as_json:
-        echo_table(seeds_table([one.record for one in found.seeds], every=True), "json")
+    if found.full_table is not None and as_json:
+        echo_table(found.full_table, "json")
     elif found.seeds:
         echo_table(found.table)
     else:

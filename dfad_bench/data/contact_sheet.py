@@ -12,7 +12,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.escape import one_line
 from dfad_bench.core.files import atomic_path
 from dfad_bench.data.audit.findings import Face, Finding, Findings
-from dfad_bench.data.images import SHEET, decode_crop
+from dfad_bench.data.images import SHEET
 from dfad_bench.data.manifest import Manifest
 
 SIDE = 112  # side of a face, pixels
@@ -85,18 +85,17 @@ def draw_sheet(title: str, remarks: Sequence[Finding], crops: Mapping[tuple[int,
     return path
 
 
-def draw_faces(title: str, faces: Sequence[tuple[bytes, Sequence[str]]], path: Path, *, columns: int = 6) -> Path:
+def draw_faces(title: str, faces: Sequence[tuple[np.ndarray, Sequence[str]]], path: Path, *, columns: int = 6) -> Path:
     """Draw faces in rows, each above its caption, as PNG.
 
     Args:
         title: drawn above all.
-        faces: PNG of a crop and the lines of its caption, at most three.
+        faces: a crop (H, W, 3) uint8 and the lines of its caption, at most three.
         path: of the picture.
         columns: faces in a row.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    crops = [decode_crop(png) for png, _ in faces]
     step, rows = SIDE + _CAPTION + _GAP, -(-len(faces) // columns)
     font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=11)
     title = one_line(title)
@@ -104,7 +103,7 @@ def draw_faces(title: str, faces: Sequence[tuple[bytes, Sequence[str]]], path: P
     sheet = Image.new("RGB", (width + _GAP, _HEADING + rows * step + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((8, 4), title, fill="black", font=font)
-    for place, (crop, (_, lines)) in enumerate(zip(crops, faces, strict=True)):
+    for place, (crop, lines) in enumerate(faces):
         left, top = _GAP + place % columns * _CELL, _HEADING + place // columns * step
         sheet.paste(_thumbnail(crop), (left, top))
         draw.text((left, top + SIDE + 1), _shortened(lines), fill="black", font=small)

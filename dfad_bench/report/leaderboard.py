@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import content_hash
@@ -75,45 +75,66 @@ def board(
         UnknownNameError: no such column.
     """
     mine = [record for record in records if record.protocol.name == protocol.name]
+    measured = _measured_blocks(mine, records)
+    blocks = measured or [_planned_block(protocol)]
+    apart = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
+    notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
+    shown = [value for value in reported if value.threshold in (None, protocol.attribution.headline)]
+    printed = [_reported_block(shown)] if shown else []
+    notes += [note for block in blocks for note in block.notes]
+    notes += apart if len(measured) > 1 else []
+    notes += [note for block in printed for note in block.notes] + _deviations(mine)
+    notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
+    unasked = set(known_columns()) - set(default_columns()) - set(columns)
+    rows: list[Mapping[str, Any]] = []
+    headings: dict[int, str] = {}
+    for block in (*blocks, *printed):
+        headings[len(rows)] = block.heading
+        rows += [{key: value for key, value in row.items() if key not in unasked} for row in block.rows]
+    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
+    title = f"{protocol.title} ({protocol.name})"
+    return Table(title, shown_columns, rows, (*_NOTES, *notes, *problems), headings)
+
+
+class _Block(NamedTuple):
+    """Rows of a board under one heading, and the notes about them."""
+
+    heading: str
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+
+
+def _measured_blocks(mine: Sequence[ResultRecord], records: Sequence[ResultRecord]) -> list[_Block]:
+    """A block for each set of faces, rules and training; those of runs trained elsewhere stand last."""
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
     for record in _unique_runs(mine):
         key = (record.protocol.sha256, record.manifest.content_sha256, trained_elsewhere(record) or "")
         sections.setdefault(key, []).append(record)
-    rows: list[Mapping[str, Any]] = []
-    headings: dict[int, str] = {}
-    notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
+    blocks = []
     for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
-        named = f"Faces {faces[:8]}, trained elsewhere" if elsewhere else f"Measured on faces {faces[:8]}"
-        headings[len(rows)] = named
+        heading = f"Faces {faces[:8]}, trained elsewhere" if elsewhere else f"Measured on faces {faces[:8]}"
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
-        notes.append(f"{note}; {elsewhere}." if elsewhere else f"{note}.")
-        made, lines = _section(members, records)
-        rows += made
-        notes += lines
-    if len(sections) > 1:
-        notes.append(f"{len(sections)} sections differ in faces, rules or training: do not compare across them.")
-    if not sections:
-        headings[0] = "Nothing measured yet"
-        planned = planned_scores(protocol)
-        rows += _trivial_rows(planned, protocol)
-        notes += trivial_notes(planned)
-    headline = protocol.attribution.headline
-    shown = [value for value in reported if value.threshold in (None, headline)]
-    if shown:
-        headings[len(rows)] = "Reported by papers"
-        rows += [_reported_row(value) for value in shown]
-        notes.append("Reported rows come from other code and other faces and are not ranked.")
-        notes.append("Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.")
-        notes += [f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note]
-    notes += _deviations(mine)
-    notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
-    title = f"{protocol.title} ({protocol.name})"
-    unasked = set(known_columns()) - set(default_columns()) - set(columns)
-    rows = [{key: value for key, value in row.items() if key not in unasked} for row in rows]
-    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
-    return Table(title, shown_columns, rows, (*_NOTES, *notes, *problems), headings)
+        rows, lines = _section(members, records)
+        blocks.append(_Block(heading, rows, [f"{note}; {elsewhere}." if elsewhere else f"{note}.", *lines]))
+    return blocks
+
+
+def _planned_block(protocol: Protocol) -> _Block:
+    """The trivial rows of the faces that the protocol asks for."""
+    planned = planned_scores(protocol)
+    return _Block("Nothing measured yet", _trivial_rows(planned, protocol), trivial_notes(planned))
+
+
+def _reported_block(shown: Sequence[ReportedScore]) -> _Block:
+    """What papers printed."""
+    notes = [
+        "Reported rows come from other code and other faces and are not ranked.",
+        "Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.",
+        *(f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note),
+    ]
+    return _Block("Reported by papers", [_reported_row(value) for value in shown], notes)
 
 
 def _section(records: list[ResultRecord], others: Sequence[ResultRecord]) -> tuple[list[dict[str, Any]], list[str]]:

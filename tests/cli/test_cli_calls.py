@@ -13,10 +13,12 @@ from dfad_bench.cli.main import COMMANDS
 CLI = Path(dfad_bench.__file__).parent / "cli"
 PARSING = {
     "dfad_bench.api.training:parse_weights",
+    "dfad_bench.core.run_folder:runs_in",  # the runs that a folder of several seeds stands for
     "dfad_bench.ingest.plan:parse_shard",
     "dfad_bench.views.options:view_settings",
 }
 PRINTING = {
+    "dfad_bench.core.errors:quoted",
     "dfad_bench.core.files:write_text",  # the --out of a table
     "dfad_bench.core.record:plain",
     "dfad_bench.report.compare:comparison_table",
@@ -27,7 +29,7 @@ PRINTING = {
 SEVERAL = {
     "doctor": {"dfad_bench.core.doctor:diagnose", "dfad_bench.ingest.survey:survey"},
     "evaluate": {f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")},
-    "scores": {"dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores"},
+    "scores": {"dfad_bench.api.mistakes:mistakes", "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores"},
 }
 
 

@@ -13,8 +13,9 @@ from scipy.stats import binomtest
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.record import MetricValue, read_record, write_record
 from dfad_bench.metrics import METRICS, detection
-from dfad_bench.report.compare import Compared, Comparison, _tested, compare_runs, comparison_table
+from dfad_bench.report.compare import Comparison, compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
+from dfad_bench.report.paired_numbers import Compared, _tested
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import FORMATS, render
 
@@ -248,6 +249,6 @@ def test_a_test_of_two_models_needs_what_it_compares_of_both() -> None:
     shares = Number(value, hits=labels == 1, sources=np.arange(4))
     draws = np.array([0.1, -0.1, 0.2])
     for full, test in ((ranked, "delong"), (shares, "mcnemar exact")):
-        assert _tested(full, full, draws)[0] == test
-        assert _tested(full, bare, draws)[0] == _tested(bare, full, draws)[0] == "bootstrap"
-    assert _tested(bare, bare, None) == (None, None)
+        assert _tested(full, full, draws, 4)["test"] == test
+        assert _tested(full, bare, draws, 4)["test"] == _tested(bare, full, draws, 4)["test"] == "bootstrap"
+    assert _tested(bare, bare, None, 4)["p"] is None

@@ -60,7 +60,8 @@ def test_every_argument_can_be_named_and_flags_must_be(name: str) -> None:
         for parameter in inspect.signature(value).parameters.values() if written_in(value, module) else ():
             assert parameter.kind is not parameter.POSITIONAL_ONLY, f"{place}: {parameter.name} cannot be named"
             flag = isinstance(parameter.default, bool) or parameter.annotation in (bool, "bool")
-            assert not flag or parameter.kind is parameter.KEYWORD_ONLY, f"{place}: {parameter.name} need not be named"
+            private = value.__name__.startswith("_")
+            assert private or not flag or parameter.kind is parameter.KEYWORD_ONLY, f"{place}: {parameter.name}"
 
 
 def test_intervals_have_as_many_resamples_as_the_readme_of_the_room_says() -> None:
