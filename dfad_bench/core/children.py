@@ -39,7 +39,7 @@ def _exit_with_parent(parent: Any) -> None:
 def deaf_children() -> Iterator[None]:
     """Processes started in the block get no Ctrl-C until they unblock it: one while they import prints a traceback.
 
-    This process gets at the end of the block what arrived within.
+    This process still gets it, within the block or at its end.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

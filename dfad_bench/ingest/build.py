@@ -193,7 +193,7 @@ def _list_source(spec: DatasetSpec, root: Path) -> Listing:
             f"{n} {why} ({quoted(listing.examples[why][0])} ...)" for why, n in sorted(listing.ignored.items())
         )
         more = [note for note in listing.notes if "--follow-links" in note]
-        more += [*explain_misfits(spec, listing.examples.get(NO_PATH, ())[:1]), *hints(spec, root, listing)]
+        more += list(hints(spec, root, listing)) or explain_misfits(spec, listing.examples.get(NO_PATH, ())[:1])
         found = "; ".join([f"found {left}" if left else "the folder is empty", *more])
         raise ConfigError(f"{root}: no image of {quoted(spec.name)}; expected {spec.layout_lines()}; {found}")
     listing.samples.sort(key=lambda sample: sample.sample_id)

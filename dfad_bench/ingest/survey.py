@@ -145,8 +145,7 @@ def _survey(spec: DatasetSpec, root: Path) -> Survey:
             *listing.notes,
             *unlabelled_note(spec, listing),
             *_left_out_notes(listing),
-            *explain_misfits(spec, listing.examples.get(NO_PATH, ())),
-            *hints(spec, root, listing),
+            *(list(hints(spec, root, listing)) or explain_misfits(spec, listing.examples.get(NO_PATH, ()))),
         ),
     )
 
