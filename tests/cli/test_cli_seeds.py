@@ -153,21 +153,28 @@ def test_verify_checks_every_seed_and_the_mean(seeds: Path) -> None:
 
 
 def test_evaluate_predicts_with_every_seed_and_averages(work: Path, seeds: Path) -> None:
-    given = [part for path in faces(work) for part in ("--manifest", path)]
-    result = invoke("evaluate", "--run", seeds, *given, "--device", "cpu", "--quiet")
-    assert result.exit_code == 0, result.output
-    assert "Toy, protocol toy: 3 seeds" in result.stdout
+    found = dfad.evaluate(seeds, faces(work), dfad.EvaluateSettings(device="cpu"))
+    assert [one.record.run.seed for one in found.seeds] == list(SEEDS)
+    assert "Toy, protocol toy: 3 seeds" in str(found.table)
     records = [read_record(path) for path in sorted(seeds.glob("seed-*/evaluations/*/record.json"))]
     assert len(records) == 3
     (summary,) = seeds.glob("evaluations/*/seeds.json")
     rows = read_json(summary)["rows"]
     at = next(row for row in rows if (row["metric"], row["subset"], row["averaging"]) == ("auc", "unseen", "micro"))
     assert at["mean"] == pytest.approx(fmean(record.metric("auc", "unseen").value for record in records))
-    found = dfad.evaluate(seeds, faces(work), dfad.EvaluateSettings(device="cpu"))
-    assert [one.record.run.seed for one in found.seeds] == list(SEEDS)
-    assert len(
-        json.loads(ok("evaluate", "--run", seeds, *given, "--device", "cpu", "--quiet", "--json"))["rows"]
-    ) == len(rows)
+
+
+@pytest.mark.heavy
+def test_evaluate_prints_the_mean_and_where_it_lies(work: Path, seeds: Path) -> None:
+    given = [part for path in faces(work) for part in ("--manifest", path)]
+    result = invoke("evaluate", "--run", seeds, *given, "--device", "cpu", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "Toy, protocol toy: 3 seeds" in result.stdout
+    assert result.stderr.count("Record: ") == 3
+    (summary,) = seeds.glob("evaluations/*/seeds.json")
+    assert f"Means: {summary}" in result.stderr
+    shown = json.loads(ok("evaluate", "--run", seeds, *given, "--device", "cpu", "--quiet", "--json"))["rows"]
+    assert len(shown) == len(read_json(summary)["rows"])
 
 
 def test_an_evaluation_carries_the_training_counts_of_its_run(work: Path, seeds: Path) -> None:

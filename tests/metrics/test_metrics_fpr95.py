@@ -65,6 +65,18 @@ def test_draws_equal_the_function_on_every_resample(decimals: int) -> None:
         assert drawn == pytest.approx(expected) if expected is not None else np.isnan(drawn)
 
 
+def test_draws_of_exactly_95_percent_are_enough() -> None:
+    """Twenty faces a class, drawn apart: nineteen rejected ones are 95 %, and happen in most resamples."""
+    rng = np.random.default_rng(2)
+    positive, scores = np.repeat([True, False], 20), rng.uniform(0.5, 1, 40)
+    boot = ClusterBootstrap(positive, np.arange(40), resamples=40)
+    draws = boot.ranking_draws(positive, scores, only=("fpr95_openood",))["fpr95_openood"]
+    slow_draws = [
+        slow(scores[rows][positive[rows]], scores[rows][~positive[rows]], positive="unseen") for rows in boot.samples()
+    ]
+    assert draws.tolist() == pytest.approx(slow_draws)
+
+
 def test_neither_is_defined_for_one_class() -> None:
     none, one = np.zeros((0, 2)), probabilities(np.array([0.9]))
     for metric in (fpr95, fpr95_openood):
