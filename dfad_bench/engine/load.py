@@ -131,7 +131,8 @@ def checked_selection(files: RunFolder) -> pd.DataFrame:
     path = files.selection
     if not path.is_file():
         raise ConfigError(f"{path}: missing, so the faces that were trained on are not known; train again")
-    stated = read_facts(files.facts)["run"].get("files", {}).get(path.name)  # runs of earlier versions state none
+    facts = read_facts(files.facts) if files.facts.is_file() else {"run": {}}
+    stated = facts["run"].get("files", {}).get(path.name)  # runs of earlier versions state none
     if stated is not None:
         check_hash(path, stated)
     return read_selection(path)

@@ -143,17 +143,18 @@ def test_checkpoint_and_selection_are_checked_where_they_are(run: Path, tmp_path
     (tmp_path / "other" / "checkpoint").mkdir()
     (tmp_path / "other" / "checkpoint" / "model.safetensors").write_bytes(b"other weights")
     assert names(tmp_path / "other") == ["model.checkpoint_sha256"]
-    frame[["sample_id", "group"]].assign(part="test").to_parquet(run / "selection.parquet")
+    selected = frame[["sample_id", "group", "source_key"]].assign(part="test", crop_sha256="0" * 64)
+    selected.to_parquet(run / "selection.parquet")
     found = verify_record(run, rows_hash=lambda rows: "0" * 64, config_hash=content_hash)
     assert found.differences == ()
-    frame[["sample_id", "group"]][1:].assign(part="test").to_parquet(run / "selection.parquet")
+    selected[1:].to_parquet(run / "selection.parquet")
     found = verify_record(run, rows_hash=lambda rows: "1" * 64, config_hash=content_hash)
     assert {"manifest.splits.test.rows", "manifest.splits.test.content_sha256"} <= {d.name for d in found.differences}
 
 
 def test_predictions_of_other_faces_than_were_selected_are_found(run: Path) -> None:
     frame = pd.read_parquet(run / "predictions.parquet")
-    selected = frame[["sample_id", "group", "source_key"]].assign(part="test")
+    selected = frame[["sample_id", "group", "source_key"]].assign(part="test", crop_sha256="0" * 64)
     selected.to_parquet(run / "selection.parquet")
 
     def wrong() -> dict[str, int]:
