@@ -113,7 +113,7 @@ def steps(out: Path, scale: Scale, seed: int, progress: Progress, report: Callab
         words += ["--protocol", PROTOCOL, *both, "--seed", seed, "--out", runs / model]
         yield step(words, _train, model, scale.epochs, seed, folders, runs / model, progress=progress, report=report)
     words = ["gaze-fid", *both, "--estimator", "geometric", "--seed", seed, "--out", out / "gaze"]
-    yield step(words, _gaze, folders, {"geometric": None}, seed=seed, out=out / "gaze", progress=progress)
+    yield step(words, _gaze, folders, {"geometric": None}, seed, out=out / "gaze", progress=progress)
     yield step(["leaderboard", "--protocol", PROTOCOL, "--runs", runs], _board, runs)
 
 
@@ -144,10 +144,11 @@ def _train(model: str, epochs: int, seed: int, folders: list[Path], out: Path, *
     return train(settings, folders, out, **named)
 
 
-def _gaze(folders: list[Path], estimators: dict[str, str | None], **named: Any) -> Any:
+def _gaze(folders: list[Path], estimators: dict[str, str | None], seed: int, **named: Any) -> Any:
     from dfad_bench.api.gaze import gaze_study
+    from dfad_bench.gaze.settings import GazeSettings
 
-    return gaze_study(folders, estimators, **named)
+    return gaze_study(folders, estimators, GazeSettings(seed=seed), **named)
 
 
 def _board(runs: Path) -> Table:

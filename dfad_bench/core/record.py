@@ -97,6 +97,22 @@ class ManifestFacts:
 
 
 @dataclass(frozen=True)
+class Extension:
+    """One time a run was trained on for longer than it had been asked to be.
+
+    `as_one_run`: whether a run of this length from scratch ends with the same bits; `reasons`: why not. `kept`: epochs,
+    and steps where it counts those, of the stages that were done.
+    """
+
+    config_sha256: str  # of the settings it had been trained with
+    from_epochs: float
+    from_steps: int
+    as_one_run: bool
+    reasons: tuple[str, ...]
+    kept: dict[str, tuple[int, int | None]]
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """How it was trained. There is no way to say that weights were chosen on the test set."""
 
@@ -116,7 +132,7 @@ class RunFacts:
     model_selection: Literal["last", "best_on_val"] | None = None
     stopped: str | None = None
     stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records
-    extended: tuple[dict[str, Any], ...] = ()  # each time it was trained on for longer than asked before
+    extended: tuple[Extension, ...] = ()  # each time it was trained on for longer than asked before
     # of an evaluation: faces of each seen generator the run was trained on; None where its own record says so
     trained_on: dict[str, int] | None = None
 

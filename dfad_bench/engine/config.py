@@ -12,6 +12,7 @@ from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, quote
 from dfad_bench.core.files import content_hash, sha256_file, sweep_temporaries, write_text
 from dfad_bench.core.plain import check_plain
 from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.record import Extension
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
@@ -46,7 +47,7 @@ class RunConfig(ModelSettings):
     init: dict[str, Any]
     views: dict[str, Any] = field(default_factory=dict)
     implied: dict[str, Any] = field(default_factory=dict)
-    extended: tuple[dict[str, Any], ...] = ()
+    extended: tuple[Extension, ...] = ()
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     if not files.facts.is_file() and not any(files.checkpoint.path.glob("*")):
         return None  # ended before anything was learnt, perhaps because of a setting: nothing to protect
     found = config_from(read_yaml(files.config), str(files.config))
-    if config.extended and config.extended[-1]["config_sha256"] == found.sha256:
+    if config.extended and config.extended[-1].config_sha256 == found.sha256:
         return None  # is made longer by this call
     if not same(config, found):
         raise IntegrityError(f"{out}: holds a run with other settings ({', '.join(changes(config, found))}); {_WAYS}")

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.recipe import Recipe, StageRecipe
+from dfad_bench.core.record import Extension
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.stage_plan import StagePlan, plan_stages
 from dfad_bench.core.stages import Stage
@@ -61,7 +61,7 @@ def going_on(out: Path, asked: RunConfig, stages: Sequence[Stage], *, extend: bo
 
 def kept_lengths(config: RunConfig) -> dict[str, Sequence[int | None]]:
     """Epochs and steps of the stages that were done before a run was made longer."""
-    return {name: length for each in config.extended for name, length in each["kept"].items()}
+    return {name: length for each in config.extended for name, length in each.kept.items()}
 
 
 def stale_evaluations(files: RunFolder, config: RunConfig) -> list[str]:
@@ -86,15 +86,14 @@ def _longer(out: Path, asked: RunConfig, found: RunConfig, stages: Sequence[Stag
     reasons = list(_reasons(new, old, position))
     if now.length == before.length and new[position.stage + 1 :] == old[position.stage + 1 :] and mine == theirs:
         raise ConfigError(f"{out}: the stages that are left are as long as before; ask for more epochs")
-    before_as_one = all(each["as_one_run"] for each in found.extended)
-    entry: dict[str, Any] = {
-        "config_sha256": found.sha256,
-        "from_epochs": position.epochs_done,
-        "from_steps": position.step,
-        "as_one_run": before_as_one and not reasons,
-        "reasons": reasons,
-        "kept": {plan.name: list(plan.length) for plan in old[: position.stage]},
-    }
+    entry = Extension(
+        config_sha256=found.sha256,
+        from_epochs=position.epochs_done,
+        from_steps=position.step,
+        as_one_run=all(each.as_one_run for each in found.extended) and not reasons,
+        reasons=tuple(reasons),
+        kept={plan.name: plan.length for plan in old[: position.stage]},
+    )
     return replace(asked, extended=(*found.extended, entry))
 
 

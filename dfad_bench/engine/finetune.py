@@ -60,7 +60,7 @@ class Parent:
         """Generators of forged faces that this run, and those it started from, were trained on."""
         groups = (*self.protocol.seen, *self.protocol.unlabelled)
         own = {group.generator for group in groups} - {REAL_KEY}
-        return own | set(self.config.init.get("trained_on", ()))
+        return own | _trained_on(self.config.init)
 
     def warnings(self, selection: Selection) -> list[str]:
         """A line where test faces were trained on before."""
@@ -81,9 +81,13 @@ class Parent:
         }
 
 
+def _trained_on(init: Mapping[str, Any]) -> set[str]:
+    return {str(name) for name in init.get("trained_on") or ()}
+
+
 def unseen_trained_on(init: Mapping[str, Any], protocol: Protocol) -> list[str]:
     """Unseen generators of a protocol that a model was trained on before its own run, by what it started from."""
-    return sorted({group.generator for group in protocol.unseen} & set(init.get("trained_on", ())))
+    return sorted({group.generator for group in protocol.unseen} & _trained_on(init))
 
 
 def unseen_warnings(init: Mapping[str, Any], protocol: Protocol) -> list[str]:

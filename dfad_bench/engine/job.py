@@ -178,7 +178,7 @@ class Job:
             seed=config.seed,
             place=self.place,
             folder=self.out,
-            config_sha256=(config.sha256, *(each["config_sha256"] for each in config.extended)),
+            config_sha256=(config.sha256, *(each.config_sha256 for each in config.extended)),
             heads=config.heads,
             cap_epochs=config.epochs,
             kept=kept_lengths(config),
@@ -268,7 +268,7 @@ class Job:
             "sessions": [asdict(session) for session in position.sessions],
             "model_selection": fitted.selection,
             "stopped": fitted.stopped,
-            **({"extended": plain(config.extended)} if config.extended else {}),
+            **({"extended": [plain(asdict(each)) for each in config.extended]} if config.extended else {}),
         }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.record import MetricValue, ResultRecord
+from dfad_bench.report.run_record import settings_but_seed
 from dfad_bench.report.table import Column, Table
 
 _FEW = 3  # with fewer seeds a spread means little
@@ -107,10 +108,7 @@ def check_seeds(records: Sequence[ResultRecord]) -> None:
         "model": {record.model.name for record in records},
         "protocol": {record.protocol.sha256 for record in records},
         "manifests": {record.manifest.content_sha256 for record in records},
-        "settings": {
-            json.dumps({k: v for k, v in record.run.config.items() if k != "seed"}, sort_keys=True)
-            for record in records
-        },
+        "settings": {json.dumps(settings_but_seed(record), sort_keys=True) for record in records},
     }
     if other := [name for name, kinds in alike.items() if len(kinds) > 1]:
         raise ConfigError(f"these runs differ in more than the seed ({', '.join(other)}); they have no common mean")

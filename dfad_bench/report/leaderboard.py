@@ -17,7 +17,7 @@ from dfad_bench.report.board_columns import board_columns, default_columns, know
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
-from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
+from dfad_bench.report.run_record import history, protocol_of, settings_but_seed, trained_elsewhere
 from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned_scores, training_counts, trivial_notes, trivial_scores_of
 
@@ -145,8 +145,7 @@ def _section(records: list[ResultRecord], others: Sequence[ResultRecord]) -> tup
     rows = _trivial_rows(constant, protocol)
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
-        settings = {key: value for key, value in record.run.config.items() if key != "seed"}
-        key = content_hash([record.model.name, settings, record.status, record.model.registry_sha256])
+        key = content_hash([record.model.name, settings_but_seed(record), record.status, record.model.registry_sha256])
         runs.setdefault(key, []).append(record)
     tags = _distinguishing_settings([members[0] for members in runs.values()])
     measured = [_measured_row(members, protocol, tags[place]) for place, members in enumerate(runs.values())]
@@ -178,10 +177,11 @@ def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]
     """The settings in which each record differs from others of the same model."""
     found: list[list[str]] = []
     for record in records:
-        alike = [other.run.config for other in records if other.model.name == record.model.name]
+        own = settings_but_seed(record)
+        alike = [settings_but_seed(other) for other in records if other.model.name == record.model.name]
         known = dict.fromkeys(key for config in alike for key in config if key not in _TAGGED)
         odd = [key for key in known if len({content_hash(config.get(key)) for config in alike}) > 1]
-        found.append([f"{key}={_short_text(record.run.config.get(key))}" for key in odd])
+        found.append([f"{key}={_short_text(own.get(key))}" for key in odd])
     return found
 
 
@@ -189,10 +189,8 @@ def _short_text(value: Any) -> str:
     """A setting in one or two words: a recipe by name and hash, a run or weight file by its id, a list by length."""
     if isinstance(value, list | tuple):
         return str(len(value))
-    if isinstance(value, Mapping) and "run_id" in value:
-        return f"run {value['run_id'][:8]}"
     if isinstance(value, Mapping) and "kind" in value:
-        return str(value.get("id", value["kind"]))
+        return str(value.get("id", f"run of {value.get('protocol')}" if value["kind"] == "run" else value["kind"]))
     if isinstance(value, Mapping):
         return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
     return "default" if value is None else str(value)

@@ -97,13 +97,36 @@ def history(record: ResultRecord) -> list[str]:
     init, lines = record.model.init, []
     if init.get("kind") == "run":
         from_run = f"run {str(init.get('run_id'))[:8]} of protocol {init.get('protocol')}, seed {init.get('seed')}"
-        before = ", ".join(init.get("unseen_trained_on", ()))
+        before = ", ".join(map(str, init.get("unseen_trained_on") or ()))
         lines.append(f"fine-tuned from {from_run}{f'; trained on {before} before, unseen here' if before else ''}")
     for each in record.run.extended:
-        reasons = "; ".join(each["reasons"]) or ("" if each["as_one_run"] else "as before")
+        reasons = "; ".join(each.reasons) or ("" if each.as_one_run else "as before")
         unlike = f", not as one run: {reasons}" if reasons else ""
-        lines.append(f"trained on after {each['from_epochs']:g} epochs{unlike}")
+        lines.append(f"trained on after {each.from_epochs:g} epochs{unlike}")
     return lines
+
+
+_OF_ONE_SEED = ("run_id", "config_sha256", "sha256", "seed", "steps")  # of a run whose weights another started from
+
+
+def settings_but_seed(record: ResultRecord) -> dict[str, Any]:
+    """The settings that runs of several seeds share: without the seed, and what follows from it.
+
+    A run made longer, as one of that length would be, has the settings of such a run.
+    """
+    settings = {key: value for key, value in record.run.config.items() if key not in ("seed", "extended")}
+    if unlike := [[each.reasons, each.kept] for each in record.run.extended if not each.as_one_run]:
+        settings["extended"] = unlike
+    if isinstance(settings.get("init"), dict):
+        settings["init"] = _start_but_seed(settings["init"])
+    return settings
+
+
+def _start_but_seed(init: dict[str, Any]) -> dict[str, Any]:
+    if init.get("kind") != "run":
+        return init
+    kept = {key: value for key, value in init.items() if key not in _OF_ONE_SEED}
+    return {**kept, "init": _start_but_seed(kept["init"])} if isinstance(kept.get("init"), dict) else kept
 
 
 def draws_of(record: ResultRecord) -> tuple[int, int]:

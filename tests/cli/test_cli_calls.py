@@ -47,7 +47,7 @@ def called(text: str) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
             owner = node.value.id
-            if not owner.isupper():  # a constant
+            if not owner.isupper() and not node.attr.isupper():  # a constant
                 found.add(f"{names[owner]}.{node.attr}")
         elif isinstance(node, ast.Name) and node.id in names and not node.id[0].isupper():
             found.add(names[node.id])

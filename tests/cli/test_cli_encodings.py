@@ -68,7 +68,6 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
 def test_every_command_ends_well(world: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main_module, "interrupt_once", lambda: None)
     monkeypatch.setattr(quickstart, "SMALL", quickstart.Scale(per_group=4, epochs=1, models=("majority",)))
     for line in (line for of_command in lines(world, encoding).values() for line in of_command):
         streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}

@@ -89,7 +89,6 @@ def test_errors_and_help_are_printed_in_any_code_page(encoding: str, monkeypatch
     ):
         made = Streams(encoding, monkeypatch)
         monkeypatch.setattr(sys, "argv", ["dfad", *words])
-        monkeypatch.setattr(main_module, "interrupt_once", lambda: None)
         with pytest.raises(SystemExit):
             main_module.main()
         text = "".join(made.text())
@@ -113,7 +112,6 @@ def test_errors_repeat_little_of_what_was_typed(monkeypatch: pytest.MonkeyPatch)
     for words in (["list", long], ["train", f"--{long}"], [long], ["train", "--model", long, "--seeds", long]):
         made = Streams("utf-8", monkeypatch)
         monkeypatch.setattr(sys, "argv", ["dfad", *words])
-        monkeypatch.setattr(main_module, "interrupt_once", lambda: None)
         with pytest.raises(SystemExit):
             main_module.main()
         assert 0 < len(made.err.getvalue()) < 4_000

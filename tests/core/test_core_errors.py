@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dfad_bench.cli.listed_kinds import KINDS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfad_bench.api.names import KINDS
 from dfad_bench.core import errors
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError, cut, listed, quoted
 from dfad_bench.core.protocol import load_protocol

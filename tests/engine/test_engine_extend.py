@@ -72,7 +72,7 @@ def test_a_finished_run_made_longer_is_one_that_was_asked_for_that_length(
     assert stamp(tmp_path / "short")["as_one_run"] is True
     assert stamp(tmp_path / "short")["from_epochs"] == 3  # one of the stage "warm", which says so itself
     record = build_record(tmp_path / "short", resamples=10)
-    assert record.run.extended[0]["reasons"] == []
+    assert record.run.extended[0].reasons == ()
 
 
 @pytest.mark.heavy

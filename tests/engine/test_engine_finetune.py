@@ -23,6 +23,7 @@ from dfad_bench.engine.config import RunConfig, read_config
 from dfad_bench.engine.finetune import Parent, class_rows, same_classes, start_from
 from dfad_bench.engine.fit import Limits
 from dfad_bench.engine.load import build_model
+from dfad_bench.report.aggregate import seeds_table
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.run_record import build_record
 
@@ -225,3 +226,28 @@ def test_every_registered_model_starts_from_a_run_of_other_classes(
         else:
             assert torch.equal(value, theirs.state_dict()[key]), key
     assert rows.axes, "the attribution expert has a row a class"
+
+
+@pytest.mark.heavy
+def test_seeds_that_start_from_runs_of_their_seed_or_are_made_longer_have_a_mean(
+    manifests: list[Manifest], tmp_path: Path
+) -> None:
+    records = []
+    for seed in (0, 1):
+        train(manifests, tmp_path / "parents" / f"seed-{seed}", seed=seed)
+        asked = {"seed": seed, "finetune_from": tmp_path / "parents"}
+        out = tmp_path / f"seed-{seed}"
+        train(manifests, out, **asked)
+        train(manifests, out, **asked, recipe=replace(SHORT, epochs=2), extend=True)
+        records.append(build_record(out, resamples=10))
+    train(
+        manifests,
+        tmp_path / "long",
+        recipe=replace(SHORT, epochs=2),
+        seed=2,
+        finetune_from=tmp_path / "parents" / "seed-1",
+    )
+    records.append(build_record(tmp_path / "long", resamples=10))
+    assert "seeds" in seeds_table(records).render("json")
+    rows = [row for row in board(toy_protocol(), records).rows if row["kind"] == "measured"]
+    assert [(row["seeds"], row["model"]) for row in rows] == [(3, "Toy")]  # one row, and nothing to tell apart

@@ -181,6 +181,7 @@ def test_settings_of_another_evaluation_are_refused(tmp_path: Path) -> None:
 
 def test_a_record_that_called_one_frame_the_papers_video_compression_opens_and_has_a_star(tmp_path: Path) -> None:
     about = {"title": "Video compression", "paper_exact": True, "operator": "video_compression", "values": {"3": 35}}
+    about |= {"meaning": "constant rate factor", "source": "the paper"}
     blur = SETTINGS["corruptions"][1]
     earlier = {**SETTINGS, "corruptions": [{"name": "video_compression", **about}, blur]}
     frame = toy_grid()

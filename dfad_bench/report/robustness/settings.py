@@ -21,6 +21,7 @@ class _Corruption:
     source: str
     operator: str
     values: dict[str, float]
+    compared: str = ""  # records of earlier versions do not say how its effect was compared
 
     def __post_init__(self) -> None:
         if not all(level.isascii() and level.isdigit() and len(level) < 4 for level in self.values):
