@@ -15,6 +15,7 @@ from dfad_bench.core.notices import heard
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts, Samples
+from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_store import CropStore
@@ -110,7 +111,16 @@ class Job:
             if self.team.lead:
                 write_rows(self.files.selection, selection)
             store = self.team.lead_first(lambda: self.store(selection.rows))
+<<<<<<< ours
             model = self._started(weights, selection)
+=======
+            with heard() as told:
+                model = self.build(weights)
+            self.warnings += [*told, *self._implied()]
+            self.warnings += random_start(
+                self.config.model, self.config.size, self.needs, weights=self.config.init["kind"] != "random"
+            )
+>>>>>>> theirs
             trainer = self._trainer(model, selection, store, limits, logs)
         with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
             fitted = trainer.run(resume=resume)
@@ -135,6 +145,7 @@ class Job:
             checkpoint.keep_last(self.files.checkpoint.path)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
 
+<<<<<<< ours
     def _started(self, weights: WeightFiles | Parent | None, selection: Selection) -> DFADModel:
         """The model with the weights it starts from."""
         self.warnings += random_start(self.config.model, self.config.size, self.needs, self.config.init)
@@ -148,6 +159,16 @@ class Job:
         self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection)]
         self.leakage = weights.leakage(self.protocol, selection)
         return model
+=======
+    def _implied(self) -> list[str]:
+        """A line for each option that follows from the weight file."""
+        changed = model_class(self.config.model).earlier_defaults
+        found = {name: value for name, value in self.config.implied.items() if name not in changed}
+        return [
+            f"{name}={value}, as the weights were trained with; --set {name}=... overrules"
+            for name, value in found.items()
+        ]
+>>>>>>> theirs
 
     def _misnamed(self, losses: Sequence[str]) -> list[str]:
         """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""

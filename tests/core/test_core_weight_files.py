@@ -356,8 +356,21 @@ def test_no_code_of_an_archive_runs(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-REBUILD = "ctorch._utils\n_rebuild_tensor_v2\n"
-STORE = "((S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI%d\ntQ"
+def module_with(tensor: str) -> bytes:
+    """A pickle of a module whose only buffer is rebuilt by `_rebuild_tensor_v2` from these arguments."""
+    rebuilt = f"ctorch._utils\n_rebuild_tensor_v2\n({tensor}I00\nNtR"
+    return f"c__torch__\nBlock\n(t\x81(S'input_resolution'\n{rebuilt}db.".encode("latin-1")
+
+
+def storage(count: int) -> str:
+    return f"(S'storage'\nctorch\nLongStorage\nS'0'\nS'cpu'\nI{count}\ntQ"
+
+
+def test_a_module_with_one_tensor_is_read(tmp_path: Path) -> None:
+    scripted(tmp_path / "w.pt")
+    content = module_with(storage(1) + "I0\n(t(t")
+    path = repacked(tmp_path / "w.pt", tmp_path / "one.pt", {"data.pkl": content})
+    assert same(load_state_dict(path), {"input_resolution": torch.tensor(224)})
 
 
 @pytest.mark.parametrize(
@@ -366,10 +379,11 @@ STORE = "((S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI%d\ntQ"
         b"\x80\x02c__torch__\nBlock\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb.",  # a module that holds itself
         b"\x80\x02c__torch__\nBlock\n)\x81r\xff\xff\xff\xff.",  # a memo of four billion entries
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\x00\x00.",  # bytes of an absurd length
-        (REBUILD + STORE % 9 + "I0\n(I1000000000\nt(I0\ntI00\nNtR.").encode(),  # one number, a thousand million times
-        (REBUILD + STORE % 9 + "I5\n(I9\nt(I1\ntI00\nNtR.").encode(),  # outside of its storage
-        (REBUILD + STORE % 10**12 + "I0\n(I1\nt(I1\ntI00\nNtR.").encode(),  # a storage that is not there
-        (REBUILD + "(N(I1\nt(I1\ntI00\nNtR.").encode(),
+        module_with(storage(1) + "I0\n(I1000000000\nt(I0\nt"),  # one number, a thousand million times
+        module_with(storage(1) + "I5\n(I9\nt(I1\nt"),  # outside of its storage
+        module_with(storage(1) + "I-1\n(I1\nt(I1\nt"),
+        module_with(storage(10**12) + "I0\n(I1\nt(I1\nt"),  # more than there is
+        module_with("NI0\n(I1\nt(I1\nt"),
         b"",
         b"]" * 50 + b".",
     ],

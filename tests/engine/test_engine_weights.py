@@ -90,6 +90,7 @@ def test_options_of_a_weight_file_are_kept_and_the_run_opens_with_them(
     model = load_run(out).model
     assert (model.config.steep, model.config.slope) == (True, 2.0)
     record = build_record(out)
+    assert record.warnings == ("steep=True, as the weights were trained with; --set steep=... overrules",)
     assert record.run.config["implied"] == {"slope": 2.0, "steep": True}
     assert record.model.options == {}
     run_evaluation(out, manifests, device="cpu")
