@@ -61,6 +61,7 @@ def test_what_moves_the_last_bits_is_said(later: Session, device: str, words: st
     assert session_changes((ONE,), device) == []
 
 
+@pytest.mark.heavy
 def test_a_run_that_goes_on_with_more_threads_says_so_in_warning_and_record(
     manifests: list[Manifest], tmp_path: Path
 ) -> None:
