@@ -111,16 +111,7 @@ class Job:
             if self.team.lead:
                 write_rows(self.files.selection, selection)
             store = self.team.lead_first(lambda: self.store(selection.rows))
-<<<<<<< ours
             model = self._started(weights, selection)
-=======
-            with heard() as told:
-                model = self.build(weights)
-            self.warnings += [*told, *self._implied()]
-            self.warnings += random_start(
-                self.config.model, self.config.size, self.needs, weights=self.config.init["kind"] != "random"
-            )
->>>>>>> theirs
             trainer = self._trainer(model, selection, store, limits, logs)
         with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
             fitted = trainer.run(resume=resume)
@@ -145,21 +136,20 @@ class Job:
             checkpoint.keep_last(self.files.checkpoint.path)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
 
-<<<<<<< ours
     def _started(self, weights: WeightFiles | Parent | None, selection: Selection) -> DFADModel:
         """The model with the weights it starts from."""
         self.warnings += random_start(self.config.model, self.config.size, self.needs, self.config.init)
         if not isinstance(weights, Parent):
             with heard() as told:
                 model = self.build(weights)
-            self.warnings += told
+            self.warnings += [*told, *self._implied()]
             return model
         model = self.build()
         self.warnings += start_from(model, weights, self.config, self.protocol)
         self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection)]
         self.leakage = weights.leakage(self.protocol, selection)
         return model
-=======
+
     def _implied(self) -> list[str]:
         """A line for each option that follows from the weight file."""
         changed = model_class(self.config.model).earlier_defaults
@@ -168,7 +158,6 @@ class Job:
             f"{name}={value}, as the weights were trained with; --set {name}=... overrules"
             for name, value in found.items()
         ]
->>>>>>> theirs
 
     def _misnamed(self, losses: Sequence[str]) -> list[str]:
         """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""
