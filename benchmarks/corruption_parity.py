@@ -201,9 +201,9 @@ def video_table(facts: Mapping[str, Any]) -> Table:
         Column("crf", "CRF", "text"),
         Column("in_clip", "Frames coded, then cropped: the reference", "number"),
         Column("clip_of_faces", "Clip of the crops", "number"),
-        Column("1", "`video_compression`", "number"),
+        Column("1", "One frame", "number"),
         Column("one_less", "less the reference", "number"),
-        Column(clip, "`video_compression_clip`", "number"),
+        Column(clip, "Crop repeated as a clip", "number"),
         Column("clip_less", "less the reference", "number"),
     )
     rows = [
@@ -245,7 +245,7 @@ def operator_table(facts: Mapping[str, Any]) -> Table:
         row = facts["operators"][name]
         drawn = name in RANDOM
         cells = {"largest": "drawn at random" if drawn else str(row["largest"])}
-        rows.append({"name": f"`{name}`", **row, **cells, "differing": None if drawn else row["differing"]})
+        rows.append({"name": name, **row, **cells, "differing": None if drawn else row["differing"]})
     return Table("The six others, beside the reference's own code", columns, rows)
 
 

@@ -13,6 +13,7 @@ from dfad_bench.cli.main import COMMANDS
 CLI = Path(dfad_bench.__file__).parent / "cli"
 PARSING = {
     "dfad_bench.api.training:parse_weights",
+    "dfad_bench.core:bounds.RESAMPLES",
     "dfad_bench.core.run_folder:runs_in",  # the runs that a folder of several seeds stands for
     "dfad_bench.ingest.plan:parse_shard",
     "dfad_bench.views.options:view_settings",
@@ -47,7 +48,7 @@ def called(text: str) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
             owner = node.value.id
-            if not owner.isupper() and not node.attr.isupper():  # a constant
+            if not owner.isupper():  # a constant
                 found.add(f"{names[owner]}.{node.attr}")
         elif isinstance(node, ast.Name) and node.id in names and not node.id[0].isupper():
             found.add(names[node.id])

@@ -17,7 +17,7 @@ from baselines.mfclip import MFCLIP
 from dfad_bench.api.training import train
 from dfad_bench.core.contract import WeightFiles
 from dfad_bench.core.errors import IntegrityError, WeightsError
-from dfad_bench.core.files import read_json
+from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.notices import tell
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.data.manifest import Manifest
@@ -113,6 +113,9 @@ def test_a_run_made_before_keeps_the_default_it_was_made_with(manifests: list[Ma
     raw = yaml.safe_load((out / "config.yaml").read_text())
     del raw["implied"]  # as before the default changed
     (out / "config.yaml").write_text(yaml.safe_dump(raw))
+    facts = read_json(out / "run.json")
+    facts["run"]["config_sha256"] = config_from(raw, "config.yaml").sha256
+    write_json(out / "run.json", facts)
     assert load_run(out).model.config.slope == 1.0
     with pytest.raises(IntegrityError, match=r"other settings \(implied: slope\)"):
         run(manifests, out)
