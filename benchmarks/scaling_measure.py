@@ -31,7 +31,8 @@ from PIL import Image
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.data.images import ImageRefused, decode_image, encode_png
-from dfad_bench.data.manifest import Manifest, rows_hash
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_parts import rows_hash
 from dfad_bench.ingest.build import deal_into_parts
 from dfad_bench.ingest.sources.folders import list_images
 from dfad_bench.ingest.sources.spec import load_dataset_spec

@@ -6,21 +6,17 @@ rewritten. Parts are written one by one (Parquet, then a JSON with its hash), `m
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, quoted
 from dfad_bench.core.files import (
-    atomic_path,
     check_hash,
     content_hash,
     json_text,
@@ -32,88 +28,15 @@ from dfad_bench.core.files import (
 from dfad_bench.core.version import __version__
 from dfad_bench.data import card
 from dfad_bench.data.manifest_forms import CHECK_FORMS, READ_FORMS, is_file_name, malformed_keys
+from dfad_bench.data.manifest_parts import commit_part, part_name, read_part, rows_hash
+from dfad_bench.data.manifest_schema import SCHEMA, SOURCE, VERSION, plain_schema
 from dfad_bench.data.stored_crop import DAMAGE, OK, StoredCrop, damaged, stored_crops
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where it is needed only: worker processes start twice as fast without it
 
-VERSION = 1
 FILE = "manifest.json"
-STATUSES = (
-    OK,
-    "no_face",
-    "too_small",
-    "too_large",
-    "not_a_crop",  # given by crop profiles for images that are crops already
-    "unreadable",
-    "unsupported_format",
-    "outside_root",
-    "timeout",
-    "worker_crash",
-)
-_NAME = pa.dictionary(pa.int32(), pa.string())
-_FEATURES = {
-    "image": {"_type": "Image"},
-    "detection_label": {"_type": "ClassLabel", "names": ["real", "fake"]},  # ClassLabel reads 64 bits only
-}
-SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),  # first 16 hex digits of sha256("dataset/origin[#frame]")
-        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),  # PNG; null where refused
-        ("dataset", _NAME),
-        ("generator", _NAME),
-        ("forgery", _NAME),
-        ("family", _NAME),
-        ("attribution_label", pa.int8()),
-        ("detection_label", pa.int64()),  # 0 real, 1 fake, -1 unknown
-        ("split", pa.string()),
-        ("origin", pa.string()),  # POSIX path below the source folder
-        ("frame", pa.int32()),
-        ("source_key", pa.string()),  # rows that share it stay in one split
-        ("target_id", pa.string()),  # sample_id of the real target face
-        ("pair_confidence", pa.float32()),  # confidence of the pair, 0 to 1
-        ("source_sha256", pa.string()),
-        ("source_width", pa.int32()),  # upright
-        ("source_height", pa.int32()),
-        ("source_format", pa.string()),  # PNG, JPEG, ... or the codec of a video
-        ("source_bytes", pa.int64()),  # of the file or archive member
-        ("crop_sha256", pa.string()),  # of the crop's pixels
-        ("phash", pa.int64()),
-        ("box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1 in source pixels
-        (
-            "crop_box",
-            pa.list_(pa.float32(), 4),
-        ),  # square of the source that was cropped; null where rotated
-        ("crop_affine", pa.list_(pa.float32(), 6)),  # a to f: crop x = a x + b y + c, crop y = d x + e y + f
-        ("landmarks", pa.list_(pa.float32(), 10)),  # 5 points x, y in source pixels: eyes, nose, mouth corners
-        ("box_score", pa.float32()),
-        ("faces", pa.int8()),  # number of faces found; the biggest is the crop
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("flags", pa.string()),  # comma-separated remarks on a kept face: identity_switch, ...
-        ("status", pa.string()),
-        ("reason", pa.string()),
-    ],
-    metadata={
-        b"dfad_manifest": str(VERSION).encode(),
-        b"huggingface": json.dumps({"info": {"features": _FEATURES}}, sort_keys=True).encode(),
-    },
-)
-SOURCE = "source"  # which of several collections of its dataset a face is from; only where the dataset tells them apart
-SCHEMA_WITH_SOURCE = SCHEMA.append(pa.field(SOURCE, _NAME))
-_REQUIRED = ("sample_id", "dataset", "generator", "forgery", "family", "attribution_label", "detection_label")
 _BESIDE = (card.FILE, "build.json")  # further files whose hashes are in manifest.json
-_ROW_GROUP = 64  # rows per Parquet row group; bounds the memory of a pass over the images
-
-
-def sample_id(dataset: str, origin: str, frame: int | None = None) -> str:
-    """The name of a face, equal on every machine. `frame` only where one file holds many faces.
-
-    >>> sample_id("ffhq", "00001.png")
-    '69108303dcf25765'
-    """
-    text = f"{dataset}/{origin}" + ("" if frame is None else f"#{frame}")
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Manifest:
@@ -183,7 +106,7 @@ class Manifest:
         if unknown := [name for name in columns if name not in (*known, SOURCE)]:
             raise ManifestError(f"{self.folder}: no columns {quoted(unknown)}; known: {', '.join(known)}")
         wanted = list(dict.fromkeys([*columns, "sample_id", "status"]))
-        tables = [_read(path, wanted) for path in self.parts]
+        tables = [read_part(path, wanted) for path in self.parts]
         table = pa.concat_tables(tables) if tables else plain_schema().empty_table().select(wanted)
         rows = table.to_pandas()
         if "phash" in wanted:  # a column with nulls becomes float64, which cannot hold 64-bit integers
@@ -232,61 +155,6 @@ class Manifest:
         """
         for crop in self.crops(sample_ids):
             yield crop.sample_id, crop.encoded()
-
-
-def plain_schema() -> pa.Schema:
-    """The schema with dictionary columns as plain strings, as tables in memory have it."""
-    fields = ((f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA_WITH_SOURCE)
-    return pa.schema(list(fields))
-
-
-def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one Parquet part atomically, rows sorted by `sample_id`, with page checksums.
-
-    Raises:
-        ValueError: a row lacks a required value or has a column that is not in the schema (a bug of the caller).
-    """
-    for row in rows:
-        if unknown := row.keys() - set(SCHEMA_WITH_SOURCE.names):
-            raise ValueError(f"unknown columns {quoted(sorted(unknown))}")
-        if absent := [name for name in (*_REQUIRED, "status") if row.get(name) is None]:
-            raise ValueError(f"row {quoted(row.get('sample_id'))} lacks {absent}")
-        if row["status"] not in STATUSES:
-            raise ValueError(f"unknown status {quoted(row['status'])}")
-    ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
-    schema = SCHEMA_WITH_SOURCE if any(SOURCE in row for row in rows) else SCHEMA
-    table = pa.Table.from_pylist([dict(row) for row in ordered], schema=schema)
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table, temporary, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP, version="2.6"
-        )
-
-
-def part_facts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts of a part by generator and status, and its rows' hashes, for the part's JSON."""
-    counts: dict[str, Counter[str]] = {}
-    total = 0
-    for row in rows:
-        counts.setdefault(row["generator"], Counter())[row["status"]] += 1
-        total += 1
-    return {"rows": total, "counts": {name: dict(sorted(c.items())) for name, c in sorted(counts.items())}}
-
-
-def commit_part(
-    path: Path,
-    rows: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Any],
-    before: Callable[[str], None] = lambda sha256: None,
-) -> dict[str, Any]:
-    """Write the Parquet file, then its JSON; a part is valid only with both and with a matching hash.
-
-    `before` is called with the hash of the Parquet file before the JSON makes the part valid.
-    """
-    write_part(path, rows)
-    record = {**part_facts(rows), "sha256": sha256_file(path), "tool_version": __version__, **facts}
-    before(record["sha256"])
-    write_json(path.with_suffix(".json"), record)
-    return record
 
 
 def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manifest:
@@ -370,43 +238,3 @@ def write_manifest(
         names.append(part_name(index))
         commit_part(folder / names[-1], ordered[start : start + shard_size], {})
     return finish(folder, names, {"dataset": {"name": name}, **info})
-
-
-def part_name(index: int) -> str:
-    """The file name of a part."""
-    return f"part-{index:05d}.parquet"
-
-
-def rows_hash(paths: Sequence[Path]) -> str:
-    """Hash of all rows (crops by the hash of their pixels): independent of row order and part size.
-
-    A row without a source hashes as it did before there was that column.
-    """
-    columns = [name for name in SCHEMA_WITH_SOURCE.names if name != "image"]
-    digests = bytearray()  # 32 bytes per row
-    for path in paths:
-        for row in _read(path, columns).to_pylist():
-            if row[SOURCE] is None:
-                del row[SOURCE]
-            try:
-                digests += bytes.fromhex(content_hash(row))
-            except ValueError as error:  # NaN or inf
-                raise IntegrityError(f"{path}: a row has a number that is NaN or inf; build it again") from error
-    ordered = np.sort(np.frombuffer(bytes(digests), dtype=[(f"word{k}", ">u8") for k in range(4)]))
-    return hashlib.sha256(f"dfad_manifest {VERSION}\n".encode() + ordered.tobytes()).hexdigest()
-
-
-def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        if file.schema_arrow.metadata is None or file.schema_arrow.metadata.get(b"dfad_manifest") is None:
-            raise IntegrityError(f"{path}: not a part of a manifest")
-        if file.schema_arrow.names not in (SCHEMA.names, SCHEMA_WITH_SOURCE.names):
-            raise IntegrityError(f"{path}: its columns are not those of a manifest; build it again")
-        here = [name for name in columns if name != SOURCE or SOURCE in file.schema_arrow.names]
-        table = file.read(columns=here)
-        if len(here) < len(columns):
-            table = table.append_column(SOURCE, pa.nulls(table.num_rows, pa.string()))
-        return table.select(columns).cast(pa.schema([plain_schema().field(name) for name in columns]))
-    except DAMAGE as error:
-        raise damaged(path, error) from error

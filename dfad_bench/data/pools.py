@@ -11,7 +11,8 @@ from dfad_bench.core.errors import ManifestError
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.data.images import ANIMATION_EXTENSIONS, VIDEO_EXTENSIONS
-from dfad_bench.data.manifest import OK, SOURCE, Manifest
+from dfad_bench.data.manifest import OK, Manifest
+from dfad_bench.data.manifest_schema import SOURCE
 
 COLUMNS = ("sample_id", "dataset", "generator", "forgery", "family", "split", "source_key", "crop_sha256", "status")
 _PLACE = ("origin", "frame", SOURCE)  # from which the video of a frame is known, and whether it is of a group

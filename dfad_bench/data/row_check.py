@@ -13,7 +13,8 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, write_json
-from dfad_bench.data.manifest import FILE, Manifest, rows_hash
+from dfad_bench.data.manifest import FILE, Manifest
+from dfad_bench.data.manifest_parts import rows_hash
 
 NOTE = Path("tables") / "rows.json"
 

@@ -19,7 +19,9 @@ from dfad_bench.core.errors import ConfigError, DFADError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.images import FORMATS, MAX_BYTES, MAX_PIXELS
-from dfad_bench.data.manifest import FILE, OK, VERSION, part_name, sample_id
+from dfad_bench.data.manifest import FILE, OK
+from dfad_bench.data.manifest_parts import part_name
+from dfad_bench.data.manifest_schema import VERSION, sample_id
 from dfad_bench.ingest.build_report import BuildReport, make_report
 from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling

@@ -14,7 +14,9 @@ from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.taxonomy import taxonomy
-from dfad_bench.data.manifest import FILE, OK, SCHEMA, SCHEMA_WITH_SOURCE, SOURCE, Manifest, check_files, rows_hash
+from dfad_bench.data.manifest import FILE, OK, Manifest, check_files
+from dfad_bench.data.manifest_parts import rows_hash
+from dfad_bench.data.manifest_schema import SCHEMA, SCHEMA_WITH_SOURCE, SOURCE
 from dfad_bench.ingest.deep_check import check_deep
 from dfad_bench.ingest.plan import first_refusals
 from dfad_bench.ingest.sources.spec import load_dataset_spec

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import atomic_path, check_hash, content_hash, read_json, write_json
 from dfad_bench.core.progress import NoProgress, Progress
-from dfad_bench.data.manifest import FILE, Manifest, check_files, finish, part_name
+from dfad_bench.data.manifest import FILE, Manifest, check_files, finish
+from dfad_bench.data.manifest_parts import part_name
 from dfad_bench.ingest.plan import PLAN, Plan, lock_folder
 
 MARKER = "merge.json"  # which manifests are being joined; deleted at the end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfad_bench.data.manifest import sample_id
+from dfad_bench.data.manifest_schema import sample_id
 
 OUTSIDE = "leads out of the source folder"
 

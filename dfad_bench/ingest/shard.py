@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
-from dfad_bench.data.manifest import OK, SOURCE, commit_part
+from dfad_bench.data.manifest import OK
+from dfad_bench.data.manifest_parts import commit_part
+from dfad_bench.data.manifest_schema import SOURCE
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
 from dfad_bench.ingest.media import read

@@ -10,7 +10,9 @@ from helpers.trees import picture
 
 from dfad_bench.core.errors import IntegrityError, ManifestError
 from dfad_bench.data.images import decode_crop, encode_png, perceptual_hash
-from dfad_bench.data.manifest import SCHEMA, Manifest, sample_id, write_manifest, write_part
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_parts import write_part
+from dfad_bench.data.manifest_schema import SCHEMA, sample_id
 
 
 def row(index: int, **values: object) -> dict:

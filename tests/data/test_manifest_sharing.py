@@ -17,7 +17,8 @@ from PIL import Image
 
 from dfad_bench.data.card import FILE, dataset_card
 from dfad_bench.data.images import encode_png
-from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_schema import sample_id
 
 ROWS = 10  # the last one is refused
 

@@ -19,7 +19,8 @@ from dfad_bench.core.files import read_json, write_json
 from dfad_bench.data.crop_batches import COLUMNS, crop_batches
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.images import encode_png, perceptual_hash
-from dfad_bench.data.manifest import Manifest, commit_part, finish, write_manifest
+from dfad_bench.data.manifest import Manifest, finish, write_manifest
+from dfad_bench.data.manifest_parts import commit_part
 from dfad_bench.data.row_check import NOTE, check_rows
 from dfad_bench.data.select import select
 from dfad_bench.data.side_array import SideArray

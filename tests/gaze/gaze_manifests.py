@@ -11,7 +11,8 @@ import pandas as pd
 from rendered_eyes import SIDE, draw_faces
 
 from dfad_bench.data.images import encode_png
-from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_schema import sample_id
 
 KINDS = {"real": ("none", "none", 0), "toy-swap": ("FS", "gan", 1), "toy-face": ("EFS", "diffusion", 1)}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from helpers.synthetic import synthetic_tree
 from PIL import Image
 
-from dfad_bench.data.manifest import sample_id
+from dfad_bench.data.manifest_schema import sample_id
 
 SIDE = 64
 

@@ -22,7 +22,8 @@ from helpers.trees import picture, save
 from PIL import Image
 
 from dfad_bench.core.errors import IntegrityError, ManifestError
-from dfad_bench.data.manifest import STATUSES, Manifest
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_schema import STATUSES
 from dfad_bench.ingest.build import BuildReport, build_manifest
 from dfad_bench.ingest.check import check_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile

@@ -19,7 +19,8 @@ from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Stage
 from dfad_bench.core.protocol import AttributionRule, Group, Protocol
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule
 from dfad_bench.data.images import encode_png
-from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_schema import sample_id
 
 SIDE = 32
 SEEN = ("real", "synthetic-gan-a", "synthetic-diffusion-a")

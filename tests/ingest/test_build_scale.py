@@ -11,7 +11,7 @@ import pytest
 from helpers.trees import extra_tree, save
 
 from dfad_bench.core.registry import resolve
-from dfad_bench.data.manifest import rows_hash
+from dfad_bench.data.manifest_parts import rows_hash
 from dfad_bench.ingest.build import build_manifest, deal_into_parts
 from dfad_bench.ingest.sources import SOURCES
 from dfad_bench.ingest.sources.spec import load_dataset_spec
@@ -83,13 +83,15 @@ def test_the_hash_of_all_rows_is_that_of_their_sorted_hashes(tmp_path: Path):
     import hashlib
 
     from dfad_bench.core.files import content_hash
-    from dfad_bench.data.manifest import SCHEMA, VERSION, Manifest, _read
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.data.manifest_parts import read_part
+    from dfad_bench.data.manifest_schema import SCHEMA, VERSION
 
     root = extra_tree(tmp_path / "root")
     build_manifest("extra", root, tmp_path / "m", crop="raw-256", workers=0, shard_size=5)
     manifest = Manifest.open(tmp_path / "m")
     names = [name for name in SCHEMA.names if name != "image"]
-    rows = [content_hash(row) for path in manifest.parts for row in _read(path, names).to_pylist()]
+    rows = [content_hash(row) for path in manifest.parts for row in read_part(path, names).to_pylist()]
     text = b"".join(bytes.fromhex(row) for row in sorted(rows))
     assert rows_hash(manifest.parts) == hashlib.sha256(f"dfad_manifest {VERSION}\n".encode() + text).hexdigest()
     order = np.random.default_rng(0).permutation(len(manifest.parts))

@@ -12,7 +12,8 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.protocol import Group, Protocol, load_protocol
 from dfad_bench.data.contact_sheet import contact_sheet
-from dfad_bench.data.manifest import Manifest, commit_part, rows_hash, signed
+from dfad_bench.data.manifest import Manifest, signed
+from dfad_bench.data.manifest_parts import commit_part, rows_hash
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.check import check_manifest, protocol_needs
 from dfad_bench.ingest.plan import is_committed

@@ -14,7 +14,9 @@ from helpers.trees import save
 from dfad_bench.core.errors import ConfigError, ProtocolError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Group, Protocol
-from dfad_bench.data.manifest import SCHEMA, SOURCE, Manifest, rows_hash, write_manifest
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_parts import rows_hash
+from dfad_bench.data.manifest_schema import SCHEMA, SOURCE
 from dfad_bench.data.select import select
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.check import check_manifest, protocol_needs

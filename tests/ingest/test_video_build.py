@@ -25,7 +25,8 @@ from PIL import Image
 from dfad_bench.cli.build_manifest import command
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.data.images import decode_crop
-from dfad_bench.data.manifest import Manifest, sample_id
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_schema import sample_id
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.media.base import Sampling

@@ -15,7 +15,8 @@ from PIL import Image
 
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import encode_png
-from dfad_bench.data.manifest import Manifest, sample_id, write_manifest
+from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_schema import sample_id
 from dfad_bench.gaze.analysis import GazeReport, analyse
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.report.figures import style
