@@ -18,8 +18,9 @@ from dfad_bench.data.images import ImageRefused
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest import build as builder
 from dfad_bench.ingest.build import BuildReport, build_manifest, deal_into_parts
-from dfad_bench.ingest.media import archive
-from dfad_bench.ingest.media.archive import member_name, members, read_member
+from dfad_bench.ingest.media import archive, archive_formats
+from dfad_bench.ingest.media.archive import members, read_member
+from dfad_bench.ingest.media.archive_formats import member_name
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.archives import list_all_files, places
 from dfad_bench.ingest.sources.base import Listing
@@ -103,7 +104,7 @@ def test_a_tar_gz_is_unpacked_once_a_pass(root: Path, tmp_path: Path, monkeypatc
         opened.append(path)
         return gzip.open(path, mode)
 
-    monkeypatch.setitem(archive._UNPACKERS, ".tar.gz", counting)
+    monkeypatch.setitem(archive_formats.UNPACKERS, ".tar.gz", counting)
     build(root, tmp_path / "m", shard_size=2)
     assert len(opened) == 2  # listing, cropping
 
@@ -322,7 +323,7 @@ def test_zip_links_windows_names_and_passwords(root: Path, tmp_path: Path):
 
 
 def test_bombs_are_refused(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "_FREE", 1 << 20)
+    monkeypatch.setattr(archive_formats, "_FREE", 1 << 20)
     monkeypatch.setattr(archive, "MAX_BYTES", 4 << 20)
     image = png(tmp_path)
     tar_of(
@@ -349,7 +350,7 @@ def test_endless_names_are_refused(root: Path):
 
 
 def test_too_many_members(root: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(archive_formats, "MAX_MEMBERS", 3)
     for kind, before in ((".tar", 3), (".zip", 0)):
         path = pack(tree(root / "in", 5), root / f"a{kind}")
         found = []
@@ -392,7 +393,7 @@ def test_a_time_limit_inside_an_archive_leaves_no_half_read_stream(root: Path, m
         raise Stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(archive._Tar, "_forward", stop)
+        patched.setattr(archive_formats.Tar, "_forward", stop)
         with pytest.raises(Stop):
             read_member(path, found[1].name, found[1].position)
     assert read_member(path, found[0].name, found[0].position) == first

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfad_bench.data.images import ImageRefused
-from dfad_bench.ingest.media.archive import SUFFIXES, ChecksumRefused, Member, is_archive, members
+from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
+from dfad_bench.ingest.media.archive_formats import ChecksumRefused, Member
 from dfad_bench.ingest.sample import FoundFile
 from dfad_bench.ingest.sources.base import Listing, is_hidden, walk_files
 
