@@ -251,6 +251,35 @@ def test_a_circle_is_found_however_it_is_written(first: str) -> None:
     assert circles(import_graph(files)) == [["dfad_bench.core.a", "dfad_bench.core.b", "dfad_bench.core.c"]]
 
 
+def long_functions(text: str) -> list[str]:
+    """Functions of more than 40 lines, without docstrings, comments and blank lines."""
+    lines = text.splitlines()
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = node.body[0] if ast.get_docstring(node) is not None else None
+            own = set(range(node.lineno, (node.end_lineno or 0) + 1))
+            if docstring is not None:
+                own -= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+            code = [k for k in own if lines[k - 1].strip() and not lines[k - 1].lstrip().startswith("#")]
+            if len(code) > 40:
+                found.append(f"{node.name} has {len(code)} lines")
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400, f"{path.relative_to(ROOT)}: over 400 lines; divide it by subject"
+    assert long_functions(text) == [], path.relative_to(ROOT)
+
+
+def test_a_long_function_is_found_whatever_its_docstring() -> None:
+    short = 'def f():\n    """A\n' + "\n" * 90 + '    """\n' + "    # why\n" * 30 + "    x = 1\n" * 39
+    assert long_functions(short) == []
+    assert long_functions(f"class A:\n    async def g(self):\n{'        x = 1' + chr(10)}" + "        x = 1\n" * 40)
+
+
 @pytest.mark.parametrize(
     ("module", "text"),
     [

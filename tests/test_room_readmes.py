@@ -55,6 +55,27 @@ def test_identifiers_that_a_room_page_names_occur_in_the_code(room: str, code_wo
     assert [name for name in names if not set(name.split(".")) <= code_words] == []
 
 
+def unnamed_files(room: Path, text: str) -> list[str]:
+    """Modules and folders of a room that its page does not name in backticks."""
+    here = [path for path in room.iterdir() if path.name.isidentifier() or path.suffix == ".py"]
+    names = {path.name for path in here if path.name[0] != "_"}
+    first = {part for span in in_backticks(text) for part in (span, span.split("/")[0], span.split("/")[-1])}
+    return sorted(names - first)
+
+
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {"cli", "layers", "losses"}))  # those say "one idea a file"
+def test_a_room_page_names_every_file(room: str) -> None:
+    assert unnamed_files(PACKAGE / room, (PACKAGE / room / "README.md").read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_a_page_leaves_out_is_found(tmp_path: Path) -> None:
+    for name in ("__init__.py", "told.py", "absent.py", "README.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "inner").mkdir()
+    assert unnamed_files(tmp_path, "absent.py and `told.py`") == ["absent.py", "inner"]
+    assert unnamed_files(tmp_path, "`absent.py`, `told.py`, `inner/`") == []
+
+
 @pytest.fixture(scope="module")
 def code_words() -> frozenset[str]:
     return frozenset(word for path in PACKAGE.rglob("*.py") for word in WORD.findall(path.read_text(encoding="utf-8")))

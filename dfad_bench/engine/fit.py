@@ -21,7 +21,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Heads
-from dfad_bench.core.stage_plan import StagePlan, check_schedules, check_stage_names, plan_stages
+from dfad_bench.core.stage_plan import StagePlan
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.augment import Augmenter
@@ -32,14 +32,13 @@ from dfad_bench.engine.epoch_faces import EpochFaces
 from dfad_bench.engine.interrupts import InterruptedRunError, Interrupts, interruption
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.memory import require_room
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.positions import at_stage, without_progress
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.sessions import begin_session
-from dfad_bench.engine.stage_batches import StageBatches
 from dfad_bench.engine.stage_data import FaceData
+from dfad_bench.engine.stage_setup import batches_of, plans_of
 from dfad_bench.engine.step import BOTH, NotFiniteError, Stepper
 from dfad_bench.engine.trace import Trace
 from dfad_bench.engine.validation import validation_loss
@@ -89,6 +88,10 @@ class Trainer:
         compiled: use torch.compile.
     """
 
+    _resume: bool  # these three are set by `run`
+    _began: float
+    _saved: float
+
     def __init__(
         self,
         model: DFADModel,
@@ -110,18 +113,12 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
-        self.seed, self.place = seed, place
+        self.seed, self.place, self.compiled = seed, place, compiled
         self.folder = RunFolder(Path(folder)).checkpoint.path
         self.config_sha256 = (config_sha256,) if isinstance(config_sha256, str) else tuple(config_sha256)
         self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
-        self.compiled = compiled
-        check_stage_names(recipe, model.stages, model.card.display)
-        self.plans = plan_stages(model.stages, recipe, cap_epochs=cap_epochs, kept=kept)
-        check_schedules(self.plans, recipe, model.card.display, validated=len(validation) > 0)
-        self.batches = [StageBatches(plan, train, seed) for plan in self.plans]
-        for plan, batches in zip(self.plans, self.batches, strict=True):
-            rows = -(-batches.largest // self.team.size)
-            require_room(rows, train.side, place, f"recipe {recipe.name}, stage {plan.name!r}")
+        self.plans = plans_of(model, recipe, validated=len(validation) > 0, cap_epochs=cap_epochs, kept=kept)
+        self.batches = batches_of(self.plans, recipe, train, seed=seed, place=place, processes=self.team.size)
         self.data = FaceData(train, validation, place)
         views = (*model.needs, *model.needs_training)
         where = f"recipe {recipe.name}: augment"
@@ -135,8 +132,6 @@ class Trainer:
         self._saved_at: tuple[int, int, int] | None = None
         self._speed: float | None = None
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
-        self._began = self._saved = time.monotonic()
-        self._resume = True
 
     def run(self, *, resume: bool = True) -> FitResult:
         """Train to the end or a limit; afterwards the model holds the chosen weights, on disk as well.

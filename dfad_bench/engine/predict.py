@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from dfad_bench.core.contract import DFADModel
@@ -55,19 +57,7 @@ def predict(
     place.move(model)
     model.eval()
     seed_all(derived(seed, "predict"))
-    attribution, fake = [], []
-    batches = in_order(len(dataset), batch_size)
-    progress.start("Predicting", len(batches))
-    try:
-        with torch.inference_mode(), place.autocast():
-            for inputs in prefetch(dataset, batches, place.device, training=False):
-                output = model(place.lay_out(inputs))
-                attribution.append(output.attribution_logits.double().softmax(dim=1).cpu())
-                fake.append(output.detection_logits.double().softmax(dim=1)[:, 1].cpu())
-                progress.advance()
-    finally:
-        progress.finish()
-    p, p_fake = torch.cat(attribution), torch.cat(fake)  # (N, x), (N,)
+    p, p_fake = _probabilities(model, dataset, place, in_order(len(dataset), batch_size), progress)
     bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
     if bad.any():
         faces = ", ".join(dataset.sample_ids[bad.numpy()][:5])
@@ -84,6 +74,24 @@ def predict(
     if videos is not None and videos.notna().any():
         labels["video"] = videos.to_numpy(dtype=object)
     return pd.DataFrame({**labels, **columns, "p_fake": p_fake.float().numpy()})
+
+
+def _probabilities(
+    model: DFADModel, dataset: FaceDataset, place: Place, batches: Sequence[np.ndarray], progress: Progress
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each generator (N, x), and of being forged (N,), both float64."""
+    attribution, fake = [], []
+    progress.start("Predicting", len(batches))
+    try:
+        with torch.inference_mode(), place.autocast():
+            for inputs in prefetch(dataset, batches, place.device, training=False):
+                output = model(place.lay_out(inputs))
+                attribution.append(output.attribution_logits.double().softmax(dim=1).cpu())
+                fake.append(output.detection_logits.double().softmax(dim=1)[:, 1].cpu())
+                progress.advance()
+    finally:
+        progress.finish()
+    return torch.cat(attribution), torch.cat(fake)
 
 
 def write_predictions(path: Path, frame: pd.DataFrame) -> str:

@@ -104,19 +104,7 @@ def _build(dataset: str, root: Path, out: Path, asked: BuildSettings, progress: 
     _check_device(asked.device, engine)
     spec = _spec(dataset, asked)
     profile, sampling = load_crop_profile(asked.crop or spec.crop), sampling_of(asked)
-    kept = _Settings(
-        spec.name,
-        spec.sha256,
-        profile.name,
-        profile.sha256,
-        asked.generator,
-        limit,
-        asked.shard_size,
-        sampling.frames,
-        sampling.stride,
-        asked.device.partition(":")[0],
-        follow_links=asked.follow_links,
-    )
+    kept = _kept_settings(spec, profile, sampling, asked)
     listing = _list_source(spec, root)
     if sampling != Sampling() and not any(s.medium in ("video", "animation") for s in listing.samples):
         listing.notes.append("no video or animation is among these files: --frames and --stride change nothing here")
@@ -148,6 +136,22 @@ def sampling_of(settings: BuildSettings) -> Sampling:
     """Which frames of videos are taken."""
     frames = settings.frames or (FRAMES if settings.stride is None else None)
     return Sampling(frames=frames, stride=settings.stride)
+
+
+def _kept_settings(spec: DatasetSpec, profile: CropProfile, sampling: Sampling, asked: BuildSettings) -> _Settings:
+    return _Settings(
+        spec.name,
+        spec.sha256,
+        profile.name,
+        profile.sha256,
+        asked.generator,
+        asked.limit,
+        asked.shard_size,
+        sampling.frames,
+        sampling.stride,
+        asked.device.partition(":")[0],
+        follow_links=asked.follow_links,
+    )
 
 
 def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:

@@ -76,11 +76,7 @@ def make_report(
     absent = set(missing)
     parts = [out / name for name, _ in plan.parts if name not in absent]
     counts = counts_of(parts)
-    notes = [
-        f"{row.generator}: {row.verdict} ({row.found:,} {spec.expected_of} found)"
-        for row in coverage(spec, listing)
-        if row.generator in spec.expected and not row.verdict.startswith(COMPLETE)
-    ]
+    notes = _shortfalls(spec, listing)
     if limit is not None:
         notes.append(f"limited to {limit:,} images of each generator and split")
     if missing:
@@ -105,3 +101,12 @@ def make_report(
         parts_missing=len(missing),
         manifest_sha256=manifest.sha256 if manifest else "",
     )
+
+
+def _shortfalls(spec: DatasetSpec, listing: Listing) -> list[str]:
+    """A line for each generator whose number of files is not that of the release."""
+    return [
+        f"{row.generator}: {row.verdict} ({row.found:,} {spec.expected_of} found)"
+        for row in coverage(spec, listing)
+        if row.generator in spec.expected and not row.verdict.startswith(COMPLETE)
+    ]
