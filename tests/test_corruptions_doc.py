@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.scripts import benchmark
 
 from dfad_bench.data.corruptions.codec import CLIP
 from dfad_bench.data.corruptions.spec import corruptions
@@ -17,15 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def parity() -> ModuleType:
-    file = ROOT / "benchmarks" / "corruption_parity.py"
-    if not file.is_file():
-        pytest.skip("not a checkout: benchmarks are not shipped in the wheel")
-    spec = importlib.util.spec_from_file_location("corruption_parity", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("corruption_parity")
 
 
 def test_tables_are_the_printed_ones(parity: ModuleType) -> None:

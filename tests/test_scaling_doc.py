@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.scripts import benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def estimate() -> ModuleType:
-    file = ROOT / "benchmarks" / "scaling_estimate.py"
-    if not file.is_file():
-        pytest.skip("not a checkout: benchmarks are not shipped in the wheel")
-    spec = importlib.util.spec_from_file_location("scaling_estimate", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("scaling_estimate")
 
 
 def test_tables_are_the_printed_ones(estimate: ModuleType) -> None:

@@ -27,7 +27,7 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) 
     from dataclasses import asdict
 
     from dfad_bench.api.runs import verify_record
-    from dfad_bench.core.errors import IntegrityError
+    from dfad_bench.core.errors import IntegrityError, listed
     from dfad_bench.report.table import Column, Table
 
     if (run is None) == (record is None):
@@ -52,8 +52,7 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool) 
         for note in found.notes:
             echo(f"  {note}")
     if found.differences:
-        some = "; ".join(map(str, found.differences[:3]))
-        more = f"; and {len(found.differences) - 3} more" if len(found.differences) > 3 else ""
-        raise IntegrityError(f"{found.record}: does not follow from its predictions: {some}{more}")
+        differences = listed(found.differences, 3, "; ")
+        raise IntegrityError(f"{found.record}: does not follow from its predictions: {differences}")
     if strict and found.unchecked:
         raise IntegrityError(f"{found.record}: not all could be checked: {'; '.join(found.unchecked)}")

@@ -12,6 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from dfad_bench.core.escape import one_line
+
 _SHOWN = 200  # characters that an error repeats of a value from outside
 _END = 60  # of them at its end: paths differ there
 _NAMED = 12  # names that an error lists
@@ -49,26 +51,15 @@ def cut(text: str, most: int = _SHOWN) -> str:
     return f"{text[: most - _END]}…{text[-_END:]} ({len(text):,} characters)"
 
 
-def listed(names: Iterable[object], most: int = _NAMED) -> str:
-    """Names from outside, for an error: the first ones, and how many there are.
+def listed(names: Iterable[object], most: int = _NAMED, separator: str = ", ") -> str:
+    r"""The first names, for a message, and how many more there are; long ones are cut, line breaks written as escapes.
 
-    >>> listed(["a", "b", "c"], 2)
-    'a, b, ... (3 in all)'
-    """
-    every = [str(name) for name in names]
-    shown = ", ".join(cut(name) for name in every[:most])
-    return shown if len(every) <= most else f"{shown}, ... ({len(every):,} in all)"
-
-
-def some(names: Iterable[str], most: int = 3) -> str:
-    r"""A few names for a message, and how many more there are; long ones are cut, line breaks written as escapes.
-
-    >>> some(["a", "b\n", "c", "d", "e"])
+    >>> listed(["a", "b\n", "c", "d", "e"], 3)
     'a, b\\n, c and 2 more'
     """
     every = list(names)
-    shown = [quoted(name)[1:-1] for name in every[:most]]
-    return ", ".join(shown) + (f" and {len(every) - most} more" if len(every) > most else "")
+    shown = separator.join(one_line(cut(str(name))) for name in every[:most])
+    return shown + (f" and {len(every) - most:,} more" if len(every) > most else "")
 
 
 class DFADError(Exception):

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import WeightsError, cut, quoted
+from dfad_bench.core.errors import WeightsError, cut, listed, quoted
 from dfad_bench.core.torchscript import TorchScriptError, read_tensors, root_of
 
 _HEAD = 1024  # bytes that show what a file is
@@ -97,8 +97,7 @@ def _inside(folder: Path) -> str:
         return ", a PyTorch file that was unpacked like a zip archive; get the file again and leave it packed"
     endings = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
     names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in endings and entry.is_file())
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"; name a file in it ({', '.join(names[:3])}{more})" if names else " without weight files"
+    return f"; name a file in it ({listed(names, 3)})" if names else " without weight files"
 
 
 def _safetensors(path: Path) -> Any:

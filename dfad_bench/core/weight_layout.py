@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfad_bench.core.errors import WeightsError, some
+from dfad_bench.core.errors import WeightsError, listed
 from dfad_bench.core.notices import tell
 from dfad_bench.core.weight_content import read_content
 
@@ -40,7 +40,7 @@ def load_state_dict(path: Path, fits: Fits | None = None) -> dict[str, Tensor]:
     state = _bare(_unwrapped(read_content(path), path), path.name)
     state = state if fits is None else _fitting(state, fits, path)
     if broken := not_finite(state):
-        raise WeightsError(f"{path}: holds NaN or inf in {some(broken)}; get the file again")
+        raise WeightsError(f"{path}: holds NaN or inf in {listed(broken, 3)}; get the file again")
     return state
 
 
@@ -86,9 +86,9 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             kind = type(value if isinstance(name, str) else name).__name__
-            raise WeightsError(f"{what}: {some([str(name)])} is a {kind}")
+            raise WeightsError(f"{what}: {listed([name])} is a {kind}")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise WeightsError(f"{what}: {some([name])} is sparse, quantised or without values")
+            raise WeightsError(f"{what}: {listed([name])} is sparse, quantised or without values")
     return dict(content)
 
 
@@ -137,7 +137,7 @@ def _part(state: dict[str, Tensor], fits: Fits, path: Path) -> dict[str, Tensor]
     found = [prefix for prefix, part in parts.items() if fits(part)]
     found = [prefix for prefix in found if not any(prefix.startswith(o) for o in found if o != prefix)]
     if len(found) > 1:
-        raise WeightsError(f"{path}: {some(found)} are all networks that fit; save the one you mean as a file")
+        raise WeightsError(f"{path}: {listed(found, 3)} are all networks that fit; save the one you mean as a file")
     if not found:
         return state
     taken = parts[found[0]]

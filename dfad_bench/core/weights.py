@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dfad_bench.core.errors import AbsentWeightsError, ConfigError, UnknownNameError, WeightsError, quoted, some
+from dfad_bench.core.errors import AbsentWeightsError, ConfigError, UnknownNameError, WeightsError, listed, quoted
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -156,7 +156,7 @@ def load_into(
     missing = [name for name in own if name not in state and name not in kept and not name.endswith(_COUNTER)]
     extra = [name for name in state if name not in own]
     if missing or extra:
-        parts = [f"{why} {some(names)}" for why, names in (("lacks", missing), ("has unknown", extra)) if names]
+        parts = [f"{why} {listed(names, 3)}" for why, names in (("lacks", missing), ("has unknown", extra)) if names]
         raise WeightsError(f"{path}: not {what} ({'; '.join(parts)}){hint}")
     shapes = [
         f"{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}"
@@ -164,5 +164,5 @@ def load_into(
         if value.shape != own[name].shape
     ]
     if shapes:
-        raise WeightsError(f"{path}: does not fit {what.partition(' ')[2]} ({some(shapes)})")
+        raise WeightsError(f"{path}: does not fit {what.partition(' ')[2]} ({listed(shapes, 3)})")
     module.load_state_dict(dict(state), strict=False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, quoted
+from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, listed, quoted
 from dfad_bench.core.files import (
     check_hash,
     content_hash,
@@ -143,8 +143,8 @@ class Manifest:
                     missing.discard(crop.sample_id)
                     yield crop
         if missing:
-            some = ", ".join(sorted(missing)[:3])
-            raise ManifestError(f"{self.folder}: {len(missing)} faces asked for have no crop here ({some} ...)")
+            names = listed(sorted(missing), 3)
+            raise ManifestError(f"{self.folder}: {len(missing)} faces asked for have no crop here ({names})")
 
     def images(self, sample_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """(sample_id, PNG bytes) of the given faces, as they are stored: not decoded, and so not checked.

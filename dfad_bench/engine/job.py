@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.contract import DFADModel, WeightFiles
+from dfad_bench.core.errors import listed
 from dfad_bench.core.files import atomic_path, write_json
 from dfad_bench.core.notices import heard
 from dfad_bench.core.progress import Progress
@@ -122,9 +123,8 @@ class Job:
         self.warnings += session_changes(fitted.position.sessions, self.place.device.type)
         self.warnings += logs.notes if logs is not None else []
         if names := selection.leaking:
-            some = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
             self.warnings.append(
-                f"{len(names)} training faces share a source or pixels with test faces: left out ({some})"
+                f"{len(names)} training faces share a source or pixels with test faces: left out ({listed(names, 4)})"
             )
         self.warnings += [*self._misnamed(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
         digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dfad_bench.core.contract import DFADModel
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, listed
 from dfad_bench.core.files import atomic_path, sha256_file
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
@@ -60,9 +60,9 @@ def predict(
     p, p_fake = _probabilities(model, dataset, place, in_order(len(dataset), batch_size), progress)
     bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
     if bad.any():
-        faces = ", ".join(dataset.sample_ids[bad.numpy()][:5])
+        faces = listed(dataset.sample_ids[bad.numpy()], 5)
         what = "the weights are damaged" if place.precision == "fp32" else "train with --precision fp32"
-        raise DFADError(f"{int(bad.sum())} predictions are NaN or inf (faces {faces} ...); {what}")
+        raise DFADError(f"{int(bad.sum())} predictions are NaN or inf (faces {faces}); {what}")
     columns = {f"p_{k}": p[:, k].float().numpy() for k in range(p.shape[1])}
     labels = {
         "sample_id": dataset.sample_ids,

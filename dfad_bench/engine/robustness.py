@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.cores import usable_cores
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.files import content_hash, read_json, sha256_file, sweep_temporaries, write_json
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
@@ -259,7 +259,7 @@ def _crop_side(asked: int | None, found: EvaluationPlan, opened: OpenEvaluation)
         rows = rows[rows["sample_id"].isin(samples)]
         sizes |= set(zip(rows["width"].astype(int), rows["height"].astype(int), strict=True))
     if len(sizes) != 1 or len(set(next(iter(sizes)))) != 1:
-        some = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:4])
+        some = listed([f"{width}x{height}" for width, height in sorted(sizes)], 4)
         raise ConfigError(f"the crops have several sizes ({some}); say at which they are corrupted: --corrupt-at 256")
     return next(iter(sizes))[0]
 

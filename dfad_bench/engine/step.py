@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.contract import Batch, DFADModel, Label, loss_terms, weighted_losses
-from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.errors import ConfigError, DFADError, listed
 from dfad_bench.core.files import write_json
 from dfad_bench.core.parallel import split_batch
 from dfad_bench.core.recipe import Recipe
@@ -40,11 +40,11 @@ class NotFiniteError(ArithmeticError):
 
     def refusal(self, path: Path, *, step: int, sample_ids: list[str], precision: str) -> DFADError:
         """One line with the step, the terms, its faces, and what may help; `path` is where all of them are kept."""
-        more = f" and {len(sample_ids) - 4} more, all in {path}" if len(sample_ids) > 4 else ""
+        where = f", all in {path}" if len(sample_ids) > 4 else ""
         ways = "lower the learning rate or clip gradients (recipe: lr, clip_norm)"
         ways += ", or use --precision fp32" if precision != "fp32" else ""
-        faces = ", ".join(sample_ids[:4])
-        return DFADError(f"step {step}: a loss or gradient is not finite ({self}); faces {faces}{more}; {ways}")
+        faces = listed(sample_ids, 4)
+        return DFADError(f"step {step}: a loss or gradient is not finite ({self}); faces {faces}{where}; {ways}")
 
 
 class Objective(nn.Module):

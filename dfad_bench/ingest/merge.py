@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError
+from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, listed
 from dfad_bench.core.files import atomic_path, check_hash, content_hash, read_json, write_json
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import FILE, Manifest, check_files, finish
@@ -51,10 +51,9 @@ def seal_shards(out: Path) -> MergeReport:
             return _report(Manifest.open(out))
         plan = Plan.read(out)
         if missing := plan.missing(out):
-            shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
             raise ManifestError(
-                f"{out}: {len(missing)} of {len(plan.parts)} parts are missing or damaged ({shown}); run the "
-                "build-manifest --shard that makes them, or once without --shard"
+                f"{out}: {len(missing)} of {len(plan.parts)} parts are missing or damaged ({listed(missing, 3)}); run "
+                "the build-manifest --shard that makes them, or once without --shard"
             )
         return _report(plan.seal(out))
 

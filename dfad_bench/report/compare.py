@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
@@ -259,7 +259,7 @@ def _notes_on_run(name: str, record: ResultRecord, several: bool) -> Iterator[st
     if (elsewhere := trained_elsewhere(record)) is not None:
         yield f"{name} was {elsewhere}."
     if record.protocol.deviations:
-        yield f"{name} departs from the protocol: {'; '.join(record.protocol.deviations[:3])}."
+        yield f"{name} departs from the protocol: {listed(record.protocol.deviations, 3, '; ')}."
 
 
 def _name(side: Sequence[_Scored]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, listed
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
@@ -262,9 +262,8 @@ def _deviations(records: Sequence[ResultRecord]) -> list[str]:
         if record.status != "complete":
             lines[f"{name}: {record.status} ({record.run.stopped or 'unfinished'})"] = None
         lines |= dict.fromkeys(f"{name}: {line}" for line in history(record))
-        if some := record.protocol.deviations:
-            more = f" and {len(some) - 3} more" if len(some) > 3 else ""
-            lines[f"{name}: {'; '.join(some[:3])}{more}"] = None
+        if deviations := record.protocol.deviations:
+            lines[f"{name}: {listed(deviations, 3, '; ')}"] = None
     return list(lines)
 
 

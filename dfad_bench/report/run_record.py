@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.errors import ConfigError, IntegrityError, listed
 from dfad_bench.core.files import check_hash, content_hash, safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
@@ -64,9 +64,8 @@ def rescore(run: Path) -> ResultRecord:
     resamples, seed = draws_of(old)
     new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
     if different := list(score_differences(old, new)):
-        some = "; ".join(map(str, different[:3]))
         changed = "" if protocol.sha256 == old.protocol.sha256 else "; a row of its included generators was changed"
-        raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {some}")
+        raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {listed(different, 3, '; ')}")
     scored = {value.task for value in new.metrics}
     others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}

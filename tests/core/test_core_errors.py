@@ -129,3 +129,14 @@ def test_a_long_list_without_a_command_shows_the_nearest() -> None:
 def test_lists_that_errors_name_exist() -> None:
     coming = {"weights"} - set(KINDS)
     assert set(errors._LISTS.values()) <= set(KINDS) | coming
+
+
+def test_listed_names_stay_on_one_line_and_are_counted() -> None:
+    """A name from outside may be endless, or hold line breaks and escape codes."""
+    shown = listed(["a\nb", LONG, "\x1b[2J", "last"], 3)
+    assert shown.startswith("a\\nb, xxx")
+    assert shown.endswith("(60,000 characters), \\x1b[2J and 1 more")
+    assert len(shown) < 300
+    assert listed(["a", 1], 2) == "a, 1"
+    assert listed(range(3000), 1) == "0 and 2,999 more"
+    assert listed([]) == ""

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 from helpers import attacks
+from helpers.scripts import benchmark
 
 from dfad_bench.cli.main import dfad
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "attacks.py"
 SUITES = ("signals", "stopped", "stream_bits", "archives", "lists", "documents", "links")
 
 
 @pytest.fixture(scope="module")
 def suite() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("attacks_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("attacks")
 
 
 @pytest.mark.heavy

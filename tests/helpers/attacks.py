@@ -11,7 +11,7 @@ import shutil
 import signal
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,19 +91,26 @@ def flip_stream_bits(folder: Path, number: int, seed: int = 1) -> int:
         for index in range(3):
             draw(folder / f"in{turn}" / f"{index}.png", index)
         path = pack(folder / f"in{turn}", folder / f"data{turn}" / f"a{kind}")
-        expected = {m.name: read_member(path, m.name, m.position) for m in members(path)}
-        whole = path.read_bytes()
-        for _ in range(number // len(CHECKED_STREAMS)):
-            bit = rng.randrange(8 * len(whole))
-            content = bytearray(whole)
-            content[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(bytes(content))
-            for file in list_all_files(path.parent, Listing(), lambda place: False):
-                with suppress(ImageRefused):
-                    if file.member is not None and not file.damaged:
-                        data = read_member(file.path, file.member, file.position)
-                        wrong += data != expected.get(file.member, data)
+        count = 8 * path.stat().st_size
+        wrong += len(changed_members(path, [rng.randrange(count) for _ in range(number // len(CHECKED_STREAMS))]))
     return wrong
+
+
+def changed_members(path: Path, bits: Iterable[int]) -> list[tuple[int, str]]:
+    """Each of the bits flipped in an archive alone in its folder: (bit, member) that came out with other bytes."""
+    expected = {m.name: read_member(path, m.name, m.position) for m in members(path)}
+    whole, changed = path.read_bytes(), []
+    for bit in bits:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(content))
+        for file in list_all_files(path.parent, Listing(), lambda place: False):
+            with suppress(ImageRefused):
+                if file.member is not None and not file.damaged:
+                    data = read_member(file.path, file.member, file.position)
+                    if data != expected.get(file.member, data):
+                        changed.append((bit, file.member))
+    return changed
 
 
 def damage_archives(folder: Path, number: int, seed: int = 2) -> tuple[int, float]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from helpers.attacks import changed_members
 from helpers.dataset_trees import draw, pack
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +23,7 @@ from dfad_bench.ingest.media import archive, archive_formats
 from dfad_bench.ingest.media.archive import members, read_member
 from dfad_bench.ingest.media.archive_formats import member_name
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.archives import list_all_files, places
-from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.archives import places
 
 KINDS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
@@ -169,17 +169,8 @@ def test_random_damage_never_raises(
 @pytest.mark.parametrize("kind", [".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
 def test_a_flipped_bit_never_becomes_other_pixels(tmp_path: Path, kind: str):
     path = pack(tree(tmp_path / "in", 3), tmp_path / "data" / f"a{kind}")
-    expected = {m.name: read_member(path, m.name, m.position) for m in members(path)}
-    whole = path.read_bytes()
-    for bit in random.Random(1).sample(range(8 * len(whole)), 60):
-        content = bytearray(whole)
-        content[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(bytes(content))
-        for file in list_all_files(path.parent, Listing(), lambda place: False):
-            with suppress(ImageRefused):
-                if file.member is not None and not file.damaged:
-                    data = read_member(file.path, file.member, file.position)
-                    assert data == expected.get(file.member, data), (bit, file.member)
+    bits = random.Random(1).sample(range(8 * path.stat().st_size), 60)
+    assert changed_members(path, bits) == []
 
 
 def test_members_of_a_stream_with_a_wrong_checksum_are_refused(root: Path, tmp_path: Path):

@@ -217,7 +217,7 @@ def test_deviations_from_the_protocol_are_named(runs: Path, tmp_path: Path) -> N
     deviating = resealed(made, {"protocol.deviations": ["fewer faces", "b", "c", "d"]})
     write_record(tmp_path / "c" / "record.json", deviating)
     notes = compare_runs(runs / "a", tmp_path / "c", resamples=100).notes
-    assert "B departs from the protocol: fewer faces; b; c." in notes
+    assert "B departs from the protocol: fewer faces; b; c and 1 more." in notes
     assert not any(note.startswith("A departs") for note in notes)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.errors import listed
 from dfad_bench.data.audit.file_facts import files
 from dfad_bench.data.audit.findings import Finding, Findings, Kind
 from dfad_bench.data.audit.subject import Subject
@@ -132,7 +133,7 @@ def _row(question: str, facts: str, verdict: Verdict) -> dict[str, Any]:
     told_apart = sorted(
         ((share, name) for name, share in verdict.told_apart.items() if share >= _TOLD_APART), reverse=True
     )
-    shown = ", ".join(f"{name} {share:.0%}" for share, name in told_apart[:4]) + (" ..." if len(told_apart) > 4 else "")
+    shown = listed([f"{name} {share:.0%}" for share, name in told_apart], 4)
     return {
         "question": question, "facts": facts, "files": verdict.files, "classes": len(verdict.told_apart),
         "balanced accuracy": verdict.accuracy, "chance": verdict.chance, "told apart": shown,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.errors import WeightsError, some
+from dfad_bench.core.errors import WeightsError, listed
 from dfad_bench.core.weights import load_state_dict
 
 State = Mapping[str, Tensor]
@@ -136,4 +136,4 @@ def list_names(keys: Mapping[str, object] | list[str]) -> str:
     >>> list_names(["a", "b", "c", "d", "e", "f"])
     'a, b, c, d and 2 more'
     """
-    return some(keys, _MOST_SHOWN) or "none"
+    return listed(keys, _MOST_SHOWN) or "none"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dfad_bench.core.errors import quoted
+from dfad_bench.core.errors import listed, quoted
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.images import MAX_PIXELS, VIDEO_EXTENSIONS, ImageRefused
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
@@ -154,7 +154,7 @@ def pictures(path: Path, index: Index, wanted: Sequence[int]) -> Iterator[tuple[
             yield number, image
             left.remove(number)
     if left and (index.cut or not index.times):
-        raise ImageRefused("unreadable", f"frames {', '.join(map(str, left[:5]))} cannot be decoded")
+        raise ImageRefused("unreadable", f"frames {listed(left, 5)} cannot be decoded")
     yield from ((number, _lost_text(number, None)) for number in left)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfad_bench.core.errors import IntegrityError, UnknownNameError
+from dfad_bench.core.errors import IntegrityError, UnknownNameError, listed
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
@@ -69,7 +69,7 @@ def score_robustness(
     }
     cells: dict[tuple[str, int], pd.DataFrame] = dict(iter(predictions.groupby(["corruption", "severity"])))  # type: ignore[arg-type]
     if odd := sorted(map(str, cells.keys() ^ wanted.keys())):
-        raise IntegrityError(f"predictions and settings do not name the same cells: {', '.join(odd[:4])}")
+        raise IntegrityError(f"predictions and settings do not name the same cells: {listed(odd, 4)}")
     digest, faces = content_hash(settings)[:16], set(cells[CLEAN, 0]["sample_id"])
     numbers: list[MetricValue] = []
     groups: dict[str, GroupCounts] = {}
@@ -119,7 +119,7 @@ def rescore_robustness(folder: Path) -> ResultRecord:
     pairs = zip(old.metrics, new.metrics, strict=False)
     odd = [_label(b) for a, b in pairs if not _same(a, b)]
     if odd or len(old.metrics) != len(new.metrics) or old.groups != new.groups:
-        raise IntegrityError(f"{path}: does not follow from its predictions: {'; '.join(odd[:3]) or 'counts'}")
+        raise IntegrityError(f"{path}: does not follow from its predictions: {listed(odd, 3, '; ') or 'counts'}")
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     record = seal({**values, "source": replace(old.source, trust="recomputed")})
     write_record(RobustnessFolder(folder).record, record)
