@@ -13,6 +13,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.data.audit.findings import Findings
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pools import refuse_shared
 
 if TYPE_CHECKING:
     from dfad_bench.ingest.check import GroupNeed, ManifestFacts
@@ -76,7 +77,7 @@ def check_manifests(
         Counts, needs, findings and sheets; a sheet that cannot be drawn does not hide the others.
 
     Raises:
-        ManifestError: not a finished manifest.
+        ManifestError: not a finished manifest; with a protocol, two manifests of one dataset that share a face.
         IntegrityError: a damaged file, by name.
         ConfigError: `audit`, `deep` or `contact_sheet` without a manifest, `refused` without `contact_sheet`.
     """
@@ -88,6 +89,8 @@ def check_manifests(
     _refuse(folders, deep=deep, audit=audit, sheet=contact_sheet is not None, refused=bool(refused))
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     facts = tuple(check_manifest(folder, deep=deep, progress=progress) for folder in folders)
+    if rules:
+        refuse_shared(open_manifests(folders))  # as training would
     needs = tuple(protocol_needs(rules, facts)) if rules else ()
     opened = open_manifests(folders) if audit or contact_sheet is not None else []
     findings = _audited(opened, rules, near_bits, progress) if audit else ()

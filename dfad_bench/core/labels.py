@@ -10,6 +10,15 @@ UNLABELLED = -1  # detection label of a face of unknown origin
 UNSEEN = -1  # attribution label of every generator outside the seen set, FFHQ included
 
 
+def group_key(dataset: str, generator: str, source: str | None = None) -> str:
+    """The name of a group in predictions, records and tables.
+
+    >>> group_key("faces", "flux"), group_key("faces", "real", "lfw")
+    ('faces/flux', 'faces/real:lfw')
+    """
+    return f"{dataset}/{generator}" + (f":{source}" if source is not None else "")
+
+
 class ForgeryType(Enum):
     """What was done to the face."""
 

@@ -10,7 +10,7 @@ from dfad_bench.core import bounds
 from dfad_bench.core.bounds import within
 from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
-from dfad_bench.core.labels import UNSEEN
+from dfad_bench.core.labels import UNSEEN, group_key
 from dfad_bench.core.resources import SHIPPED, find_yaml, origin, yaml_names
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import REAL_KEY, Generator, taxonomy
@@ -39,7 +39,7 @@ class Group:
     @property
     def key(self) -> str:
         """`dataset/generator` or `dataset/generator:source`, the group's name in predictions, records and tables."""
-        return f"{self.dataset}/{self.generator}" + (f":{self.source}" if self.source is not None else "")
+        return group_key(self.dataset, self.generator, self.source)
 
     @property
     def taxon(self) -> Generator:

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.labels import group_key
 
 _SHARES = (
     "seen_accuracy", "unseen_accuracy", "auroc", "oscr", "fpr95", "accuracy", "balanced_accuracy", "tpr", "tnr", "auc",
@@ -150,4 +151,4 @@ def _groups_of(config: dict[str, Any]) -> set[str]:
     rows = [*config.get("seen", ()), *config.get("unseen", ())]
     if not all(isinstance(row, dict) and {"dataset", "generator"} <= row.keys() for row in rows):
         return set()
-    return {f"{row['dataset']}/{row['generator']}" for row in rows}
+    return {group_key(row["dataset"], row["generator"], row.get("source")) for row in rows}

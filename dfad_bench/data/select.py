@@ -290,6 +290,11 @@ def _short_groups(group: Group, part: str, wanted: int | None, found: int) -> li
     return [ShortGroup(group.key, part, wanted, found)] if wanted is not None and found < wanted else []
 
 
+def lacks_every_group(protocol: Protocol, manifests: Sequence[Manifest]) -> str:
+    """What to do where no manifest is of a dataset that the protocol names."""
+    return _missing_text(protocol, protocol.all_groups, manifests, partial=True)
+
+
 def _missing_text(
     protocol: Protocol, missing: Collection[Group], manifests: Sequence[Manifest], *, partial: bool
 ) -> str:

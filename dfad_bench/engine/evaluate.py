@@ -17,7 +17,15 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
-from dfad_bench.data.select import Selection, ShortGroup, hashes_by_dataset, manifests_hash, select, used
+from dfad_bench.data.select import (
+    Selection,
+    ShortGroup,
+    hashes_by_dataset,
+    lacks_every_group,
+    manifests_hash,
+    select,
+    used,
+)
 from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
@@ -86,6 +94,8 @@ def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: Evaluate
             f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
         )
     mine, where = used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
+    if not mine:
+        raise ProtocolError(lacks_every_group(wanted, manifests))
     out = files.evaluation(wanted.name, content_hash([wanted.sha256, manifests_hash(mine)]))
     return EvaluationPlan(files, config, read_facts(files.facts), wanted, mine, where, out)
 

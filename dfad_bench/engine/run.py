@@ -133,7 +133,7 @@ def run_training(
         if known and settings.resume:
             stopped, warnings = str(known["run"].get("stopped")), tuple(known.get("warnings", ()))
             return RunResult(out, known["status"], stopped, False, warnings, team.lead)
-        selection = select(plan.protocol, mine, allow_partial=settings.allow_partial)
+        selection = select(plan.protocol, manifests, allow_partial=settings.allow_partial)
         shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             job = Job(config, plan.protocol, mine, where, out, plan.needs, views, shown, team, settings.cache)

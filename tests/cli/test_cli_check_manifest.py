@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,12 @@ def test_refused_frames_of_a_video_are_one_line_and_nothing_to_draw_comes_last(t
     assert "more refused" not in result.stdout
     assert result.exit_code == 1
     assert "no faces to draw" in result.stderr
+
+
+def test_manifests_that_share_faces_are_refused_with_a_protocol_as_in_training(folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "copy")
+    both = ("--manifest", folder, "--manifest", tmp_path / "copy")
+    assert run(*both).exit_code == 0
+    result = run(*both, "--protocol", "gazeclip-recent")
+    assert result.exit_code == 1
+    assert "are both of the dataset 'extra' and share" in result.stderr

@@ -12,12 +12,13 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner, Result
-from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, toy_manifests, toy_protocol, toy_rows, toys_registered
 from helpers.training import run_training
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import plain, read_record
+from dfad_bench.data.manifest import write_manifest
 from dfad_bench.report.run_record import build_record
 
 SCHEMA = resources.files("dfad_bench.core") / "result_record.schema.json"
@@ -43,6 +44,14 @@ def test_without_manifests_the_record_is_checked_and_marked(work: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "follows from the predictions" in result.stderr
     assert read_record(work / "run" / "record.json").source.trust == "recomputed"
+
+
+def test_manifests_of_other_datasets_are_named_as_given(work: Path) -> None:
+    other = write_manifest(work / "flowers", "flowers", toy_rows("flowers", ["real"]))
+    for partial in ((), ("--allow-partial",)):
+        result = evaluate(work, "--manifest", other.folder, "--device", "cpu", *partial)
+        assert result.exit_code == 1
+        assert "given are flowers, with no face to test" in result.stderr
 
 
 def test_another_protocol_of_the_same_classes(work: Path) -> None:

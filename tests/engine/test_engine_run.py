@@ -117,6 +117,9 @@ def test_partial_selection_makes_a_partial_run(manifests: list[Manifest], tmp_pa
     with pytest.raises(ProtocolError, match="ffhq"):
         train(manifests, tmp_path / "run", protocol=protocol)
     assert not (tmp_path / "run" / "config.yaml").exists()
+    elsewhere = toy_protocol(seen=tuple(replace(group, dataset="ffhq") for group in toy_protocol().seen), unseen=())
+    with pytest.raises(ProtocolError, match="given are synthetic"):
+        train(manifests, tmp_path / "run", protocol=elsewhere)
     result = train(manifests, tmp_path / "run", protocol=protocol, allow_partial=True)
     assert result.status == "partial"
     assert read_json(tmp_path / "run" / "run.json")["protocol"]["deviations"] == ["missing group ffhq/real"]

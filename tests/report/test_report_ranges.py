@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json
+from dfad_bench.core.protocol import Group
 from dfad_bench.core.record import ResultRecord, plain, read_record, write_record
 from dfad_bench.core.record_ranges import BOUNDS, SCHEMA_METRICS, range_faults
 from dfad_bench.metrics import METRICS, SCORED, Metric
@@ -117,6 +119,16 @@ def test_groups_and_parts_are_those_of_the_protocol(record: ResultRecord) -> Non
     forged = resealed(record, {"manifest.splits": splits})
     assert "'tset', expected one of train" in str(*range_faults(forged))
     assert not fits(plain(forged))
+
+
+def test_a_group_may_be_one_source_of_a_dataset(tmp_path: Path) -> None:
+    seen = (Group("real", "synthetic", 0, source="studio"), *PROTOCOL.seen[1:])
+    protocol = replace(PROTOCOL, seen=seen)
+    made = write_run(tmp_path / "run", protocol, toy_predictions(protocol, 12), resamples=20)
+    assert "synthetic/real:studio" in made.groups
+    assert list(range_faults(read_record(tmp_path / "run" / "record.json"))) == []
+    groups = {"synthetic/real": made.groups["synthetic/real:studio"]}
+    assert "expected a group of protocol toy" in str(*range_faults(replace(made, groups=groups)))
 
 
 def test_a_record_that_cannot_be_is_left_out_of_the_board_with_its_reason(record: ResultRecord, tmp_path: Path) -> None:
