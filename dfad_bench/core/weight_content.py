@@ -8,7 +8,6 @@ import re
 import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,9 @@ def _zip_file(path: Path) -> Any:
                 return _torchscript(path, archive, root)
     except zipfile.BadZipFile as error:
         raise _unreadable(path, f"it was cut short after {size:,} bytes, or damaged; {_AGAIN}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # zipfile raises what its parts do: zlib.error, UnicodeDecodeError of a name, ...
         raise _unreadable(path, f"it is damaged ({type(error).__name__}); {_AGAIN}") from error
     return _pickles(path)
 

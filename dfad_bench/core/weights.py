@@ -28,6 +28,7 @@ __all__ = [
     "load_into",
     "load_state_dict",
     "one_file",
+    "other_kinds",
     "refuse_stand_ins",
     "row_of",
     "weight_files",
@@ -150,7 +151,7 @@ def load_into(
         keep: names of the module that the file need not have; they keep their values. Counters of batch norms do, too.
 
     Raises:
-        WeightsError: names or shapes differ; a few are named.
+        WeightsError: names, shapes or kinds of numbers (complex, integer) differ; a few are named.
     """
     own, kept = module.state_dict(), set(keep)
     missing = [name for name in own if name not in state and name not in kept and not name.endswith(_COUNTER)]
@@ -165,4 +166,27 @@ def load_into(
     ]
     if shapes:
         raise WeightsError(f"{path}: does not fit {what.partition(' ')[2]} ({listed(shapes, 3)})")
+    if kinds := other_kinds(state, own):
+        raise WeightsError(f"{path}: not {what} ({listed(kinds, 3)})")
     module.load_state_dict(dict(state), strict=False)
+
+
+def other_kinds(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Tensors whose numbers torch would silently turn into others, each with both types, for messages.
+
+    Of complex numbers it leaves out the imaginary part; integers, as quantised weights have them, lack their scale.
+
+    >>> import torch
+    >>> other_kinds({"a": torch.zeros(1, dtype=torch.int8)}, {"a": torch.zeros(1)})
+    ['a int8 instead of float32']
+    """
+    return [
+        f"{name} {_kind(value)} instead of {_kind(own[name])}"
+        for name, value in state.items()
+        if name in own
+        and (value.is_complex() > own[name].is_complex() or value.is_floating_point() < own[name].is_floating_point())
+    ]
+
+
+def _kind(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")

@@ -16,7 +16,8 @@ from typing import Protocol as TypingProtocol
 
 from torch import Tensor, nn
 
-from dfad_bench.core.errors import DFADError, IntegrityError
+from dfad_bench.core.contract import DFADModel
+from dfad_bench.core.errors import DFADError, IntegrityError, some
 from dfad_bench.core.files import (
     atomic_path,
     check_hash,
@@ -29,6 +30,7 @@ from dfad_bench.core.files import (
 from dfad_bench.core.run_folder import OPTIMISER, STATE, CheckpointFolder
 from dfad_bench.core.run_folder import WEIGHTS as MODEL
 from dfad_bench.core.strict import from_mapping
+from dfad_bench.core.weights import other_kinds
 from dfad_bench.engine.sessions import Session
 
 KEEP = 2
@@ -162,6 +164,20 @@ def latest_position(folder: Path) -> Position | None:
         with suppress(DFADError, OSError):
             return _read_state(folder, place).position
     return None
+
+
+def fill(model: DFADModel, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Put a run's weights into its model.
+
+    Raises:
+        IntegrityError: they are of another model, or complex numbers or integers where the model has none.
+    """
+    if kinds := other_kinds(weights, model.state_dict()):
+        raise IntegrityError(f"{folder}: not weights of {model.card.display} ({some(kinds)}); --no-resume starts again")
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise other_version(folder, model.card.display, "parameters or buffers") from error
 
 
 def other_version(folder: Path, model: str, what: str) -> IntegrityError:

@@ -14,11 +14,12 @@ from typing import Any
 from torch import Tensor
 
 from dfad_bench.core.contract import DFADModel
-from dfad_bench.core.errors import ConfigError, WeightsError
+from dfad_bench.core.errors import ConfigError, WeightsError, some
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.taxonomy import REAL_KEY
+from dfad_bench.core.weights import other_kinds
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection
 from dfad_bench.engine import checkpoint
@@ -223,7 +224,7 @@ def _fitting(
     """The other model's tensors of these names.
 
     Raises:
-        WeightsError: one is not there, or of another shape.
+        WeightsError: one is not there, of another shape, or of complex numbers or integers.
     """
     for name, value in mine.items():
         if name not in theirs or theirs[name].shape != value.shape:
@@ -233,7 +234,10 @@ def _fitting(
                 f"--finetune-from {parent.files.path}: {name} {there} there and {tuple(value.shape)} here"
                 + (advice if parent.config.options != config.options else "")
             )
-    return {name: theirs[name] for name in mine}
+    taken = {name: theirs[name] for name in mine}
+    if kinds := other_kinds(taken, mine):
+        raise WeightsError(f"--finetune-from {parent.files.path}: {some(kinds)}")
+    return taken
 
 
 def _line(parent: Parent, protocol: Protocol, pairs: Pairs, fresh: Sequence[str]) -> str:

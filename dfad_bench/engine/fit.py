@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.run_folder import RunFolder
@@ -179,10 +179,7 @@ class Trainer:
         restored = self.team.from_lead(lambda: self._stored(resume))
         if restored is None:
             return (), None
-        try:
-            self.model.load_state_dict(restored.weights)
-        except RuntimeError as error:
-            raise other_version(self.folder, self.model.card.display, "parameters or buffers") from error
+        checkpoint.fill(self.model, restored.weights, self.folder)
         self.position = self.batches[restored.position.stage].reopened(restored.position)
         self.trace = Trace(self.trace.path, upto=self.position.step)
         if self.position.scaler:
@@ -233,7 +230,8 @@ class Trainer:
             try:
                 self.optimisers.load_state_dict(optimiser_state)
             except ValueError as error:
-                raise other_version(self.folder, self.model.card.display, "groups of parameters") from error
+                what = f"states of the optimiser ({error})"
+                raise other_version(self.folder, self.model.card.display, what) from error
         self._end_steps()
         self.stepper = Stepper(
             self.model, plan.name, self.optimisers, self.recipe,
@@ -335,7 +333,8 @@ class Trainer:
                 team=self.team, labels=self._labels,
             )  # fmt: skip
         except DFADError as error:
-            raise DFADError(f"step {self.position.step}: {error}") from error
+            kind = IntegrityError if isinstance(error, IntegrityError) else DFADError  # a face without a cache
+            raise kind(f"step {self.position.step}: {error}") from error
 
     def _choose_weights(self, status: str) -> tuple[str, float | None]:
         best = self.position.best
@@ -352,7 +351,8 @@ class Trainer:
     def _load_best(self) -> None:
         best = self.position.best
         assert best is not None
-        self.model.load_state_dict(self.team.from_lead(lambda: checkpoint.load_weights(self.folder / best.file)))
+        weights = self.team.from_lead(lambda: checkpoint.load_weights(self.folder / best.file))
+        checkpoint.fill(self.model, weights, self.folder)
 
     def _out_of_patience(self, plan: StagePlan) -> bool:
         return plan.validate and self.recipe.patience is not None and self.position.waited >= self.recipe.patience

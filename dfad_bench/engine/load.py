@@ -115,10 +115,7 @@ def load_trained(model: DFADModel, files: RunFolder) -> None:
     stated = read_facts(files.facts)["model"]["checkpoint_sha256"]
     if stated not in (None, checkpoint.read_finished(files.checkpoint.path)["sha256"]):  # None: nothing was learnt
         raise IntegrityError(f"{files.checkpoint.weights}: not the weights of {files.facts.name}; train again")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise checkpoint.other_version(files.checkpoint.path, model.card.display, "parameters or buffers") from error
+    checkpoint.fill(model, weights, files.checkpoint.path)
 
 
 def checked_selection(files: RunFolder) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dfad_bench.core.contract import DFADModel, ParameterGroup
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, some
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.engine.schedule import make_optimiser
 
@@ -51,12 +51,14 @@ class OptimiserSet:
 
     def __init__(self, groups: Sequence[ParameterGroup], settings: Optimiser) -> None:
         self.optimisers: list[torch.optim.Optimizer] = []
+        self._settings: list[Optimiser] = []  # of each optimiser
         self._rates: list[list[tuple[float, bool]]] = []  # of each optimiser's groups: base rate, whether scheduled
         kinds = list(dict.fromkeys(group.optimiser or settings.name for group in groups))
         for kind in kinds:
             mine = [group for group in groups if (group.optimiser or settings.name) == kind]
             own = [_settings(group, settings) for group in mine]
-            optimiser = make_optimiser(list(mine[0].parameters), replace(own[0], name=kind))
+            self._settings.append(replace(own[0], name=kind))
+            optimiser = make_optimiser(list(mine[0].parameters), self._settings[-1])
             for group, setting in zip(mine[1:], own[1:], strict=True):
                 optimiser.add_param_group(
                     {"params": list(group.parameters), "lr": setting.lr, "weight_decay": setting.weight_decay}
@@ -91,19 +93,50 @@ class OptimiserSet:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Go on from what `state_dict` gave. Settings of groups stay as they are: they follow from the recipe.
 
         Raises:
-            ValueError: it is of other groups.
+            ValueError: it is of other groups, or not what these optimisers keep of a parameter.
         """
         groups, offset = list(state["param_groups"]), 0
-        for optimiser in self.optimisers:
-            mine, groups = groups[: len(optimiser.param_groups)], groups[len(optimiser.param_groups) :]
-            upto = offset + _count(mine)
-            own = {number - offset: values for number, values in state["state"].items() if offset <= number < upto}
-            shifted = [{**group, "params": [n - offset for n in group["params"]]} for group in mine]
-            optimiser.load_state_dict({"state": own, "param_groups": shifted})
+        for optimiser, settings in zip(self.optimisers, self._settings, strict=True):
+            own = optimiser.state_dict()["param_groups"]
+            mine, groups = groups[: len(own)], groups[len(own) :]
+            if [len(group["params"]) for group in mine] != [len(group["params"]) for group in own]:
+                raise ValueError("other groups of parameters")
+            upto = offset + _count(own)
+            kept = {number - offset: values for number, values in state["state"].items() if offset <= number < upto}
+            _check_kept(kept, optimiser, settings)
+            optimiser.load_state_dict({"state": kept, "param_groups": own})
             offset = upto
+        if groups or any(not 0 <= number < offset for number in state["state"]):
+            raise ValueError("more groups or parameters")
+
+
+def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimizer, settings: Optimiser) -> None:
+    """Refuse what would break a step, or silently make another one of it: `torch` takes whatever it is given."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    like = _kept_of_one(settings)
+    for number, values in kept.items():
+        if values and values.keys() != like.keys():
+            raise ValueError(f"parameter {number} has {some(values)}, not {some(like)}")
+        for name, value in values.items():
+            shape = parameters[number].shape if like[name].dim() else like[name].shape
+            counted = isinstance(value, (int, float)) and not like[name].dim() and abs(value) < 2**53
+            tensor = torch.as_tensor(value) if counted else value  # steps were plain numbers once
+            if not isinstance(tensor, torch.Tensor) or tensor.shape != shape or tensor.is_complex():
+                raise ValueError(f"{name} of parameter {number} is not real numbers of shape {tuple(shape)}")
+            if not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} of parameter {number} holds NaN or inf")
+
+
+def _kept_of_one(settings: Optimiser) -> dict[str, torch.Tensor]:
+    """What an optimiser of this kind keeps of a parameter of one number, by name: one step is taken to see."""
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    optimiser = make_optimiser([parameter], settings)
+    optimiser.step()
+    return {name: torch.as_tensor(value) for name, value in optimiser.state[parameter].items()}
 
 
 def _settings(group: ParameterGroup, settings: Optimiser) -> Optimiser:

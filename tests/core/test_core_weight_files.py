@@ -21,7 +21,7 @@ from torch import nn
 from dfad_bench.core import weight_content, weights
 from dfad_bench.core.errors import WeightsError
 from dfad_bench.core.notices import Notice, heard
-from dfad_bench.core.weights import find_weights, load_state_dict
+from dfad_bench.core.weights import find_weights, load_into, load_state_dict
 
 NAMES = ("conv1.weight", "bn1.running_mean", "fc.bias")
 STATE = {name: torch.arange(4.0) + i for i, name in enumerate(NAMES)}
@@ -264,6 +264,34 @@ def test_flipped_bits_are_found_by_the_checksums_of_a_zip_file(tmp_path: Path) -
 
 
 # --- code -------------------------------------------------------------------------------------------------------
+
+
+def test_names_in_a_zip_file_that_are_no_text(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.pt", STATE)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("w/é", b"x")  # marked as UTF-8
+    whole = path.read_bytes()
+    name = "w/é".encode()
+    assert whole.count(name) == 2
+    for which in (0, 1):  # before the member, and in the list at the end
+        at = [k for k in range(len(whole)) if whole.startswith(name, k)][which]
+        path.write_bytes(whole[:at] + b"w/\xff\xff" + whole[at + 4 :])
+        assert "it is damaged (UnicodeDecodeError)" in refused(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.int8])
+def test_numbers_of_another_kind_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = nn.BatchNorm1d(2)
+    state = {**model.state_dict(), "weight": torch.ones(2, dtype=dtype)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(WeightsError, match=rf"weight {str(dtype)[6:]} instead of float32"):
+            load_into(model, state, tmp_path / "w.pt", "a norm")
+        state = {**model.state_dict(), "num_batches_tracked": torch.zeros((), dtype=torch.complex64)}
+        with pytest.raises(WeightsError, match="num_batches_tracked complex64 instead of int64"):
+            load_into(model, state, tmp_path / "w.pt", "a norm")
+    half = {"weight": torch.ones(2, dtype=torch.float16)}
+    load_into(model, half, tmp_path / "w.pt", "a norm", keep=model.state_dict())
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,96 +7,24 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from helpers.swapped_pixels import FORGED, edited, rotate
 from helpers.toy import SIDE, toy_face, toy_manifests, toy_protocol, toy_row, toy_rows
-from PIL import Image
 
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.data.crop_batches import COLUMNS, crop_batches
 from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.images import encode_png, perceptual_hash
-from dfad_bench.data.manifest import Manifest, finish, write_manifest
-from dfad_bench.data.manifest_parts import commit_part
+from dfad_bench.data.images import perceptual_hash
+from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.row_check import NOTE, check_rows
 from dfad_bench.data.select import select
 from dfad_bench.data.side_array import SideArray
 from dfad_bench.data.stored_crop import stored_crops
 from dfad_bench.ingest.check import check_manifest
 
-PIXELS = toy_face("real", 0, 0)
-
-
-def png(pixels: np.ndarray = PIXELS, mode: str = "RGB", kind: str = "PNG") -> dict[str, Any]:
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, kind)
-    return {"bytes": file.getvalue(), "path": None}
-
 
 def manifest_of(folder: Path, rows: list[dict[str, Any]]) -> Manifest:
     return write_manifest(folder / "m", "synthetic", rows)
-
-
-def edited(manifest: Manifest, change: Callable[[list[dict[str, Any]]], None]) -> Manifest:
-    """The manifest with its rows changed, and every hash made again: what somebody does who knows how."""
-    rows = [row for path in manifest.parts for row in pq.read_table(path).to_pylist()]
-    change(rows)
-    for path in manifest.parts:
-        path.unlink()
-    commit_part(manifest.parts[0], rows, {})
-    return finish(manifest.folder, [manifest.parts[0].name], {"dataset": {"name": manifest.name}})
-
-
-def rotate(rows: list[dict[str, Any]]) -> None:
-    """Every row gets the picture of the next one; nothing else changes."""
-    pictures = [row["image"] for row in rows]
-    for row, picture in zip(rows, pictures[1:] + pictures[:1], strict=True):
-        row["image"] = picture
-
-
-def claimed(side: int) -> dict[str, Any]:
-    """A PNG whose header says that it is `side` pixels wide and high."""
-    data = bytearray(encode_png(PIXELS))
-    data[16:24] = struct.pack(">II", side, side)
-    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
-    return {"bytes": bytes(data), "path": None}
-
-
-def bomb(rows: list[dict[str, Any]]) -> None:
-    rows[3] |= {"image": claimed(5000)}
-
-
-def bomb_of_stated_size(rows: list[dict[str, Any]]) -> None:
-    rows[3] |= {"image": claimed(5000), "width": 5000, "height": 5000}
-
-
-def other_size(rows: list[dict[str, Any]]) -> None:
-    flat = PIXELS.reshape(SIDE // 2, SIDE * 2, 3)  # the same bytes, and so the same hash
-    rows[3] |= {"image": {"bytes": encode_png(flat), "path": None}, "crop_sha256": digest(PIXELS)}
-
-
-def palette(rows: list[dict[str, Any]]) -> None:
-    grey = np.repeat(PIXELS[:, :, :1], 3, axis=2)
-    rows[3] |= {"image": png(grey, "L"), "crop_sha256": digest(grey)}
-
-
-def digest(pixels: np.ndarray) -> str:
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-FAULTS: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
-    "pictures of the next row": (rotate, "the pixels are not those of its crop_sha256"),
-    "no picture": (lambda rows: rows[3].update(image=None), "status ok, and no picture"),
-    "no bytes": (lambda rows: rows[3].update(image={"bytes": None, "path": "x"}), "status ok, and no picture"),
-    "a stub": (lambda rows: rows[3].update(image={"bytes": b"\x89PNG", "path": None}), "no PNG of 8-bit RGB"),
-    "cut": (lambda rows: rows[3]["image"].update(bytes=rows[3]["image"]["bytes"][:200]), "does not decode"),
-    "a JPEG": (lambda rows: rows[3].update(image=png(kind="JPEG")), "no PNG of 8-bit RGB"),
-    "grey": (palette, "no PNG of 8-bit RGB"),
-    "a bomb": (bomb, "5000x5000 pixels, at most 1024"),
-    "a bomb as stated": (bomb_of_stated_size, "no size from 1 to 4096"),
-    "another shape": (other_size, f"{2 * SIDE}x{SIDE // 2} pixels, the row says {SIDE}x{SIDE}"),
-    "no hash": (lambda rows: rows[3].update(crop_sha256=None), "no crop_sha256"),
-    "no size": (lambda rows: rows[3].update(width=None), "no size"),
-}
 
 
 @pytest.fixture
@@ -114,11 +38,11 @@ def name_of(row: dict[str, Any]) -> tuple[int, int]:
     return int(identity), int(shot)
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FORGED)
 def test_pictures_that_are_not_those_of_their_rows_are_refused_wherever_they_are_decoded(
     tmp_path: Path, rows: list[dict[str, Any]], name: str
 ) -> None:
-    change, words = FAULTS[name]
+    change, words = FORGED[name]
     manifest = edited(manifest_of(tmp_path, rows), change)
     check_manifest(manifest.folder)  # every file is as it was signed: only decoding tells
     frame = manifest.frame(["sample_id", "dataset", "crop_sha256"])

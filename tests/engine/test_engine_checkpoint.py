@@ -47,6 +47,17 @@ def test_round_trip_of_weights_optimiser_and_position(tmp_path: Path, model: Toy
     assert all(torch.equal(found.optimiser["state"][k]["exp_avg"], state[k]["exp_avg"]) for k in state)
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32])
+def test_weights_of_other_numbers_or_another_model_are_one_line(tmp_path: Path, model: Toy, dtype: torch.dtype) -> None:
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    first = next(iter(weights))
+    with pytest.raises(IntegrityError, match=f"not weights of Toy.*{first} {str(dtype)[6:]} instead of float32"):
+        checkpoint.fill(model, {**weights, first: weights[first].to(dtype)}, tmp_path)
+    with pytest.raises(IntegrityError, match="of a version of Toy with other parameters"):
+        checkpoint.fill(model, {**weights, first: weights[first][:1]}, tmp_path)
+    checkpoint.fill(model, weights, tmp_path)
+
+
 def test_two_are_kept_with_the_best_weights_they_refer_to(tmp_path: Path, model: Toy, optimiser) -> None:
     for step in range(1, 6):
         best = checkpoint.save_best(tmp_path, model, 1 / step, step)

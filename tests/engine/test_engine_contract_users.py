@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,6 +102,60 @@ def test_states_of_several_optimisers_survive_as_one(parts) -> None:
     for a, b in zip(first.optimisers, second.optimisers, strict=True):
         for p, q in zip(a.state.values(), b.state.values(), strict=True):
             assert all(torch.equal(torch.as_tensor(p[key]), torch.as_tensor(q[key])) for key in p)
+
+
+def kept_of(state: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """A state whose first parameter has another value of this name; None takes it away."""
+    first = min(state["state"])
+    values = {**state["state"][first], name: value}
+    return {**state, "state": {**state["state"], first: {k: v for k, v in values.items() if v is not None}}}
+
+
+BREAKS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
+    "a value less": (lambda state: kept_of(state, "exp_avg", None), "has step, exp_avg_sq, not step"),
+    "a value more": (lambda state: kept_of(state, "x", torch.zeros(1)), "and 1 more"),
+    "another shape": (lambda state: kept_of(state, "exp_avg", torch.zeros(1, 1, 1)), "exp_avg of parameter . is not"),
+    "complex": (
+        lambda state: kept_of(state, "step", torch.zeros((), dtype=torch.complex64)),
+        "step of parameter . is not real",
+    ),
+    "NaN": (lambda state: kept_of(state, "step", torch.tensor(float("nan"))), "NaN or inf"),
+    "a huge number": (lambda state: kept_of(state, "step", 10**400), "is not real"),
+    "no number": (lambda state: kept_of(state, "step", "x"), "is not real"),
+    "a parameter more": (lambda state: {**state, "state": {**state["state"], 99: {}}}, "more groups or parameters"),
+    "a group more": (lambda state: {**state, "param_groups": state["param_groups"] * 2}, "more groups"),
+    "a group less": (lambda state: {**state, "param_groups": state["param_groups"][1:]}, "other groups"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_states_that_would_break_or_change_a_step_are_refused(name: str) -> None:
+    model = PrototypeToy(3, PrototypeConfig())
+    optimisers = OptimiserSet(parameter_groups(model, "main"), Optimiser("adam"))
+    sum(p.square().sum() for p in model.parameters()).backward()
+    for optimiser in optimisers.optimisers:
+        optimiser.step()
+    change, words = BREAKS[name]
+    state = optimisers.state_dict()
+    with pytest.raises(ValueError, match=words):
+        optimisers.load_state_dict(change(state))
+    optimisers.load_state_dict(state)
+
+
+@pytest.mark.parametrize("settings", [Optimiser("adamw"), Optimiser("sgd"), Optimiser("sgd", momentum=0.0)])
+def test_settings_of_groups_are_the_recipes(settings: Optimiser) -> None:
+    model = PrototypeToy(3, PrototypeConfig())
+    optimisers = OptimiserSet(parameter_groups(model, "main"), settings)
+    sum(p.square().sum() for p in model.parameters()).backward()
+    for optimiser in optimisers.optimisers:
+        optimiser.step()
+    state = optimisers.state_dict()
+    forged = {**state, "param_groups": [{"params": group["params"], "betas": "x"} for group in state["param_groups"]]}
+    before = [list(o.state_dict()["param_groups"]) for o in optimisers.optimisers]
+    optimisers.load_state_dict(forged)
+    assert [list(o.state_dict()["param_groups"]) for o in optimisers.optimisers] == before
+    for optimiser in optimisers.optimisers:
+        optimiser.step()
 
 
 def test_a_parameter_in_two_groups_is_refused() -> None:

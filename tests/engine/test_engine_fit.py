@@ -244,7 +244,8 @@ def test_a_checkpoint_of_another_version_of_the_model_is_refused_in_a_line(parts
             return [ParameterGroup(tuple(self.body.parameters())), ParameterGroup(tuple(self.experts.parameters()))]
 
     make(parts, tmp_path, limits=Limits(max_steps=1)).run()
-    for kind, words in ((More, "parameters or buffers"), (Grouped, "groups of parameters")):
+    states = r"states of the optimiser \(other groups of parameters\)"
+    for kind, words in ((More, "parameters or buffers"), (Grouped, states)):
         with pytest.raises(IntegrityError, match=f"a version of Toy with other {words}; --no-resume starts again"):
             make(parts, tmp_path, model=kind(3, ToyConfig())).run()
 

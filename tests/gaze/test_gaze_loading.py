@@ -169,6 +169,7 @@ def test_fill_converts_and_does_not_ask_for_counters() -> None:
         ({"0__bias": None}, r"does not fit FAZE; missing: 0\.bias$"),
         ({"2__bias": torch.zeros(1)}, r"not known: 2\.bias$"),
         ({"0__weight": torch.zeros(2, 4)}, r"other shape: 0\.weight \(2, 4\) for \(2, 3\)$"),
+        ({"0__bias": torch.zeros(2, dtype=torch.cfloat)}, r"other numbers: 0\.bias complex64 instead of float32$"),
     ],
 )
 def test_fill_says_what_does_not_fit(change: dict[str, torch.Tensor | None], match: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError, listed
-from dfad_bench.core.weights import load_state_dict
+from dfad_bench.core.weights import load_state_dict, other_kinds
 
 State = Mapping[str, Tensor]
 _MOST_SHOWN = 4  # keys listed in an error
@@ -83,7 +83,7 @@ def fill_module(module: nn.Module, state: State, path: Path, family: str) -> Non
     The module uses the file's memory where the precision is the same, so it may be built on the device "meta".
 
     Raises:
-        WeightsError: keys or shapes do not fit; names a few.
+        WeightsError: keys, shapes or kinds of numbers do not fit; names a few.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -95,7 +95,12 @@ def fill_module(module: nn.Module, state: State, path: Path, family: str) -> Non
     ]
     problems = [
         f"{what}: {list_names(keys)}"
-        for what, keys in (("missing", missing), ("not known", extra), ("other shape", shapes))
+        for what, keys in (
+            ("missing", missing),
+            ("not known", extra),
+            ("other shape", shapes),
+            ("other numbers", other_kinds(state, own)),
+        )
         if keys
     ]
     if problems:
