@@ -36,6 +36,14 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _checks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests check of records is not noted among the checks of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DFAD_CHECKS", str(tmp_path_factory.mktemp("checks")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """No test cuts the power: what this process writes need not be on the disk when it goes on."""
     with pytest.MonkeyPatch.context() as patched:

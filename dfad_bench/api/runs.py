@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
@@ -21,6 +22,7 @@ from dfad_bench.report.seed_tables import mean_sweep, seeds_tables
 from dfad_bench.report.table import Table
 
 if TYPE_CHECKING:
+    from dfad_bench.data.manifest import Manifest
     from dfad_bench.engine.load import LoadedRun  # which imports torch; tables of records do without
     from dfad_bench.report.verify import Verification
 
@@ -199,26 +201,72 @@ def record_table(record: ResultRecord, where: str) -> Table:
     return board(protocol_of({"protocol": {"config": record.protocol.config}}, where), [record])
 
 
-def verify_record(run: Run) -> Verification:
+def verify_record(
+    run: Run,
+    *,
+    repredict: Sequence[Path | str | Manifest] = (),
+    device: str = "auto",
+    views: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
+) -> Verification:
     """Every number of a record computed again from its predictions, and every hash compared.
+
+    What was found is noted for later boards of this user (see `report.board_checks`), never in the run's folder.
 
     Args:
         run: the folder of a run, an evaluation or a robustness evaluation, the loaded run, or a record beside its
             predictions. Of a folder of several seeds every run is checked, and their mean.
+        repredict: manifests, one a dataset of the protocol: the checkpoint predicts their faces again, and predictions
+            and numbers are compared with the stored ones. None: only what is in the folder is checked, without torch.
+        device: where to predict: auto, cpu, cuda or cuda:N.
+        views: settings of the views the model needs, where they are not those it was trained with.
+        progress: shows decoding and predicting.
 
     Returns:
-        How many numbers and hashes were compared, what differs (nothing where all agree), what could not be checked.
+        How many numbers and hashes were compared, what differs (nothing where all agree), what could not be checked,
+        and how the new predictions compare.
 
     Raises:
-        ConfigError: no record there, or one that cannot be read.
+        ConfigError: no record there, or one that cannot be read, or no checkpoint to predict with.
+        ProtocolError: the manifests have no faces of the protocol.
     """
     from dfad_bench.data.select import rows_hash
     from dfad_bench.engine.config import config_from
     from dfad_bench.report import verify
+    from dfad_bench.report.board_checks import note_check
 
     def config_hash(config: dict[str, Any]) -> str:
         return config_from(config, "the record's run.config").sha256
 
-    folders = runs_of(run)
-    found = [verify.verify_record(folder, rows_hash=rows_hash, config_hash=config_hash) for folder in folders]
+    folders, found = runs_of(run), []
+    for folder in folders:
+        one = verify.verify_record(folder, rows_hash=rows_hash, config_hash=config_hash)
+        if repredict:
+            one = _predicted_again(one, repredict, device, views or {}, progress)
+        note_check(one)
+        found.append(one)
     return found[0] if folders == [folder_of(run)] else verify.verify_seeds(folder_of(run), found)
+
+
+def _predicted_again(
+    found: Verification,
+    manifests: Sequence[Path | str | Manifest],
+    device: str,
+    views: Mapping[str, Mapping[str, Any]],
+    progress: Progress,
+) -> Verification:
+    """What was found, and how new predictions compare."""
+    from dfad_bench.api.manifests import open_manifests
+    from dfad_bench.api.views import provide_views, views_of_run
+    from dfad_bench.engine.config import read_config
+    from dfad_bench.engine.repredict import repredict, run_beside
+    from dfad_bench.engine.settings import EvaluateSettings
+    from dfad_bench.report.verify import with_predictions
+
+    opened, run = open_manifests(manifests), run_beside(found.record.parent)
+    asked = EvaluateSettings(device=device, views=views_of_run(read_config(run.path).views, views))
+    provided = provide_views(opened, asked.views, device, progress)
+    made = repredict(found.record, opened, asked, views=provided, progress=progress)
+    return with_predictions(
+        found, made.frame, unlike=made.unlike, manifest_sha256=made.manifest_sha256, parts=made.parts
+    )

@@ -17,7 +17,7 @@ from typing import Protocol as TypingProtocol
 from torch import Tensor, nn
 
 from dfad_bench.core.contract import DFADModel
-from dfad_bench.core.errors import DFADError, IntegrityError, some
+from dfad_bench.core.errors import DFADError, IntegrityError, listed
 from dfad_bench.core.files import (
     atomic_path,
     check_hash,
@@ -173,7 +173,9 @@ def fill(model: DFADModel, weights: Mapping[str, Tensor], folder: Path) -> None:
         IntegrityError: they are of another model, or complex numbers or integers where the model has none.
     """
     if kinds := other_kinds(weights, model.state_dict()):
-        raise IntegrityError(f"{folder}: not weights of {model.card.display} ({some(kinds)}); --no-resume starts again")
+        raise IntegrityError(
+            f"{folder}: not weights of {model.card.display} ({listed(kinds, 3)}); --no-resume starts again"
+        )
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

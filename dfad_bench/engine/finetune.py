@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from dfad_bench.core.contract import DFADModel
-from dfad_bench.core.errors import ConfigError, WeightsError, some
+from dfad_bench.core.errors import ConfigError, WeightsError, listed
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
@@ -236,7 +236,7 @@ def _fitting(
             )
     taken = {name: theirs[name] for name in mine}
     if kinds := other_kinds(taken, mine):
-        raise WeightsError(f"--finetune-from {parent.files.path}: {some(kinds)}")
+        raise WeightsError(f"--finetune-from {parent.files.path}: {listed(kinds, 3)}")
     return taken
 
 

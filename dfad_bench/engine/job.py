@@ -226,6 +226,12 @@ class Job:
         """What a face without this view gets, in words."""
         return "zeros" if self.views is None else self.views.filler(name)
 
+    def frame(self, model: DFADModel, rows: pd.DataFrame, store: CropStore) -> pd.DataFrame:
+        """The predictions of these rows; see `engine.predict.predict`."""
+        keys, videos, seed = rows["source_key"], rows["video"], self.config.seed
+        dataset = self.dataset(rows, store)
+        return predict(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
+
     def predict(
         self,
         model: DFADModel,
@@ -237,9 +243,7 @@ class Job:
     ) -> str:
         """Predict the test rows, then write the facts, which finishes the run. Returns the run's status."""
         config, rows = self.config, selection.tested
-        dataset = self.dataset(rows, store)
-        keys, videos = rows["source_key"], rows["video"]
-        frame = predict(model, dataset, keys, videos=videos, place=self.place, seed=config.seed, progress=self.progress)
+        frame = self.frame(model, rows, store)
         digest = write_predictions(self.files.predictions, frame)
         lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
         values = {

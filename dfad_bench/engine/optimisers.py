@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dfad_bench.core.contract import DFADModel, ParameterGroup
-from dfad_bench.core.errors import ConfigError, some
+from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.engine.schedule import make_optimiser
 
@@ -119,7 +119,7 @@ def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimize
     like = _kept_of_one(settings)
     for number, values in kept.items():
         if values and values.keys() != like.keys():
-            raise ValueError(f"parameter {number} has {some(values)}, not {some(like)}")
+            raise ValueError(f"parameter {number} has {listed(values, 3)}, not {listed(like, 3)}")
         for name, value in values.items():
             shape = parameters[number].shape if like[name].dim() else like[name].shape
             counted = isinstance(value, (int, float)) and not like[name].dim() and abs(value) < 2**53

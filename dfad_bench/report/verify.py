@@ -8,7 +8,7 @@ protocol from the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.report.aggregate import seeds_table
 from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
+from dfad_bench.report.repredicted import Repredicted, compare_predictions
 from dfad_bench.report.robustness.scores import metrics_of, score_robustness
 from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import draws_of
@@ -42,7 +43,8 @@ ConfigHash = Callable[[dict[str, Any]], str]
 class Verification:
     """What was compared (numbers and hashes), what differs, and what a reader must know.
 
-    `unchecked` are the notes about what could not be checked, because it is not there or was not recorded.
+    `unchecked` are the notes about what could not be checked, because it is not there or was not recorded;
+    `repredicted` says how predictions made again compare, one for each record that was.
     """
 
     record: Path
@@ -50,6 +52,15 @@ class Verification:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
+    repredicted: tuple[Repredicted, ...] = ()
+
+    @property
+    def not_shown(self) -> str:
+        """What this check does not prove, in a line."""
+        trained = "that the weights were trained as the record states, and on no test face; only training again tells"
+        if self.repredicted:
+            return f"Not shown: {trained}."
+        return f"Not shown: that a model made these predictions (--repredict tells); {trained}."
 
 
 def verify_record(
@@ -74,6 +85,35 @@ def verify_record(
     return _Check(path, record, rows_hash, config_hash).run()
 
 
+def with_predictions(
+    found: Verification,
+    made: pd.DataFrame,
+    *,
+    unlike: Sequence[str] = (),
+    manifest_sha256: str | None = None,
+    parts: Mapping[str, str] | None = None,
+) -> Verification:
+    """What was found in a record, and how predictions made again from its checkpoint compare with the stored ones.
+
+    Equal device, threads and versions that give other bits are a note that `--strict` refuses: another processor, or
+    other predictions within the tolerance.
+    """
+    record = read_record(found.record, verify=False, ranges=False)
+    protocol = from_mapping(Protocol, record.protocol.config, f"{found.record}: protocol")
+    stated = read_predictions(safe_relative(found.record.parent, record.predictions.path))
+    again = compare_predictions(
+        record, protocol, stated, made, unlike=unlike, manifest_sha256=manifest_sha256, parts=parts
+    )
+    odd = [] if again.exact or again.unlike or again.differences else [f"{again}: another processor?"]
+    return replace(
+        found,
+        differences=(*found.differences, *again.differences),
+        notes=(*found.notes, *odd),
+        unchecked=(*found.unchecked, *odd),
+        repredicted=(*found.repredicted, again),
+    )
+
+
 def verify_seeds(folder: Path, found: Sequence[Verification]) -> Verification:
     """What was found in runs of several seeds as one; the mean that stands beside them is computed again.
 
@@ -92,13 +132,14 @@ def verify_seeds(folder: Path, found: Sequence[Verification]) -> Verification:
     ]
     notes = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.notes]
     unchecked = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.unchecked]
+    again = tuple(each for one in found for each in one.repredicted)
     if not summary.is_file():
         unchecked += [f"no {summary.name}: no mean to check"]
-        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked))
+        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked), again)
     whole = seeds_table([read_record(one.record, verify=False, ranges=False) for one in found], every=True)
     stated, ours = read_json(summary), plain({"title": whole.title, "rows": [dict(row) for row in whole.rows]})
     wrong += differences(summary.name, stated, ours)
-    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked))
+    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked), again)
 
 
 class _Check:
