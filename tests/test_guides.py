@@ -31,8 +31,8 @@ pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).resolve().parents[1]
 FACES = "dfad synthesize --out faces --per-group 6"
 KINDS = {
-    "A generator", "A dataset", "A protocol", "A recipe", "A published table", "A corruption", "A gaze estimator",
-    "A model", "A view",
+    "A generator", "A dataset", "A protocol", "A recipe", "Prompts", "A published table", "A corruption",
+    "A gaze estimator", "A model", "A view",
 }  # fmt: skip
 
 
@@ -212,6 +212,12 @@ def test_the_published_row_stands_on_the_board(world: World) -> None:
     assert "50.25" in shown
 
 
+def test_the_run_keeps_its_prompts(world: World) -> None:
+    record = read_record(world.folder / "runs" / "clip" / "record.json")
+    assert record.run.config["prompts"]["L2"]["FS"] == "a swapped face"
+    assert record.run.config["prompts"]["L4"] == "made by {name}"
+
+
 def test_both_corruptions_were_scored(world: World) -> None:
     (record,) = (world.folder / "runs" / "xception").rglob("robustness*.json")
     names = {value.params.get("corruption") for value in read_record(record).metrics}
@@ -236,4 +242,4 @@ def test_the_model_is_ranked(world: World) -> None:
 def test_every_included_file_is_sound(world: World) -> None:
     found = CliRunner().invoke(dfad, ["--include", "mine", "doctor", "--json"])
     files = [row for row in json.loads(found.stdout)["findings"] if row["topic"] == "include"]
-    assert [row["level"] for row in files] == ["ok"] * 6
+    assert [row["level"] for row in files] == ["ok"] * 7

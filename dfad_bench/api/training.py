@@ -23,6 +23,7 @@ from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.settings import changed, option_of
 from dfad_bench.core.strict import yaml_text
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.prompts import DEFAULT_PROMPTS
 from dfad_bench.engine import distributed, loggers
 from dfad_bench.engine.devices import gpus
 from dfad_bench.engine.job import RunResult
@@ -152,9 +153,12 @@ def _folders(settings: TrainSettings, out: Path) -> dict[int, Path]:
 
 
 def _unused(settings: TrainSettings) -> list[str]:
-    """A line for each setting of a view that the model makes no use of."""
+    """A line for each setting of a view, or of prompts, that the model makes no use of."""
     given = {name: about for name, about in settings.views.items() if about}
-    return unused_views(given, Plan.of(settings).needs.all_views, settings.model) if given else []
+    lines = unused_views(given, Plan.of(settings).needs.all_views, settings.model) if given else []
+    if settings.prompts != DEFAULT_PROMPTS and not Plan.of(settings).reads_prompts(settings):
+        lines.append(f"--prompts is not used: {settings.model} reads no prompts")
+    return lines
 
 
 def _random_start(settings: TrainSettings) -> list[str]:

@@ -73,16 +73,23 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
+def _prompts() -> list[str]:
+    from dfad_bench.core.resources import yaml_names
+
+    return yaml_names("manifests", "prompts")
+
+
 MODEL = NameType("model", _models)
 PROTOCOL = NameType("protocol", _protocols)
 DATASET = NameType("dataset", _datasets)
 ESTIMATOR = NameType("estimator", _estimators)
 RECIPE = NameType("recipe", _recipes)
+PROMPT = NameType("prompt", _prompts)
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-_NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE}
+_NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE, "prompt": PROMPT}
 
 
 def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any) -> Callable[[Any], Any]:

@@ -45,6 +45,7 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @options.out("Run folder; an unfinished run in it goes on.")
 @_setting("size")
 @_setting("recipe")
+@_setting("prompts")
 @_setting("epochs")
 @_setting("seed")
 @_setting("seeds", callback=_parse_seeds)

@@ -5,16 +5,19 @@ Templates are data (`manifests/prompts/*.yaml`), which say which words come from
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.resources import find_yaml, per_include
-from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.strict import from_mapping, read_dataclass
 from dfad_bench.core.taxonomy import REAL_KEY, Generator
 
 Prompts = tuple[str, str, str, str]  # L1 to L4
+DEFAULT_PROMPTS = "ftg-4"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class PromptTemplates:
         if absent := [f.value for f in Family if f not in self.L3]:
             raise ValueError(f"L3 lacks {absent}")
 
+    @property
+    def stored(self) -> dict[str, Any]:
+        """All of it as plain values, which `stored_templates` reads back."""
+        forgeries = {forgery.value: text for forgery, text in self.L2.items()}
+        return {**asdict(self), "L2": forgeries, "L3": {family.value: text for family, text in self.L3.items()}}
+
     def prompts_for(self, generator: Generator) -> Prompts:
         """The four prompts of a generator; a real face has the same sentence at all four levels (GazeCLIP Fig. 11)."""
         if generator.key == REAL_KEY:
@@ -47,7 +56,7 @@ class PromptTemplates:
 
 
 @per_include
-def load_prompts(name: str = "ftg-4") -> PromptTemplates:
+def load_prompts(name: str = DEFAULT_PROMPTS) -> PromptTemplates:
     """A shipped or included prompt file by name, or the user's own by path.
 
     Raises:
@@ -60,12 +69,21 @@ def load_prompts(name: str = "ftg-4") -> PromptTemplates:
     return templates
 
 
-def prompts_for(generator: Generator, templates: str = "ftg-4") -> Prompts:
+def stored_templates(values: Mapping[str, Any], where: str = "prompts") -> PromptTemplates:
+    """The templates that a run's settings hold (`PromptTemplates.stored`); the default ones where they hold none.
+
+    Raises:
+        ConfigError: names `where`, the key and what was expected.
+    """
+    return from_mapping(PromptTemplates, values, where) if values else load_prompts()
+
+
+def prompts_for(generator: Generator, templates: str = DEFAULT_PROMPTS) -> Prompts:
     """The four prompts of a generator, from a prompt file."""
     return load_prompts(templates).prompts_for(generator)
 
 
-def class_prompts(protocol: Protocol, templates: str = "ftg-4") -> tuple[Prompts, ...]:
-    """The four prompts of each class of the protocol, in label order."""
-    seen = sorted(protocol.seen, key=lambda group: group.label)
-    return tuple(prompts_for(group.taxon, templates) for group in seen)
+def class_prompts(protocol: Protocol, templates: PromptTemplates | None = None) -> tuple[Prompts, ...]:
+    """The four prompts of each class of the protocol, in label order; by the default templates where none are given."""
+    templates, seen = templates or load_prompts(), sorted(protocol.seen, key=lambda group: group.label)
+    return tuple(templates.prompts_for(group.taxon) for group in seen)

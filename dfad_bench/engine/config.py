@@ -17,11 +17,12 @@ from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import from_mapping, read_yaml, yaml_text
+from dfad_bench.data.prompts import PromptTemplates, stored_templates
 from dfad_bench.engine.settings import ModelSettings
 
 # settings added later, and the value they had before
-_LATER: dict[str, Any] = {"compiled": False, "channels_last": None, "implied": {}, "extended": ()}
-_UNSAID = ("implied", "extended")  # of these, the ones that files and records leave out where they are empty
+_LATER: dict[str, Any] = {"compiled": False, "channels_last": None, "implied": {}, "prompts": {}, "extended": ()}
+_UNSAID = ("implied", "prompts", "extended")  # of these, the ones that files and records leave out where they are empty
 _WAYS = "use another --out, or --extend where it is to be trained longer only"
 _OPTIONAL = {"options", "views", "allow_partial", *_LATER}  # keys a file may lack
 
@@ -35,8 +36,9 @@ class RunConfig(ModelSettings):
     {"kind": "local_files", "files": {name: {"id", "sha256"}}} or {"kind": "run", ...}, see `finetune.Parent`.
     `views` is how views were made, see `views.identity`. `implied` holds options of the model that nobody set: those
     its weight files were trained with, and the value of those whose default has changed
-    (`DFADModel.earlier_defaults`), so that the run opens as it was made. `extended` has an entry for each time the run
-    was trained on for longer than it was asked before, see `extend`.
+    (`DFADModel.earlier_defaults`), so that the run opens as it was made. `prompts` is the
+    whole prompt file where the model reads prompts and they are not the default ones. `extended` has an entry for each
+    time the run was trained on for longer than it was asked before, see `extend`.
     """
 
     protocol: str
@@ -47,13 +49,19 @@ class RunConfig(ModelSettings):
     init: dict[str, Any]
     views: dict[str, Any] = field(default_factory=dict)
     implied: dict[str, Any] = field(default_factory=dict)
+    prompts: dict[str, Any] = field(default_factory=dict)
     extended: tuple[Extension, ...] = ()
 
     @property
     def stored(self) -> dict[str, Any]:
-        """The settings as files and records hold them; `implied` and `extended` only where something is in them."""
+        """The settings as files and records hold them; those of `_UNSAID` only where something is in them."""
         values: dict[str, Any] = plain(asdict(self))
         return {key: value for key, value in values.items() if value or key not in _UNSAID}
+
+    @property
+    def templates(self) -> PromptTemplates:
+        """The prompt file the run was trained with."""
+        return stored_templates(self.prompts)
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -65,6 +73,8 @@ class RunConfig(ModelSettings):
             check_plain(plain(asdict(self)))
         except ValueError as error:
             raise ConfigError(f"settings of a run: {error}") from error
+        if self.prompts:
+            stored_templates(self.prompts, "settings of a run: prompts")
 
     @property
     def sha256(self) -> str:

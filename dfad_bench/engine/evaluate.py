@@ -115,8 +115,8 @@ class OpenEvaluation:
     ) -> None:
         self.found, self.progress = found, progress
         config, protocol = found.config, found.protocol
-        options = config.model_options
-        needs = needs_of(config.model, protocol.num_generators, config.size, options, class_prompts(protocol))
+        options, prompts = config.model_options, class_prompts(protocol, config.templates)
+        needs = needs_of(config.model, protocol.num_generators, config.size, options, prompts)
         followed = {name: values for name, values in needs.view_settings.items() if name in needs.views}
         self.needs = replace(needs, training_views=(), view_settings=followed)
         if views is not None:

@@ -63,10 +63,14 @@ class Parent:
         own = {group.generator for group in groups} - {REAL_KEY}
         return own | _trained_on(self.config.init)
 
-    def warnings(self, selection: Selection) -> list[str]:
-        """A line where test faces were trained on before."""
+    def warnings(self, selection: Selection, config: RunConfig) -> list[str]:
+        """A line where test faces were trained on before, and one where the new run has other prompts."""
         count, run = self.tested_faces(selection), self.files.path
-        return [f"{count} test faces share a source or pixels with faces {run} was trained on"] if count else []
+        lines = [f"{count} test faces share a source or pixels with faces {run} was trained on"] if count else []
+        if config.prompts != self.config.prompts:
+            names = [each.templates.name for each in (self.config, config)]
+            lines.append(f"{run} was trained with prompts {names[0]}, this run is with {names[1]} (--prompts)")
+        return lines
 
     def tested_faces(self, selection: Selection) -> int:
         """How many test faces share a source or their pixels with a face this run was trained on."""
@@ -196,7 +200,7 @@ Pairs = Sequence[tuple[int, int]]
 
 def class_rows(config: RunConfig, protocol: Protocol) -> ClassRows:
     """Which tensors have something for each class, from the shapes of the model with one class more."""
-    count, prompts = protocol.num_generators, class_prompts(protocol)
+    count, prompts = protocol.num_generators, class_prompts(protocol, config.templates)
     few = shapes_of(config.model, count, config.size, config.options, prompts)
     more = shapes_of(config.model, count + 1, config.size, config.options, (*prompts, prompts[-1]))
     found = ClassRows(count)

@@ -146,7 +146,7 @@ class Job:
             return model
         model = self.build()
         self.warnings += start_from(model, weights, self.config, self.protocol)
-        self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection)]
+        self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection, self.config)]
         self.leakage = weights.leakage(self.protocol, selection)
         return model
 
@@ -211,7 +211,7 @@ class Job:
             self.protocol,
             views=self.sources(self.needs.views, rows),
             training_views=self.sources(self.needs.training_views, rows) if training else {},
-            prompts=class_prompts(self.protocol) if training and self.needs.prompts else (),
+            prompts=class_prompts(self.protocol, self.config.templates) if training and self.needs.prompts else (),
         )
         for name, count in made.without_view.items():
             self.warnings.append(f"{count} of {len(made)} faces have no {name}: {self.filler(name)} used")

@@ -100,7 +100,7 @@ def build_model(config: RunConfig, protocol: Protocol, weights: WeightFiles | No
         protocol.num_generators,
         size=config.size,
         weights=weights,
-        class_prompts=class_prompts(protocol),
+        class_prompts=class_prompts(protocol, config.templates),
         options=config.model_options,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.contract import WeightFiles
+from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.files import sha256_file
 from dfad_bench.core.notices import heard
@@ -19,7 +19,7 @@ from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.weights import find_weights
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.prompts import PromptTemplates, class_prompts, load_prompts
 from dfad_bench.data.select import hashes_by_dataset, select, used
 from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
@@ -47,6 +47,7 @@ class Plan:
     needs: Needs
     place: Place
     implied: Mapping[str, Any]
+    prompts: PromptTemplates
 
     @classmethod
     def of(cls, settings: TrainSettings) -> Plan:
@@ -59,7 +60,7 @@ class Plan:
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
         recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
         files = weight_files(settings) if settings.finetune_from is None else _parent(settings)
-        implied = implied_options(settings, files)
+        implied, prompts = implied_options(settings, files), load_prompts(settings.prompts)
         return cls(
             protocol=protocol,
             recipe=recipe if settings.epochs is None else replace(recipe, epochs=settings.epochs),
@@ -69,11 +70,17 @@ class Plan:
                 protocol.num_generators,
                 settings.size,
                 {**implied, **settings.options},
-                class_prompts(protocol),
+                class_prompts(protocol, prompts),
             ),
             weights=files,
             implied=implied,
+            prompts=prompts,
         )
+
+    def reads_prompts(self, settings: TrainSettings) -> bool:
+        """Whether the model is given prompts: in training, or (it may be) where it is built."""
+        kind = model_class(settings.model)
+        return self.needs.prompts or kind.assemble.__func__ is not DFADModel.assemble.__func__  # type: ignore[attr-defined]
 
     def config(
         self, settings: TrainSettings, manifests: Sequence[Manifest], views: ViewProvider | None = None
@@ -95,6 +102,7 @@ class Plan:
             init=_init(self.weights, self.protocol),
             views=views_needed(self.needs, views).identity(needed) if needed else {},
             implied=dict(self.implied),
+            prompts=self.prompts.stored if self.reads_prompts(settings) and self.prompts != load_prompts() else {},
         )
 
 

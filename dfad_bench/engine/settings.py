@@ -15,6 +15,7 @@ from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.settings import Cache, Heads, Precision, Size, check_settings, documented, option
+from dfad_bench.data.prompts import DEFAULT_PROMPTS
 
 ViewSettings = Mapping[str, Mapping[str, Any]]
 ViewsFrom = Literal["corrupted", "clean"]
@@ -74,6 +75,12 @@ class TrainSettings(ModelSettings):
     protocol: Protocol | str = field(metadata=option("Protocol name, or your own YAML file.", names="protocol"))
     recipe: Recipe | str = field(
         default="default", metadata=option("Recipe name, or your own YAML file.", names="recipe")
+    )
+    prompts: str = field(
+        default=DEFAULT_PROMPTS,
+        metadata=option(
+            "Prompts of the generators, for models that read text: a name, or your own YAML file.", names="prompt"
+        ),
     )
     seeds: tuple[int, ...] = field(
         default=(), metadata=option("Several runs, in OUT/seed-N, and their mean.", metavar="N,N,...", most=bounds.SEED)

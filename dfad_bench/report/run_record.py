@@ -92,12 +92,14 @@ def trained_elsewhere(record: ResultRecord) -> str | None:
 
 
 def history(record: ResultRecord) -> list[str]:
-    """What the reader must know of how a model was trained: from another run's weights, or on for longer."""
+    """What the reader must know of a model's training: from another's weights, with other prompts, on for longer."""
     init, lines = record.model.init, []
     if init.get("kind") == "run":
         from_run = f"run {str(init.get('run_id'))[:8]} of protocol {init.get('protocol')}, seed {init.get('seed')}"
         before = ", ".join(map(str, init.get("unseen_trained_on") or ()))
         lines.append(f"fine-tuned from {from_run}{f'; trained on {before} before, unseen here' if before else ''}")
+    if isinstance(prompts := record.run.config.get("prompts"), dict) and prompts:
+        lines.append(f"prompts {prompts.get('name')} ({content_hash(prompts)[:8]})")
     for each in record.run.extended:
         reasons = "; ".join(each.reasons) or ("" if each.as_one_run else "as before")
         unlike = f", not as one run: {reasons}" if reasons else ""

@@ -61,7 +61,7 @@ def test_settings_that_came_later_leave_older_hashes_alone(plain: Path) -> None:
     from dfad_bench.core.files import content_hash
 
     config = read_config(plain / "calm")
-    later = ("compiled", "channels_last", "extended", "implied")
+    later = ("compiled", "channels_last", "extended", "implied", "prompts")
     older = {key: value for key, value in asdict(config).items() if key not in later}
     for key in ("stage_values", "stages", "augment"):
         del older["recipe"][key]
