@@ -18,7 +18,7 @@ from dfad_bench.gaze.compare import rank_agreement
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.gaze.study import GazeStudy, study_gaze
 from dfad_bench.gaze.table import extract
-from dfad_bench.report.gaze.all_tables import gaze_tables
+from dfad_bench.report.gaze.all_tables import gaze_tables, short_tables
 from dfad_bench.report.gaze.published import published_gaze
 from dfad_bench.report.gaze.tables import flat_table
 from dfad_bench.report.table import Table
@@ -66,6 +66,11 @@ class GazeReport:
     tables: list[Table]
     study: GazeStudy
     written: list[Path] = field(default_factory=list)
+
+    @property
+    def short(self) -> list[Table]:
+        """The tables that fit a screen: one an estimator, and estimators side by side."""
+        return short_tables(self.facts)
 
     @property
     def failed(self) -> dict[str, str]:

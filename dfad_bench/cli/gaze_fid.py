@@ -35,6 +35,7 @@ def _split_names(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("min_faces")
 @_setting("device")
 @_setting("seed")
+@click.option("--all", "all_tables", is_flag=True, help="Print every table, not only the short ones.")
 @options.as_json
 @options.out("Folder for gaze.json, gaze.csv, gaze.md and the figures.", required=False)
 @options.quiet
@@ -42,6 +43,7 @@ def command(
     manifests: tuple[Path, ...],
     estimators: tuple[str, ...],
     weights: tuple[str, ...],
+    all_tables: bool,
     as_json: bool,
     out: Path | None,
     quiet: bool,
@@ -51,7 +53,8 @@ def command(
 
     Distances have a 95 % interval and a floor (the distance of real faces from real faces), and are averaged by
     forgery type and by family. The claim that diffusion is nearer to real than GAN is tested by permutation. Gaze
-    that is not stored yet is estimated first. Several estimators are compared side by side.
+    that is not stored yet is estimated first. Several estimators are compared side by side. Printed is what fits a
+    screen; --all prints every table, --out writes them.
     """
     from dfad_bench.api.gaze import gaze_study
     from dfad_bench.cli.progress import make_progress
@@ -63,17 +66,19 @@ def command(
         out=out,
         progress=make_progress(quiet),
     )
-    show(report, out, as_json=as_json, quiet=quiet)
+    show(report, out, all_tables=all_tables, as_json=as_json, quiet=quiet)
 
 
-def show(report: GazeReport, out: Path | None, *, as_json: bool = False, quiet: bool = False) -> None:
+def show(
+    report: GazeReport, out: Path | None, *, all_tables: bool = False, as_json: bool = False, quiet: bool = False
+) -> None:
     """Print the tables of a study and where its files are; an error names estimators that could not be used."""
     from dfad_bench.core.errors import DFADError
 
     if as_json:
         echo_json(report.facts)
     else:
-        echo_tables(report.tables)
+        echo_tables(report.tables if all_tables else report.short)
     if report.written and not quiet:
         from dfad_bench.report.figures.gaze import figure_notes
 

@@ -62,6 +62,9 @@ class ClaimTest:
     exact: bool = True
 
 
+_ALIKE = 1e-12  # of the largest distance: rounding
+
+
 @dataclass(frozen=True)
 class _Unit:
     """One generator: mean over the datasets that have it."""
@@ -153,7 +156,9 @@ def _permutation_test(scope: str, strata: list[list[_Unit]], seed: int) -> Claim
     p = reached / assignments if exact else (1 + reached) / (1 + len(totals))
     smallest = 1 / assignments if exact else 1 / (1 + len(totals))
     difference = _difference(values, gan)
-    return ClaimTest(scope, **counts, verdict=_verdict(p, smallest, difference), difference_rad2=difference, p=p,
+    alike = all(float(np.ptp(of)) <= _ALIKE * max(float(np.abs(of).max()), 1e-300) for of in values)
+    verdict = "distances do not differ" if alike else _verdict(p, smallest, difference)
+    return ClaimTest(scope, **counts, verdict=verdict, difference_rad2=difference, p=p,
                      smallest_p=smallest, assignments=assignments, exact=exact)  # fmt: skip
 
 

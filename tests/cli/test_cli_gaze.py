@@ -38,7 +38,11 @@ def test_extract_says_what_it_found(manifest) -> None:
 def test_fid_prints_both_tables_and_writes_everything(manifest, tmp_path) -> None:
     out = tmp_path / "study"
     arguments = ["gaze-fid", "--manifest", str(manifest.folder), "--estimator", "geometric", "--out", str(out)]
-    result = run(*arguments, "--quiet")
+    short = run(*arguments, "--quiet").stdout
+    assert "Is diffusion nearer to real than GAN, as GazeCLIP says?" in " ".join(short.split())
+    assert "--all" in short
+    assert short.count("\n") < 40
+    result = run(*arguments, "--quiet", "--all")
     assert "Gaze FID, estimator geometric" in result.stdout
     assert "Is diffusion nearer to real than GAN?" in result.stdout
     assert "no target" in result.stdout
@@ -105,6 +109,23 @@ def test_crops_without_landmarks_say_so_and_what_to_do(cropped, manifest, tmp_pa
     both = ("--manifest", str(manifest.folder), "--manifest", str(cropped.folder))
     assert words in " ".join(run("gaze-fid", *both, "--samples", "5", "--quiet").stdout.split())  # a note there
     run("gaze-extract", "--manifest", str(manifest.folder), "--quiet")
+
+
+def test_the_short_table_fits_a_screen_and_tells_what_was_lost() -> None:
+    from dfad_bench.report.gaze.all_tables import short_tables
+
+    row = {"estimator": "e", "dataset": "d", "forgery": "FS", "family": "gan", "n": 5, "fid_rad2": 0.01, "pairs": 0}
+    rows = [row | {"generator": f"g{index:02}", "pair_verdict": "no pairs"} for index in range(25)]
+    claim = {"scope": "all generators", "diffusion": 2, "gan": 3, "difference_rad2": 0.001, "p": 0.25}
+    claims = [claim | {"estimator": "e", "verdict": "undecided"}, claim | {"estimator": "e", "verdict": "as claimed"}]
+    about = {"notes": ["3 faces were refused."], "remarks": ["not calibrated"]}
+    facts = {"estimators": {"e": about}, "rows": rows, "claims": claims, "groups": [], "agreement": []}
+    (table,) = short_tables(facts)
+    text = " ".join(table.render().split())
+    assert table.render().count("\n") < 40
+    assert all(word in text for word in ("3 faces were refused.", "not calibrated", "g24", "--all"))
+    assert "all generators: undecided (GAN less diffusion 3.28 deg², p 0.2500, 2 diffusion, 3 GAN generators)" in text
+    assert "as claimed" not in text
 
 
 def test_tables_that_would_be_empty_are_a_line(manifest) -> None:

@@ -49,7 +49,8 @@ def test_two_estimators_side_by_side(manifest, tmp_path) -> None:
     assert "not defined over 2 generators" in result.stdout
     assert "toy: reads brightness, not gaze" in result.stdout
     for name in ("geometric", "toy"):
-        assert f"Gaze FID, estimator {name}" in result.stdout
+        assert f"Gaze, estimator {name}" in result.stdout
+        assert f"## Gaze FID, estimator {name}" in (tmp_path / "gaze.md").read_text(encoding="utf-8")
         assert (tmp_path / f"gaze-fid-{name}.png").is_file()
     facts = json.loads((tmp_path / "gaze.json").read_text(encoding="utf-8"))
     assert list(facts["estimators"]) == ["geometric", "toy"]

@@ -96,6 +96,8 @@ def test_stratified_p_is_that_of_a_plain_double_loop() -> None:
         ([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 3.0], "as claimed"),
         ([1.0, 2.0, 3.0], [9.0, 8.0, 7.0, 6.0], "not as claimed"),
         ([1.0, 9.0, 3.0, 4.0], [2.0, 5.0, 3.5, 3.0], "undecided"),
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0], "distances do not differ"),  # all below their sampling bias
+        ([0.1 + 0.2, 0.3, 0.3], [0.3, 0.3, 0.3], "distances do not differ"),
         ([9.0, 8.0], [1.0, 2.0], "too few generators to tell"),
         ([], [1.0, 2.0], "no gan generator with enough faces"),
         ([1.0], [], "no diffusion generator with enough faces"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfad_bench.report.gaze.estimators import claim_table, group_table, side_by_side_table
+from dfad_bench.report.gaze.estimators import claim_line, claim_table, group_table, side_by_side_table
 from dfad_bench.report.gaze.published import published_table
-from dfad_bench.report.gaze.tables import fid_table, pair_table
+from dfad_bench.report.gaze.tables import fid_table, pair_table, short_table
 from dfad_bench.report.table import Table
 
 
@@ -29,9 +29,22 @@ def gaze_tables(facts: Mapping[str, Any]) -> list[Table]:
         tables += [pair_table(rows, name)] if _has_pairs(rows) else []
         tables += [group_table(groups, name)] if groups else []
         tables += [claim_table(claims, name)] if _has_claims(claims) else []
-    rows_of = {name: of("rows", name) for name in facts["estimators"]}
-    if len(rows_of) > 1:
-        tables.append(side_by_side_table(rows_of, facts["agreement"]))
+    return tables + _over_several(facts)
+
+
+def short_tables(facts: Mapping[str, Any]) -> list[Table]:
+    """What fits a screen: a table an estimator, and the estimators side by side; arguments as of `gaze_tables`."""
+    tables = []
+    for name, about in facts["estimators"].items():
+        rows = [row for row in facts["rows"] if row["estimator"] == name]
+        claims = [claim for claim in facts["claims"] if claim["estimator"] == name]
+        tables.append(short_table(rows, name, [*about["notes"], *about["remarks"], *map(claim_line, claims[:1])]))
+    return [*tables, *_over_several(facts)]
+
+
+def _over_several(facts: Mapping[str, Any]) -> list[Table]:
+    rows_of = {name: [row for row in facts["rows"] if row["estimator"] == name] for name in facts["estimators"]}
+    tables = [side_by_side_table(rows_of, facts["agreement"])] if len(rows_of) > 1 else []
     published = published_table(rows_of)
     return [*tables, published] if published else tables
 

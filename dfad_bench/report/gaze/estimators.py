@@ -101,6 +101,15 @@ def claim_table(claims: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     return Table(f"Is diffusion nearer to real than GAN? Estimator {estimator}", columns, rows, _CLAIM_NOTES)
 
 
+def claim_line(claim: Mapping[str, Any]) -> str:
+    """One scope of the paper's claim (fields of `ClaimTest`) as a sentence."""
+    of = f"{claim['diffusion']} diffusion, {claim['gan']} GAN generators"
+    if claim["p"] is not None:
+        apart = f"{claim['difference_rad2'] * _DEG2:.2f}"
+        of = f"GAN less diffusion {apart} deg², p {claim['p']:.4f}, {of}"
+    return f"Is diffusion nearer to real than GAN, as GazeCLIP says? {claim['scope']}: {claim['verdict']} ({of})."
+
+
 def side_by_side_table(
     rows: Mapping[str, Sequence[Mapping[str, Any]]], agreement: Sequence[Mapping[str, Any]]
 ) -> Table:

@@ -16,6 +16,10 @@ UNIT_NOTE = (
     " after it up to spreads in square degrees. floor 95 %: what 95 of 100 such draws stay below. means, spreads: the"
     " two parts of the distance. low conf.: confidence below one half."
 )
+SHORT_NOTE = (
+    "FID: squared Frechet distance of Gaussians over (pitch, yaw). floor 95 %: what 95 of 100 draws of real faces stay"
+    " below. Pairs: forged faces against their targets. All tables: --all, or in the files of --out."
+)
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
     " pairs each forged face with another one's target. no target: entirely synthesised faces have none. 95 %:"
@@ -41,6 +45,23 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
     )
     shown = [_shown(row) for row in found]
     return Table(f"Gaze FID, estimator {estimator}", columns, shown, (*notes, UNIT_NOTE), _sections(found))
+
+
+def short_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence[str] = ()) -> Table:
+    """One row a generator: distance with its interval and floor, pairs with their cosine and angle."""
+    found = [row for row in rows if row["forgery"] != "control" or row.get("pairs")]
+    columns = (
+        *_NAMES,
+        Column("n", "n fake", "count"),
+        Column("fid_deg2", "FID, deg²"),
+        Column("interval_deg2", "95 %", "text"),
+        Column("floor_high_deg2", "floor 95 %"),
+        Column("pairs_text", "Pairs", "text"),
+        Column("cosine_2d", "cosine 2-D"),
+        Column("angle_deg", "angle, deg"),
+    )
+    shown = [{**_shown(row), **({"interval_deg2": None} if row["forgery"] == "control" else {})} for row in found]
+    return Table(f"Gaze, estimator {estimator}", columns, shown, (*notes, SHORT_NOTE), _sections(found))
 
 
 def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
