@@ -1,8 +1,9 @@
 """Attacks in numbers: what was sent, how often something crashed, hung, was believed or was lost.
 
 Signals in pairs, stopped workers, archives with flipped bits, lists that name a file twice, hostile values in every
-file of text, swapped pixels behind a hash that fits, hostile names in every format of output. Needs Linux; some six
-minutes. Ends with exit code 1 where an attack came through.
+file of text, swapped pixels behind hashes that fit, hostile names in every format of output, every other file that is
+read from outside changed and signed again. Needs Linux; some eight minutes. Ends with exit code 1 where an attack came
+through.
 
 Example: python benchmarks/attacks.py --out benchmarks/results/attacks.json
 """
@@ -28,7 +29,11 @@ from helpers.attacks import (
     swap_after_listing,
 )
 from helpers.faults import build_here, digests, flat_tree
+from helpers.hostile_names import HOSTILE
+from helpers.hostile_outputs import through_every_format
+from helpers.outside import change_all, change_weights_and_checkpoints
 from helpers.suites import HARDWARE, Row, Suites, arguments, run_suites, shown
+from helpers.swapped_pixels import FORGED, use_forged
 
 from dfad_bench.core.files import write_json
 from dfad_bench.core.resources import shipped
@@ -49,7 +54,7 @@ def signals(folder: Path, size: float) -> Row:
     """Two signals 0 to 50 ms apart to a build, then the build once more."""
     root = flat_tree(folder / "root", 120)
     build_here(root, folder / "whole")
-    number = max(4, int(40 * size))
+    number = max(4, int(24 * size))
     wrong = interrupt_twice(root, folder / "m", number)
     build_here(root, folder / "m")
     lost = sum(digests(folder / "m").get(name) != digest for name, digest in digests(folder / "whole").items())
@@ -58,19 +63,19 @@ def signals(folder: Path, size: float) -> Row:
 
 def stopped(folder: Path, size: float) -> Row:
     """Workers stopped by SIGSTOP."""
-    number = max(1, int(6 * size))
+    number = max(1, int(4 * size))
     return {"tried": number, "crashes": 0, "lost": stop_workers(folder / "m", number)}
 
 
 def stream_bits(folder: Path, size: float) -> Row:
     """Single bits of archives that have checksums."""
-    number = int(1200 * size)
+    number = int(600 * size)
     return {"tried": number, "crashes": 0, "lost": 0, "wrong": flip_stream_bits(folder, number)}
 
 
 def archives(folder: Path, size: float) -> Row:
     """Damaged archives, and empty ones in a build, each of which must be named."""
-    number = int(600 * size)
+    number = int(400 * size)
     crashes, longest = damage_archives(folder, number)
     empty = empty_archives(folder)
     silent = 0
@@ -91,7 +96,7 @@ def lists(folder: Path, size: float) -> Row:
 
 def documents(folder: Path, size: float) -> Row:
     """Hostile values in every file of text that a command reads, the command run on each."""
-    number = int(120 * size)
+    number = max(2, int(50 * size))
     faults: list[str] = []
     tried = 0
     for path, commands in _files_of_text(folder):
@@ -143,6 +148,31 @@ def links(folder: Path, size: float) -> Row:
     return {"tried": number, "crashes": 0, "lost": 0, "wrong": swap_after_listing(folder, number)}
 
 
+def pixels(folder: Path, size: float) -> Row:
+    """Pictures that are not those of their rows, behind hashes that fit, given to all that reads pictures."""
+    names = list(FORGED)[:: max(1, round(0.5 / size))]
+    tried, faults = use_forged(folder, max(1, int(2 * size)), names)
+    return {"tried": tried, "crashes": 0, "lost": 0, "wrong": len(faults), "examples": faults[:20]}
+
+
+def names(folder: Path, size: float) -> Row:
+    """Strangers' names in every format of output, read back."""
+    tried, faults = through_every_format(folder, HOSTILE[:: max(1, round(1 / size))])
+    return {"tried": tried, "crashes": 0, "lost": 0, "wrong": len(faults), "examples": faults[:20]}
+
+
+def outside_files(folder: Path, size: float) -> Row:
+    """Files of runs and evaluations, published tables: changed, signed again, read."""
+    tried, faults = change_all(folder, max(20, int(400 * size)))
+    return {"tried": tried, "crashes": len(faults), "lost": 0, "examples": faults[:20]}
+
+
+def weights(folder: Path, size: float) -> Row:
+    """Weight files and checkpoints: changed, signed again, read."""
+    tried, faults = change_weights_and_checkpoints(folder, max(12, int(500 * size)))
+    return {"tried": tried, "crashes": len(faults), "lost": 0, "examples": faults[:20]}
+
+
 SUITES: Suites = {
     "signals": ("two signals to a build", signals),
     "stopped": ("stopped workers", stopped),
@@ -151,6 +181,10 @@ SUITES: Suites = {
     "lists": ("files named twice in a list", lists),
     "documents": ("hostile values in files of text", documents),
     "links": ("files replaced by links", links),
+    "pixels": ("pixels swapped behind their hashes", pixels),
+    "names": ("hostile names in outputs", names),
+    "outside_files": ("files of runs changed and signed again", outside_files),
+    "weights": ("weight files and checkpoints changed", weights),
 }
 
 

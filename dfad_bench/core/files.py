@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from dfad_bench.core import escape
 from dfad_bench.core.errors import ConfigError, DFADError, IntegrityError, quoted
 from dfad_bench.core.plain import parse_json
 
@@ -97,8 +98,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """The text that `write_json` writes."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """The text that `write_json` writes: nothing in it that a terminal obeys."""
+    return escape.json_text(value, sort_keys=True) + "\n"
+
+
+def is_json_text(text: str, value: Any) -> bool:
+    """Whether a text is what `write_json` writes of a value, now or in versions that escaped less."""
+    return text == json_text(value) or text == f"{json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)}\n"
 
 
 def read_json(path: Path, *, constants: bool = False) -> Any:

@@ -19,7 +19,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError, ManifestError, l
 from dfad_bench.core.files import (
     check_hash,
     content_hash,
-    json_text,
+    is_json_text,
     read_json,
     sha256_file,
     write_json,
@@ -210,7 +210,7 @@ def check_files(folder: Path) -> None:
         info = read_json(path)
     except ConfigError as error:
         raise IntegrityError(f"{error}; run the same build again") from error
-    if not isinstance(info, dict) or info != signed(info) or path.read_text(encoding="utf-8") != json_text(info):
+    if not isinstance(info, dict) or info != signed(info) or not is_json_text(path.read_text(encoding="utf-8"), info):
         if isinstance(info, dict) and info.get("schema_version") != VERSION and "summary_sha256" not in info:
             return  # another version is signed differently
         raise IntegrityError(f"{path}: damaged or changed; run the same build again")

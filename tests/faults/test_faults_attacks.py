@@ -6,13 +6,22 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import numpy as np
 import pytest
-from helpers import attacks
+from helpers import attacks, hostile_outputs, outside
+from helpers.hostile_outputs import through_every_format
+from helpers.outside import change_all, change_weights_and_checkpoints
 from helpers.scripts import benchmark
+from helpers.swapped_pixels import use_forged
 
 from dfad_bench.cli.main import dfad
+from dfad_bench.core import escape, run_facts, weights
+from dfad_bench.data import card
+from dfad_bench.data.images import decode_crop
+from dfad_bench.data.stored_crop import StoredCrop
 
 SUITES = ("signals", "stopped", "stream_bits", "archives", "lists", "documents", "links")
+SUITES += ("pixels", "names", "outside_files", "weights")
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +69,53 @@ def test_the_suite_takes_one_line_of_error(monkeypatch: pytest.MonkeyPatch):
         dfad, "get_command", lambda ctx, name: click.Command(name, callback=lambda: _say("Error: a", 1))
     )
     assert attacks.answers(["doctor"]) is None
+
+
+def _as_written(self: StoredCrop) -> np.ndarray:
+    return decode_crop(self.encoded(), max_pixels=1 << 22)
+
+
+@pytest.mark.heavy
+def test_the_suite_notices_pixels_that_nobody_compares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(StoredCrop, "pixels", _as_written)
+    tried, faults = use_forged(tmp_path, 1, ["one bit of one pixel"])
+    assert tried == len(faults) == 7
+    assert "one bit of one pixel: check-manifest --deep: accepted" in faults
+
+
+PLANTED = {
+    "one_line": ("\x1b[2J", {"rich"}),
+    "latex": ("\\input{x}", {"latex", "latex line"}),
+    "markdown": ("![x](http://x)", {"markdown", "card", "markdown line"}),
+    "csv_cell": ("=1+1", {"csv"}),
+    "html": ("<b>", {"html"}),
+    "yaml_scalar": ("- a: b", {"card", "yaml"}),
+}
+
+
+@pytest.mark.parametrize("escape_of", PLANTED)
+def test_the_suite_notices_names_that_are_not_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, escape_of: str):
+    name, kinds = PLANTED[escape_of]
+    monkeypatch.setattr(hostile_outputs, "FILES", {})
+    assert through_every_format(tmp_path, (name,)) == (len(hostile_outputs.TEXTS), [])
+    for module in (escape, card):
+        monkeypatch.setattr(module, escape_of, lambda text: text, raising=False)
+    _, faults = through_every_format(tmp_path / "planted", (name,))
+    assert {fault.partition(":")[0] for fault in faults} >= kinds
+
+
+@pytest.mark.heavy
+def test_the_suite_notices_structure_that_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(run_facts, "from_mapping", lambda cls, raw, what: raw)
+    monkeypatch.setattr(outside, "READERS", {})
+    monkeypatch.setattr(outside, "CHANGES", {"facts": outside.change_facts})
+    tried, faults = change_all(tmp_path, 30)
+    assert tried == 30
+    assert faults
+
+
+@pytest.mark.heavy
+def test_the_suite_notices_weights_that_are_cast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(weights, "other_kinds", lambda state, own: [])
+    _, faults = change_weights_and_checkpoints(tmp_path, 120)
+    assert any("complex" in fault for fault in faults), faults

@@ -1,133 +1,27 @@
-"""Whatever is read from outside either works or ends in one line: hashes say that nothing changed by accident only.
-
-Every kind of file of a finished run, of an unfinished one, of a robustness evaluation, a published table and a weight
-file is changed, and its hashes are made again where there are any, as somebody does who knows how.
-"""
+"""Whatever is read from outside either works or ends in one line: hashes say that nothing changed by accident only."""
 
 from __future__ import annotations
 
-import json
-import random
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from helpers import hostile
-from helpers.hostile import outcome
-from helpers.robustness import toy_evaluation
-from helpers.runs import write_run
-from helpers.toy import RECIPE, toy_manifests, toy_predictions, toy_protocol, toys_registered
-from helpers.training import run_training
+from helpers import outside
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfad_bench.api.runs import compare, leaderboards, scores, verify_record
-from dfad_bench.core.errors import DFADError
-from dfad_bench.core.files import content_hash, read_json, sha256_file, write_json
-from dfad_bench.core.record import plain, read_record, seal
-from dfad_bench.core.resources import shipped
-from dfad_bench.core.run_facts import read_facts
-from dfad_bench.core.run_parquet import read_predictions, read_selection
-from dfad_bench.core.strict import read_yaml
-from dfad_bench.core.weights import load_into, load_state_dict
-from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.select import rows_hash, select
-from dfad_bench.engine import checkpoint
-from dfad_bench.engine.config import config_from, finished, read_config
-from dfad_bench.engine.evaluate import without_trained
-from dfad_bench.engine.fit import Limits
-from dfad_bench.engine.load import load_run
-from dfad_bench.engine.trace import Trace
-from dfad_bench.report.aggregate import seeds_table
-from dfad_bench.report.reported import check_table, read_table
-from dfad_bench.report.robustness.scores import build_robustness, read_robustness, rescore_robustness
-from dfad_bench.report.robustness.settings import read_settings
-from dfad_bench.report.robustness.tables import NUMBERS, check_comparable, curves, robustness_grid, robustness_table
-from dfad_bench.report.run_record import build_record, rescore
-
-EARLIER = Path(__file__).parents[1] / "fixtures" / "earlier_run"
 seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """scored: a run of given predictions; trained, begun: real ones; grid: a robustness evaluation."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("made")
-    write_run(folder / "scored", toy_protocol(), toy_predictions(toy_protocol(), 6), resamples=5)
-    toy_evaluation(folder / "grid")
-    manifests = toy_manifests(folder)
-    with toys_registered():
-        recipe = replace(RECIPE, epochs=1)
-        for name, limits in (("trained", Limits()), ("begun", Limits(max_steps=2))):
-            run_training("toy", toy_protocol(), manifests, folder / name, recipe=recipe, device="cpu", limits=limits)
-            build_record(folder / name, resamples=5)
+    with outside.made_runs(tmp_path_factory.mktemp("made")) as folder:
         yield folder
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One file of each kind that is read."""
-    folder = tmp_path_factory.mktemp("sources")
-    for path in EARLIER.iterdir():
-        if path.is_file():
-            shutil.copy(path, folder)
-    toy_evaluation(folder / "grid")
-    torch.manual_seed(0)
-    model = torch.nn.Linear(3, 2)
-    optimiser = torch.optim.Adam(model.parameters())
-    model(torch.zeros(1, 3)).sum().backward()
-    optimiser.step()
-    best = checkpoint.save_best(folder, model, 0.5, 1)
-    checkpoint.save(folder, model, optimiser, checkpoint.Position(0, step=1, best=best), "0" * 64)
-    checkpoint.finish(folder, model, {"status": "complete", "selection": "last", "step": 1})
-    return folder
-
-
-# file: how it is changed, how it is read
-READERS: dict[str, tuple[Callable[[str, random.Random], bytes] | None, Callable[[Path], object]]] = {
-    "run.json": (hostile.changed_json, read_facts),
-    "record.json": (hostile.changed_json, read_record),
-    "config.yaml": (hostile.changed_text, lambda path: config_from(read_yaml(path), str(path)).sha256),
-    "trace.csv": (hostile.changed_text, lambda path: Trace(path, upto=3).write()),
-    "predictions.parquet": (None, read_predictions),
-    "selection.parquet": (
-        None,
-        lambda path: rows_hash(read_selection(path).assign(attribution_label=0, detection_label=1)),
-    ),
-    "grid/settings.json": (hostile.changed_json, read_settings),
-    "grid/robustness.json": (hostile.changed_json, read_record),
-    "model.json": (hostile.changed_json, lambda path: checkpoint.read_finished(path.parent)),
-    "step-00000001/state.json": (hostile.changed_json, lambda path: checkpoint.load_latest(path.parents[1], "0" * 64)),
-}
-
-
-@pytest.mark.parametrize("name", READERS)
-@given(seeds)
-def test_every_reader(sources: Path, name: str, seed: int) -> None:
-    rng = random.Random(seed)
-    change, read = READERS[name]
-    path = sources / name
-    before = path.read_bytes()
-    try:
-        if change is None:
-            hostile.write_changed_table(path, rng)
-        else:
-            path.write_bytes(change(before.decode(), rng))
-        with suppress(DFADError, TypeError, ValueError, KeyError, AttributeError):
-            if path.name == "state.json":
-                state = read_json(path)
-                write_json(path, {**state, "sha256": content_hash({**state, "sha256": ""})})
-            if path.name in ("record.json", "robustness.json"):
-                write_json(path, plain(seal(read_json(path))))
-        outcome(lambda: read(path))
-    finally:
-        path.write_bytes(before)
-    assert outcome(lambda: read(path)) is None
+    return outside.one_of_each(tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture(scope="module")
@@ -135,178 +29,53 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch")
 
 
-def copied(folder: Path, scratch: Path) -> Path:
-    shutil.rmtree(scratch / folder.name, ignore_errors=True)
-    return Path(shutil.copytree(folder, scratch / folder.name))
+@pytest.mark.parametrize("name", outside.READERS)
+@given(seeds)
+def test_every_reader(sources: Path, name: str, seed: int) -> None:
+    outside.change_one(sources, name, seed)
 
 
-def uses_of_record(run: Path) -> list[Callable[[], object]]:
-    return [
-        *(
-            lambda table=table: scores(run, table).render("csv")
-            for table in ("metrics", "groups", "sweep", "confusion")
-        ),
-        lambda: [table.render("markdown") for table in leaderboards([run]).values()],
-        lambda: verify_record(run),
-        lambda: compare(run, run, resamples=5),
-        lambda: seeds_table([read_record(run / "record.json")] * 2),
-        lambda: rescore(run),
-    ]
+@given(seeds)
+def test_published_tables(scratch: Path, seed: int) -> None:
+    outside.change_published_table(scratch, scratch, seed)
+
+
+@given(seeds)
+def test_weight_files(scratch: Path, seed: int) -> None:
+    outside.change_weights(scratch, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_records(made: Path, scratch: Path, seed: int) -> None:
-    rng, run = random.Random(seed), copied(made / "scored", scratch)
-    path = run / "record.json"
-    path.write_bytes(hostile.changed_json(path.read_text(), rng))
-    with suppress(DFADError, ValueError, TypeError, AttributeError, RecursionError):
-        write_json(path, plain(seal(json.loads(path.read_text()))))  # a forger's record: its identity fits
-    for use in uses_of_record(run):
-        outcome(use)
+    outside.change_record(made, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_facts_of_a_run(made: Path, scratch: Path, seed: int) -> None:
-    rng, run = random.Random(seed), copied(made / "trained", scratch)
-    path = run / "run.json"
-    config = read_config(run)
-    path.write_bytes(hostile.changed_json(path.read_text(), rng))
-    for use in (
-        lambda: build_record(run, resamples=0),
-        lambda: verify_record(run),
-        lambda: finished(run, config),
-        lambda: load_run(run),
-    ):
-        outcome(use)
+    outside.change_facts(made, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_settings_of_a_run(made: Path, scratch: Path, seed: int) -> None:
-    rng, run = random.Random(seed), copied(made / "trained", scratch)
-    path = run / "config.yaml"
-    config = read_config(run)
-    path.write_bytes(hostile.changed_text(path.read_text(), rng))
-    for use in (lambda: read_config(run), lambda: finished(run, config), lambda: verify_record(run)):
-        outcome(use)
+    outside.change_settings(made, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_predictions_and_selections(made: Path, scratch: Path, seed: int) -> None:
-    rng, run = random.Random(seed), copied(made / "trained", scratch)
-    facts = read_json(run / "run.json")
-    name = rng.choice(("predictions.parquet", "selection.parquet"))
-    hostile.write_changed_table(run / name, rng)
-    digest = sha256_file(run / name)
-    if name == "predictions.parquet":
-        facts["predictions"]["sha256"] = digest
-    else:
-        facts["run"]["files"][name] = digest
-    write_json(run / "run.json", facts)
-    chosen = select(toy_protocol(), toys_of(made))
-    for use in (
-        lambda: build_record(run, resamples=0),
-        lambda: verify_record(run),
-        lambda: without_trained(chosen, run),
-    ):
-        outcome(use)
+    outside.change_tables(made, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_checkpoints(made: Path, scratch: Path, seed: int) -> None:
-    rng, run = random.Random(seed), copied(made / "begun", scratch)
-    folder, (place, *_) = run / "checkpoint", sorted((run / "checkpoint").glob("step-*"))[::-1]
-    name = rng.choice(("state.json", "model.json", "optimiser.safetensors", "model.safetensors"))
-    if name == "model.json":
-        (folder / name).write_bytes(hostile.changed_json((folder / name).read_text(), rng))
-    elif name == "state.json":
-        raw = (place / name).read_text()
-        (place / name).write_bytes(hostile.changed_json(raw, rng))
-    else:
-        (place / name).write_bytes(hostile.flipped((place / name).read_bytes(), rng))
-    with suppress(DFADError, TypeError, ValueError, KeyError, AttributeError):
-        state = read_json(place / "state.json")
-        if name.endswith("safetensors"):
-            state["files"][name] = sha256_file(place / name)
-        write_json(place / "state.json", {**state, "sha256": content_hash({**state, "sha256": ""})})
-    digest = str(read_json(run / "run.json")["run"]["config_sha256"])
-    outcome(lambda: checkpoint.load_latest(folder, digest))
-    outcome(lambda: checkpoint.load_finished(folder))
-    outcome(lambda: load_run(run))
-    if rng.random() < 0.3:
-        manifests = toys_of(made)
-        recipe = replace(RECIPE, epochs=1)
-        outcome(lambda: run_training("toy", toy_protocol(), manifests, run, recipe=recipe, device="cpu"))
-
-
-def toys_of(made: Path) -> list[Manifest]:
-    return [Manifest.open(made / name) for name in ("synthetic", "synthetic-outdoor")]
+    outside.change_checkpoint(made, scratch, seed)
 
 
 @pytest.mark.heavy
 @given(seeds)
 def test_robustness(made: Path, scratch: Path, seed: int) -> None:
-    rng, folder = random.Random(seed), copied(made / "grid", scratch)
-    name = rng.choice(("settings.json", "robustness.json", "run.json", "predictions.parquet"))
-    path = folder / name
-    if name == "predictions.parquet":
-        hostile.write_changed_table(path, rng)
-        facts = read_json(folder / "run.json")
-        facts["predictions"]["sha256"] = sha256_file(path)
-        write_json(folder / "run.json", facts)
-    else:
-        path.write_bytes(hostile.changed_json(path.read_text(), rng))
-    with suppress(DFADError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raw = json.loads((folder / "robustness.json").read_text())
-        digest = content_hash(read_json(folder / "settings.json"))[:16]
-        for value in raw["metrics"]:
-            value["params"]["settings_sha256"] = digest
-        write_json(folder / "robustness.json", plain(seal(raw)))
-
-    def tables() -> None:
-        several = [(label, *read_robustness(folder)) for label in ("a", "b")]
-        check_comparable(several)
-        robustness_table(several).render("csv")
-        robustness_grid(several).render("csv")
-        [curves(several[0][1], key) for key in NUMBERS]
-
-    for use in (
-        tables,
-        lambda: verify_record(folder / "robustness.json"),
-        lambda: rescore_robustness(folder),
-        lambda: build_robustness(folder, resamples=0),
-        tables,
-    ):
-        outcome(use)
-
-
-@given(seeds)
-def test_published_tables(scratch: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    files = sorted(p for p in (shipped("leaderboards") / "reported").glob("*.yaml") if p.stem != "efficiency")
-    path = scratch / rng.choice(files).name
-    path.write_bytes(hostile.changed_text((files[0].parent / path.name).read_text(), rng))
-
-    def use() -> None:
-        table = read_table(path)
-        check_table(table, str(path))
-        list(table.scores())
-
-    outcome(use)
-
-
-@given(seeds)
-def test_weight_files(scratch: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-    path = scratch / "weights.pt"
-    with suppress(UnicodeEncodeError):
-        torch.save(hostile.changed_tensors(model.state_dict(), rng), path)
-        if rng.random() < 0.2:
-            path.write_bytes(hostile.flipped(path.read_bytes(), rng))
-        outcome(lambda: load_into(model, load_state_dict(path), path, "a small state dict"))
+    outside.change_robustness(made, scratch, seed)

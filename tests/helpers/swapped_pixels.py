@@ -7,7 +7,7 @@ import io
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,11 @@ FORGED: dict[str, tuple[Callable[[Rows], None], str]] = {
 }
 
 
-def use_forged(folder: Path, rounds: int, seed: int = 6) -> tuple[int, list[str]]:
+def use_forged(folder: Path, rounds: int, names: Sequence[str] = tuple(FORGED), seed: int = 6) -> tuple[int, list[str]]:
     """Forged manifests given to all that reads pictures; how many acts were tried, and those that were not refused.
 
-    Each forgery comes in several places. A run was begun and another finished on the manifest as it was: resuming the
-    first and evaluating the second must refuse as well.
+    Each forgery comes in a test face, in the second round in a training face, and so on. A run was begun and another
+    finished on the manifest as it was: resuming the first and evaluating the second must refuse as well.
     """
     rng, tried, faults = np.random.default_rng(seed), 0, []
     (folder / "whole").mkdir(parents=True)
@@ -129,7 +129,8 @@ def use_forged(folder: Path, rounds: int, seed: int = 6) -> tuple[int, list[str]
         for name, limits in (("begun", Limits(max_steps=1)), ("trained", Limits())):
             run_training("toy", toy_protocol(), whole, folder / name, recipe=recipe, device="cpu", limits=limits)
         for turn in range(rounds):
-            for name, (change, words) in FORGED.items():
+            for name in names:
+                change, words = FORGED[name]
                 split = ("test", "train")[turn % 2]
                 forged = [_copied(manifest, folder / "forged") for manifest in whole]
                 edited(forged[0], lambda rows, change=change, split=split: _of_split(rows, split, change, rng))
