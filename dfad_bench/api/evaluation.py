@@ -102,7 +102,7 @@ def _evaluate(folder: Path, opened: Sequence[Manifest], settings: EvaluateSettin
     provided = provide_views(opened, views, settings.device, progress)
     result = run_evaluation(folder, opened, settings, views=provided, progress=progress)
     record, path = build_record(result.out), RunFolder(result.out).record
-    return Evaluation(result.out, record, record_table(record, str(path)), result.warnings)
+    return Evaluation(result.out, record, record_table(record, path), result.warnings)
 
 
 def robustness(
@@ -177,7 +177,7 @@ def _rescore(folder: Path) -> tuple[Evaluation, list[Path]]:
     for path in corrupted:
         rescore_robustness(path)
     record = record_of(folder)
-    return Evaluation(folder, record, record_table(record, str(RunFolder(folder).record))), corrupted
+    return Evaluation(folder, record, record_table(record, RunFolder(folder).record)), corrupted
 
 
 def _of_seeds(place: SeedsFolder, found: Sequence[Evaluation]) -> Evaluation:

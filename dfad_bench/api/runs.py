@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
+from dfad_bench.api.shipped import shipped_hash
 from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
+from dfad_bench.report.board_checks import Check, check_record, note_check
 from dfad_bench.report.compare import Comparison, compare_runs
 from dfad_bench.report.labels import mean_label, run_labels
-from dfad_bench.report.leaderboard import board, find_records
+from dfad_bench.report.leaderboard import board, read_records, record_paths
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.run_tables import TABLES
@@ -81,7 +84,12 @@ def scores(run: Run, table: ScoreTable = "metrics") -> Table:
 
 
 def leaderboard(
-    protocol: Protocol | str, runs: Sequence[Run] | Run = (), *, per_group: bool = False, columns: Sequence[str] = ()
+    protocol: Protocol | str,
+    runs: Sequence[Run] | Run = (),
+    *,
+    per_group: bool = False,
+    columns: Sequence[str] = (),
+    check: bool = True,
 ) -> Table:
     """The leaderboard of one protocol: constant models, measured runs, and what papers reported.
 
@@ -90,6 +98,8 @@ def leaderboard(
         runs: folders that are searched for runs at any depth, or loaded runs.
         per_group: a column for each unseen group, and bounds of intervals and ranks.
         columns: names of metrics, in place of the default columns of numbers.
+        check: compute the numbers of records that were not checked here before again from their predictions; without,
+            they are claims.
 
     Returns:
         A table; `to_frame()` gives raw fractions, `render("markdown")` text with percent.
@@ -98,7 +108,7 @@ def leaderboard(
         UnknownNameError: no such protocol.
         ConfigError: no such folder.
     """
-    return next(iter(leaderboards(runs, protocol, per_group=per_group, columns=columns).values()))
+    return next(iter(leaderboards(runs, protocol, per_group=per_group, columns=columns, check=check).values()))
 
 
 def leaderboards(
@@ -107,8 +117,11 @@ def leaderboards(
     *,
     per_group: bool = False,
     columns: Sequence[str] = (),
+    check: bool = True,
 ) -> dict[str, Table]:
     """The leaderboard of a protocol, or of every protocol that has records, by its name.
+
+    Arguments as of `leaderboard`.
 
     Raises:
         ConfigError: no such folder, or neither a protocol nor records.
@@ -116,7 +129,8 @@ def leaderboards(
     folders = [folder_of(run) for run in several(runs)]
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
-    records, problems = find_records(folders)
+    found, problems = read_records(record_paths(folders))
+    records = list(found.values())
     if protocol is not None:
         protocols = [load_protocol(protocol) if isinstance(protocol, str) else protocol]
     else:
@@ -132,10 +146,10 @@ def leaderboards(
             where = f"no records in {listed(folders)}" if folders else "no records found"
             other = "another folder" if folders else "a folder"
             raise ConfigError(f"{where}; name a --protocol, or {other} with finished runs by --runs")
-    return {
-        p.name: board(p, records, reported_scores(p.name), per_group=per_group, problems=problems, columns=columns)
-        for p in protocols
-    }
+    names = {protocol.name for protocol in protocols}
+    checks = record_checks({path: record for path, record in found.items() if record.protocol.name in names}, check)
+    about: dict[str, Any] = {"problems": problems, "columns": columns, "checks": checks, "shipped_hash": shipped_hash}
+    return {p.name: board(p, records, reported_scores(p.name), per_group=per_group, **about) for p in protocols}
 
 
 def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int = 2000, seed: int = 0) -> Comparison:
@@ -196,9 +210,33 @@ def draw_sweeps(runs: Sequence[Run], path: Path, *, labels: Sequence[str] | None
     ]
 
 
-def record_table(record: ResultRecord, where: str) -> Table:
-    """A record beside the constant models of its protocol; `where` is named in errors."""
-    return board(protocol_of({"protocol": {"config": record.protocol.config}}, where), [record])
+def record_table(record: ResultRecord, path: Path, *, built: bool = True) -> Table:
+    """A record beside the constant models of its protocol; `built`: its numbers were computed just now."""
+    protocol = protocol_of({"protocol": {"config": record.protocol.config}}, str(path))
+    checks = {record.record_id: Check("follows", "")} if built else record_checks({path: record}, check=True)
+    return board(protocol, [record], checks=checks, shipped_hash=shipped_hash)
+
+
+def record_checks(found: Mapping[Path, ResultRecord], check: bool) -> dict[str, Check]:
+    """What is checked here of records, by `record_id`; of copies to the letter, what is known of the best of them."""
+    checks: dict[str, Check] = {}
+    for path, record in found.items():
+        known = check_record(path, record, _verified if check else None)
+        if record.record_id not in checks or known.rank > checks[record.record_id].rank:
+            checks[record.record_id] = replace(known, place=str(path.parent))
+    return checks
+
+
+def _verified(path: Path) -> Verification:
+    """Every number and hash of a record compared with the files beside it."""
+    from dfad_bench.data.select import rows_hash
+    from dfad_bench.engine.config import config_from
+    from dfad_bench.report import verify
+
+    def config_hash(config: dict[str, Any]) -> str:
+        return config_from(config, "the record's run.config").sha256
+
+    return verify.verify_record(path, rows_hash=rows_hash, config_hash=config_hash)
 
 
 def verify_record(
@@ -230,17 +268,11 @@ def verify_record(
         ConfigError: no record there, or one that cannot be read, or no checkpoint to predict with.
         ProtocolError: the manifests have no faces of the protocol.
     """
-    from dfad_bench.data.select import rows_hash
-    from dfad_bench.engine.config import config_from
     from dfad_bench.report import verify
-    from dfad_bench.report.board_checks import note_check
-
-    def config_hash(config: dict[str, Any]) -> str:
-        return config_from(config, "the record's run.config").sha256
 
     folders, found = runs_of(run), []
     for folder in folders:
-        one = verify.verify_record(folder, rows_hash=rows_hash, config_hash=config_hash)
+        one = _verified(folder)
         if repredict:
             one = _predicted_again(one, repredict, device, views or {}, progress)
         note_check(one)

@@ -184,13 +184,14 @@ def _lines(result: RunResult) -> list[str]:
 
 def _scored(settings: TrainSettings, out: Path, runs: Sequence[RunResult], *, printed: bool) -> Training:
     """Write the records that are new, and the mean over seeds."""
-    records = []
+    records, built = [], True
     for run in runs:
         path = RunFolder(run.out).record
         scored = path.is_file() and (printed or not run.fresh)  # processes score what they trained
+        built = built and not scored
         records.append(read_record(path) if scored else build_record(run.out))
     if not settings.seeds:
-        table = record_table(records[0], str(RunFolder(out).record))
+        table = record_table(records[0], RunFolder(out).record, built=built)
         return Training(out, tuple(runs), tuple(records), table, printed=printed)
     whole = write_seeds(SeedsFolder(out), records)
     return Training(out, tuple(runs), tuple(records), seeds_table(records), whole, printed=printed)

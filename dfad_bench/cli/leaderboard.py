@@ -33,18 +33,28 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     metavar="NAME,...",
     help="Number columns in place of the default ones, in this order: names of metrics (`dfad list metrics`).",
 )
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Compute the numbers of records not checked here before again from their predictions.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of printing.")
-def command(protocol: str | None, runs: tuple[Path, ...], format_: str, columns: str | None, out: Path | None) -> None:
+def command(
+    protocol: str | None, runs: tuple[Path, ...], format_: str, columns: str | None, check: bool, out: Path | None
+) -> None:
     """Render the leaderboard of one protocol, or of every protocol that has records.
 
-    Shipped records and every record.json under --runs are read; what papers reported stands beneath, unranked.
+    Shipped records and every record.json under --runs are read; what papers reported stands beneath, unranked. Each row
+    says what was checked of it on this machine: `dfad verify-record --repredict` checks most. Records whose numbers do
+    not follow from their predictions are not ranked, and of several records of one run the best checked is shown.
     """
     from dfad_bench.api.runs import leaderboards
     from dfad_bench.core.files import write_text
 
     detailed = format_ in ("csv", "json")
     chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
-    tables = leaderboards(runs, protocol, per_group=detailed, columns=chosen)
+    tables = leaderboards(runs, protocol, per_group=detailed, columns=chosen, check=check)
     if detailed and len(tables) > 1:
         names = ", ".join(tables)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")

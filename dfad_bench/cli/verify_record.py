@@ -40,8 +40,8 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool, 
     Names what differs and ends with exit code 4, or says how many numbers and hashes agree. What the folder does not
     hold (a checkpoint that was not kept, say) cannot be checked, and is said; --strict refuses it. With --repredict the
     checkpoint predicts the faces of the given manifests again, chosen anew by the protocol, and the predictions are
-    compared: equal to the bit with equal device, threads and versions, else within a stated tolerance. Boards show what
-    was checked here. Nothing tells how the weights came about: for that, train again.
+    compared: equal to the bit with equal device, threads and versions, else within a stated tolerance. Boards show
+    what was checked here. Nothing tells how the weights came about: for that, train again.
     """
     from dfad_bench.api.runs import verify_record
     from dfad_bench.cli.progress import make_progress

@@ -87,13 +87,18 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class ManifestFacts:
-    """Which faces. `content_sha256` does not depend on the order or the sharding of rows."""
+    """Which faces. `content_sha256` does not depend on the order or the sharding of rows.
+
+    `made`: of each dataset what its manifest says it was made by: `dataset_version`, `dataset_sha256`, `crop` (the
+    profile's name), `crop_version`, `crop_sha256`; empty in earlier records.
+    """
 
     name: str
     content_sha256: str
     rows: int
     splits: dict[str, SplitFacts]
     leakage: dict[str, int | None]
+    made: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ class Samples:
     evaluated: int
     failed: int
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest could not crop
+    sources: int | None = None  # different `source_key` of the faces evaluated; None in earlier records
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,21 @@ def manifest_facts(
             "dropped_exact_duplicates": selection.dropped_duplicates,
             **(leakage or {}),
         },
+        made=_made(manifests),
     )
+
+
+def _made(manifests: Sequence[Manifest]) -> dict[str, dict[str, Any]]:
+    """What each dataset's manifest says it was made by; of several, what they have in common."""
+    found: dict[str, dict[str, Any]] = {}
+    for manifest in manifests:
+        dataset, crop = manifest.info["dataset"], manifest.info.get("crop") or {}
+        about = {f"dataset_{key}": dataset.get(key) for key in ("version", "sha256")}
+        about |= {"crop": crop.get("name"), "crop_version": crop.get("version"), "crop_sha256": crop.get("sha256")}
+        about = {key: value for key, value in about.items() if isinstance(value, str | int)}
+        known = found.get(manifest.name, about)
+        found[manifest.name] = {key: value for key, value in about.items() if known.get(key) == value}
+    return {name: about for name, about in found.items() if about}
 
 
 def file_hashes(files: RunFolder) -> dict[str, str]:

@@ -255,7 +255,11 @@ class Job:
             "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
             "run": {**run, "files": facts.file_hashes(self.files)},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
-            "samples": asdict(Samples(len(rows), len(frame), len(rows) - len(frame), selection.refused)),
+            "samples": asdict(
+                Samples(
+                    len(rows), len(frame), len(rows) - len(frame), selection.refused, int(frame["source_key"].nunique())
+                )
+            ),
             "predictions": asdict(
                 PredictionFacts(self.files.predictions.name, digest, len(frame), tuple(frame.columns))
             ),

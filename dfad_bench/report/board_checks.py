@@ -33,15 +33,21 @@ _FORM = 1  # of the notes; others are not read
 
 @dataclass(frozen=True)
 class Check:
-    """How far a record was checked here, and why not further."""
+    """How far a record was checked here, why not further, and where it lies."""
 
     level: Level = "claimed"
     why: str = "not checked"
+    place: str = ""
 
     @property
     def rank(self) -> int:
         """Higher where more was checked."""
         return _ORDER.index(self.level)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its numbers are known to follow from its predictions, at least."""
+        return self.level in ("follows", "repredicted")
 
     def __str__(self) -> str:
         return LEVELS[self.level]
@@ -68,13 +74,13 @@ def note_check(found: Verification) -> Check:
     return check
 
 
-def check_record(path: Path, record: ResultRecord, verify: Callable[[Path], Verification]) -> Check:
+def check_record(path: Path, record: ResultRecord, verify: Callable[[Path], Verification] | None) -> Check:
     """What is known of a record: by a note of an earlier check here, else by checking it now against its predictions.
 
     Args:
         path: of the record.
         record: as it was read, its hash found right.
-        verify: `verify.verify_record`, with the hashes it needs.
+        verify: `verify.verify_record`, with the hashes it needs; None: what was not checked before is a claim.
     """
     try:
         file = safe_relative(path.parent, record.predictions.path)
@@ -84,7 +90,7 @@ def check_record(path: Path, record: ResultRecord, verify: Callable[[Path], Veri
             return known
         if not beside:
             return Check("claimed", f"no {file.name} beside the record")
-        return note_check(verify(path))
+        return Check() if verify is None else note_check(verify(path))
     except DFADError as error:
         return Check("contradicted", str(error))
 

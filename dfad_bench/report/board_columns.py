@@ -22,6 +22,10 @@ _DEFAULT: dict[str, tuple[Key, str]] = {
     "detection_auc": (("detection", "auc", "unseen", "micro"), "AUC"),
     "seen_auc": (("detection", "auc", "seen", "micro"), "AUC seen"),
 }
+_FACTS = (  # of `row_facts`
+    "init", "seed_list", "toolkit", "protocol_is", "recipe", "recipe_is", "crops", "crops_is", "datasets_is", "sources",
+    "short_groups", "checked", "settled",
+)  # fmt: skip
 _INTERVALS = ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")
 
 
@@ -78,14 +82,18 @@ def board_columns(
         if name == "unseen_acc":
             columns.append(Column("unseen_pm", "±", "percent"))
             columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
-    columns.append(Column("status", "Status", "text"))
-    if per_group:
+    if not per_group:
+        shown = {"init_short": "Start", "status_shown": "Status", "checked_short": "Checked"}
+        columns += [Column(key, title, "text") for key, title in shown.items()]
+    else:
+        columns.append(Column("status", "Status", "text"))
         columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
         columns += [Column(key, key, "percent") for key in _INTERVALS]
         columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
         columns += [
             Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
         ]
+        columns += [Column(key, key, "text") for key in _FACTS]
     return tuple(columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -13,10 +13,14 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.run_folder import RECORD
+from dfad_bench.core.shipped_files import protocol_provenance
+from dfad_bench.report.board_checks import Check
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
+from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.reported import ReportedScore
+from dfad_bench.report.row_facts import CHECK_NOTE, PRETRAINED, ShippedHash, edited, row_facts, row_note
 from dfad_bench.report.run_record import history, protocol_of, settings_but_seed, trained_elsewhere
 from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned_scores, training_counts, trivial_notes, trivial_scores_of
@@ -35,13 +39,24 @@ _NOTES = (
 
 def find_records(folders: Iterable[Path], *, with_shipped: bool = True) -> tuple[list[ResultRecord], list[str]]:
     """Records under folders (every `record.json`) and the shipped ones, and what could not be read and why."""
+    records, problems = read_records(record_paths(folders, with_shipped=with_shipped))
+    return list(records.values()), problems
+
+
+def record_paths(folders: Iterable[Path], *, with_shipped: bool = True) -> list[Path]:
+    """Every `record.json` under folders, and the shipped records."""
     paths = [path for folder in folders for path in sorted(Path(folder).rglob(RECORD))]
     if with_shipped:
         paths += sorted((shipped("leaderboards") / "records").rglob("*.json"))
-    records, problems = [], []
+    return paths
+
+
+def read_records(paths: Iterable[Path]) -> tuple[dict[Path, ResultRecord], list[str]]:
+    """Records by path, and what could not be read and why."""
+    records, problems = {}, []
     for path in paths:
         try:
-            records.append(read_record(path))
+            records[path] = read_record(path)
         except DFADError as error:
             problems.append(f"left out: {error}")
     return records, problems
@@ -55,13 +70,16 @@ def board(
     per_group: bool = False,
     problems: Sequence[str] = (),
     columns: Sequence[str] = (),
+    checks: Checks | None = None,
+    shipped_hash: ShippedHash | None = None,
 ) -> Table:
     """The leaderboard of a protocol.
 
     Records are shown in one section for each (protocol hash, manifest hash, training elsewhere): rows of different
     sections were measured or trained on different faces or by different rules. Each section starts with the trivial
     rows on the same faces. Runs that differ in the seed only are one row; rows of one model are distinguished by the
-    settings in which they differ.
+    settings in which they differ. Of several records of one run the one of which most was checked stands for it (see
+    `copies`); a record whose numbers do not follow from its predictions is never ranked.
 
     Args:
         protocol: named in the title; its groups give the trivial rows where nothing was measured yet.
@@ -70,18 +88,22 @@ def board(
         per_group: a column for each unseen group (CSV); rows always carry them (JSON).
         problems: more notes.
         columns: names of the number columns, of `board_columns.known_columns`, instead of the default ones.
+        checks: what was checked here of each record, by `record_id`; others are claims.
+        shipped_hash: version and hash of a shipped dataset or crop profile, to tell edited ones.
 
     Raises:
         UnknownNameError: no such column.
     """
-    mine = [record for record in records if record.protocol.name == protocol.name]
-    measured = _measured_blocks(mine, records)
+    mine, strange = _of_protocol(records, protocol.name)
+    runs = one_of_each(mine, checks or {})
+    measured = _measured_blocks(runs, records, _About(checks or {}, shipped_hash))
     blocks = measured or [_planned_block(protocol)]
     apart = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
     notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
     shown = [value for value in reported if value.threshold in (None, protocol.attribution.headline)]
     printed = [_reported_block(shown)] if shown else []
-    notes += [note for block in blocks for note in block.notes]
+    notes += [f"{CHECK_NOTE} {PRETRAINED}"] if measured else []
+    notes += [note for block in blocks for note in block.notes] + runs.notes
     notes += apart if len(measured) > 1 else []
     notes += [note for block in printed for note in block.notes] + _deviations(mine)
     notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
@@ -90,10 +112,34 @@ def board(
     headings: dict[int, str] = {}
     for block in (*blocks, *printed):
         headings[len(rows)] = block.heading
-        rows += [{key: value for key, value in row.items() if key not in unasked} for row in block.rows]
+        rows += [
+            {**{key: value for key, value in row.items() if key not in unasked}, **_shown(row)} for row in block.rows
+        ]
     shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
     title = f"{protocol.title} ({protocol.name})"
-    return Table(title, shown_columns, rows, (*_NOTES, *notes, *problems), headings)
+    return Table(title, shown_columns, rows, (*_NOTES, *notes, *strange, *problems), headings)
+
+
+def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[ResultRecord], list[str]]:
+    """The records of a protocol, and a line for each whose rules are not those of the hash that it states."""
+    found, strange = [], []
+    for record in (record for record in records if record.protocol.name == name):
+        where = f"record {record.record_id[:8]} of {record.model.display or record.model.name}, seed {record.run.seed}"
+        try:
+            rules = {"config": record.protocol.config, "sha256": record.protocol.sha256}
+            protocol_of({"protocol": rules}, where)
+        except DFADError as error:  # edited, or of a folder that is not included now
+            strange.append(f"left out: {error}")
+        else:
+            found.append(record)
+    return found, strange
+
+
+class _About(NamedTuple):
+    """What is known of records from elsewhere."""
+
+    checks: Checks
+    shipped_hash: ShippedHash | None
 
 
 class _Block(NamedTuple):
@@ -104,10 +150,10 @@ class _Block(NamedTuple):
     notes: Sequence[str]
 
 
-def _measured_blocks(mine: Sequence[ResultRecord], records: Sequence[ResultRecord]) -> list[_Block]:
+def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _About) -> list[_Block]:
     """A block for each set of faces, rules and training; those of runs trained elsewhere stand last."""
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
-    for record in _unique_runs(mine):
+    for record in runs.records:
         key = (record.protocol.sha256, record.manifest.content_sha256, trained_elsewhere(record) or "")
         sections.setdefault(key, []).append(record)
     blocks = []
@@ -116,7 +162,8 @@ def _measured_blocks(mine: Sequence[ResultRecord], records: Sequence[ResultRecor
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
-        rows, lines = _section(members, records)
+        rows, lines = _section(members, records, runs.unsettled, about)
+        heading += edited([row for row in rows if row["kind"] == "measured"])
         blocks.append(_Block(heading, rows, [f"{note}; {elsewhere}." if elsewhere else f"{note}.", *lines]))
     return blocks
 
@@ -137,7 +184,9 @@ def _reported_block(shown: Sequence[ReportedScore]) -> _Block:
     return _Block("Reported by papers", [_reported_row(value) for value in shown], notes)
 
 
-def _section(records: list[ResultRecord], others: Sequence[ResultRecord]) -> tuple[list[dict[str, Any]], list[str]]:
+def _section(
+    records: list[ResultRecord], others: Sequence[ResultRecord], unsettled: Collection[str], about: _About
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of one section, and notes; `others` may hold the records of the runs that it evaluates."""
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
     largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), training_counts(r) is not None))
@@ -145,13 +194,44 @@ def _section(records: list[ResultRecord], others: Sequence[ResultRecord]) -> tup
     rows = _trivial_rows(constant, protocol)
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
-        key = content_hash([record.model.name, settings_but_seed(record), record.status, record.model.registry_sha256])
-        runs.setdefault(key, []).append(record)
+        check = about.checks.get(record.record_id, Check())
+        apart = record.record_id in unsettled or check.level == "contradicted"  # in no mean with others, and not ranked
+        runs.setdefault(f"{row_key(record)} {record.record_id if apart else ''}", []).append(record)
     tags = _distinguishing_settings([members[0] for members in runs.values()])
-    measured = [_measured_row(members, protocol, tags[place]) for place, members in enumerate(runs.values())]
+    measured = []
+    for place, members in enumerate(runs.values()):
+        row = _measured_row(members, protocol, tags[place])
+        row |= row_facts(members, protocol, about.checks, about.shipped_hash)
+        row["settled"] = members[0].record_id not in unsettled
+        measured.append(row)
     measured.sort(key=_order)
-    _rank([row for row in measured if row["status"] == "complete" and not row["trivial"]])
-    return [*rows, *measured], trivial_notes(constant)
+    _rank([row for row in measured if _is_ranked(row)])
+    notes = [
+        *trivial_notes(constant),
+        *_protocol_notes(protocol, records[0].manifest.content_sha256),
+        *map(row_note, measured),
+    ]
+    return [*rows, *measured], notes
+
+
+def _protocol_notes(protocol: Protocol, faces: str) -> list[str]:
+    """In what a protocol differs from the shipped one of its name."""
+    found = protocol_provenance(protocol)
+    if found.origin not in ("edited", "version"):
+        return []
+    return [f"Faces {faces[:8]}: protocol {found}; {'; '.join(found.differs) or 'its generators are other ones'}."]
+
+
+def _is_ranked(row: Mapping[str, Any]) -> bool:
+    return row["status"] == "complete" and not row["trivial"] and row["settled"] and row["checked"] != "contradicted"
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table for people shows of a row's status."""
+    status = str(row["status"])
+    if short := row.get("short_groups"):
+        status += f", {short} short"
+    return {"status_shown": status + ("" if row.get("settled", True) else ", disputed")}
 
 
 def _rank(rows: Sequence[dict[str, Any]]) -> None:
@@ -167,10 +247,9 @@ def _rank(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    ranked = row["status"] == "complete" and not row["trivial"]
     worst = -1.0
     numbers = (-(worst if row[key] is None else row[key]) for key in ("oscr", "detection_auc"))
-    return (not ranked, *numbers, row["model"])
+    return (not _is_ranked(row), *numbers, row["model"])
 
 
 def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]:
@@ -181,7 +260,12 @@ def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]
         alike = [settings_but_seed(other) for other in records if other.model.name == record.model.name]
         known = dict.fromkeys(key for config in alike for key in config if key not in _TAGGED)
         odd = [key for key in known if len({content_hash(config.get(key)) for config in alike}) > 1]
-        found.append([f"{key}={_short_text(own.get(key))}" for key in odd])
+        others = [other for other in records if other.model.name == record.model.name]
+        versions = {other.toolkit.version for other in others}
+        code = {other.model.registry_sha256 for other in others}
+        tags = [f"{key}={_short_text(own.get(key))}" for key in odd]
+        tags += [f"dfad_bench {record.toolkit.version}"] if len(versions) > 1 else []
+        found.append([*tags, *([f"code {record.model.registry_sha256[:4]}"] if len(code) > 1 else [])])
     return found
 
 
@@ -210,7 +294,7 @@ def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequenc
     return {
         **row,
         "model": name,
-        "seeds": len({record.run.seed for record in records}),
+        "seeds": len(records),
         "status": first.status,
         "kind": "measured",
         "trivial": first.model.task == "trivial",
@@ -243,16 +327,6 @@ def _reported_row(value: ReportedScore) -> dict[str, Any]:
         "note": value.note,
         **{f"unseen_acc:{key}": share for key, share in value.groups.items()},
     }
-
-
-def _unique_runs(records: Sequence[ResultRecord]) -> list[ResultRecord]:
-    """One record for each run on the same faces and rules: a run that was evaluated twice or copied counts once."""
-    kept: dict[tuple[str, ...], ResultRecord] = {}
-    for record in records:
-        key = (record.run.config_sha256, record.protocol.sha256, record.manifest.content_sha256)
-        if key not in kept or ("train" in record.manifest.splits and "train" not in kept[key].manifest.splits):
-            kept[key] = record  # the record of the run itself, which names its training faces
-    return list(kept.values())
 
 
 def _deviations(records: Sequence[ResultRecord]) -> list[str]:

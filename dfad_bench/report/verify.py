@@ -235,6 +235,8 @@ class _Check:
             frame = frame[frame["severity"] == 0]  # every face once
         yield from self._same("samples.evaluated", record.samples.evaluated, len(frame))
         yield from self._same("samples.failed", record.samples.failed, record.samples.expected - len(frame))
+        if record.samples.sources is not None:
+            yield from self._same("samples.sources", record.samples.sources, frame["source_key"].nunique())
         if test := record.manifest.splits.get("test"):
             groups = {str(key): int(n) for key, n in frame["group"].value_counts().items()}
             yield from self._same("manifest.splits.test.rows", test.rows, record.samples.expected)

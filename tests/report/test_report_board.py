@@ -219,7 +219,7 @@ def test_the_rendered_table_is_stable() -> None:
     texts = {render(board(protocol, [record(protocol)]), "markdown") for _ in range(2)}
     assert len(texts) == 1
     header = next(line for line in texts.pop().splitlines() if line.startswith("| Model"))
-    titles = "Model \\# Seeds Seen_ACC Unseen_ACC_@0.9 ± AUROC OSCR Det._ACC Balanced AUC AUC_seen Status"
+    titles = "Model \\# Seeds Seen_ACC Unseen_ACC_@0.9 ± AUROC OSCR Det._ACC Balanced AUC AUC_seen Start Status Checked"
     assert header == "| " + " | ".join(title.replace("_", " ") for title in titles.split()) + " |"
 
 

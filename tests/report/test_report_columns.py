@@ -70,22 +70,23 @@ def test_default_columns_and_those_asked_for() -> None:
     shown = [column.key for column in board_columns(PROTOCOL, printed=False, per_group=False)]
     assert shown == [
         "model", "ranks", "seeds", "seen_acc", "unseen_acc", "unseen_pm", "auroc", "oscr", "detection_acc",
-        "balanced_acc", "detection_auc", "seen_auc", "status",
+        "balanced_acc", "detection_auc", "seen_auc", "init_short",
+        "status_shown", "checked_short",
     ]  # fmt: skip
     printed = [column.key for column in board_columns(PROTOCOL, printed=True, per_group=False)]
     assert printed == [*shown[:6], "unseen_printed", *shown[6:]]
     asked = board_columns(PROTOCOL, printed=True, per_group=False, chosen=["eer", "unseen_accuracy", "eer"])
-    assert [(c.key, c.title) for c in asked[3:-1]] == [("eer", "eer"), ("unseen_accuracy", "unseen_accuracy @0.9")]
-    assert [c.kind for c in asked] == ["text", "text", "count", "percent", "percent", "text"]
+    assert [(c.key, c.title) for c in asked[3:-3]] == [("eer", "eer"), ("unseen_accuracy", "unseen_accuracy @0.9")]
+    assert [c.kind for c in asked] == ["text", "text", "count", "percent", "percent", "text", "text", "text"]
     every = [column.key for column in board_columns(PROTOCOL, printed=False, per_group=True)]
-    assert every[: len(shown)] == shown
+    assert every[: len(shown) - 2] == [*shown[:-3], "status"]
     assert {f"unseen_acc:{group.key}" for group in PROTOCOL.unseen} < set(every)
     assert {"rank", "rank_best", "rank_worst", "unseen_low", "oscr_half", "kind", "protocol_sha256"} < set(every)
 
 
 def test_units_that_are_no_shares_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METRICS, "nats", replace(METRICS["ece"], unit="nat"))
-    (column,) = board_columns(PROTOCOL, printed=False, per_group=False, chosen=["nats"])[3:-1]
+    (column,) = board_columns(PROTOCOL, printed=False, per_group=False, chosen=["nats"])[3:-3]
     assert column.kind == "number"
 
 

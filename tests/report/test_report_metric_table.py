@@ -226,12 +226,12 @@ def shown_everywhere(name: str, folder: Path) -> None:
     scores = json.loads(invoke("scores", "--run", folder / "a", "--table", "metrics", "--json"))["rows"]
     assert [row["value"] for row in scores if row["metric"] == name] == [value["value"] for value in stated]
     assert name in invoke("scores", "--run", folder / "a", "--table", "metrics")
-    board = ("leaderboard", "--runs", folder)
+    board = ("leaderboard", "--runs", folder / "a")
     rows = json.loads(invoke(*board, "--columns", f"oscr,{name}", "--format", "json"))["rows"]
     assert headline in [row[name] for row in rows if row["kind"] == "measured"]
     assert all(row[name] is not None for row in rows if row["kind"] == "trivial")
     header = next(line for line in invoke(*board, "--columns", f"oscr,{name}").splitlines() if "Model" in line)
-    assert header.split() == ["Model", "#", "Seeds", "OSCR", name, "Status"]
+    assert header.split() == ["Model", "#", "Seeds", "OSCR", name, "Start", "Status", "Checked"]
     assert name not in invoke(*board)
     pair = ("compare", "--run", folder / "a", "--run", folder / "b", "--resamples", 100)
     assert f" {name}, " in invoke(*pair)

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from helpers.toy import RECIPE, toy_manifests, toy_predictions, toy_protocol, toys_registered
 from helpers.training import run_evaluation, run_training
 
+from dfad_bench.api.runs import leaderboard
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, read_record
@@ -62,6 +63,11 @@ def forge(run: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> ResultReco
     return rescore(run)
 
 
+def board_check(run: Path) -> str:
+    (row,) = [row for row in leaderboard(toy_protocol(), run).rows if row["kind"] == "measured"]
+    return str(row["checked"])
+
+
 def better(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(p_fake=np.where(frame["detection_label"] == 1, 0.9, 0.1).astype("float32"))
 
@@ -70,7 +76,9 @@ def test_edited_predictions_agree_with_themselves_and_not_with_the_checkpoint(ma
     honest = verify(made, run, "--strict")
     assert honest.exit_code == 0, honest.output
     assert "equal to the bit" in honest.stdout
+    assert board_check(run) == "repredicted"
     record = forge(run, better)
+    assert board_check(run) == "follows"  # what was noted is of the record before
     assert record.source.trust == "recomputed"  # what a record says of its own trust is a claim
     alone = verify(made, run, again=False)
     assert (alone.exit_code, "hashes agree" in alone.stdout) == (0, True)

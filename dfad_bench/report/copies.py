@@ -1,0 +1,148 @@
+"""Several records of one run, or of one seed of one model: which of them stands for it, and what is said of the others.
+
+The copy of which most was checked here stands for the run; the first path, or what a copy says of itself, decides
+nothing. Where that leaves several that differ, or none that was checked, none is ranked; only where several were
+predicted again was the run trained more than once, and the least of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfad_bench.core.files import content_hash
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.report.board_checks import Check
+from dfad_bench.report.record_diff import TOLERANCE, metric_name
+from dfad_bench.report.run_record import settings_but_seed
+
+_NAMED = 4  # records of a conflict
+ROUNDING = 0.005  # of a share: two trainings with the same settings and seed on other machines
+Checks = Mapping[str, Check]  # by `record_id`
+
+
+@dataclass
+class Runs:
+    """One record for each run; `unsettled` are those of which copies differ and none is better checked."""
+
+    records: list[ResultRecord] = field(default_factory=list)
+    unsettled: set[str] = field(default_factory=set)  # record_id
+    notes: list[str] = field(default_factory=list)
+
+
+def one_of_each(records: Sequence[ResultRecord], checks: Checks) -> Runs:
+    """One record for each run on the same faces and rules, and for each seed of a row.
+
+    Copies to the letter and evaluations of a run on its own faces count once. Records that another version of the
+    toolkit made, and partial ones, are rows of their own.
+    """
+    found = Runs()
+    distinct = {record.record_id: record for record in records}.values()
+    runs = _settled(_grouped(distinct, _run_key), checks, found)
+    seeds = _settled(_grouped(runs, lambda record: content_hash([row_key(record), seed_of(record)])), checks, found)
+    found.records = seeds
+    found.notes += _other_versions(seeds)
+    return found
+
+
+def row_key(record: ResultRecord) -> str:
+    """Runs with the same key differ in the seed only and are one row; a record that hides its settings is alone."""
+    settings: Any = settings_but_seed(record) or record.run.config_sha256
+    elsewhere = (record.protocol.sha256, record.manifest.content_sha256)
+    model = (record.model.name, record.model.registry_sha256)
+    return content_hash([*model, settings, record.status, record.toolkit.version, *elsewhere])
+
+
+def seed_of(record: ResultRecord) -> list[int]:
+    """The seed of a run, and those of the runs whose weights it started from."""
+    seeds, init = [record.run.seed], record.model.init
+    while isinstance(init, dict) and init.get("kind") == "run":
+        seeds.append(init.get("seed", -1))
+        init = init.get("init", {})
+    return seeds
+
+
+def agree(a: ResultRecord, b: ResultRecord, tolerance: float) -> bool:
+    """Whether two records state the same numbers, within a tolerance or one face."""
+    ours, theirs = ({metric_name(v): v for v in r.metrics if v.value is not None} for r in (a, b))
+    common = ours.keys() & theirs.keys()
+    return bool(common) and all(
+        abs((ours[name].value or 0) - (theirs[name].value or 0)) <= _allowed(ours[name].n, tolerance) for name in common
+    )
+
+
+def _allowed(faces: int, tolerance: float) -> float:
+    return max(tolerance, 1 / max(faces, 1)) if tolerance else TOLERANCE
+
+
+def _run_key(record: ResultRecord) -> str:
+    about = (record.protocol.sha256, record.manifest.content_sha256, record.toolkit.version, record.status)
+    return content_hash([record.run.config_sha256, *about])
+
+
+def _grouped(records: Iterable[ResultRecord], key: Callable[[ResultRecord], str]) -> list[list[ResultRecord]]:
+    groups: dict[str, list[ResultRecord]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return list(groups.values())
+
+
+def _settled(groups: Sequence[list[ResultRecord]], checks: Checks, found: Runs) -> list[ResultRecord]:
+    """One record of each group, and notes where they differ."""
+    return [_one(members, checks, found) if len(members) > 1 else members[0] for members in groups]
+
+
+def _one(members: Sequence[ResultRecord], checks: Checks, found: Runs) -> ResultRecord:
+    def check(record: ResultRecord) -> Check:
+        return checks.get(record.record_id, Check())
+
+    best = max(map(check, members), key=lambda one: one.rank)
+    top = [record for record in members if check(record).rank == best.rank]
+    chosen, least = min(top, key=_own_then_least), min(top, key=_oscr)
+    if all(agree(chosen, other, 0.0) for other in members):
+        return chosen
+    who = f"{chosen.model.display or chosen.model.name}, seed {chosen.run.seed}"
+    places = ", ".join(
+        f"{check(record).place or record.record_id[:8]} ({check(record)})" for record in members[:_NAMED]
+    )
+    more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
+    said = f"{who}: {len(members)} records with other numbers: {places}{more}"
+    shown = f"shown is {check(chosen).place or chosen.record_id[:8]}"
+    alike = all(agree(chosen, other, ROUNDING) for other in top)
+    if alike and (best.checked or len(top) == len(members)):
+        found.notes.append(f"{said}; {shown}.")
+        return chosen
+    if best.level == "repredicted":
+        found.notes.append(
+            f"{said}; several are predicted again here, so it was trained more than once: the least counts."
+        )
+        return least
+    found.unsettled.add(least.record_id)
+    found.notes.append(
+        f"{said}; not ranked: `dfad verify-record --repredict` tells which of them the checkpoint makes."
+    )
+    return least
+
+
+def _own_then_least(record: ResultRecord) -> tuple[bool, float]:
+    """The record of the run itself, which names its training faces, before an evaluation of it; then the least."""
+    return "train" not in record.manifest.splits, _oscr(record)
+
+
+def _oscr(record: ResultRecord) -> float:
+    value = record.metric("oscr", "seen-vs-unseen")
+    return 2.0 if value is None or value.value is None else value.value
+
+
+def _other_versions(records: Sequence[ResultRecord]) -> list[str]:
+    """A line for each model of which several versions of the toolkit or of its code are rows of their own."""
+    lines = []
+    for name in dict.fromkeys(record.model.name for record in records):
+        mine = [record for record in records if record.model.name == name]
+        shown = mine[0].model.display or name
+        if len(versions := sorted({record.toolkit.version for record in mine})) > 1:
+            lines.append(f"{shown}: records of dfad_bench {', '.join(versions)} are rows of their own, never averaged.")
+        if len({record.model.registry_sha256 for record in mine}) > 1:
+            lines.append(f"{shown}: records of several versions of its code are rows of their own, never averaged.")
+    return lines

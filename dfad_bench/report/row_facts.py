@@ -1,0 +1,128 @@
+"""What a reader must know of a row of a board beside its numbers: how it came about, and what was checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.shipped_files import Provenance, protocol_provenance, provenance, recipe_provenance
+from dfad_bench.core.version import __version__
+from dfad_bench.report.board_checks import LEVELS, Check
+
+# kind ("datasets" or "crops") and name -> version and hash of what is shipped under the name
+ShippedHash = Callable[[str, str], "tuple[Any, str] | None"]
+PRETRAINED = "Pre-trained weights may have seen the test generators; nothing here tells."
+_SHORT_INIT = {"random": "random init", "run": "another run"}
+_SHORT_CHECK = {"repredicted": "repredicted", "follows": "numbers", "claimed": "claimed", "contradicted": "wrong"}
+CHECK_NOTE = (
+    "Checked here: repredicted (the checkpoint makes these predictions), numbers (they follow from the stored"
+    " predictions), claimed (no predictions beside the record), wrong (does not follow; never ranked)."
+)
+
+
+def row_facts(
+    records: Sequence[ResultRecord],
+    protocol: Protocol,
+    checks: Mapping[str, Check],
+    shipped_hash: ShippedHash | None = None,
+) -> dict[str, Any]:
+    """The facts of a row by key, raw: of its runs of several seeds."""
+    first = records[0]
+    worst = min((checks.get(record.record_id, Check()) for record in records), key=lambda check: check.rank)
+    short = sum(line.startswith("short group ") for line in first.protocol.deviations)
+    recipe = first.run.config.get("recipe")
+    recipe = recipe if isinstance(recipe, Mapping) else {}
+    made = _made(first, shipped_hash)
+    return {
+        "init": _init(first),
+        "init_short": _SHORT_INIT.get(str(first.model.init.get("kind")), "pre-trained"),
+        "seed_list": sorted({record.run.seed for record in records}),
+        "toolkit": first.toolkit.version,
+        "commits": sorted({record.toolkit.git_commit[:8] for record in records if record.toolkit.git_commit}),
+        "protocol_is": str(protocol_provenance(protocol)),
+        "recipe": recipe.get("name"),
+        "recipe_is": str(
+            recipe_provenance(recipe, first.run.config.get("epochs")) if recipe else Provenance("unknown")
+        ),
+        "crops": sorted({str(about["crop"]) for about in made.values() if about["crop"]}),
+        "crops_is": _common(about["crop_is"] for about in made.values()),
+        "datasets_is": _common(about["dataset_is"] for about in made.values()),
+        "edited_datasets": sorted(name for name, about in made.items() if about["dataset_is"].startswith("edited")),
+        "sources": first.samples.sources,
+        "short_groups": short,
+        "checked": worst.level,
+        "checked_short": _SHORT_CHECK[worst.level],
+        "why_not": worst.why,
+    }
+
+
+def edited(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a heading says of rows some of whose files keep a shipped name and are other ones."""
+    words = []
+    for key, name in (("protocol_is", "protocol"), ("datasets_is", "dataset"), ("crops_is", "crops")):
+        kinds = dict.fromkeys(str(row[key]) for row in rows if str(row.get(key)).startswith(("edited", "version")))
+        words += [f"{name} {kind}" for kind in kinds]
+    odd = [row for row in rows if str(row.get("recipe_is")).startswith(("edited", "version"))]
+    words += [f"recipe edited ({len(odd)} of {len(rows)} rows)"] if odd else []
+    return "".join(f", {word}" for word in words)
+
+
+def row_note(row: Mapping[str, Any]) -> str:
+    """A line about a row, for tables that people read."""
+    seeds, sources = row["seed_list"], row["sources"]
+    said = ", ".join(map(str, seeds[:8])) + (f" and {len(seeds) - 8} more" if len(seeds) > 8 else "")
+    other = "" if row["toolkit"] == __version__ else f" (this is {__version__})"
+    commits = f", {len(row['commits'])} commits" if len(row["commits"]) > 1 else ""
+    recipe = f"recipe {row['recipe']} {row['recipe_is']}" if row["recipe"] else "recipe not stated"
+    crops = f"crops {', '.join(row['crops'])} {row['crops_is']}" if row["crops"] else "crops not stated"
+    parts = [
+        row["init"],
+        f"seed{'s' * (len(seeds) > 1)} {said}",
+        f"dfad_bench {row['toolkit']}{other}{commits}",
+        f"protocol {row['protocol_is']}",
+        recipe,
+        crops,
+        *([f"dataset {row['datasets_is']}"] if row["edited_datasets"] else []),
+        "sources not stated" if sources is None else f"{sources:,} test sources",
+        *([f"{row['short_groups']} short groups"] if row["short_groups"] else []),
+        LEVELS[row["checked"]] + (f" ({row['why_not']})" if row["why_not"] else ""),
+    ]
+    return f"{row['model']}: {'; '.join(parts)}."
+
+
+def _init(record: ResultRecord) -> str:
+    """What the weights were before training."""
+    init = record.model.init
+    kind = str(init.get("kind"))
+    if kind == "random":
+        return "random init"
+    if kind == "run":
+        return f"weights of a run under {init.get('protocol')}"
+    files = init.get("files")
+    names = [about.get("id") for about in files.values()] if isinstance(files, Mapping) else [init.get("id", kind)]
+    return f"pre-trained ({', '.join(map(str, names))})"
+
+
+def _made(record: ResultRecord, shipped_hash: ShippedHash | None) -> dict[str, dict[str, Any]]:
+    """How each manifest was made, as the record states it."""
+    found = {}
+    for name, about in record.manifest.made.items():
+        about = about if isinstance(about, Mapping) else {}
+        crop, known = about.get("crop"), shipped_hash or (lambda kind, name: None)
+        found[str(name)] = {
+            "crop": crop,
+            "crop_is": str(provenance(about.get("crop_version"), about.get("crop_sha256"), known("crops", str(crop)))),
+            "dataset_is": str(
+                provenance(about.get("dataset_version"), about.get("dataset_sha256"), known("datasets", str(name)))
+            ),
+        }
+    return found
+
+
+def _common(words: Any) -> str:
+    """What is true of all, or the words that need saying."""
+    kinds = list(dict.fromkeys(words))
+    odd = [word for word in kinds if word.startswith(("edited", "version"))]
+    return ", ".join(odd or kinds) or "not stated"
