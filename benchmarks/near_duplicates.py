@@ -1,16 +1,21 @@
-"""How much faster is the banded search for near-duplicate hashes than comparing all pairs, and what does it hold?
+"""Near duplicates: how fast is the search, and how many mirrored, shifted or zoomed copies does it find?
 
-Both run on the same hashes in one process: as many as brute force can compare in bearable time, and the pairs must
+The banded search for near hashes and the comparison of all pairs run on the same hashes in one process: as many as brute force can compare in bearable time, and the pairs must
 be equal. Then the banded search alone on a million. Hashes are drawn uniformly, or around centres (every bit of a
 centre flipped with some probability), which is how faces of one pose and framing are alike. A fresh process holds
-each search, so that its peak memory is its own. Prints JSON.
+each search, so that its peak memory is its own.
 
-Example: python benchmarks/near_duplicates.py --out benchmarks/results/near_duplicates.json
+With `--manifest`, crops of real and forged faces are mirrored, shifted, zoomed and compressed. A copy is found where the
+search for altered copies pairs it with its original. False alarms are pairs of different sources among the faces a
+protocol trains on and those it tests; faces of one person or target may be among them. Prints JSON.
+
+Example: python benchmarks/near_duplicates.py --manifest manifests/corpus --out benchmarks/results/near_duplicates.json
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import platform
 import resource
@@ -26,7 +31,10 @@ import numpy as np
 
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
+from dfad_bench.data.audit.copy_search import find_copies
 from dfad_bench.data.audit.near import near_pairs
+from dfad_bench.data.audit.windows import grey_faces
+from dfad_bench.data.images import perceptual_hash
 
 RADIUS = 6
 ROWS = 256  # of the comparison of all pairs, at once
@@ -91,6 +99,123 @@ def alone(kind: str, count: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def shifted(image: Any, right: float, down: float) -> Any:
+    """Moved by shares of its size, the edge repeated."""
+    from PIL import Image
+
+    width, height = image.size
+    rows = np.clip(np.arange(height) - round(down * height), 0, height - 1)
+    columns = np.clip(np.arange(width) - round(right * width), 0, width - 1)
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
+
+
+def zoomed(image: Any, factor: float) -> Any:
+    from PIL import Image
+
+    width, height = image.size
+    cut = (1 - 1 / factor) / 2
+    box = (cut * width, cut * height, (1 - cut) * width, (1 - cut) * height)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def compressed(image: Any, quality: int = 75) -> Any:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def mirrored(image: Any) -> Any:
+    from PIL import Image
+
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "JPEG 75": compressed,
+    "mirrored": mirrored,
+    "shifted 5 % right": lambda image: shifted(image, 0.05, 0),
+    "shifted 5 % right and down": lambda image: shifted(image, 0.05, 0.05),
+    "shifted 2.5 % right": lambda image: shifted(image, 0.025, 0),
+    "shifted 2.5 % left and down": lambda image: shifted(image, -0.025, 0.025),
+    "shifted 8 % right": lambda image: shifted(image, 0.08, 0),
+    "zoomed 1.05": lambda image: zoomed(image, 1.05),
+    "zoomed 1.1": lambda image: zoomed(image, 1.1),
+    "zoomed 1.15": lambda image: zoomed(image, 1.15),
+    "zoomed 1.2": lambda image: zoomed(image, 1.2),
+    "zoomed 1.25": lambda image: zoomed(image, 1.25),
+    "mirrored, shifted 5 %, JPEG 75": lambda image: compressed(shifted(mirrored(image), 0.05, 0)),
+    "mirrored, zoomed 1.1, JPEG 75": lambda image: compressed(zoomed(mirrored(image), 1.1)),
+}  # not all are windows of the search: what lies between them is measured, too
+
+
+def copies(manifest: Path, protocol: str, faces: int, seed: int) -> dict[str, Any]:
+    """Recall by change, false alarms and time on the faces of a protocol."""
+    from dfad_bench.core.protocol import load_protocol
+    from dfad_bench.data.crop_store import CropStore
+    from dfad_bench.data.manifest import Manifest
+    from dfad_bench.data.select import select
+
+    opened, rules = Manifest.open(manifest), load_protocol(protocol)
+    rows = select(rules, [opened]).rows.drop_duplicates("sample_id").sort_values("sample_id", ignore_index=True)
+    crops = CropStore.open(rows, [opened], rules.image_size).array
+    grey, seconds = timed(lambda: np.concatenate([grey_faces(crops[n : n + 64]) for n in range(0, len(crops), 64)]))
+    owners = rows["source_key"].astype("category").cat.codes.to_numpy()
+    tested = rows["part"].to_numpy() == "test"
+    train, test = np.flatnonzero(~tested), np.flatnonzero(tested)
+    found, search = timed(find_copies, lambda places: grey[places], train, test, owners)
+    chosen = np.random.default_rng(seed).permutation(len(crops))[:faces]
+    costs = {"grey": round(1000 * seconds / len(crops), 2), "search": round(1000 * search / len(crops), 2)}
+    return {
+        "faces": len(chosen),
+        "recall": {name: recall(crops[chosen], grey[chosen], change) for name, change in CHANGES.items()},
+        "false_alarms": {
+            "pairs_of_different_sources": int((owners[train][:, None] != owners[test][None]).sum()),
+            "taken_for_copies": len(found.one),
+            "altered": int((found.mirrored | found.moved).sum()),
+            "training_faces": len(set(found.one)),
+            "test_faces": len(set(found.other)),
+        },
+        "milliseconds_a_face": costs,
+    }
+
+
+def recall(crops: np.ndarray, grey: np.ndarray, change: Callable[[Any], Any]) -> dict[str, float]:
+    """Shares of copies found: by the hash of the whole crop; by the search, each in the part of the other in turn."""
+    from PIL import Image
+
+    changed = np.stack([np.asarray(change(Image.fromarray(crop))) for crop in crops])
+    both, count, each = np.concatenate([grey, grey_faces(changed)]), len(crops), np.arange(2 * len(crops))
+    shares = []
+    for one, other in ((each[:count], each[count:]), (each[count:], each[:count])):
+        found = find_copies(lambda places: both[places], one, other, each)
+        shares.append(float((np.abs(found.one - found.other) == count).sum()) / count)
+    before, after = (np.array([perceptual_hash(face) for face in faces]).view(np.uint64) for faces in (crops, changed))
+    alone = float((np.bitwise_count(before ^ after) <= RADIUS).mean())
+    return {
+        "whole_crop_hash": round(alone, 3), "original_trained": round(shares[0], 3), "copy_trained": round(shares[1], 3)
+    }  # fmt: skip
+
+
+def copy_search(count: int, seed: int) -> dict[str, Any]:
+    """The search among `count` smooth pictures around 64 centres, a quarter of them tested: time and memory."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(64, 6, 6))
+    waves = np.stack([np.cos(np.pi * k * (2 * np.arange(64) + 1) / 128) for k in range(6)])  # (6, 64)
+    grey = np.empty((count, 64, 64), np.uint8)
+    for start in range(0, count, 4096):
+        size = min(4096, count - start)
+        low = centres[rng.integers(0, 64, size)] + 0.7 * rng.normal(size=(size, 6, 6))
+        grey[start : start + size] = (128 + 12 * (waves.T @ low @ waves)).clip(0, 255)
+    before, places = peak_mib(), np.arange(count)
+    found, seconds = timed(find_copies, lambda some: grey[some], places[count // 4 :], places[: count // 4], places)
+    return {
+        "faces": count, "pairs": len(found.one), "left_out": found.left_out, "seconds": round(seconds, 1),
+        "peak_mib_added": peak_mib() - before,
+    }  # fmt: skip
+
+
 def peak_mib() -> int:
     """Largest memory this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform != "darwin" else 1024) // 1024
@@ -106,6 +231,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--both", type=int, default=50_000, help="hashes that both ways compare")
     parser.add_argument("--large", type=int, default=1_000_000, help="hashes for the banded search alone")
+    parser.add_argument("--copies", type=int, default=50_000, help="pictures for the search for altered copies alone")
+    parser.add_argument("--manifest", type=Path, help="real faces, for recall and false alarms of altered copies")
+    parser.add_argument("--protocol", default="corpus", help="with --manifest: whose faces")
+    parser.add_argument("--faces", type=int, default=300, help="with --manifest: faces that are changed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     options = parser.parse_args()
@@ -116,6 +245,9 @@ def main() -> None:
         "large": {kind: fresh(alone, kind, options.large, options.seed) for kind in kinds},
         "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
     }
+    result["copy_search"] = fresh(copy_search, options.copies, options.seed)
+    if options.manifest:
+        result["copies"] = copies(options.manifest, options.protocol, options.faces, options.seed)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if options.out:
         write_json(options.out, result)

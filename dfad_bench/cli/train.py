@@ -64,6 +64,7 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @options.view_estimator
 @options.view_weights
 @_setting("allow_partial")
+@_setting("leak_check")
 @_setting("max_steps")
 @_setting("max_minutes")
 @_setting("resume")

@@ -23,6 +23,11 @@ _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def _check_path(path: str) -> None:
+    if not _PATH.fullmatch(path) or ".." in path:
+        raise ValueError(f"path {quoted(path)} is not a plain relative path")
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the numbers come from. `recomputed`: from the predictions; `reproduced`: from the checkpoint."""
@@ -118,6 +123,24 @@ class Extension:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A predictor that sees no pixel, fitted on the run's training faces: a trivial row of tables.
+
+    `path`: its predictions, relative to the record, hashed in `RunFacts.files`; `facts`: what it sees; `lacking`: test
+    faces of which none of them is known; `about`: where they are from.
+    """
+
+    path: str
+    facts: tuple[str, ...]
+    fitted_on: int
+    lacking: int
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """How it was trained. There is no way to say that weights were chosen on the test set."""
 
@@ -140,6 +163,7 @@ class RunFacts:
     extended: tuple[Extension, ...] = ()  # each time it was trained on for longer than asked before
     # of an evaluation: faces of each seen generator the run was trained on; None where its own record says so
     trained_on: dict[str, int] | None = None
+    references: dict[str, Reference] = field(default_factory=dict)  # by name; none in earlier records
 
 
 @dataclass(frozen=True)
@@ -246,8 +270,7 @@ class PredictionFacts:
     columns: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path) or ".." in self.path:
-            raise ValueError(f"path {quoted(self.path)} is not a plain relative path")
+        _check_path(self.path)
 
 
 @dataclass(frozen=True)
@@ -270,6 +293,7 @@ class ResultRecord:
     predictions: PredictionFacts
     warnings: tuple[str, ...] = ()
     sweep: Sweep | None = None
+    references: dict[str, tuple[MetricValue, ...]] = field(default_factory=dict)  # numbers of `run.references`
     schema_version: Literal["1.0", "1.1"] = "1.1"
 
     def __post_init__(self) -> None:

@@ -68,6 +68,11 @@ def range_faults(record: Any) -> Iterator[Fault]:
     """Every number out of its range, every name of no table."""
     for place, value in enumerate(record.metrics):
         yield from _of_metric(value, f"metrics[{place}] ({value.metric} of {value.subset})")
+    for name, values in record.references.items():
+        if name not in record.run.references:
+            yield Fault("references", name, "one of run.references")
+        for place, value in enumerate(values):
+            yield from _of_metric(value, f"references[{name!r}][{place}] ({value.metric} of {value.subset})")
     known = _groups_of(record.protocol.config)
     for key, counts in record.groups.items():
         if known and key not in known:
@@ -130,6 +135,9 @@ def _of_facts(record: Any) -> Iterator[Fault]:
         for name in names:
             yield from _between(getattr(getattr(record, part), name), 0, inf, f"{part}.{name}")
     yield from _between(record.run.world_size, 1, inf, "run.world_size")
+    for name, about in record.run.references.items():
+        yield from _between(about.fitted_on, 1, inf, f"run.references[{name!r}].fitted_on")
+        yield from _between(about.lacking, 0, record.samples.evaluated, f"run.references[{name!r}].lacking")
     for key, n in (record.run.trained_on or {}).items():
         yield from _between(n, 0, inf, f"run.trained_on[{key!r}]")
 

@@ -5,6 +5,8 @@
     RUN/trace.csv                    a row a step, a column a loss
     RUN/checkpoint/                  see `CheckpointFolder`
     RUN/predictions.parquet          test faces, every class probability
+    RUN/facts-only.parquet           the same of a predictor that sees facts of the files only; so gaze-only
+    RUN/facts-only-train.parquet     the facts and labels it was fitted on
     RUN/not_finite.json              only where training ended so: step, terms and faces of a NaN or infinite loss
     RUN/run.json                     facts for the record
     RUN/record.json                  facts and scores
@@ -59,6 +61,14 @@ class RunFolder:
     def predictions(self) -> Path:
         """Class probabilities of the test faces."""
         return self.path / PREDICTIONS
+
+    def reference(self, name: str) -> Path:
+        """Predictions of a reference predictor for the same test faces."""
+        return self.path / f"{name}.parquet"
+
+    def reference_facts(self, name: str) -> Path:
+        """Facts and labels of the training faces that a reference predictor was fitted on."""
+        return self.path / f"{name}-train.parquet"
 
     @property
     def not_finite(self) -> Path:

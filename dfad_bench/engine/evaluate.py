@@ -33,6 +33,7 @@ from dfad_bench.engine.finetune import unseen_warnings
 from dfad_bench.engine.job import Job, RunResult, write_rows
 from dfad_bench.engine.load import load_trained, trained_faces, trained_protocol
 from dfad_bench.engine.needs import Needs, needs_of
+from dfad_bench.engine.references import Trained
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
 from dfad_bench.views.provider import ViewProvider
@@ -139,6 +140,7 @@ class OpenEvaluation:
 
     def predict(self, store: CropStore) -> RunResult:
         """Predict the clean test faces; write predictions and facts."""
+        self.job.trained = Trained.of(self.found.run, self.found.facts["run"])
         about, finished = {**self.found.facts["run"], **_trained_on(self.found.facts)}, self.finished
         write_rows(self.found.out.selection, self.selection)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])

@@ -6,7 +6,7 @@ import inspect
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -137,9 +137,13 @@ def _made(manifests: Sequence[Manifest]) -> dict[str, dict[str, Any]]:
     return {name: about for name, about in found.items() if about}
 
 
-def file_hashes(files: RunFolder) -> dict[str, str]:
-    """Hashes of the files of a run that nothing else binds to its record, by their path in its folder."""
-    kept = (files.config, files.selection, files.trace, files.checkpoint.weights, files.checkpoint.model)
+def file_hashes(files: RunFolder, references: Iterable[str] = ()) -> dict[str, str]:
+    """Hashes of the files of a run that nothing else binds to its record, by their path in its folder.
+
+    `references`: the names of those it has now; an earlier call may have left others.
+    """
+    kept = [files.config, files.selection, files.trace, files.checkpoint.weights, files.checkpoint.model]
+    kept += [path for name in references for path in (files.reference(name), files.reference_facts(name))]
     return {path.relative_to(files.path).as_posix(): sha256_file(path) for path in kept if path.is_file()}
 
 

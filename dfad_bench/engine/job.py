@@ -21,6 +21,7 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.leak_check import find_leaks
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.sampling import require_unlabelled
@@ -38,9 +39,11 @@ from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, random_start, views_needed
 from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.references import Trained, write_references
 from dfad_bench.engine.seeding import make_deterministic
 from dfad_bench.engine.sessions import session_changes
 from dfad_bench.engine.stage_batches import StageBatches
+from dfad_bench.views.identity import read_identity
 from dfad_bench.views.provider import ViewProvider
 
 if TYPE_CHECKING:
@@ -95,6 +98,8 @@ class Job:
         self.place, self.out, self.progress = place, out, progress
         self.files, self.needs = RunFolder(out), needs
         self.warnings: list[str] = []
+        self.leak_check = False  # of a training: whether training faces are compared with test faces
+        self.trained: Trained | None = None  # of an evaluation: the run
         self.leakage: dict[str, int | None] = {}  # what the run's selection does not know of
         self.views = views_needed(needs, views) if needs.all_views else None
         make_deterministic()
@@ -112,6 +117,8 @@ class Job:
             if self.team.lead:
                 write_rows(self.files.selection, selection)
             store = self.team.lead_first(lambda: self.store(selection.rows))
+            if self.leak_check and self.team.lead:
+                self._look_for_leaks(selection, store)
             model = self._started(weights, selection)
             trainer = self._trainer(model, selection, store, limits, logs)
         with one_line("while training", "lower batch_size in the recipe, or use a machine with more memory"):
@@ -136,6 +143,12 @@ class Job:
             checkpoint.keep_last(self.files.checkpoint.path)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
 
+    def _look_for_leaks(self, selection: Selection, store: CropStore) -> None:
+        """Say which training faces look like test faces; the record keeps how many."""
+        found = find_leaks(selection, store, self.manifests)
+        self.warnings += found.warnings
+        self.leakage |= found.recorded
+
     def _started(self, weights: WeightFiles | Parent | None, selection: Selection) -> DFADModel:
         """The model with the weights it starts from."""
         self.warnings += random_start(self.config.model, self.config.size, self.needs, self.config.init)
@@ -147,7 +160,7 @@ class Job:
         model = self.build()
         self.warnings += start_from(model, weights, self.config, self.protocol)
         self.warnings += [*unseen_warnings(self.config.init, self.protocol), *weights.warnings(selection, self.config)]
-        self.leakage = weights.leakage(self.protocol, selection)
+        self.leakage |= weights.leakage(self.protocol, selection)
         return model
 
     def _implied(self) -> list[str]:
@@ -245,6 +258,7 @@ class Job:
         config, rows = self.config, selection.tested
         frame = self.frame(model, rows, store)
         digest = write_predictions(self.files.predictions, frame)
+        references = self.references(selection)
         lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
         values = {
             "status": "partial" if lacking else status,
@@ -253,7 +267,7 @@ class Job:
             "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
             "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
             "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
-            "run": {**run, "files": facts.file_hashes(self.files)},
+            "run": {**run, "references": references, "files": facts.file_hashes(self.files, references)},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
             "samples": asdict(
                 Samples(
@@ -267,6 +281,14 @@ class Job:
         }
         write_json(self.files.facts, plain(values))
         return str(values["status"])
+
+    def references(self, selection: Selection) -> dict[str, Any]:
+        """The trivial predictors of these faces, stored beside the predictions; a line for each that is lacking."""
+        sees = read_identity(self.config.views).get("gaze", {}).get("estimator")
+        classes = self.protocol.num_generators
+        made, lines = write_references(self.files, selection, self.manifests, classes, gaze=sees, trained=self.trained)
+        self.warnings += lines
+        return {name: asdict(reference) for name, reference in made.items()}
 
     def _run_facts(self, fitted: FitResult, stages: Sequence[StageBatches]) -> dict[str, Any]:
         config, position = self.config, fitted.position

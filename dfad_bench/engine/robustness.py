@@ -219,9 +219,10 @@ class _Cells:
         lacking = asked - {(facts["name"], level) for facts in about for level in facts["values"]}
         facts = PredictionFacts(self.out.predictions.name, digest, len(whole), tuple(whole.columns))
         write_json(self.out.settings, {**asdict(self.settings), "corruptions": about})
+        settings = self.out.settings
         values = {
             **clean,
-            "run": {**clean["run"], "files": {self.out.settings.name: sha256_file(self.out.settings)}},
+            "run": {**clean["run"], "references": {}, "files": {settings.name: sha256_file(settings)}},
             "status": "partial" if lacking else clean["status"],
             "predictions": asdict(facts),
             "warnings": list(dict.fromkeys([*clean.get("warnings", []), *self.warnings])),

@@ -145,6 +145,7 @@ def run_training(
         shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             job = Job(config, plan.protocol, mine, where, out, plan.needs, views, shown, team, settings.cache)
+            job.leak_check = settings.leak_check
             team.lead_first(lambda: job.sources(plan.needs.all_views, selection.rows))  # stored views are made here
         if team.lead:
             write_config(out, config)

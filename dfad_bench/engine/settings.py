@@ -104,6 +104,13 @@ class TrainSettings(ModelSettings):
         default=None, metadata=option("Run to start from the weights of; its classes go by name.", metavar="RUN")
     )
     views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
+    leak_check: bool = field(
+        default=True,
+        metadata=option(
+            "Look for training faces that are copies of test faces, mirrored, shifted or zoomed, and say so.",
+            flag="--leak-check/--no-leak-check",
+        ),
+    )
     max_steps: int | None = field(
         default=None,
         metadata=option(

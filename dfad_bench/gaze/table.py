@@ -90,6 +90,27 @@ def read(manifest: Manifest, estimator: GazeEstimator) -> pd.DataFrame | None:
     return _table(manifest, estimator).read()
 
 
+def stored(manifest: Manifest) -> dict[tuple[str, str], SideTable]:
+    """Every table beside the manifest that is of its state now, by the estimator's name and fingerprint.
+
+    No estimator is built. A record that cannot be read is passed over: its table is of no use.
+    """
+    found = {}
+    for path in sorted((manifest.folder / "tables").glob("gaze-*.json")):
+        try:
+            record = read_json(path)
+        except DFADError:
+            continue
+        identity = record.get("identity") if isinstance(record, dict) else None
+        if isinstance(identity, dict) and path.with_suffix(".parquet").is_file():
+            same = identity.get("version") == VERSION and identity.get("manifest_sha256") == manifest.sha256
+            names = (identity.get("estimator"), identity.get("fingerprint"))
+            if same and all(isinstance(name, str) for name in names):
+                table = SideTable(path.with_suffix(".parquet"), identity, again="the gaze is estimated again")
+                found[str(names[0]), str(names[1])] = table
+    return found
+
+
 def stored_remarks(manifest: Manifest, estimator: GazeEstimator) -> tuple[str, ...]:
     """What the record of a stored table says about it besides the card; nothing where there is no table."""
     path = table_path(manifest, estimator).with_suffix(".json")

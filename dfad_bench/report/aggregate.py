@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.record import MetricValue, ResultRecord
+from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import settings_but_seed
 from dfad_bench.report.table import Column, Table
 
@@ -44,7 +45,11 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
     check_seeds(records)
     first, found = records[0], _by_number(records, every)
     title = f"{first.model.display or first.model.name}, protocol {first.protocol.name}: {len(records)} seeds"
-    return Table(title, _COLUMNS, [_row(key, of_seed) for key, of_seed in found.items()], notes=_notes(records))
+    references, about = shown_references(records)
+    theirs = {name: {number_key(value): value.value for value in values} for name, values in references.items()}
+    rows = [{**_row(k, v), **{name: values.get(k) for name, values in theirs.items()}} for k, v in found.items()]
+    columns = (*_COLUMNS, *(Column(name, name, "number", 4) for name in references))
+    return Table(title, columns, rows, notes=(*_notes(records), *about))
 
 
 def _by_number(records: Sequence[ResultRecord], every: bool) -> dict[tuple[Any, ...], dict[int, MetricValue]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dfad_bench.core.errors import DFADError, listed
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import ResultRecord, read_record
+from dfad_bench.core.record import MetricValue, ResultRecord, read_record
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.run_folder import RECORD
 from dfad_bench.core.shipped_files import protocol_provenance
@@ -19,6 +19,7 @@ from dfad_bench.report.board_columns import board_columns, default_columns, know
 from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.ranks import half_width, rank_intervals
+from dfad_bench.report.references import shown_references
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.row_facts import CHECK_NOTE, PRETRAINED, ShippedHash, edited, row_facts, row_note
 from dfad_bench.report.run_record import history, protocol_of, settings_but_seed, trained_elsewhere
@@ -171,7 +172,8 @@ def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _About)
 def _planned_block(protocol: Protocol) -> _Block:
     """The trivial rows of the faces that the protocol asks for."""
     planned = planned_scores(protocol)
-    return _Block("Nothing measured yet", _trivial_rows(planned, protocol), trivial_notes(planned))
+    rows = _trivial_rows({name: score.metrics for name, score in planned.items()}, protocol)
+    return _Block("Nothing measured yet", rows, trivial_notes(planned))
 
 
 def _reported_block(shown: Sequence[ReportedScore]) -> _Block:
@@ -191,7 +193,8 @@ def _section(
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
     largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), training_counts(r) is not None))
     constant = trivial_scores_of(largest, protocol, others)
-    rows = _trivial_rows(constant, protocol)
+    references, of_references = shown_references(records)
+    rows = _trivial_rows({**{name: score.metrics for name, score in constant.items()}, **references}, protocol)
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
         check = about.checks.get(record.record_id, Check())
@@ -208,6 +211,7 @@ def _section(
     _rank([row for row in measured if _is_ranked(row)])
     notes = [
         *trivial_notes(constant),
+        *of_references,
         *_protocol_notes(protocol, records[0].manifest.content_sha256),
         *map(row_note, measured),
     ]
@@ -303,10 +307,11 @@ def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequenc
     }
 
 
-def _trivial_rows(scores: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
+def _trivial_rows(scores: Mapping[str, Sequence[MetricValue]], protocol: Protocol) -> list[dict[str, Any]]:
+    """Rows of constant answers and of predictors that see no pixel."""
     rows = []
-    for name, scored in scores.items():
-        numbers = row_numbers(scored.metrics, protocol)
+    for name, metrics in scores.items():
+        numbers = row_numbers(metrics, protocol)
         rows.append({**numbers, "model": name, "status": "trivial", "kind": "trivial", "trivial": True})
     return rows
 

@@ -73,6 +73,21 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     yield from differences("sweep", plain(record.sweep), sweep)
 
 
+def reference_differences(record: ResultRecord, found: Mapping[str, Sequence[MetricValue]]) -> Iterator[Difference]:
+    """Every number of a record's reference predictors that differs from `found`, by name.
+
+    Metrics that were added to the table since are left out.
+    """
+    for name in [*record.references, *(key for key in found if key not in record.references)]:
+        stated = record.references.get(name, ())
+        known = {value.metric for value in stated} | SCORED_BY_SCHEMA
+        ours = [value for value in found.get(name, ()) if value.metric in known]
+        before, after = ({metric_name(value): plain(value) for value in values} for values in (stated, ours))
+        if len(before) < len(stated):
+            yield Difference(f"references.{name}", f"{len(stated)} numbers", f"{len(before)} once each")
+        yield from differences(f"references.{name}", before, after)
+
+
 def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
     """Metrics that were added to the table after a record was made: neither it nor its schema has them."""
     stated = {value.metric for value in record.metrics}

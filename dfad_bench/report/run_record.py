@@ -11,13 +11,14 @@ import pandas as pd
 from dfad_bench.core.errors import ConfigError, IntegrityError, listed
 from dfad_bench.core.files import check_hash, content_hash, safe_relative
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, plain, read_record, seal, write_record
 from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.run_parquet import read_predictions as prediction_table
 from dfad_bench.core.strict import from_mapping
-from dfad_bench.report.record_diff import score_differences
+from dfad_bench.report.record_diff import reference_differences, score_differences
+from dfad_bench.report.references import reference_numbers
 from dfad_bench.report.score import RESAMPLES, score
 
 
@@ -43,9 +44,9 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
         raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
     scored = score(frame, protocol, heads=facts["model"].get("heads", "both"), resamples=resamples)
     source = {"kind": "measured", "trust": trust}
-    record = seal(
-        {**facts, "source": source, "metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep}
-    )
+    references = reference_numbers(run, facts["run"], protocol, frame)
+    made = {"metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep, "references": references}
+    record = seal({**facts, "source": source, **made})
     check_ranges(record, str(files.record))
     write_record(files.record, record)
     return record
@@ -63,7 +64,8 @@ def rescore(run: Path) -> ResultRecord:
     frame = read_predictions(path.parent, {"path": old.predictions.path, "sha256": old.predictions.sha256})
     resamples, seed = draws_of(old)
     new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
-    if different := list(score_differences(old, new)):
+    references = reference_numbers(path.parent, plain(old.run), protocol, frame)
+    if different := [*score_differences(old, new), *reference_differences(old, references)]:
         changed = "" if protocol.sha256 == old.protocol.sha256 else "; a row of its included generators was changed"
         raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {listed(different, 3, '; ')}")
     scored = {value.task for value in new.metrics}
@@ -71,6 +73,7 @@ def rescore(run: Path) -> ResultRecord:
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
     trust = old.source.trust if old.source.trust == "reproduced" else "recomputed"
     fresh = {**vars(new), "metrics": (*new.metrics, *others), "schema_version": SCHEMA_VERSION}
+    fresh["references"] = references
     record = seal({**values, **fresh, "source": replace(old.source, trust=trust)})
     check_ranges(record, str(path))
     write_record(path, record)

@@ -8,12 +8,14 @@ from typing import Any
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
 from dfad_bench.report.headline import at_headline, metric_notes, unit_of, unknown_metrics
+from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
+_GROUP_NUMBERS = {"correct": ("attribution", "seen_accuracy"), "auc": ("detection", "auc")}
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
 
 
@@ -31,6 +33,9 @@ def metrics_table(record: ResultRecord) -> Table:
         Column("n", "n", "count"),
         Column("null_reason", "Not defined", "text"),
     ]
+    place = [column.key for column in columns].index("n")
+    columns[place:place] = [Column(name, name, "by_unit") for name in record.references]
+    of_references = {name: {_key(v): v.value for v in values} for name, values in record.references.items()}
     units = {value.metric: unit_of(value) for value in record.metrics}
     if set(units.values()) != {"share"}:
         columns.insert(2, Column("unit", "Unit", "text"))
@@ -39,9 +44,10 @@ def metrics_table(record: ResultRecord) -> Table:
         low, high = value.ci95 or (None, None)
         facts = {**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high}
         facts["unit"] = units[value.metric]
+        facts |= {name: values.get(_key(value)) for name, values in of_references.items()}
         rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
     notes = (*metric_notes(dict.fromkeys(value.metric for value in record.metrics)), *unknown_metrics(record.metrics))
-    notes = (*notes, *_stamps(record))
+    notes = (*notes, *shown_references([record])[1], *_stamps(record))
     return Table(_title(record, "all numbers"), tuple(columns), rows, notes)
 
 
@@ -54,7 +60,7 @@ def groups_table(record: ResultRecord) -> Table:
         number = numbers.get((task, metric, key, "none"))
         return number.value if number is not None else None
 
-    columns = (
+    columns = [
         Column("group", "Group", "text"),
         Column("seen", "Seen", "text"),
         Column("n", "n", "count"),
@@ -62,7 +68,11 @@ def groups_table(record: ResultRecord) -> Table:
         Column("below", f"Below {headline:g}", "percent"),
         Column("detected", "Detection ACC", "percent"),
         Column("auc", "AUC", "percent"),
-    )
+    ]
+    references = {name: at_headline(values, headline) for name, values in record.references.items()}
+    for name in references:
+        titles = {"correct": f"{name} named", "auc": f"{name} AUC"}
+        columns += [Column(f"{name}:{column}", title, "percent") for column, title in titles.items()]
     rows = []
     for key, counts in record.groups.items():
         below = counts.below.get(f"{headline:g}")
@@ -75,10 +85,15 @@ def groups_table(record: ResultRecord) -> Table:
                 "auc": value("detection", "auc", key),
             }
         )  # fmt: skip
+        for name, theirs in references.items():
+            for column, number in _GROUP_NUMBERS.items():
+                found = theirs.get((*number, key, "none"))
+                rows[-1][f"{name}:{column}"] = None if found is None else found.value
     kinds = {FAKE: "forged", REAL: "real"}
     about = {kind: sum(c.detection_label == label for c in record.groups.values()) for label, kind in kinds.items()}
-    notes = (f"AUC: against the real faces of the same side; {about['real']} real, {about['forged']} forged groups.",)
-    return Table(_title(record, "by group"), columns, rows, (*notes, *_stamps(record)))
+    auc = f"AUC: against the real faces of the same side; {about['real']} real, {about['forged']} forged groups."
+    notes = (auc, *shown_references([record])[1], *_stamps(record))
+    return Table(_title(record, "by group"), tuple(columns), rows, notes)
 
 
 def sweep_table(record: ResultRecord) -> Table:
@@ -132,6 +147,10 @@ TABLES: dict[str, Callable[[ResultRecord], Table]] = {
     "sweep": sweep_table,
     "confusion": confusion_table,
 }
+
+
+def _key(value: MetricValue) -> tuple[Any, ...]:
+    return value.task, value.metric, value.subset, value.averaging, value.params.get("threshold")
 
 
 def _protocol(record: ResultRecord) -> Protocol:

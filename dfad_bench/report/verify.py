@@ -26,14 +26,21 @@ from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
 from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.report.aggregate import seeds_table
-from dfad_bench.report.record_diff import Difference, added_metrics, differences, score_differences
+from dfad_bench.report.record_diff import (
+    Difference,
+    added_metrics,
+    differences,
+    reference_differences,
+    score_differences,
+)
+from dfad_bench.report.references import scored_reference
 from dfad_bench.report.repredicted import Repredicted, compare_predictions
 from dfad_bench.report.robustness.scores import metrics_of, score_robustness
 from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import draws_of
 from dfad_bench.report.score import score
 
-_SCORED = ("metrics", "groups", "sweep")  # of the record, not of the run's facts
+_SCORED = ("metrics", "groups", "sweep", "references")  # of the record, not of the run's facts
 _OWN = ("record_id", "source", "schema_version", *_SCORED)
 RowsHash = Callable[[pd.DataFrame], str]
 ConfigHash = Callable[[dict[str, Any]], str]
@@ -155,7 +162,7 @@ class _Check:
         protocol = from_mapping(Protocol, self.record.protocol.config, f"{self.path}: protocol")
         frame = self._predictions()
         found = [*self._hashes(protocol), *self._files(), *self._counts(frame), *self._facts()]
-        found += [*self._parts(protocol, frame), *self._scores(frame, protocol)]
+        found += [*self._parts(protocol, frame), *self._scores(frame, protocol), *self._references(frame, protocol)]
         named = {difference.name for difference in found}
         found += [one for one in self._ranges() if one.name not in named]
         notes = (*self.unchecked, *self.notes)
@@ -314,6 +321,21 @@ class _Check:
             self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
         self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
         yield from score_differences(record, new)
+
+    def _references(self, frame: pd.DataFrame, protocol: Protocol) -> Iterator[Difference]:
+        """Numbers of the predictors that see no pixel, from their own predictions."""
+        record, found = self.record, {}
+        for name, about in record.run.references.items():
+            path = safe_relative(self.folder, about.path)
+            if not path.is_file():
+                self.unchecked.append(f"{about.path} is not beside the record: its numbers were not checked")
+                found[name] = record.references.get(name, ())
+                continue
+            if about.path not in record.run.files:
+                yield Difference(f"run.files.{about.path}", None, sha256_file(path))
+            found[name] = scored_reference(read_predictions(path), protocol, frame, str(path))
+            self.compared += _leaves(plain(record.references.get(name, ())))
+        yield from reference_differences(record, found)
 
     def _ranges(self) -> Iterator[Difference]:
         """Numbers that cannot be, also those these predictions do not decide."""

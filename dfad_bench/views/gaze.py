@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from dfad_bench.core.batch import ViewValue
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.gaze.estimators.base import GazeEstimator
 from dfad_bench.gaze.estimators.build import build_estimator
-from dfad_bench.gaze.table import extract
+from dfad_bench.gaze.table import extract, stored
 from dfad_bench.views.base import Faces, View, ViewTable
 
 if TYPE_CHECKING:
     from dfad_bench.core.progress import Progress
     from dfad_bench.data.manifest import Manifest
 
-_ANGLES = ("pitch_rad", "yaw_rad")
+GAZE_FACTS = ("pitch_rad", "yaw_rad")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Gaze(View):
         frame = extract(
             manifest, self.settings.estimator, weights=self.settings.weights, device=device, progress=progress
         )
-        return ViewTable(frame["sample_id"].tolist(), _values(np.stack([frame[name] for name in _ANGLES], axis=1)))
+        return ViewTable(frame["sample_id"].tolist(), _values(np.stack([frame[name] for name in GAZE_FACTS], axis=1)))
 
     def make(self, faces: Faces) -> ViewValues:
         assert faces.crops is not None
@@ -96,3 +98,31 @@ class Gaze(View):
 def _values(angles: np.ndarray) -> ViewValues:
     present = np.isfinite(angles).all(axis=1)
     return ViewValues(np.where(present[:, None], angles, 0).astype(np.float32), present)
+
+
+def stored_gaze(
+    manifests: Sequence[Manifest], *, prefer: str | None = None, fingerprint: str | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The angles of all faces, where one estimator's tables are stored beside every manifest.
+
+    Args:
+        manifests: whose faces.
+        prefer: the estimator that is taken where several have tables; else the first by name.
+        fingerprint: of the estimator that alone will do.
+
+    Returns:
+        `GAZE_FACTS` by `sample_id`, NaN where a face has no gaze, and the estimator's name and fingerprint; None
+        where there are no such tables.
+
+    Raises:
+        IntegrityError: a table is not what was stored.
+    """
+    tables = [stored(manifest) for manifest in manifests]
+    common = set.intersection(*(set(each) for each in tables)) if tables else set()
+    chosen = sorted((key for key in common if fingerprint in (None, key[1])), key=lambda key: (key[0] != prefer, key))
+    if not chosen:
+        return None
+    frames = [each[chosen[0]].read() for each in tables]
+    found = pd.concat([frame for frame in frames if frame is not None], ignore_index=True)
+    angles = found.drop_duplicates("sample_id").set_index("sample_id")[list(GAZE_FACTS)]
+    return angles, {"estimator": chosen[0][0], "fingerprint": chosen[0][1]}

@@ -16,6 +16,7 @@ AUDITS = {
     "same_files": "dfad_bench.data.audit.same_files:check",
     "same_pixels": "dfad_bench.data.audit.same_pixels:check",
     "near_duplicates": "dfad_bench.data.audit.near_duplicates:check",
+    "altered_copies": "dfad_bench.data.audit.altered_copies:check",
     "split_leaks": "dfad_bench.data.audit.split_leaks:check",
     "reused_reals": "dfad_bench.data.audit.reused_reals:check",
     "balance": "dfad_bench.data.audit.balance:check",

@@ -20,8 +20,13 @@ def files(subject: Subject) -> pd.DataFrame:
     """One row per file with known facts, with `bytes_per_pixel`; the frames of a video are one file."""
     known = ["source_width", "source_height", "source_format", "source_bytes"]
     rows = subject.kept.drop_duplicates(["manifest", "origin"]).dropna(subset=known)
+    return rows.assign(bytes_per_pixel=bytes_per_pixel(rows))
+
+
+def bytes_per_pixel(rows: pd.DataFrame) -> pd.Series:
+    """Bytes of the file over pixels of one picture of it, by the columns of a manifest; NaN where one is not known."""
     pixels = rows["source_width"].astype(float) * rows["source_height"].astype(float)
-    return rows.assign(bytes_per_pixel=rows["source_bytes"].astype(float) / pixels)
+    return rows["source_bytes"].astype(float) / pixels
 
 
 def check(subject: Subject) -> Findings:

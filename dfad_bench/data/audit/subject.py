@@ -39,6 +39,7 @@ class Subject:
     obstacle: str = ""  # why the protocol cannot be run on these manifests
     near_bits: int = NEAR_BITS
     seed: int = 0
+    manifests: tuple[Manifest, ...] = ()  # whose crops are compared
 
     @cached_property
     def kept(self) -> pd.DataFrame:
@@ -76,7 +77,8 @@ def load(
     faces["group"] = faces["dataset"].astype(str) + "/" + faces["generator"].astype(str)
     faces["source_key"] = qualified(faces)
     if protocol is None:
-        return Subject(faces.assign(side=_split_side(faces)), near_bits=near_bits, seed=seed)
+        sided = faces.assign(side=_split_side(faces))
+        return Subject(sided, near_bits=near_bits, seed=seed, manifests=tuple(manifests))
     selection, obstacle = None, ""
     try:
         selection = select(protocol, manifests, allow_partial=True)
@@ -88,7 +90,8 @@ def load(
         sides = chosen["part"].replace({"validation": "train", "unlabelled": "train"})  # whatever is trained on
         parts = dict(zip(chosen["sample_id"], sides, strict=True))
     faces["side"] = [parts.get(name, "") for name in faces["sample_id"]]
-    return Subject(faces, protocol, selection, candidates(protocol, manifests), obstacle, near_bits, seed)
+    possible = candidates(protocol, manifests)
+    return Subject(faces, protocol, selection, possible, obstacle, near_bits, seed, tuple(manifests))
 
 
 def _split_side(faces: pd.DataFrame) -> pd.Series:
