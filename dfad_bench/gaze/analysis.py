@@ -17,13 +17,14 @@ from dfad_bench.core.errors import ManifestError, quoted
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
+from dfad_bench.gaze.claims import ClaimTest, check_claims
 from dfad_bench.gaze.estimators.base import GazeFlag
-from dfad_bench.gaze.families import ENOUGH_FACES, ClaimTest, GroupGaze, check_claim, group_generators
+from dfad_bench.gaze.families import ENOUGH_FACES, Drawn, GroupGaze, group_generators
 from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.notes import notes
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, PairStudy, study_pairs
 from dfad_bench.gaze.rows import GeneratorGaze
-from dfad_bench.gaze.scopes import Scope, Settings, angles_of, choose_rows, scopes_of
+from dfad_bench.gaze.scopes import Scope, Settings, angles_of, choose_rows, scopes_of, side_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,11 +85,12 @@ def analyse(
     gaze, or with a single face, is a row whose verdict says so.
 
     Args:
-        frame: a row per face with `COLUMNS` (`flags`, and `status` with refused faces, are used where given); rows
-            that are neither real nor forged (detection_label -1) are left out.
+        frame: a row per face with `COLUMNS` (`flags`, `source_key`, and `status` with refused faces, are used where
+            given); rows that are neither real nor forged (detection_label -1) are left out. Without a `source_key`
+            a face counts as independent of all others.
         samples: most faces on each side, and most pairs.
         seed: seed of every choice and every resample.
-        resamples: number of bootstrap resamples.
+        resamples: number of resamples of the sources.
         equal_n: the same number of faces for all generators; else as many as each has, so that floors differ.
         backend: a name of `backends.FID_BACKENDS`.
 
@@ -109,16 +111,19 @@ def analyse(
     n = _equal_n([len(scopes[key[0]].rows) for key in groups], list(counts.values()), samples)
     rows: list[GeneratorGaze] = []
     points: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
+    drawn: dict[tuple[str, str], Drawn] = {}
     for key, every in groups.items():
         scope = scopes[key[0]]
         side = min(n if equal_n else min(samples, len(scope.rows)), counts[key])
-        row, points[key] = _study_generator(every, side, scope, reals, settings)
+        row, points[key], drawn[key] = _study_generator(every, side, scope, reals, settings)
         rows.append(row)
     order = [kind.value for kind in ForgeryType]
     rows.sort(key=lambda row: (row.dataset, order.index(row.forgery), row.generator))
     control = study_pairs(fakes, reals, shuffled=True, **settings.of_pairs)
     sentences = tuple(notes(rows, frame, usable, n=n if equal_n else None, samples=samples, seed=seed))
-    return GazeReport(tuple(rows), control, sentences, points, group_generators(rows), check_claim(rows, seed=seed))
+    return GazeReport(
+        tuple(rows), control, sentences, points, group_generators(rows, drawn), check_claims(rows, seed=seed)
+    )
 
 
 def _usable_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
@@ -143,23 +148,16 @@ def _groups(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
 
 def _study_generator(
     every: pd.DataFrame, side: int, scope: Scope, reals: pd.DataFrame, settings: Settings
-) -> tuple[GeneratorGaze, tuple[np.ndarray, np.ndarray]]:
-    """One generator's row from all of its faces, and the compared gaze (real, forged)."""
+) -> tuple[GeneratorGaze, tuple[np.ndarray, np.ndarray], Drawn]:
+    """One generator's row from all of its faces, the compared gaze (real, forged), and its resampled distances."""
     seed = settings.seed
     seen = every[_has_gaze(every)]
     real, fake = scope.choose(side, seed), choose_rows(seen, side, seed)
-    angles = (angles_of(real), angles_of(fake))
+    sides = (side_of(real), side_of(fake))
     first = every.iloc[0]
-    name = f"{first['dataset']}/{first['generator']}"
-    enough = side >= 2
-    fid = study_fid(
-        *angles,
-        scope.side.floor(side) if enough else None,
-        settings.resamples,
-        np.random.default_rng([seed, 1, *name.encode()]),
-        real_draws=scope.side.draws(angles[0]) if enough else None,
-        distance=fid_backend(settings.backend),
-    )
+    floor = scope.side.floor(sides[0].shape, sides[1].shape) if side >= 2 else None
+    drawn = scope.side.distances(*sides) if side >= 2 else np.zeros(0)
+    fid = study_fid(*sides, floor, drawn, distance=fid_backend(settings.backend))
     refused = int((every["status"] != OK).sum()) if "status" in every else 0
     flags = fake["flags"].to_numpy(dtype=float).astype(int) if "flags" in fake else None
     row = GeneratorGaze(
@@ -177,7 +175,8 @@ def _study_generator(
         refused=refused,
         faces_sha256=_ids_hash(real, fake),
     )
-    return replace(row, fid_verdict=_verdict(row)), angles
+    points = (sides[0].angles, sides[1].angles)
+    return replace(row, fid_verdict=_verdict(row)), points, Drawn(drawn, frozenset(sides[1].sources.tolist()))
 
 
 def _verdict(row: GeneratorGaze) -> str:

@@ -1,4 +1,7 @@
-"""FID of gaze: the Frechet distance of two Gaussians over (pitch, yaw), with its interval, parts and floor."""
+"""FID of gaze: the Frechet distance of two Gaussians over (pitch, yaw), with its interval, parts and floor.
+
+Chance is counted over sources (`sources`), whose faces are resampled together.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfad_bench.gaze.backends import Distance, closed_form_2d
-from dfad_bench.gaze.resample import FEWEST, NO_SPREAD, bootstrap_gaussians, split_gaussians
+from dfad_bench.gaze.resample import (
+    NO_SPREAD,
+    Gaussians,
+    drawn_gaussians,
+    effective_sources,
+    kept_variance,
+    resampled_gaussians,
+    source_sums,
+    tail,
+)
+from dfad_bench.gaze.sources import LEAST_FLOOR_SOURCES, LEAST_SOURCES
 from dfad_bench.metrics.frechet import covariance_part_2d, gaussian, mean_part
 
-FLOOR_SPLITS = 200
-Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (..., 2, 2)
+FLOOR_DRAWS = 1000
+_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
 class FidStudy:
     """One generator's distance; all values in square radians, None where a side has fewer than two faces.
 
-    `unbiased` is the distance minus its sampling bias (estimated by bootstrap), `low` and `high` its 95 % interval,
-    None with fewer than `resample.FEWEST` faces (with three the coverage would be 75 %) and where the resamples have no
-    spread; `floor` is the mean distance
-    of two disjoint samples of real faces of the same size, `floor_high` the 95 % quantile of such distances.
+    `unbiased` is the distance minus its sampling bias (estimated by resampling sources), `debiased` the same where it is
+    below zero, for means over generators; `low` and `high` its 95 % interval, None with fewer than
+    `sources.LEAST_SOURCES` effective sources on a side and where the resamples have no spread; `floor` is the mean
+    distance of two samples of real faces with as many sources and faces as the two sides have, `floor_high` the 95 %
+    quantile of such distances.
     """
 
     n: int  # faces on each side
@@ -37,48 +51,67 @@ class FidStudy:
     mean_fake_rad: tuple[float, ...] | None = None
     cov_real_rad2: tuple[tuple[float, ...], ...] | None = None
     cov_fake_rad2: tuple[tuple[float, ...], ...] | None = None
+    debiased_rad2: float | None = None
+    sources_real: int = 0
+    sources_fake: int = 0
+    sources_effective: int = 0  # of equal size, on the side that has fewer
+
+
+@dataclass(frozen=True)
+class Side:
+    """The compared faces of one side: gaze (n, 2) in radians, and the source (n,) of each."""
+
+    angles: np.ndarray
+    sources: np.ndarray
+
+    @classmethod
+    def of_single(cls, angles: np.ndarray, name: str) -> Side:
+        """Faces that are a source each, named after their side."""
+        return cls(angles, np.array([f"{name}:{place}" for place in range(len(angles))], dtype=str))
+
+    @property
+    def effective(self) -> int:
+        """Effective sources."""
+        return effective_sources(self.sources)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Effective sources, and how many faces each of them has."""
+        count = self.effective
+        return count, max(1, round(len(self.angles) / max(count, 1)))
+
+    def resampled(self, resamples: int, seed: int) -> Gaussians:
+        """Gaussians of this side, its sources resampled."""
+        return resampled_gaussians(self.angles, self.sources, resamples, seed)
 
 
 def study_fid(
-    real: np.ndarray,
-    fake: np.ndarray,
-    floor: tuple[float, float] | None,
-    resamples: int,
-    random: np.random.Generator,
-    *,
-    real_draws: Gaussians | None = None,
-    distance: Distance = closed_form_2d,
+    real: Side, fake: Side, floor: tuple[float, float] | None, drawn: np.ndarray, *, distance: Distance = closed_form_2d
 ) -> FidStudy:
     """Distance of real from forged gaze.
 
     Args:
-        real: (n, 2) angles in radians.
-        fake: (n, 2).
+        real: n faces.
+        fake: n faces.
         floor: as `RealSide.floor` gives it.
-        resamples: number of bootstrap resamples.
-        random: random generator of the bootstrap.
-        real_draws: resampled Gaussians of `real`, where several generators share them.
+        drawn: (resamples,) distances of the two sides, resampled by source with one seed.
         distance: a backend.
     """
-    n = len(fake)
+    n = len(fake.angles)
+    counts = {"sources_real": len(np.unique(real.sources)), "sources_fake": len(np.unique(fake.sources))}
+    sources = min(real.effective, fake.effective)
     if n < 2:
-        return FidStudy(n)
-    (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real), gaussian(fake)
+        return FidStudy(n, **counts, sources_effective=sources)
+    (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real.angles), gaussian(fake.angles)
     fid = float(distance(mean_real, cov_real, mean_fake, cov_fake))
-    if real_draws is None:
-        real_draws = bootstrap_gaussians(real, resamples, random)
-    drawn = distance(*real_draws, *bootstrap_gaussians(fake, resamples, random))
-    # A resample adds its own sampling bias: subtract it once from the estimate, twice from the interval.
-    bias = float(drawn.mean()) - fid
-    ends = (np.quantile(drawn, [0.025, 0.975]) - 2 * bias).clip(min=0).tolist()
-    if n < FEWEST or ends[1] - ends[0] <= NO_SPREAD * max(1.0, fid):
-        ends = (None, None)
+    debiased, ends = distance_interval(fid, drawn, sources)
+    low, high = ends or (None, None)
     return FidStudy(
         n=n,
         fid_rad2=fid,
-        unbiased_rad2=max(fid - bias, 0.0),
-        low_rad2=ends[0],
-        high_rad2=ends[1],
+        unbiased_rad2=max(debiased, 0.0),
+        low_rad2=low,
+        high_rad2=high,
         floor_rad2=floor[0] if floor else None,
         floor_high_rad2=floor[1] if floor else None,
         mean_part_rad2=float(mean_part(mean_real, mean_fake)),
@@ -87,57 +120,95 @@ def study_fid(
         mean_fake_rad=tuple(mean_fake.tolist()),
         cov_real_rad2=tuple(map(tuple, cov_real.tolist())),
         cov_fake_rad2=tuple(map(tuple, cov_fake.tolist())),
+        debiased_rad2=debiased,
+        **counts,
+        sources_effective=sources,
     )
 
 
+def distance_interval(value: float, drawn: np.ndarray, sources: int) -> tuple[float, tuple[float, float] | None]:
+    """A distance less its sampling bias, and its 95 % interval or None.
+
+    Args:
+        value: the distance, or a mean of several.
+        drawn: (resamples,) the same of resampled sources.
+        sources: effective sources of the side that has fewer.
+    """
+    excess = float(drawn.mean()) - value
+    if sources < 2:
+        return value - excess, None
+    kept = kept_variance(sources)
+    bias = excess / kept  # a resample's variance is too small, and so is the bias it shows
+    share = tail(sources, kept)
+    # a resample has the bias of the sample and its own excess
+    low, high = (np.quantile(drawn, [share, 1 - share]) - excess - bias).clip(min=0).tolist()
+    if sources < LEAST_SOURCES or high - low <= NO_SPREAD * max(1.0, value):
+        return value - bias, None
+    return value - bias, (low, high)
+
+
 class RealSide:
-    """The real faces of one scope: their floors and resamples, computed once for each number of faces.
+    """The real faces of one scope: their floors and resamples, computed once for each number of faces and sources.
 
     Args:
         scope: name of the scope; part of the seed.
-        angles: (m, 2) all of its faces, radians.
+        faces: all of its faces.
         seed: seed of every draw.
-        resamples: number of bootstrap resamples.
+        resamples: number of resamples.
         distance: a backend.
     """
 
     def __init__(
-        self,
-        scope: str,
-        angles: np.ndarray,
-        *,
-        seed: int,
-        resamples: int = 1000,
-        distance: Distance = closed_form_2d,
+        self, scope: str, faces: Side, *, seed: int, resamples: int = 1000, distance: Distance = closed_form_2d
     ) -> None:
-        self._scope, self._angles, self._distance = scope.encode(), angles, distance
+        self._scope, self._faces, self._distance = scope.encode(), faces, distance
         self._seed, self._resamples = seed, resamples
-        self._floors: dict[int, tuple[float, float] | None] = {}
+        self._sources = faces.effective
+        self._floors: dict[tuple[tuple[int, int], ...], tuple[float, float]] = {}
         self._draws: dict[int, Gaussians] = {}
 
-    def floor(self, n: int) -> tuple[float, float] | None:
-        """Mean and 95 % quantile, square radians, of distances of real from real at n faces; None with fewer than four.
+    def floor(self, *shapes: tuple[int, int]) -> tuple[float, float] | None:
+        """Mean and 95 % quantile, square radians, of distances of real from real; None with too few real sources.
 
-        With fewer than 2 n real faces the two samples are halves, and their distance is scaled by half / n, because
-        it is inversely proportional to the number of faces.
+        Both samples are drawn from the real sources with replacement. These are few, so their variance is known only
+        roughly and is too small by one degree of freedom: distances are multiplied by s / (s - 1), the quantile by
+        the square of Student's over the normal one.
+
+        Args:
+            shapes: `Side.shape` of the two sides.
         """
-        if n not in self._floors:
-            self._floors[n] = self._floor(n)
-        return self._floors[n]
-
-    def draws(self, chosen: np.ndarray) -> Gaussians:
-        """Resampled Gaussians of the `chosen` (n, 2) faces: the same for every generator compared with them."""
-        n = len(chosen)
-        if n not in self._draws:
-            random = np.random.default_rng([self._seed, 5, n, *self._scope])
-            self._draws[n] = bootstrap_gaussians(chosen, self._resamples, random)
-        return self._draws[n]
-
-    def _floor(self, n: int) -> tuple[float, float] | None:
-        size = min(n, len(self._angles) // 2)
-        if size < 2:
+        if self._sources < LEAST_FLOOR_SOURCES:
             return None
-        random = np.random.default_rng([self._seed, 2, n, *self._scope])
-        first, second = split_gaussians(self._angles, size, FLOOR_SPLITS, random)
-        drawn = self._distance(*first, *second) * (size / n)
-        return float(drawn.mean()), float(np.quantile(drawn, 0.95))
+        if shapes not in self._floors:
+            self._floors[shapes] = self._floor(shapes)
+        return self._floors[shapes]
+
+    def distances(self, chosen: Side, fake: Side) -> np.ndarray:
+        """(resamples,) distances of the two sides, resampled by source; the draws of the `chosen` faces are kept."""
+        n = len(chosen.angles)
+        if n not in self._draws:
+            self._draws[n] = chosen.resampled(self._resamples, self._seed)
+        drawn: np.ndarray = self._distance(*self._draws[n], *fake.resampled(self._resamples, self._seed))
+        return drawn
+
+    def _floor(self, shapes: tuple[tuple[int, int], ...]) -> tuple[float, float]:
+        from scipy.special import stdtrit
+
+        random = np.random.default_rng([self._seed, 2, *(number for shape in shapes for number in shape), *self._scope])
+        order = random.permutation(len(self._faces.angles))
+        drawn = [drawn_gaussians(self._sums(order, faces), sources, FLOOR_DRAWS, random) for sources, faces in shapes]
+        distances = self._distance(*drawn[0], *drawn[1]) * (self._sources / (self._sources - 1))
+        widened = (float(stdtrit(self._sources - 1, 0.975)) / _Z95) ** 2
+        return float(distances.mean()), float(np.quantile(distances, 0.95)) * widened
+
+    def _sums(self, order: np.ndarray, most: int) -> np.ndarray:
+        """`source_sums` of at most so many faces of each source: the first ones in that order."""
+        sources = self._faces.sources[order]
+        _, member = np.unique(sources, return_inverse=True)
+        sorted_by = np.argsort(member, kind="stable")
+        starts = np.searchsorted(member[sorted_by], np.arange(member.max() + 1))
+        place = np.empty(len(order), dtype=np.int64)
+        place[sorted_by] = np.arange(len(order)) - starts[member[sorted_by]]
+        kept = order[place < most]
+        angles = self._faces.angles - self._faces.angles.mean(axis=0)
+        return source_sums(angles[kept], self._faces.sources[kept])[1]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfad_bench.data.manifest import OK
+from dfad_bench.gaze.claims import gaze_is_eyes
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.families import ENOUGH_FACES, rows_with_enough_faces
 from dfad_bench.gaze.pairs import NO_TARGET
+from dfad_bench.gaze.sources import LEAST_SOURCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,14 +53,16 @@ def _notes_on_choice(rows: Sequence[GeneratorGaze], n: int | None, samples: int,
     if pooled := sorted({row.dataset for row in rows if row.reals == "all"}):
         yield f"Compared with all real faces, having none or too few of their own: {', '.join(pooled)}."
     yield (
-        "Floor: mean distance of two disjoint draws of real faces of the same size. The interval (95 %, bootstrap,"
-        " faces taken as independent) is of the distance less its sampling bias; fewer than five faces, and faces"
-        " that do not vary, have none."
+        "Floor: mean distance of two draws of real faces with as many sources and faces as the two sides have. The"
+        " interval (95 %, over sources) is of the distance less its sampling bias. Either needs"
+        f" {LEAST_SOURCES} sources of equal size a side, and faces that vary."
     )
     within = {(row.dataset, row.generator) for row in rows_with_enough_faces(rows)}
     few = [_name(row) for row in rows if row.fid.fid_rad2 is not None and (row.dataset, row.generator) not in within]
     if few:
-        yield f"Too few faces to enter group means and tests: {', '.join(few)}."
+        yield f"Too few faces or sources to enter group means and tests: {', '.join(few)}."
+    if heads := [_name(row) for row in rows if not gaze_is_eyes(row)]:
+        yield f"Marked *: the gaze is the direction of the head, so not in the test of the claim: {', '.join(heads)}."
 
 
 def _notes_on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable: np.ndarray) -> Iterator[str]:
@@ -73,6 +77,9 @@ def _notes_on_losses(rows: Sequence[GeneratorGaze], frame: pd.DataFrame, usable:
     if dropped := int((~usable & seen & known).sum()):
         yield f"{dropped:,} faces without a gaze (no head pose) are left out."
     yield from _notes_on_flags(frame[usable & known])
+    named = frame["source_key"].notna() if "source_key" in frame else np.zeros(len(frame), dtype=bool)
+    if unnamed := int((usable & known & ~named).sum()):
+        yield f"{unnamed:,} faces name no source: each counts as one of its own."
     if unlabelled := int((~known & seen).sum()):
         yield f"{unlabelled:,} faces without a known label are left out."
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfad_bench.core.labels import ForgeryType
-from dfad_bench.gaze.resample import bootstrap_mean, choose
+from dfad_bench.gaze.resample import choose, mean_interval, pair_sources
+from dfad_bench.gaze.sources import LEAST_PAIR_SOURCES, sources_of
 from dfad_bench.gaze.vectors import angular_error_rad, to_unit
 from dfad_bench.metrics import METRICS
 
@@ -26,7 +27,7 @@ NO_PAIRS = "no pairs"  # a target exists, but it is not known or not in the mani
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean and its 95 % bootstrap interval, None with fewer than `resample.FEWEST` values."""
+    """A mean and its 95 % interval over sources, None with fewer than `sources.LEAST_PAIR_SOURCES` says."""
 
     value: float
     low: float | None
@@ -45,6 +46,8 @@ class PairStudy:
     cosine_3d: Mean | None = None
     angle_rad: Mean | None = None
     median_angle_rad: float | None = None
+    sources: int = 0  # of the forged faces or of their targets, whichever are fewer
+    sources_effective: int = 0  # of equal size
     pairs_sha256: str = ""  # of the lines "forged id, space, real id", sorted
 
     def flat(self) -> dict[str, Any]:
@@ -54,6 +57,8 @@ class PairStudy:
             "pair_verdict": self.verdict,
             "pairs_missing": self.missing,
             "pairs_zero_norm": self.zero_norm,
+            "pair_sources": self.sources,
+            "pair_sources_effective": self.sources_effective,
             "median_angle_rad": self.median_angle_rad,
             "pairs_sha256": self.pairs_sha256,
         }
@@ -66,18 +71,19 @@ class PairStudy:
 
 
 def study_pairs(
-    fakes: pd.DataFrame, reals: pd.DataFrame, *, samples: int, seed: int, resamples: int, shuffled: bool = False
+    fakes: pd.DataFrame, reals: pd.DataFrame, *, samples: int, seed: int, shuffled: bool = False
 ) -> PairStudy:
     """Gaze of forged faces compared with that of their real targets.
 
     Args:
-        fakes: columns sample_id, forgery, target_id, pitch_rad, yaw_rad.
-        reals: columns sample_id, pitch_rad, yaw_rad; the faces among which targets are found.
+        fakes: columns sample_id, forgery, target_id, pitch_rad, yaw_rad, and source_key with dataset where known.
+        reals: columns sample_id, pitch_rad, yaw_rad, and source_key; the faces among which targets are found.
         samples: most pairs, chosen by a seeded hash of the forged face's id.
-        seed: seed of the choice and the resamples.
-        resamples: number of resamples of the intervals.
+        seed: seed of the choices.
         shuffled: pair each forged face with the target of another one: the control.
     """
+    import pandas as pd
+
     named = fakes[fakes["target_id"].notna()]
     if named.empty:
         whole = (fakes["forgery"] == ForgeryType.EFS.value).all()
@@ -85,33 +91,37 @@ def study_pairs(
     here = named[named["target_id"].isin(reals["sample_id"])]
     missing = 0 if shuffled else len(named) - len(here)
     here = here.iloc[choose(here["sample_id"].tolist(), samples, seed)]
-    targets, names = here["target_id"].to_numpy(), here["sample_id"].to_numpy()
+    targets, names, sources = here["target_id"].to_numpy(), here["sample_id"].to_numpy(), sources_of(here)
     forged = here[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
     if shuffled:
         order = np.random.default_rng([seed, 3]).permutation(len(here))
         others = targets[np.roll(order, 1)][np.argsort(order)] if len(here) else targets
         kept = others != targets
-        forged, targets, names = forged[kept], others[kept], names[kept]
+        forged, targets, names, sources = forged[kept], others[kept], names[kept], sources[kept]
     if not len(targets):
         return PairStudy(0, verdict=NO_PAIRS, missing=missing)
-    real = reals.set_index("sample_id").loc[targets, ["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
-    study = _measure_pairs(real, forged, missing, resamples, np.random.default_rng([seed, 4, len(forged)]))
+    found = reals.iloc[pd.Index(reals["sample_id"]).get_indexer(targets)]
+    real = found[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
+    study = _measure_pairs(real, forged, sources, sources_of(found), missing)
     lines = sorted(f"{name} {target}" for name, target in zip(names, targets, strict=True))
     return replace(study, pairs_sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
 def _measure_pairs(
-    real: np.ndarray, forged: np.ndarray, missing: int, resamples: int, random: np.random.Generator
+    real: np.ndarray, forged: np.ndarray, forged_sources: np.ndarray, real_sources: np.ndarray, missing: int
 ) -> PairStudy:
-    def mean(values: np.ndarray, value: float | None = None) -> Mean | None:
-        if not len(values):
+    def mean(name: str, values: np.ndarray, bounds: tuple[float, float]) -> Mean | None:
+        known = np.isfinite(values)
+        if not known.any():
             return None
-        low, high = bootstrap_mean(values, resamples, random) or (None, None)
-        return Mean(float(values.mean()) if value is None else value, low, high)
+        sides = forged_sources[known], real_sources[known]
+        low, high = mean_interval(values[known], *sides, LEAST_PAIR_SOURCES[name], bounds) or (None, None)
+        return Mean(float(values[known].mean()), low, high)
 
-    def mean_cosine(of_real: np.ndarray, of_forged: np.ndarray) -> Mean | None:
-        cosines = cosine.compute_per_face(a=of_real, b=of_forged)
-        return mean(cosines[np.isfinite(cosines)], cosine.compute(a=of_real, b=of_forged))
+    def mean_cosine(name: str, of_real: np.ndarray, of_forged: np.ndarray) -> Mean | None:
+        found = mean(name, cosine.compute_per_face(a=of_real, b=of_forged), (-1.0, 1.0))
+        value = cosine.compute(a=of_real, b=of_forged)
+        return found if found is None or value is None else replace(found, value=value)
 
     cosine = METRICS["paired_cosine"]
     angle = angular_error_rad(real, forged)
@@ -119,8 +129,10 @@ def _measure_pairs(
         n=len(real),
         missing=missing,
         zero_norm=int(np.isnan(cosine.compute_per_face(a=real, b=forged)).sum()),
-        cosine_2d=mean_cosine(real, forged),
-        cosine_3d=mean_cosine(to_unit(real), to_unit(forged)),
-        angle_rad=mean(angle),
+        cosine_2d=mean_cosine("cosine_2d", real, forged),
+        cosine_3d=mean_cosine("cosine_3d", to_unit(real), to_unit(forged)),
+        angle_rad=mean("angle_rad", angle, (0.0, np.pi)),
         median_angle_rad=float(np.median(angle)),
+        sources=min(len(np.unique(forged_sources)), len(np.unique(real_sources))),
+        sources_effective=pair_sources(forged_sources, real_sources),
     )

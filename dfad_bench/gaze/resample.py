@@ -1,4 +1,7 @@
-"""Choosing samples by a hash of their id, and bootstrap moments; everything is determined by a seed."""
+"""Choosing samples by a hash of their id, and resampling sources; everything is determined by a seed.
+
+A source is what is independent of the others: a video, an identity, a target. Its faces are drawn together.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEWEST = 5  # values an interval needs: the range of four covers the mean in 7 of 8 cases at best
 NO_SPREAD = 1e-12  # values that differ by less are the same
+_BLOCK = 512  # sources weighted at once: 4 MB for a thousand resamples
 _CELLS = 100_000  # cells of the count matrix held at once: less than a megabyte fits into the cache
+Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (..., 2, 2)
 
 
 def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
@@ -26,71 +30,132 @@ def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
     return np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count]))
 
 
-def bootstrap_gaussians(
-    vectors: np.ndarray, resamples: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means (resamples, 2) and covariances (resamples, 2, 2) of (n, 2) vectors drawn with replacement."""
-    n = len(vectors)
-    centre = vectors.mean(axis=0)  # second moments about the mean lose fewer digits
-    sums = bootstrap_sums(_features(vectors - centre), resamples, generator)
-    means, covs = _gaussians(sums, n)
-    return means + centre, covs
+def effective_sources(sources: np.ndarray) -> int:
+    """How many sources of equal size would be as informative (Kish): (sum of sizes)^2 / sum of squares, rounded down.
+
+    >>> effective_sources(np.array(["a", "a", "b", "b"])), effective_sources(np.array(["a"] * 97 + ["b", "c", "d"]))
+    (2, 1)
+    """
+    sizes = np.unique(sources, return_counts=True)[1]
+    return int(sizes.sum() ** 2 / (sizes**2).sum() + 1e-9) if len(sizes) else 0
 
 
-def bootstrap_sums(features: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Sums (resamples, k) over rows of (n, k) features drawn with replacement."""
-    n = len(features)
-    sums = np.empty((resamples, features.shape[1]))
-    step = max(1, min(resamples, _CELLS // max(n, 1)))
-    counts = np.empty((step, n))
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        for row, drawn in enumerate(generator.integers(0, n, (rows, n))):
-            counts[row] = np.bincount(drawn, minlength=n)  # one row at a time: its counters fit into the L1 cache
-        np.matmul(counts[:rows], features, out=sums[start : start + rows])
-    return sums
+def tail(sources: int, variance_kept: float) -> float:
+    """The share below the lower end of an expanded percentile interval at 95 %.
 
-
-def split_gaussians(
-    vectors: np.ndarray, size: int, splits: int, generator: np.random.Generator
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Gaussians of two disjoint random draws of `size` rows each, `splits` times."""
-    features = _features(vectors - vectors.mean(axis=0))
-    halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for _ in range(splits):
-        order = generator.permutation(len(vectors))
-        halves[0].append(features[order[:size]].sum(axis=0))
-        halves[1].append(features[order[size : 2 * size]].sum(axis=0))
-    return _gaussians(np.array(halves[0]), size), _gaussians(np.array(halves[1]), size)
-
-
-def bootstrap_mean(values: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float] | None:
-    """95 % interval of the mean of (n,) values; None for fewer than `FEWEST`, and where all are the same.
-
-    The expanded percentile interval of Hesterberg (What Teachers Should Know About the Bootstrap, The American
-    Statistician 2015, section 5.3): plain percentiles are too narrow by sqrt((n - 1) / n) and by taking the normal
-    for the t distribution, with a coverage of only 83 % at n = 5.
+    Plain percentiles are too narrow, since a resample's variance is too small by `variance_kept` and since they take
+    the normal for the t distribution (Hesterberg, What Teachers Should Know About the Bootstrap, The American
+    Statistician 2015, section 5.3).
     """
     from scipy.special import ndtr, stdtrit
 
-    n = len(values)
-    if n < FEWEST or np.ptp(values) <= NO_SPREAD * max(1.0, float(np.abs(values).max())):
-        return None  # values that do not vary would give an interval without width, as if the mean were certain
-    tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
-    means = bootstrap_sums(values[:, None], resamples, generator)[:, 0] / n
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return float(ndtr(-stdtrit(sources - 1, 0.975) / np.sqrt(variance_kept)))
 
 
-def _features(vectors: np.ndarray) -> np.ndarray:
+def kept_variance(sources: int) -> float:
+    """Variance of a mean under `resampled_gaussians` over the true one: (s - 1) / (s + 1), exact for equal sources."""
+    return (sources - 1) / (sources + 1)
+
+
+def resampled_gaussians(vectors: np.ndarray, sources: np.ndarray, resamples: int, seed: int) -> Gaussians:
+    """Means (resamples, 2) and covariances (resamples, 2, 2) of (n, 2) vectors, their sources weighted at random.
+
+    Rubin's Bayesian bootstrap (The Annals of Statistics 9, 1981) over sources: weights are exponential and follow from
+    the seed and the source's name. So real and forged faces of one source, and the generators that share it, are
+    resampled together, and a generator's numbers do not depend on which others are studied.
+    """
+    centre = vectors.mean(axis=0)  # second moments about the mean lose fewer digits
+    names, sums = source_sums(vectors - centre, sources)
+    drawn = np.zeros((resamples, sums.shape[1]))
+    for start in range(0, len(names), _BLOCK):
+        block = names[start : start + _BLOCK]
+        weights = np.stack([_weights(str(name), resamples, seed) for name in block])
+        drawn += weights.T @ sums[start : start + _BLOCK]
+    means, covs = _gaussians(drawn * (len(vectors) / drawn[:, :1]))
+    return means + centre, covs
+
+
+def drawn_gaussians(sums: np.ndarray, size: int, draws: int, generator: np.random.Generator) -> Gaussians:
+    """Gaussians of `size` sources drawn with replacement from (s, 6) sums of `source_sums`, `draws` times."""
+    found = np.empty((draws, sums.shape[1]))
+    step = max(1, min(draws, _CELLS // len(sums)))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        counts = generator.multinomial(size, np.full(len(sums), 1 / len(sums)), size=rows)
+        found[start : start + rows] = counts.astype(float) @ sums
+    return _gaussians(found)
+
+
+def source_sums(vectors: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Names (s,) of the sources, and for each the sums (s, 6) of 1, x, y, x^2, xy and y^2 over its rows."""
+    names, member = np.unique(sources, return_inverse=True)
     x, y = vectors[:, 0], vectors[:, 1]
-    return np.stack([x, y, x * x, x * y, y * y], axis=1)
+    terms = (np.ones(len(x)), x, y, x * x, x * y, y * y)
+    return names, np.stack([np.bincount(member, weights=term, minlength=len(names)) for term in terms], axis=1)
 
 
-def _gaussians(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    mean = sums[:, :2] / n
-    variances = ((sums[:, [2, 4]] - n * mean**2) / (n - 1)).clip(min=0)
+def _weights(name: str, count: int, seed: int) -> np.ndarray:
+    key = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little"))).standard_exponential(count)
+
+
+def mean_interval(
+    values: np.ndarray, first: np.ndarray, second: np.ndarray, least: int, bounds: tuple[float, float]
+) -> tuple[float, float] | None:
+    """95 % interval of the mean of (n,) values, each of a pair of sources; None where it cannot be known.
+
+    Values that share a source, on either side, are not independent: their products count in the variance (the
+    dyadic sum of Aronow, Samii and Assenova, Political Analysis 23, 2015). Student's t has one degree of freedom less
+    than there are effective sources; as cosines and angles are skewed, it is transformed by their skewness (Hall, On the
+    Removal of Skewness by Transformation, Journal of the Royal Statistical Society B 54, 1992).
+
+    Args:
+        values: (n,).
+        first: (n,) source of each value.
+        second: (n,) its other source; may be the same one.
+        least: effective sources an interval needs.
+        bounds: the least and the greatest possible value; no interval leaves them.
+    """
+    from scipy.special import stdtrit
+
+    n, count = len(values), pair_sources(first, second)
+    if count < max(least, 2) or np.ptp(values) <= NO_SPREAD * max(1.0, float(np.abs(values).max())):
+        return None  # values that do not vary would give an interval without width, as if the mean were certain
+    mean = float(values.mean())
+    residuals = values - mean
+    names = np.unique(np.concatenate([first, second]), return_inverse=True)[1]
+    one, other = names[:n], names[n:]
+    apart = one != other
+    nodes = np.bincount(one, residuals, names.max() + 1) + np.bincount(other[apart], residuals[apart], names.max() + 1)
+    _, edge = np.unique(np.sort(np.stack([one, other], axis=1), axis=1)[apart], axis=0, return_inverse=True)
+    edges = np.bincount(edge.ravel(), residuals[apart]) if apart.any() else np.zeros(1)
+    sides = [np.bincount(side, residuals) for side in (one, other)]
+    total = max((nodes**2).sum() - (edges**2).sum(), *((side**2).sum() for side in sides))
+    error = float(np.sqrt(total * count / (count - 1)) / n)
+    fewer = min(sides, key=len)
+    skew = float((fewer**3).sum() / max((fewer**2).sum(), 1e-300) ** 1.5) * count / (count - 1)
+    ends = [mean - error * _unskewed(sign * float(stdtrit(count - 1, 0.975)), skew) for sign in (1, -1)]
+    return max(ends[0], bounds[0]), min(ends[1], bounds[1])
+
+
+def _unskewed(t: float, skew: float) -> float:
+    """Hall's inverse transformation of a quantile; `skew` is the skewness over the root of the number of sources."""
+    if abs(skew) < 1e-6:
+        return t
+    return float(3 / skew * (np.cbrt(1 + skew * (t - skew / 6)) - 1))
+
+
+def pair_sources(first: np.ndarray, second: np.ndarray) -> int:
+    """Effective sources of pairs: of the side that has fewer."""
+    return min(effective_sources(first), effective_sources(second))
+
+
+def _gaussians(sums: np.ndarray) -> Gaussians:
+    n = sums[:, :1]
+    mean = sums[:, 1:3] / n
+    free = np.maximum(n - 1, 1e-9)  # a draw of one row has no spread: its moments are zero
+    variances = ((sums[:, [3, 5]] - n * mean**2) / free).clip(min=0)
     # where a resample repeats a few faces only, rounding errors must not make the matrix indefinite
     bound = np.sqrt(variances[:, 0] * variances[:, 1])
-    covariance = ((sums[:, 3] - n * (mean[:, 0] * mean[:, 1])) / (n - 1)).clip(-bound, bound)
+    covariance = ((sums[:, 4] - n[:, 0] * (mean[:, 0] * mean[:, 1])) / free[:, 0]).clip(-bound, bound)
     return mean, np.stack([variances[:, 0], covariance, covariance, variances[:, 1]], axis=1).reshape(-1, 2, 2)

@@ -9,8 +9,9 @@ import numpy as np
 
 from dfad_bench.gaze.backends import fid_backend
 from dfad_bench.gaze.families import ENOUGH_FACES
-from dfad_bench.gaze.fid import RealSide
+from dfad_bench.gaze.fid import RealSide, Side
 from dfad_bench.gaze.resample import choose
+from dfad_bench.gaze.sources import sources_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ class Settings:
     @property
     def of_pairs(self) -> dict[str, Any]:
         """The arguments of `study_pairs`."""
-        return {"samples": self.samples, "seed": self.seed, "resamples": self.resamples}
+        return {"samples": self.samples, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> 
     def scope(name: str, rows: pd.DataFrame) -> Scope:
         distance = fid_backend(settings.backend)
         facts: dict[str, Any] = {"seed": settings.seed, "resamples": settings.resamples, "distance": distance}
-        return Scope(name, rows, RealSide(name, angles_of(rows), **facts))
+        return Scope(name, rows, RealSide(name, side_of(rows), **facts))
 
     every, found = scope("all", reals), {}
     for dataset in datasets:
@@ -66,6 +67,11 @@ def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> 
 def choose_rows(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     """`count` of the rows by a seeded hash of their sample_id."""
     return rows.iloc[choose(rows["sample_id"].tolist(), count, seed)]
+
+
+def side_of(rows: pd.DataFrame) -> Side:
+    """Gaze and sources of the rows."""
+    return Side(angles_of(rows), sources_of(rows))
 
 
 def angles_of(rows: pd.DataFrame) -> np.ndarray:

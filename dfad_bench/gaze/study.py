@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from dfad_bench.data.manifest import Manifest
 
-_OF_MANIFEST = ("sample_id", "dataset", "generator", "forgery", "family", "detection_label", "target_id", "status")
+_OF_MANIFEST = ("sample_id", "dataset", "generator", "forgery", "family", "detection_label", "target_id", "status",
+    "source_key", "origin", "frame")  # fmt: skip
 _SILENT = NoProgress()
 
 
@@ -109,15 +110,16 @@ def _without(manifests: Sequence[Manifest], frame: pd.DataFrame, estimator: str)
 def gaze_frame(
     manifests: Sequence[Manifest], estimator: str, weights: str | None, *, device: str, progress: Progress = _SILENT
 ) -> pd.DataFrame:
-    """A row per face of all manifests, refused ones too (`status`), with the columns `analysis.COLUMNS` and flags."""
+    """A row per face of all manifests, refused ones too (`status`), with the columns `analysis.COLUMNS`, source_key and flags."""
     import pandas as pd
 
     from dfad_bench.data.pair_table import with_pairs
+    from dfad_bench.gaze.sources import with_videos
 
     frames = []
     for manifest in manifests:
         gaze = extract(manifest, estimator, weights=weights, device=device, progress=progress)
-        rows = with_pairs(manifest, manifest.frame(_OF_MANIFEST, status=None))
+        rows = with_videos(with_pairs(manifest, manifest.frame(_OF_MANIFEST, status=None)))
         frames.append(rows.merge(gaze, on="sample_id", how="left", validate="one_to_one"))
     joined = pd.concat(frames, ignore_index=True)
-    return joined[[*COLUMNS, "flags", "status"]]
+    return joined[[*COLUMNS, "source_key", "flags", "status"]]

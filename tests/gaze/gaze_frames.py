@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dfad_bench.gaze.backends import Distance, closed_form_2d
+from dfad_bench.gaze.fid import FidStudy, RealSide, Side, study_fid
+
 REAL_SD = np.array([0.08, 0.15])
 
 
@@ -36,6 +39,15 @@ def gaze_frame(
             values = rng.standard_normal((count, 2)) * REAL_SD + moved
             frames.append(_rows(ids, values, dataset, name, "EFS", "diffusion", 1, None))
     return pd.concat(frames, ignore_index=True)
+
+
+def study_of(
+    real: np.ndarray, fake: np.ndarray, *, resamples: int = 200, seed: int = 0, distance: Distance = closed_form_2d
+) -> FidStudy:
+    """The distance of faces (n, 2) that are a source each."""
+    sides = Side.of_single(real, "real"), Side.of_single(fake, "fake")
+    scope = RealSide("toy", sides[0], seed=seed, resamples=resamples, distance=distance)
+    return study_fid(*sides, None, scope.distances(*sides) if len(fake) > 1 else np.zeros(0), distance=distance)
 
 
 def _rows(

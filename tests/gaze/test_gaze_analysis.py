@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from gaze_frames import REAL_SD, gaze_frame
+from gaze_frames import REAL_SD, gaze_frame, study_of
 
 from dfad_bench.core.errors import ManifestError
 from dfad_bench.gaze.analysis import GazeReport, analyse
-from dfad_bench.gaze.fid import RealSide, study_fid
+from dfad_bench.gaze.fid import RealSide, Side
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, study_pairs
 from dfad_bench.gaze.vectors import angular_error_rad, to_unit
 from dfad_bench.metrics.frechet import frechet_distance, gaussian
@@ -64,12 +64,13 @@ def test_floor_is_what_theory_says_and_scales_when_reals_are_few() -> None:
     rng = np.random.default_rng(0)
     expected = 3.5 * (REAL_SD**2).sum() / 200
     many, few = rng.standard_normal((2000, 2)) * REAL_SD, rng.standard_normal((200, 2)) * REAL_SD
-    mean_many, high_many = RealSide("many", many, seed=0).floor(200)
-    mean_few, _ = RealSide("few", few, seed=0).floor(200)
+    shapes = ((200, 1), (200, 1))
+    mean_many, high_many = RealSide("many", Side.of_single(many, "r"), seed=0).floor(*shapes)
+    mean_few, _ = RealSide("few", Side.of_single(few, "r"), seed=0).floor(*shapes)
     assert mean_many == pytest.approx(expected, rel=0.3)
     assert mean_few == pytest.approx(expected, rel=0.4)
     assert high_many > mean_many
-    assert RealSide("none", few[:3], seed=0).floor(50) is None
+    assert RealSide("none", Side.of_single(few[:3], "r"), seed=0).floor(*shapes) is None
 
 
 def test_interval_covers_the_true_distance() -> None:
@@ -80,14 +81,14 @@ def test_interval_covers_the_true_distance() -> None:
     for _ in range(20):
         real = rng.standard_normal((150, 2)) * REAL_SD
         fake = rng.standard_normal((150, 2)) * REAL_SD + [0.0, 0.08]
-        study = study_fid(real, fake, None, 200, rng)
+        study = study_of(real, fake)
         held += study.low_rad2 <= true <= study.high_rad2
     assert held >= 16
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_less_than_two_faces_have_no_distance(count: int) -> None:
-    study = study_fid(np.zeros((count, 2)), np.zeros((count, 2)), None, 10, np.random.default_rng(0))
+    study = study_of(np.zeros((count, 2)), np.zeros((count, 2)))
     assert study.fid_rad2 is None
     assert study.n == count
 
@@ -124,10 +125,10 @@ def test_pairs_keep_gaze_and_random_pairs_do_not() -> None:
 def test_control_never_pairs_a_face_with_its_own_target() -> None:
     frame = gaze_frame({"swap": 40}, reals=3)  # many share a target
     fakes, reals = frame[frame.detection_label == 1], frame[frame.detection_label == 0]
-    control = study_pairs(fakes, reals, samples=100, seed=0, resamples=10, shuffled=True)
+    control = study_pairs(fakes, reals, samples=100, seed=0, shuffled=True)
     assert 0 < control.n < 40
     one = gaze_frame({"swap": 5}, reals=1)
-    alone = study_pairs(one[one.detection_label == 1], one, samples=9, seed=0, resamples=10, shuffled=True)
+    alone = study_pairs(one[one.detection_label == 1], one, samples=9, seed=0, shuffled=True)
     assert (alone.n, alone.verdict) == (0, NO_PAIRS)
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test, spearmanr
 
-from dfad_bench.gaze import families
+from dfad_bench.gaze import claims
 from dfad_bench.gaze.analysis import GazeReport
+from dfad_bench.gaze.claims import ALL, STRATIFIED, check_claims
 from dfad_bench.gaze.compare import rank_agreement
-from dfad_bench.gaze.families import ALL, STRATIFIED, check_claim, group_generators, rows_with_enough_faces
+from dfad_bench.gaze.families import group_generators, rows_with_enough_faces
 from dfad_bench.gaze.fid import FidStudy
 from dfad_bench.gaze.pairs import NO_TARGET, Mean, PairStudy
 from dfad_bench.gaze.rows import GeneratorGaze
@@ -20,7 +21,7 @@ def generator(
 ) -> GeneratorGaze:
     mean = None if cosine is None else Mean(cosine, cosine, cosine)
     pairs = PairStudy(0 if mean is None else n, verdict="" if mean else NO_TARGET, cosine_2d=mean, angle_rad=mean)
-    study = FidStudy(n, fid_rad2=fid, unbiased_rad2=fid)
+    study = FidStudy(n, fid_rad2=fid, unbiased_rad2=fid, debiased_rad2=fid, sources_effective=n)
     return GeneratorGaze("toy", name, forgery, family, "toy", n, 0, 0.0, 0.0, study, pairs)
 
 
@@ -35,7 +36,7 @@ def test_p_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
         gan, diffusion = rng.exponential(1.2, 5), rng.exponential(1.0, 4)
-        claim = check_claim(family_rows(list(gan), list(diffusion)))[0]
+        claim = check_claims(family_rows(list(gan), list(diffusion)))[0]
         expected = permutation_test(
             (gan, diffusion), lambda a, b: a.mean() - b.mean(), alternative="greater", n_resamples=np.inf
         )
@@ -50,41 +51,41 @@ def test_over_all_dealings_p_takes_every_value_once() -> None:
     found = []
     for chosen in combinations(range(6), 3):
         rest = [fids[i] for i in range(6) if i not in chosen]
-        found.append(check_claim(family_rows([fids[i] for i in chosen], rest))[0].p)
+        found.append(check_claims(family_rows([fids[i] for i in chosen], rest))[0].p)
     np.testing.assert_allclose(sorted(found), np.arange(1, 21) / 20)
 
 
 def test_drawn_p_is_near_the_exact_one_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = family_rows([3.0, 5.0, 6.0, 9.0, 4.0], [1.0, 4.5, 2.0, 3.5, 0.5])
-    exact = check_claim(rows)[0]
-    monkeypatch.setattr(families, "MOST_ASSIGNMENTS", 10)
-    drawn, again, other = (check_claim(rows, seed=seed)[0] for seed in (0, 0, 1))
+    exact = check_claims(rows)[0]
+    monkeypatch.setattr(claims, "MOST_ASSIGNMENTS", 10)
+    drawn, again, other = (check_claims(rows, seed=seed)[0] for seed in (0, 0, 1))
     assert not drawn.exact
     assert drawn.p == again.p
     assert drawn.p != other.p
-    assert drawn.p == pytest.approx(exact.p, abs=4 * np.sqrt(exact.p / families.DRAWS))
-    far = check_claim(family_rows(list(range(100, 106)), list(range(6))))[0]
-    assert far.p >= 1 / (1 + families.DRAWS)
+    assert drawn.p == pytest.approx(exact.p, abs=4 * np.sqrt(exact.p / claims.DRAWS))
+    far = check_claims(family_rows(list(range(100, 106)), list(range(6))))[0]
+    assert far.p >= 1 / (1 + claims.DRAWS)
 
 
 def test_differences_between_forgery_types_do_not_count_within_types() -> None:
     """GANs only where distances are large anyway: the claim seems to hold over all, and not within types."""
     rows = family_rows([10.0, 10.2, 10.4, 10.6], [10.5], "FS") + family_rows([1.0], [1.1, 0.9, 1.3, 0.8], "EFS")
-    claims = {claim.scope: claim for claim in check_claim(rows)}
-    assert list(claims) == [ALL, STRATIFIED, "within EFS", "within FS"]
-    assert claims[ALL].p < 0.1
-    within = claims[STRATIFIED]
+    tests = {test.scope: test for test in check_claims(rows)}
+    assert list(tests) == [ALL, STRATIFIED, "within EFS", "within FS"]
+    assert tests[ALL].p < 0.1
+    within = tests[STRATIFIED]
     assert within.p > 0.4
     assert within.assignments == 25
     weights = np.array([0.8, 0.8])
-    by_type = [claims["within FS"].difference_rad2, claims["within EFS"].difference_rad2]
+    by_type = [tests["within FS"].difference_rad2, tests["within EFS"].difference_rad2]
     assert within.difference_rad2 == pytest.approx(np.average(by_type, weights=weights))
 
 
 def test_stratified_p_is_that_of_a_plain_double_loop() -> None:
     strata = {"EFS": ([3.0, 1.0], [2.0, 0.5]), "AM": ([5.0, 6.5], [6.0])}
     rows = [row for name, (gan, diffusion) in strata.items() for row in family_rows(gan, diffusion, name)]
-    claim = next(claim for claim in check_claim(rows) if claim.scope == STRATIFIED)
+    claim = next(claim for claim in check_claims(rows) if claim.scope == STRATIFIED)
     efs, am = [3.0, 1.0, 2.0, 0.5], [5.0, 6.5, 6.0]
     totals = [sum(a) + sum(b) for a in combinations(efs, 2) for b in combinations(am, 2)]
     assert claim.p == pytest.approx(np.mean(np.array(totals) >= 15.5))
@@ -104,7 +105,7 @@ def test_stratified_p_is_that_of_a_plain_double_loop() -> None:
     ],
 )
 def test_verdicts(gan: list[float], diffusion: list[float], verdict: str) -> None:
-    (claim,) = check_claim(family_rows(gan, diffusion))
+    (claim,) = check_claims(family_rows(gan, diffusion))
     assert (claim.verdict, claim.gan, claim.diffusion) == (verdict, len(gan), len(diffusion))
     assert (claim.p is None) == verdict.startswith("no ")
     if claim.p is not None:
@@ -112,14 +113,23 @@ def test_verdicts(gan: list[float], diffusion: list[float], verdict: str) -> Non
 
 
 def test_ties_count_against_the_claim() -> None:
-    (claim,) = check_claim(family_rows([0.1 + 0.2, 0.3, 0.3], [0.3, 0.3, 0.3]))
+    (claim,) = check_claims(family_rows([0.1 + 0.2, 0.3, 0.3], [0.3, 0.3, 0.3]))
     assert claim.p == 1
 
 
 def test_a_generator_of_two_datasets_is_one() -> None:
     rows = family_rows([3.0, 5.0], [1.0])
-    twice = [*rows, GeneratorGaze(**{**vars(rows[0]), "dataset": "other", "fid": FidStudy(60, 7.0, 7.0)})]
-    (claim,) = check_claim(twice)
+    twice = [
+        *rows,
+        GeneratorGaze(
+            **{
+                **vars(rows[0]),
+                "dataset": "other",
+                "fid": FidStudy(60, 7.0, 7.0, debiased_rad2=7.0, sources_effective=60),
+            }
+        ),
+    ]
+    (claim,) = check_claims(twice)
     assert claim.gan == 2
     assert claim.difference_rad2 == pytest.approx((5.0 + 5.0) / 2 - 1.0)
 

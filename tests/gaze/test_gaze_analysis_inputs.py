@@ -7,12 +7,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from gaze_frames import gaze_frame
+from gaze_frames import gaze_frame, study_of
 
 from dfad_bench.core.errors import ManifestError, MissingDependencyError, UnknownNameError
 from dfad_bench.gaze.analysis import GazeReport, analyse
 from dfad_bench.gaze.backends import CLOSED_FORM, PYTORCH_FID, accepts_disp, fid_backend, pytorch_fid_function
-from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET
 from dfad_bench.gaze.resample import choose
 from dfad_bench.metrics.frechet import gaussian, gaussian_frechet_2d
@@ -36,7 +35,7 @@ def test_bad_generators_are_rows_that_say_why_and_others_are_still_there() -> No
     assert (rows["hart"].pairs.verdict, rows["swap"].pairs.verdict) == (NO_TARGET, NO_PAIRS)
     assert rows["edit"].pairs.n == 4
     assert rows["edit"].pairs.cosine_2d.value is not None
-    assert (rows["edit"].pairs.cosine_2d.low, rows["edit"].fid.low_rad2) == (None, None)  # four faces: no interval
+    assert (rows["edit"].pairs.cosine_2d.low, rows["edit"].fid.low_rad2) == (None, None)  # four sources: no interval
     assert rows["flow"].fid.low_rad2 < rows["flow"].fid.high_rad2
     text = "\n".join(report.notes)
     assert "toy/vae: only 1 face; a distance needs two faces" in text
@@ -82,8 +81,7 @@ def test_one_real_face_gives_no_distance() -> None:
 )
 def test_singular_and_tiny_gaze(fake: np.ndarray, backend: str) -> None:
     real = np.random.default_rng(1).standard_normal((len(fake), 2)) * [0.08, 0.15]
-    random = np.random.default_rng(2)
-    study = study_fid(real, fake, None, 50, random, distance=fid_backend(backend))
+    study = study_of(real, fake, resamples=50, distance=fid_backend(backend))
     (mean_a, cov_a), (mean_b, cov_b) = gaussian(real), gaussian(fake)
     eigen = np.linalg.eigvals(cov_a @ cov_b).real.clip(min=0)
     expected = ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a + cov_b) - 2 * np.sqrt(eigen).sum()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from gaze_frames import study_of
 
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
-from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.pairs import study_pairs
 from dfad_bench.metrics import METRICS
 
@@ -30,12 +30,12 @@ def poison(monkeypatch: pytest.MonkeyPatch, name: str, function: object) -> None
 def test_the_frechet_distance_is_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     real, fake = rng.normal(size=(2, 40, 2))
-    before = study_fid(real, fake, None, 20, np.random.default_rng(1))
+    before = study_of(real, fake)
     poison(monkeypatch, "frechet_distance", poisoned_distance)
-    after = study_fid(real, fake, None, 20, np.random.default_rng(1), distance=fid_backend(CLOSED_FORM))
+    after = study_of(real, fake, distance=fid_backend(CLOSED_FORM))
     assert after.fid_rad2 == 0.123
     assert before.fid_rad2 != 0.123
-    assert study_fid(real, fake, None, 20, np.random.default_rng(1)).fid_rad2 == 0.123
+    assert study_of(real, fake).fid_rad2 == 0.123
 
 
 def test_the_paired_cosine_is_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +43,9 @@ def test_the_paired_cosine_is_the_entry(monkeypatch: pytest.MonkeyPatch) -> None
     names = [f"r{i}" for i in range(30)]
     reals = pd.DataFrame({"sample_id": names, "pitch_rad": rng.normal(size=30), "yaw_rad": rng.normal(size=30)})
     fakes = reals.assign(sample_id=[f"f{i}" for i in range(30)], target_id=names, forgery="FS", yaw_rad=0.1)
-    before = study_pairs(fakes, reals, samples=30, seed=0, resamples=20)
+    before = study_pairs(fakes, reals, samples=30, seed=0)
     poison(monkeypatch, "paired_cosine", poisoned_cosine)
-    after = study_pairs(fakes, reals, samples=30, seed=0, resamples=20)
+    after = study_pairs(fakes, reals, samples=30, seed=0)
     for one, other in ((before.cosine_2d, after.cosine_2d), (before.cosine_3d, after.cosine_3d)):
         assert one is not None
         assert other is not None

@@ -18,10 +18,15 @@ FORGERIES = {
     ForgeryType.TF.value: "talking face",
     ForgeryType.NONE.value: "forgery type not known",
 }
-_GROUP_NOTE = "Means over generators, each as one, of the distance less its sampling bias; lowest and highest of them."
+_GROUP_NOTE = (
+    "Means over generators, each as one, of the distance less its sampling bias; lowest and highest of them. 95 %: over"
+    " other sources of the same generators."
+)
 _CLAIM_NOTES = (
     'GazeCLIP: "the FID score of the diffusion-generated gaze mode is lower than that of the GAN-synthesized one".'
-    " One-sided permutation test: families are dealt anew to the generators, within forgery types where it says so.",
+    " Two-sided permutation test: families are dealt anew to the generators, within forgery types where it says so;"
+    " p is Holm's over the rows that have generators enough, and the verdict is by it. Generators whose gaze is the"
+    " direction of the head (*) are left out.",
     "It takes generators as interchangeable but for their family; the effect of other resolutions or training"
     " faces is not separated from it.",
 )
@@ -45,6 +50,8 @@ def group_table(groups: Sequence[Mapping[str, Any]], estimator: str) -> Table:
                 "group": _group_name(group),
                 "generators": group["generators"],
                 **{f"{key}_deg2": group[f"{key}_rad2"] * _DEG2 for key in ("fid", "lowest", "highest")},
+                "sources": group["sources"],
+                "interval": _interval(group["low_rad2"], group["high_rad2"]),
                 "fid_rad2": group["fid_rad2"],
                 "with_pairs": group["with_pairs"],
                 "cosine_2d": group["cosine_2d"],
@@ -54,8 +61,10 @@ def group_table(groups: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     columns = (
         Column("group", "Group", "text"),
         Column("generators", "Generators", "count"),
+        Column("sources", "sources", "count"),
         Column("fid_rad2", "FID, rad²", digits=6),
         Column("fid_deg2", "FID, deg²"),
+        Column("interval", "95 %", "text"),
         Column("lowest_deg2", "lowest"),
         Column("highest_deg2", "highest"),
         Column("with_pairs", "with pairs", "count"),
@@ -64,6 +73,10 @@ def group_table(groups: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     )
     title = f"Gaze by forgery type and family, estimator {estimator}"
     return Table(title, columns, rows, (_GROUP_NOTE,), sections)
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low * _DEG2:.2f} to {high * _DEG2:.2f}"
 
 
 def _kind(group: Mapping[str, Any]) -> str:
@@ -93,8 +106,9 @@ def claim_table(claims: Sequence[Mapping[str, Any]], estimator: str) -> Table:
         Column("diffusion", "Diffusion", "count"),
         Column("gan", "GAN", "count"),
         Column("difference_deg2", "GAN less diffusion, deg²"),
-        Column("p", "p", "p_value", 4),
-        Column("smallest_p", "smallest p possible", digits=4),
+        Column("p_two_sided", "p", "p_value", 4),
+        Column("p_holm", "p (Holm)", "p_value", 4),
+        Column("smallest_p_two_sided", "smallest p possible", digits=4),
         Column("ways", "dealings", "text"),
         Column("verdict", "Verdict", "text"),
     )

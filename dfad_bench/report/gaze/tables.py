@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dfad_bench.gaze.claims import MOST_HEADS
+from dfad_bench.gaze.sources import LEAST_SOURCES
 from dfad_bench.report.gaze.estimators import FORGERIES, family_name
 from dfad_bench.report.table import Column, Table
 
@@ -23,7 +25,7 @@ SHORT_NOTE = (
 PAIR_NOTE = (
     "2-D cosine: of (pitch, yaw) as in the paper's Figure 7. 3-D cosine and angle: of the directions. The control"
     " pairs each forged face with another one's target. no target: entirely synthesised faces have none. 95 %:"
-    " bootstrap, pairs taken as independent; none for fewer than five."
+    " over sources, of the forged faces and of the targets; none for fewer than five."
 )
 
 
@@ -34,6 +36,7 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
         *_NAMES,
         Column("reals_text", "n real", "text"),
         Column("n", "n fake", "count"),
+        Column("sources_text", "sources", "text"),
         Column("fid_rad2", "FID, rad²", digits=6),
         Column("fid_deg2", "deg²"),
         Column("interval_deg2", "95 %", "text"),
@@ -69,6 +72,7 @@ def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
     columns = (
         *_NAMES,
         Column("pairs_text", "Pairs", "text"),
+        Column("pair_sources", "sources", "count"),
         Column("cosine_2d", "cosine 2-D"),
         Column("cosine_2d_text", "95 %", "text"),
         Column("cosine_3d", "cosine 3-D", digits=3),
@@ -111,7 +115,11 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("angle_rad", "angle_rad_low", "angle_rad_high", "median_angle_rad"):
         value = row.get(name)
         shown[name.replace("_rad", "_deg")] = None if value is None else math.degrees(value)
-    shown["interval_deg2"] = row.get("fid_verdict") or _interval(shown["low_deg2"], shown["high_deg2"], 2)
+    few = row.get("sources_effective", 0) < LEAST_SOURCES
+    none = f"none: {row.get('sources_effective', 0)} sources" if few else None
+    shown["interval_deg2"] = row.get("fid_verdict") or _interval(shown["low_deg2"], shown["high_deg2"], 2) or none
+    shown["sources_text"] = f"{row.get('sources_real', 0):,} real, {row.get('sources_fake', 0):,} fake"
+    shown["generator"] = f"{row['generator']} *" if (row.get("head_only") or 0) > MOST_HEADS else row["generator"]
     shown["reals_text"] = f"{row.get('n', 0):,}" + (" (all)" if row.get("reals") == "all" else "")
     shown["cosine_2d_text"] = _interval(row.get("cosine_2d_low"), row.get("cosine_2d_high"), 2)
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
