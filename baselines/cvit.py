@@ -87,7 +87,7 @@ class CViT(DFADModel):
 
     @classmethod
     def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
-        """`legacy_scale` for released networks, told by their position table, which has more rows than are used."""
+        """`legacy_scale` for released networks: those whose position table has more rows than are used."""
         table = _read(one_file(weights, cls.card.display)).get(_TABLE)
         return {"legacy_scale": True} if table is not None and table.shape[:2] != (1, 2) else {}
 

@@ -1,13 +1,13 @@
 """`python -m dfad_bench` and `dfad`: signals are heeded before the first import that takes time."""
 
-from dfad_bench.core.interrupts import EXIT_INTERRUPTED, hear_interrupts, interrupt_once
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once, unblock_interrupts
 
 
 def main() -> None:
     """Entry point. An interrupt ends with exit code 130 and a line, whenever it comes."""
     interrupt_once()
     try:
-        hear_interrupts()
+        unblock_interrupts()
         from dfad_bench.cli.main import main as run
     except KeyboardInterrupt:
         import os

@@ -64,7 +64,7 @@ def check_manifests(
     """Verify the files of manifests against their hashes, count their faces, and find what a protocol lacks.
 
     Args:
-        manifests: folders, or open manifests; none is enough to be told what a protocol needs and where it is obtained.
+        manifests: folders, or open manifests; with none, the result is what the protocol needs and where to obtain it.
         protocol: its groups are looked for; the audit takes train and test as it chooses them.
         deep: decode every crop and compare its pixels with its row, too.
         audit: search for duplicates, leaks, uneven classes and labels that file facts predict, over all manifests.

@@ -140,7 +140,7 @@ def _sheet(table: Table, manifests: Sequence[Manifest], faces: int) -> list[tupl
 
 
 def _caption(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The answer and how sure it was, what the face is, and its file."""
+    """The answer and its confidence, what the face is, and its file."""
     where = row["origin"] if row["frame"] is None else f"{row['origin']} #{row['frame']}"
     answer = f"{100 * row['confidence']:.1f} % {row['called']}"
     cut = answer if len(answer) <= LETTERS else answer[: LETTERS - 1] + "…"  # a longer line loses its front

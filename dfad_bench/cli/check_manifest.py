@@ -75,7 +75,7 @@ def command(
     """Check a manifest, and find what a protocol lacks.
 
     Verifies every file against its hash (exit code 4 for a damaged one) and counts faces by generator, split and
-    status. Whether the pixels are those of their rows, only --deep tells. With --protocol, lists for each group what is
+    status. Only --deep checks that the pixels are those of their rows. With --protocol, lists for each group what is
     needed, found and missing, and where to get it; this works without any manifest, too. With --audit, train and test
     are the rows that the protocol chooses, or without one the split of the source.
     """

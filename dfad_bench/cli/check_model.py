@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
 from dfad_bench.cli import options
@@ -26,7 +28,7 @@ def command(name: str, as_json: bool) -> None:
         {
             "check": result.check,
             "result": "ok" if result.ok else "FAILED",
-            "detail": result.detail or (CHECKS[result.check].__doc__ or "").strip(),
+            "detail": result.detail or _summary(CHECKS[result.check]),
         }
         for result in results
     ]
@@ -35,3 +37,8 @@ def command(name: str, as_json: bool) -> None:
     failed = [result.check for result in results if not result.ok]
     if failed:
         raise DFADError(f"{name} breaks the contract: {', '.join(failed)}")
+
+
+def _summary(check: Callable[..., object]) -> str:
+    """The first paragraph of its docstring, on one line."""
+    return " ".join((check.__doc__ or "").strip().split("\n\n")[0].split())

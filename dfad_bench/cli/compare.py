@@ -24,7 +24,11 @@ _RUN = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--all", "everything", is_flag=True, help="Every number: groups, near and far, seen, videos.")
 @click.option(
-    "--resamples", type=click.IntRange(100, bounds.RESAMPLES), default=2000, show_default=True, help="Of the bootstrap."
+    "--resamples",
+    type=click.IntRange(100, bounds.RESAMPLES),
+    default=2000,
+    show_default=True,
+    help="Bootstrap resamples.",
 )
 @options.seed
 @options.as_json

@@ -104,7 +104,7 @@ def _print_json(value: Mapping[str, Any]) -> None:
 
 
 def _without_absent_weights(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, with one for all weight files that are not there: few need any of them, nobody all."""
+    """The findings, with one for all weight files that are not there: hardly any use needs more than a few."""
     from dfad_bench.core.doctor import Finding
 
     absent = [f for f in findings if f.topic == "weights" and f.level == "absent" and f.name != "DFAD_WEIGHTS"]

@@ -85,7 +85,7 @@ def _parse_levels(context: click.Context, parameter: click.Parameter, value: str
 @_setting("workers")
 @click.option("--out", type=_FOLDER, help="Folder for curves and grid; needed for several runs.")
 @click.option(
-    "--format", "format_", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Of the table."
+    "--format", "format_", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Format of the table."
 )
 @click.option("--by-group", is_flag=True, help="Print every number of every group instead of the headline ones.")
 @_setting("seed")

@@ -37,7 +37,11 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 )
 @options.manifest(required=False)
 @click.option(
-    "--faces", type=click.IntRange(1, 1000), default=48, show_default=True, help="With --mistakes: most on a sheet."
+    "--faces",
+    type=click.IntRange(1, 1000),
+    default=48,
+    show_default=True,
+    help="With --mistakes: the most faces on a sheet.",
 )
 @options.as_json
 def command(

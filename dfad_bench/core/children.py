@@ -36,8 +36,8 @@ def _exit_with_parent(parent: Any) -> None:
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes started in the block get no Ctrl-C until they unblock it: one while they import prints a traceback.
+def interrupts_blocked() -> Iterator[None]:
+    """Processes started in the block get no Ctrl-C until `unblock_interrupts`: during imports it prints a traceback.
 
     This process still gets it, within the block or at its end.
     """
@@ -85,7 +85,7 @@ class WorkerPool:
         Raises:
             BrokenProcessPool: a worker died.
         """
-        with uninterrupted(), deaf_children():  # it starts processes, which must not be left half started
+        with uninterrupted(), interrupts_blocked():  # it starts processes, which must not be left half started
             future = self._pool.submit(function, *arguments)
             self._processes.update(self._pool._processes or {})
         return future

@@ -101,7 +101,7 @@ class DFADModel(nn.Module):
     needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
     needs_prompts: bool = False
     # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;
-    # whoever trains it need not repeat them, and cannot contradict them
+    # settings of a run need not repeat them, and must not contradict them
     view_settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     stages: tuple[Stage, ...] = (Stage("main"),)
 
@@ -138,7 +138,7 @@ class DFADModel(nn.Module):
             takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
             raise ConfigError(f"{cls.card.display} has no weights named {quoted(unknown[0])}; it takes {takes}")
         _check_options(options or {}, cls.card.display)
-        with heard():  # what is told of a file is told when it is loaded
+        with heard():  # lines about the file come when it is loaded
             implied = cls.options_of(weights) if weights is not None else {}
         given = {**implied, **(options or {})}
         return cls.assemble(num_generators, cls.configure(size, given), weights, class_prompts)

@@ -1,7 +1,7 @@
 r"""Text from outside, made harmless for each format it is written in: one function a format.
 
 Names of files, datasets, protocols and generators may come from strangers. On a terminal they could move the cursor
-or set the clipboard, in LaTeX read files, in a spreadsheet run formulas, in Markdown fetch pictures. Whoever writes a
+or set the clipboard, in LaTeX read files, in a spreadsheet run formulas, in Markdown fetch pictures. Code that writes a
 text into one of these formats passes it through the function of that format, once.
 
 Control characters are shown as escapes (`\x1b`) in all formats but JSON, which has its own; so are characters that turn

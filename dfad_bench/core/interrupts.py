@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 20.0  # a signal later than this after the first one ends th
 def uninterrupted() -> Iterator[None]:
     """Ctrl-C and SIGTERM that arrive within the block take effect at its end; for clean-up that waits.
 
-    A second signal that cuts clean-up short would leave worker processes that nobody ends, and Python waits for
+    A second signal that cuts clean-up short would leave worker processes running, and Python waits for
     those when it exits.
     """
     if threading.current_thread() is not threading.main_thread():  # signals reach no other thread
@@ -93,10 +93,10 @@ def _repeat_if_swallowed(first: list[float]) -> None:
     sys.unraisablehook = repeat
 
 
-def hear_interrupts() -> None:
-    """End what `core.children.deaf_children` began in this process, now that it handles Ctrl-C.
+def unblock_interrupts() -> None:
+    """Let Ctrl-C reach a process that was started in `core.children.interrupts_blocked`, now that it handles it.
 
-    One that arrived meanwhile has its effect now.
+    One that arrived meanwhile takes effect now.
     """
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

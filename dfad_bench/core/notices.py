@@ -1,4 +1,4 @@
-"""Lines a reader should see about what a function did on the way: heard by whoever asked, else Python warnings."""
+"""Lines about what a function did on the way, for a reader: collected by a `heard` block, else Python warnings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 class Notice(UserWarning):
-    """What `tell` raises where nobody listens."""
+    """The warning of a line that no `heard` block collects."""
 
 
 def tell(line: str) -> None:
-    """Tell the innermost `heard` block a line; outside of one it is a Python warning, `Notice`."""
+    """Add a line to the innermost `heard` block; outside of one it is a Python warning, `Notice`."""
     listener = _HEARD.get()
     if listener is None:
         warnings.warn(line, Notice, stacklevel=3)
@@ -25,7 +25,7 @@ def tell(line: str) -> None:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """The lines told within the block, each once.
+    """Collect the lines of every `tell` within the block, each once.
 
     >>> with heard() as lines:
     ...     tell("prefix left out")

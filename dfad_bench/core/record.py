@@ -352,7 +352,7 @@ def read_record(path: Path, *, verify: bool = True, ranges: bool = True) -> Resu
     """Read a record strictly.
 
     To look for what differs, `verify` False accepts one whose `record_id` does not match, and `ranges` False one with
-    numbers that cannot be.
+    impossible numbers.
 
     Raises:
         ConfigError: missing, not JSON, an unknown or missing key, another schema version, a number out of its range,

@@ -1,4 +1,4 @@
-"""What the numbers and names of a record can be: bounds by unit, counts no larger than what they count.
+"""Which numbers and names are possible in a record: bounds by unit, counts no larger than what they count.
 
 The units of the metrics of record schema 1.1 are known by name; a number of any other metric states its unit.
 `result_record.schema.json` says the same to readers without Python. Records come as `Any`: `core.record` imports this.
@@ -33,7 +33,7 @@ _ROUNDING = 1e-9
 
 
 class Fault(NamedTuple):
-    """A number or name that cannot be: where it stands, what it is, what it may be."""
+    """An impossible number or name: where it stands, what it is, what it may be."""
 
     where: str
     stated: Any
@@ -143,7 +143,7 @@ def _of_facts(record: Any) -> Iterator[Fault]:
 
 
 def _between(value: Any, low: float, high: float, where: str, unit: str | None = None) -> Iterator[Fault]:
-    """A fault where a number lies outside; None is no number, and text where one belongs is a fault."""
+    """A fault where a number lies outside its range, or is none; None passes, since a number may be missing."""
     if value is None:
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,6 +1,6 @@
 """The Parquet files of a run, read as from outside: columns, types and missing values are checked before anything is.
 
-A hash beside a file says that nothing changed by accident; whoever edits the file writes another hash.
+A hash beside a file says that nothing changed by accident; an edit of the file can change the hash as well.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_table(
         for name, kind in kinds.items():
             if kind is not None:
                 _check(table.column(name), name, kind, name in nullable)
-        # what pandas is told of its index and types in the file's metadata is not ours
+        # index and types in pandas' metadata of the file are not to be trusted
         return table.replace_schema_metadata(None).to_pandas()
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
         why = str(error).strip().splitlines()

@@ -114,7 +114,7 @@ def _safetensors(path: Path) -> Any:
 
 
 def _safetensors_size(path: Path) -> int | None:
-    """How many bytes a safetensors file should have by its header; None where that cannot be told."""
+    """How many bytes a safetensors file should have by its header; None where it does not say."""
     with path.open("rb") as file:
         start = file.read(8)
         if len(start) < 8:

@@ -1,4 +1,4 @@
-"""From a weight file's content to the tensors a network asks for: wrappers and prefixes are taken off, and told."""
+"""From a weight file's content to the tensors a network asks for: without wrappers and prefixes, which a line names."""
 
 from __future__ import annotations
 

@@ -83,5 +83,5 @@ def _use() -> str:
 
 
 def _address_or_text(text: str) -> str:
-    """A web address stays one that can be followed; it is shown as it is, so that nobody is misled."""
+    """A web address stays a link whose text is the address itself, so that it cannot mislead."""
     return f"<{text}>" if _ADDRESS.fullmatch(text) else markdown(text)

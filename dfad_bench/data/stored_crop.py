@@ -1,7 +1,7 @@
 """Crops as the parts of a manifest hold them, and whether their pixels are those their rows state.
 
 `crop_sha256` is of the decoded pixels, `height * width * 3` bytes in rows, and a part is hashed with the text of that
-hash, so nothing but decoding tells whether a picture belongs to its row. Whoever needs pixels gets them here.
+hash, so only decoding shows whether a picture belongs to its row. All code that needs pixels gets them here.
 """
 
 from __future__ import annotations

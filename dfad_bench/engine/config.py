@@ -34,7 +34,7 @@ class RunConfig(ModelSettings):
     Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
     whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"},
     {"kind": "local_files", "files": {name: {"id", "sha256"}}} or {"kind": "run", ...}, see `finetune.Parent`.
-    `views` is how views were made, see `views.identity`. `implied` holds options of the model that nobody set: those
+    `views` is how views were made, see `views.identity`. `implied` holds options of the model that were not set: those
     its weight files were trained with, and the value of those whose default has changed
     (`DFADModel.earlier_defaults`), so that the run opens as it was made. `prompts` is the
     whole prompt file where the model reads prompts and they are not the default ones. `extended` has an entry for each

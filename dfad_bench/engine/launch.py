@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dfad_bench.core.children import deaf_children
+from dfad_bench.core.children import interrupts_blocked
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.engine.distributed import SUPERVISED
@@ -47,7 +47,7 @@ def launch(arguments: Sequence[str], processes: int, *, cuda_devices: int | None
     with _forwarded_signals(started):
         try:
             surroundings = (_environment(rank, processes, port, end) for rank in range(processes))
-            with deaf_children():  # they hear Ctrl-C, which is passed on to them, once they handle it
+            with interrupts_blocked():  # Ctrl-C reaches them once they handle it
                 started.extend(subprocess.Popen(command, env=each, **more) for each in surroundings)
             _wait_for(started)
         finally:

@@ -1,4 +1,4 @@
-"""Whether a batch fits into memory, asked before the first step: out of memory, a program ends without a word."""
+"""Whether a batch fits into memory, asked before the first step: a program out of memory may end without a message."""
 
 from __future__ import annotations
 

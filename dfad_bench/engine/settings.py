@@ -93,7 +93,10 @@ class TrainSettings(ModelSettings):
     processes: int = field(
         default=1,
         metadata=option(
-            "Train on so many GPUs (or CPU processes) here.", least=1, most=bounds.PROCESSES, show_default=False
+            "Number of GPUs (or CPU processes) of this machine to train on.",
+            least=1,
+            most=bounds.PROCESSES,
+            show_default=False,
         ),
     )
     weights: str | Mapping[str, str] | None = field(
@@ -101,7 +104,8 @@ class TrainSettings(ModelSettings):
         metadata=option("Pre-trained weights to start from (a name or a path); random without."),
     )
     finetune_from: Path | None = field(
-        default=None, metadata=option("Run to start from the weights of; its classes go by name.", metavar="RUN")
+        default=None,
+        metadata=option("Finished run whose weights to start from; classes are matched by name.", metavar="RUN"),
     )
     views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
     leak_check: bool = field(
@@ -114,14 +118,14 @@ class TrainSettings(ModelSettings):
     max_steps: int | None = field(
         default=None,
         metadata=option(
-            "Stop when the run has so many steps in all, those of earlier calls included; it is partial and can go on.",
+            "Stop after this many steps in all, counting those of earlier calls; the run is partial and can go on.",
             least=1,
             most=bounds.STEPS,
         ),
     )
     max_minutes: float | None = field(
         default=None,
-        metadata=option("Stop after so many minutes of training in this call.", above=0, most=bounds.MINUTES),
+        metadata=option("Stop after this many minutes of training in this call.", above=0, most=bounds.MINUTES),
     )
     resume: bool = field(
         default=True,
@@ -131,7 +135,7 @@ class TrainSettings(ModelSettings):
     )
     extend: bool = field(
         default=False,
-        metadata=option("Train the run in OUT on, until it has the epochs (or steps) asked for now.", flag="--extend"),
+        metadata=option("Train the run in OUT further, up to the epochs (or steps) given now.", flag="--extend"),
     )
     wandb: str | None = field(
         default=None, metadata=option("Log to this project of Weights & Biases, too.", metavar="PROJECT")
@@ -182,10 +186,12 @@ class RobustnessSettings(EvaluateSettings):
     """Under which corruptions a finished run predicts, and how."""
 
     corruptions: tuple[str, ...] = field(
-        default=("all",), metadata=option("all, exact, or names with commas: see `dfad list`.", metavar="NAMES")
+        default=("all",),
+        metadata=option("all, exact, or names separated by commas; see `dfad list corruptions`.", metavar="NAMES"),
     )
     severities: tuple[int, ...] | None = field(
-        default=None, metadata=option("Levels with commas.  [default: 1,2,3,4,5]", metavar="LEVELS", most=bounds.LEVELS)
+        default=None,
+        metadata=option("Severities, separated by commas.  [default: 1,2,3,4,5]", metavar="LEVELS", most=bounds.LEVELS),
     )
     corruptions_file: Path | None = field(default=None, metadata=option("Your own corruptions (YAML)."))
     corrupt_at: int | None = field(

@@ -38,7 +38,7 @@ class GazeSettings:
         metadata=option("The closed form in two dimensions, or pytorch-fid's function: equal values, slower."),
     )
     generators: tuple[str, ...] = field(
-        default=(), metadata=option("Generators in the figures, with commas.  [default: all]", metavar="NAMES")
+        default=(), metadata=option("Generators in the figures, separated by commas.  [default: all]", metavar="NAMES")
     )
     min_faces: int = field(
         default=LEAST_DRAWN,

@@ -160,7 +160,7 @@ def _left_out_notes(listing: Listing) -> Iterator[str]:
 
 
 def unlabelled_note(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
-    """A line where nobody said what made the files of a folder."""
+    """A line where the generator of a folder of files was not given."""
     if spec.generator_option and any(s.generator == _UNLABELLED for s in listing.samples):
         yield "what made these files is not known: all are `unlabelled`; say it with --generator NAME"
 

@@ -97,8 +97,8 @@ def _published(architecture: str) -> dict[str, tuple[set[str], bool]]:
         about = get_pretrained_cfg(base, tag)
         owner, _, name = str(about.get("hf_hub") or "").strip("/").partition("/")
         file = str(about.get("url") or "").rpartition("/")[2]
-        sure = file if re.search(r"-[0-9a-f]{8}\.\w+$", file) else ""  # others are named ViT-B-32.pt and the like
-        names = {_words(text) for text in (sure, name, f"models--{owner}--{name}" if name else "") if text}
+        hashed = file if re.search(r"-[0-9a-f]{8}\.\w+$", file) else ""  # others are named ViT-B-32.pt and the like
+        names = {_words(text) for text in (hashed, name, f"models--{owner}--{name}" if name else "") if text}
         found[tag] = names, bool(about.get("quick_gelu"))
     return found
 

@@ -338,7 +338,7 @@ class _Check:
         yield from reference_differences(record, found)
 
     def _ranges(self) -> Iterator[Difference]:
-        """Numbers that cannot be, also those these predictions do not decide."""
+        """Impossible numbers, also those that do not follow from these predictions."""
         for fault in range_faults(self.record):
             yield Difference(f"{fault.where}, expected {fault.allowed},", fault.stated, None)
 

@@ -19,6 +19,7 @@ PARSING = {
     "dfad_bench.views.options:view_settings",
 }
 PRINTING = {
+    "dfad_bench.core.errors:listed",
     "dfad_bench.core.errors:quoted",
     "dfad_bench.core.files:write_text",  # the --out of a table
     "dfad_bench.core.record:plain",

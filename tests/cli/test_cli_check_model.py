@@ -16,6 +16,7 @@ def test_table_names_every_check() -> None:
     rows = json.loads(result.stdout)["rows"]
     assert [row["check"] for row in rows] == list(CHECKS)
     assert {row["result"] for row in rows} == {"ok"}
+    assert all("\n" not in row["detail"] and row["detail"].endswith(".") for row in rows)
 
 
 def test_a_broken_model_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ import pytest
 from helpers.misbehaving import hears_interrupts, sleep_stopped
 
 from dfad_bench.core import children
-from dfad_bench.core.children import Stillness, WorkerPool, deaf_children, follow_parent
+from dfad_bench.core.children import Stillness, WorkerPool, follow_parent, interrupts_blocked
 from dfad_bench.engine import launch
 
 MASK = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
 
 
-def deaf() -> bool:
+def blocked() -> bool:
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
@@ -27,20 +27,20 @@ def test_processes_started_in_the_block_get_no_interrupt() -> None:
     def said() -> str:
         return subprocess.run([sys.executable, "-c", MASK], capture_output=True, text=True, check=True).stdout.strip()
 
-    with deaf_children():
+    with interrupts_blocked():
         assert said() == "True"
-    assert not deaf()
+    assert not blocked()
     assert said() == "False"
 
 
 def test_an_interrupt_in_the_block_is_not_lost() -> None:
     def interrupted() -> None:
-        with deaf_children():
+        with interrupts_blocked():
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert not deaf()
+    assert not blocked()
 
 
 @pytest.mark.heavy
@@ -48,7 +48,7 @@ def test_workers_of_a_pool_hear_no_interrupt_from_their_first_instruction_on() -
     pool = WorkerPool(1, follow_parent)
     try:
         assert pool.submit(hears_interrupts).result() is False
-        assert not deaf()
+        assert not blocked()
     finally:
         pool.end()
 
@@ -58,7 +58,7 @@ def test_training_processes_start_without_interrupts(monkeypatch: pytest.MonkeyP
         returncode = 0
 
         def __init__(self, *arguments: object, **more: object) -> None:
-            masks.append(deaf())
+            masks.append(blocked())
 
         def poll(self) -> int:
             return 0
@@ -75,7 +75,7 @@ def test_training_processes_start_without_interrupts(monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupt_while_dfad_is_imported_is_one_line() -> None:
-    with deaf_children():
+    with interrupts_blocked():
         process = subprocess.Popen([sys.executable, "-m", "dfad_bench", "list", "models"], stderr=subprocess.PIPE)
         process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1].decode() == "Interrupted.\n"

@@ -50,7 +50,7 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:
-            if kind is not None:  # nobody waits for what they make
+            if kind is not None:  # what they make is not waited for
                 self._pool.kill()
             self._pool.end()
 
@@ -70,7 +70,7 @@ class Workers:
 
     def _wait(self, pool: WorkerPool, future: Future[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """The result of a block; gives up where no block is finished for `STILL_SECONDS`."""
-        self._done += 1  # somebody asks for the next block: time for it begins now
+        self._done += 1  # the next block is asked for: its time begins now
         while not wait([future], timeout=_POLL_SECONDS).done:
             if self._watch.seconds("all", self._done) > STILL_SECONDS:
                 pool.kill()

@@ -35,7 +35,7 @@ def members(path: Path) -> Iterator[Member]:
     A compressed tar is read to its end, where its checksum stands, behind the last member.
 
     Raises:
-        ChecksumRefused: a compressed tar is damaged, so that nobody knows which of its members are as they were.
+        ChecksumRefused: a compressed tar is damaged, so that any of its members may differ from what was packed.
         ImageRefused: the archive is damaged or cut, or unpacks to far more than its size; earlier members can be read.
     """
     archive = _open(path)

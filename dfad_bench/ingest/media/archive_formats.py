@@ -32,7 +32,7 @@ MAX_MEMBERS = 5_000_000
 MAX_RATIO = 200  # unpacked over packed bytes; photographs hardly shrink at all
 _FREE = 1 << 30  # bytes any archive may unpack to, whatever its ratio
 _SMALL = 1 << 20  # bytes: of a name in a header; of a zip member whose ratio does not matter
-_PADDING = 4 << 20  # zero bytes at the end of a tar; tar pads to 10 KiB unless told otherwise
+_PADDING = 4 << 20  # zero bytes at the end of a tar; tar pads to 10 KiB by default
 # what the readers of archives raise on damaged or hostile input
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,

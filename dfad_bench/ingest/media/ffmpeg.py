@@ -12,7 +12,7 @@ from dfad_bench.data.images import MAX_PIXELS, ImageRefused, open_regular
 from dfad_bench.ingest.media.container import HEAD, demuxers, format_of
 
 _DROPS_EXACTLY = ("h264",)  # decoders that can skip non-reference frames without changing the others
-_HIDES_DAMAGE = ("mjpeg",)  # decoders that fill in what is damaged and do not mark the frame, unless told otherwise
+_HIDES_DAMAGE = ("mjpeg",)  # decoders that fill in what is damaged and do not mark the frame by default
 
 
 class SeekMissed(Exception):  # noqa: N818  handled by decoding from the beginning

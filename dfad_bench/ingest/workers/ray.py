@@ -112,7 +112,7 @@ class Beat:
             write_json(self.file, {"node": node, "pid": os.getpid(), "item": index, "time": time.time()})
 
     def read(self) -> dict[str, Any] | None:
-        """What was told last; None where nothing was."""
+        """What the worker wrote last; None where it wrote nothing."""
         try:
             told = read_json(self.file)
         except ConfigError:
