@@ -92,7 +92,8 @@ def open_regular(path: Path) -> BinaryIO:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ImageRefused("unreadable", "a link, which is not followed") from error
+            why = "a link, which is not followed" if path.exists() else "a link to nothing"
+            raise ImageRefused("unreadable", why) from error
         if error.errno in (errno.ENXIO, errno.ENODEV):
             raise ImageRefused("unreadable", "not a regular file") from error
         raise

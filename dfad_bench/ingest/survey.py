@@ -208,7 +208,7 @@ def _nearest_dataset(spec: DatasetSpec, root: Path) -> Iterator[str]:
             ]
             if len(fits) > most:
                 best, most, below = name, len(fits), fits[0].origin.split("/")[0] if depth else ""
-    if best:
+    if 2 * most > len(files):  # fewer fit by chance: a template as {generator}/{image} takes any folder
         where = f" with {root / below} as --root" if below else ""
         yield f"{most:,} of the first {len(files):,} files fit --dataset {best}{where}"
 

@@ -49,6 +49,13 @@ EXAMPLES = {
         ("Celeb-synthesis/id0_id1_0001/0003.png", "celeb_df", None),
         ("YouTube-real/00170.mp4", "real", None),
     ],
+    "celeb_df_flat": [
+        ("Celeb-real/videos/id0_0001.mp4", "real", None),
+        ("YouTube-real/frames/00170/012.png", "real", None),
+        ("Celeb-synthesis/frames/id0_id1_0001/012.png", "celeb_df", None),
+        ("real/train/00170_frames/frame_3.jpg", "real", "train"),
+        ("fake/valid/id0_id1_0001_frames/frame_3.jpg", "celeb_df", "val"),
+    ],
     "celeb_df_v1": [("Celeb-synthesis/id0_id1_0001.mp4", "celeb_df", None)],
     "dfdc": [("train/fake/abcde/0001.jpg", "dfdc", "train")],
     "faceforensics": [
@@ -106,6 +113,32 @@ def test_a_flat_copy_of_faceforensics_has_the_pairs_of_the_release(root: Path):
         assert f"of the first 5 files fit --dataset faceforensics_flat{folder}" in notes[-1]
     with pytest.raises(ConfigError, match="4 of the first 5 files fit --dataset faceforensics_flat"):
         build_manifest("celeb_df", copy, root / "m", crop="raw-256", workers=0)
+
+
+@pytest.mark.parametrize("level", ["videos/{}.mp4", "frames/{}/012.png"])
+def test_a_copy_of_celeb_df_with_a_level_more_has_the_pairs_and_the_official_split(root: Path, level: str):
+    names = (
+        "Celeb-real/id0_0001",
+        "YouTube-real/00170",
+        "Celeb-synthesis/id0_id1_0001",
+        "Celeb-synthesis/id0_id1_0002",
+    )
+    paths = ["/".join((name.split("/")[0], level.format(name.split("/")[1]))) for name in names]
+    touch(root, *paths)
+    (root / "List_of_testing_videos.txt").write_text(
+        "1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0002.mp4\n", encoding="utf-8"
+    )
+    listing = listed(load_dataset_spec("celeb_df_flat"), root)
+    samples = {sample.origin: sample for sample in listing.samples}
+    assert [samples[path].split for path in paths] == ["train", "test", "train", "test"]
+    assert samples[paths[2]].target_origin == paths[0]
+    assert samples[paths[2]].source_key == samples[paths[0]].source_key
+    assert "4 of the first 5 files fit --dataset celeb_df_flat" in survey("celeb_df", root).notes[-1]
+
+
+def test_a_dataset_that_few_files_fit_is_not_named(root: Path):
+    touch(root, "a/b/c/d/e/f.png", "hart/x.png", "k/l/m/n/o/p.png", "q/r/s/t/u/v.png")
+    assert not any("fit --dataset" in note for note in survey("celeb_df", root).notes)
 
 
 def test_targets_in_another_dataset():

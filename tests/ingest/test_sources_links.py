@@ -106,6 +106,25 @@ def test_linked_folders_loops_and_doubles(root: Path, tmp_path: Path):
     assert not listing.overlooked
 
 
+def test_a_link_to_a_folder_that_holds_it_is_a_loop(root: Path, tmp_path: Path):
+    save(tmp_path / "private/a.png")
+    save(tmp_path / "elsewhere/faces/b.png")
+    (root / "up").symlink_to("..")
+    (root / "faces").symlink_to(tmp_path / "elsewhere/faces")
+    (tmp_path / "elsewhere/faces/up").symlink_to("..")
+    listing = listed(load_dataset_spec("images").with_generator("flux").with_links(), root)
+    assert [sample.origin for sample in listing.samples] == ["faces/b.png"]
+    assert listing.examples[READ_ALREADY] == ["up", "faces/up"]
+
+
+def test_a_link_to_nothing_says_so(root: Path, tmp_path: Path):
+    (root / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    for spec in (load_dataset_spec("images"), load_dataset_spec("images").with_links()):
+        (sample,) = listed(spec.with_generator("flux"), root).samples
+        with pytest.raises(ImageRefused, match="a link to nothing"):
+            next(read(sample, Sampling()))
+
+
 def test_a_folder_of_links_only_names_the_option(root: Path, tmp_path: Path):
     save(tmp_path / "elsewhere/a.png")
     (root / "linked").symlink_to(tmp_path / "elsewhere")

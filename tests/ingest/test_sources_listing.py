@@ -55,12 +55,19 @@ def test_nothing_is_dropped_silently(spec: DatasetSpec, root: Path):
     assert len(listing.samples) == 1
     assert listing.ignored == {
         "hidden": 2,
+        "hidden folder": 1,
         "unknown generator 'dalle'": 1,
         "fits no path of the layout": 1,
         "not part of this dataset": 1,
         "video": 1,
     }
     assert listing.examples["fits no path of the layout"] == ["readme.txt"]
+
+
+def test_pictures_of_formats_that_are_not_read_count_as_left_out(spec: DatasetSpec, root: Path):
+    touch(root, "test/flux-dev/a_1.png", *(f"test/flux-dev/b_1.{ending}" for ending in ("avif", "HEIC", "jxl", "wmv")))
+    touch(root, "test/flux-dev/notes.txt", "@eaDir/a_1.png/x.jpg")
+    assert listed(spec, root).overlooked == 4
 
 
 def test_hostile_names_are_names(spec: DatasetSpec, root: Path):

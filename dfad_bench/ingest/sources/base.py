@@ -21,13 +21,22 @@ LINKED = "linked folder"
 READ_ALREADY = "link to a file or folder that is read already"
 # reasons, or their ends, of files that are left out on purpose
 ON_PURPOSE = (
-    "hidden", "not part of this dataset", "also unpacked", "copy of another image", NOT_ASKED, "listed twice",
+    "hidden", "hidden folder", "not part of this dataset", "also unpacked", "copy of another image", NOT_ASKED,
+    "listed twice",
     "kept in the first of test, val, train", READ_ALREADY,
 )  # fmt: skip
 _LISTS = ("not in the table", NOT_THERE)  # what a list decides, or names in vain, is no file that was overlooked
 _FOLDERS_LIKE = ("unreadable folder", LINKED, "damaged archive", "unknown generator")  # whatever their names
-# extensions of what was meant to be read, if only it were another layout or unpacked
-PICTURES = (*EXTENSIONS, *VIDEO_EXTENSIONS, *ANIMATION_EXTENSIONS, "tar", "zip", "gz", "tgz", "7z", "rar", "bz2", "xz")
+# formats of pictures and videos that are not read
+_UNREAD = (
+    "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "tga", "dds", "psd", "exr", "cr2", "nef", "arw", "dng",
+    "wmv", "flv", "mpg", "mpeg", "3gp", "ogv",
+)  # fmt: skip
+# extensions of what was meant to be read, if only it were another layout, another format or unpacked
+PICTURES = (
+    *EXTENSIONS, *VIDEO_EXTENSIONS, *ANIMATION_EXTENSIONS, *_UNREAD,
+    "tar", "zip", "gz", "tgz", "7z", "rar", "bz2", "xz",
+)  # fmt: skip
 # of Windows, macOS, Linux, and of network drives (Synology, QNAP), whose folders hold copies and previews
 _SYSTEM_FILES = (
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found",
@@ -115,6 +124,8 @@ class _Walk:
                 folders.clear()
                 continue
             self._note_links(folder, here, folders)
+            for name in sorted(name for name in folders if is_hidden(name)):
+                self.listing.ignore("hidden folder", printable_name(here + name))
             folders[:] = [name for name in sorted(folders) if not is_hidden(name)]
             for name in sorted(files):
                 origin = printable_name(here + name)
@@ -133,12 +144,16 @@ class _Walk:
     def _note_links(self, folder: str, here: str, folders: list[str]) -> None:
         for name in sorted(folders):
             place = os.path.join(folder, name)  # noqa: PTH118  a million names: strings are faster
-            if not os.path.islink(place):  # noqa: PTH114
+            if is_hidden(name) or not os.path.islink(place):  # noqa: PTH114
                 continue
             if not self.follow:
                 self.listing.ignore(LINKED, printable_name(here + name))
-            elif not is_hidden(name):
-                self.linked.append((os.path.realpath(place), f"{here}{name}/"))
+                continue
+            real = os.path.realpath(place)
+            if any(os.path.commonpath((real, inner)) == real for inner in (self.base, folder)):
+                self.listing.ignore(READ_ALREADY, printable_name(here + name))  # a loop: it holds the link itself
+            else:
+                self.linked.append((real, f"{here}{name}/"))
 
 
 def _found(base: str, name: str, origin: str, follow: bool) -> FoundFile:

@@ -29,12 +29,15 @@ _SPLIT_FOLDERS = ("dataset/splits", "splits", "")
 def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     """Celeb-DF and Celeb-DF++: listed videos are the test split, all others train. Lines: `1 path` (real) or `0 path`.
 
+    Copies have the videos one level lower, in `videos/` or as folders of frames in `frames/`; names fit all the same.
+
     Raises:
         ConfigError: a line has another form.
     """
     file = _find(root, _TEST_LIST, spec.follow_links)
     if file is None:
-        listing.notes.append(f"no {_TEST_LIST}: the splits are unknown")
+        if any(sample.split is None for sample in listing.samples):
+            listing.notes.append(f"no {_TEST_LIST}: the splits are unknown")
         return
     labels: dict[str, tuple[bool, str]] = {}
     for number, line in enumerate(_text(file).splitlines(), 1):
@@ -43,12 +46,12 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
         label, _, path = line.strip().partition(" ")
         if label not in ("0", "1") or not path.strip():
             raise ConfigError(f"{file}: line {number}: expected '1 folder/video.mp4' or '0 ...', got {line[:60]!r}")
-        name = _key(path.strip())
+        name = _without_level(_key(path.strip()))
         if labels.setdefault(name, (label == "1", path.strip()))[0] != (label == "1"):
             raise ConfigError(f"{file}: line {number}: {path.strip()[:60]!r} has the other label on a line before")
     seen, contradicted = set(), 0
     for index, sample in enumerate(listing.samples):
-        name = _video(sample)
+        name = _without_level(_video(sample))
         if name in labels:
             seen.add(name)
             contradicted += labels[name][0] != (sample.generator == REAL_KEY)
@@ -218,6 +221,16 @@ def _key(path: str) -> str:
     path = path.replace("\\", "/").removeprefix("./").casefold()
     folder, _, name = path.rpartition("/")
     return _join(folder, name.rpartition(".")[0] or name)
+
+
+def _without_level(key: str) -> str:
+    """A key without the level of copies.
+
+    >>> _without_level("celeb-real/frames/id0_0000")
+    'celeb-real/id0_0000'
+    """
+    *folders, name = key.split("/")
+    return "/".join([*(folder for folder in folders if folder not in ("videos", "frames")), name])
 
 
 def _join(folder: str, name: str) -> str:
