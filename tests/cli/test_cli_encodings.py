@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dfad_bench.api import quickstart
 from dfad_bench.cli import main as main_module
-from dfad_bench.cli import quickstart
 from dfad_bench.cli.main import COMMANDS
 from dfad_bench.report.table import FORMATS
 

@@ -198,8 +198,11 @@ def answers(arguments: list[str]) -> str | None:
     return "took over 30 s" if time.monotonic() - began > 30 else None
 
 
-def doubled_lists(folder: Path) -> dict[str, Callable[[], int]]:
-    """Ways to name one file twice in a list; each function builds a manifest and returns how many rows it then has."""
+def doubled_lists(folder: Path) -> tuple[dict[str, Callable[[], int]], dict[str, Callable[[], int]]]:
+    """Ways to name one file twice in a list, and ways to name it once.
+
+    Each function builds a manifest and returns how many rows it then has: at most one, and one of a file named once.
+    """
     spellings = ("a/0.png", "a//0.png", "a/./0.png", "./a/0.png")
 
     def rows(*arguments: str) -> int:
@@ -213,32 +216,33 @@ def doubled_lists(folder: Path) -> dict[str, Callable[[], int]]:
     def frames(split: str, *names: str) -> dict[str, object]:
         return {split: {"video": {"label": "FF-DF", "frames": list(names)}}}
 
-    def listed(other: str) -> Callable[[], int]:
+    def listed(*others: str) -> Callable[[], int]:
         def build() -> int:
-            (folder / "list.json").write_text(
-                json.dumps({"FF": {"FF-DF": {**frames("train", spellings[0]), **frames("test", other)}}})
-            )
+            named = frames("train", spellings[0]) | {k: v for other in others for k, v in frames("test", other).items()}
+            (folder / "list.json").write_text(json.dumps({"FF": {"FF-DF": named}}))
             return rows("--from-deepfakebench", str(folder / "list.json"))
 
         return build
 
-    def described(other: str) -> Callable[[], int]:
+    def described(*others: str) -> Callable[[], int]:
         def build() -> int:
-            lines = [{"file_name": name, "generator": who} for name, who in ((spellings[0], "flux"), (other, "real"))]
+            named = [(spellings[0], "flux"), *((other, "real") for other in others)]
+            lines = [{"file_name": name, "generator": who} for name, who in named]
             path = folder / "root" / "metadata.jsonl"
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
             try:
-                return rows("--dataset", "extra")
+                return rows("--dataset", "image_folder")
             finally:
                 path.unlink()
 
         return build
 
     draw(folder / "root" / "a" / "0.png", 1)
-    return {
+    twice = {
         **{f"list {other}": listed(other) for other in spellings},
         **{f"metadata {other}": described(other) for other in spellings},
     }
+    return twice, {"list": listed(), "metadata": described()}
 
 
 def swap_after_listing(folder: Path, number: int) -> int:

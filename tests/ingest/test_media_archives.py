@@ -208,7 +208,19 @@ def test_an_archive_that_holds_nothing_is_reported(root: Path, tmp_path: Path):
         pass
     report = build(root, tmp_path / "m")
     assert report.ignored == {"archive without a file in it": 3, "damaged archive": 2}
-    assert report.ignored_examples["damaged archive"][0] == "hole.tar: archive: 5242368 zero bytes behind its end mark"
+    assert report.ignored_examples["damaged archive"][0] == (
+        "hole.tar: archive: over 4 MB of zero bytes behind its end mark"
+    )
+
+
+def test_a_file_that_is_one_hole_is_not_read_to_its_end(root: Path):
+    root.mkdir(exist_ok=True)
+    with (root / "hole.tar").open("wb") as file:
+        file.truncate(1 << 36)  # takes no room on the disk
+    began = time.monotonic()
+    with pytest.raises(ImageRefused, match="zero bytes behind its end mark"):
+        list(members(root / "hole.tar"))
+    assert time.monotonic() - began < 5
 
 
 def test_what_follows_the_end_mark_of_a_tar_is_reported(root: Path):

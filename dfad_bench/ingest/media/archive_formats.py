@@ -247,8 +247,8 @@ class Tar:
             if data.count(0) != len(data):
                 raise ValueError("data behind its end mark")
             zeros += len(data)
-        if zeros > _PADDING:
-            raise ValueError(f"{zeros} zero bytes behind its end mark")
+            if zeros > _PADDING:  # at once: a file with a hole costs its sender nothing
+                raise ValueError(f"over {_PADDING >> 20} MB of zero bytes behind its end mark")
 
     def has_damaged_stream(self) -> bool:
         """After an error: whether the compressed data are not what was packed; False for a file that is cut."""
