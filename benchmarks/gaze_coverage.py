@@ -112,8 +112,9 @@ def distances(faces: Faces, times: int, resamples: int, seed: int, *, before: bo
         rng = np.random.default_rng([seed, turn])
         still = replace(faces, shift_rad=0.0)
         null, _ = study(*still.draw(rng), resamples, turn)
-        found["floors"] += null.floor_high_rad2 is not None
-        found["above after"] += null.floor_high_rad2 is not None and null.fid_rad2 > null.floor_high_rad2
+        if null.fid_rad2 is not None and null.floor_high_rad2 is not None:
+            found["floors"] += 1
+            found["above after"] += null.fid_rad2 > null.floor_high_rad2
         sides = faces.draw(rng)
         results = {"after": study(*sides, resamples, turn, floor=False)[0]}
         effective.add(results["after"].sources_effective)
@@ -123,7 +124,7 @@ def distances(faces: Faces, times: int, resamples: int, seed: int, *, before: bo
             found["above before"] += distance > floor_before(plain[0].angles, len(plain[1].angles), rng)
             results["before"] = study(apart(sides[0], "r"), apart(sides[1], "f"), resamples, turn, floor=False)[0]
         for when, result in results.items():
-            if result.low_rad2 is not None:
+            if result.low_rad2 is not None and result.high_rad2 is not None:
                 found[f"intervals {when}"] += 1
                 found[f"held {when}"] += result.low_rad2 <= faces.shift_rad**2 <= result.high_rad2
                 widths[when].append(result.high_rad2 - result.low_rad2)
@@ -210,7 +211,7 @@ def _pairs_once(rng: np.random.Generator, count: int, frames: int, *, by_source:
 def claims(times: int, resamples: int, seed: int) -> dict[str, Any]:
     """Verdicts where no family differs: a GAN has 12 videos of 8 frames, diffusion 96 images."""
     verdicts: dict[str, Counter[str]] = {"before": Counter(), "after": Counter()}
-    any_wrong = Counter()
+    any_wrong: Counter[str] = Counter()
     for turn in range(times):
         rng = np.random.default_rng([seed, 4, turn])
         rows: dict[str, list[GeneratorGaze]] = {"before": [], "after": []}
@@ -237,7 +238,9 @@ def claims(times: int, resamples: int, seed: int) -> dict[str, Any]:
     }
 
 
-def verdict_before(p: float, difference: float) -> str:
+def verdict_before(p: float | None, difference: float | None) -> str:
+    assert p is not None
+    assert difference is not None
     if p <= SIGNIFICANT:
         return "as claimed"
     return "undecided" if difference > 0 else "not as claimed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ManifestError
@@ -117,6 +118,16 @@ def qualified(rows: pd.DataFrame) -> pd.Series:
     """`source_key` with its dataset in front unless it names a namespace; a face without one is its own source."""
     keys = rows["source_key"].where(rows["source_key"].notna(), rows["sample_id"]).astype(str)
     return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
+
+
+def effective_sources(keys: np.ndarray) -> int:
+    """How many sources of equal size would be as informative (Kish): (sum of sizes)^2 / sum of squares, rounded down.
+
+    >>> effective_sources(np.array(["a", "a", "b", "b"])), effective_sources(np.array(["a"] * 97 + ["b", "c", "d"]))
+    (2, 1)
+    """
+    sizes = np.unique(np.asarray(keys), return_counts=True)[1]
+    return int(sizes.sum() ** 2 / (sizes**2).sum() + 1e-9) if len(sizes) else 0
 
 
 def videos(rows: pd.DataFrame) -> pd.Series:

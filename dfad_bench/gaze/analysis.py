@@ -17,7 +17,7 @@ from dfad_bench.core.errors import ManifestError, quoted
 from dfad_bench.core.labels import FAKE, REAL, ForgeryType
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
-from dfad_bench.gaze.claims import ClaimTest, check_claims
+from dfad_bench.gaze.claims import ClaimTest, check_claims, gaze_is_eyes
 from dfad_bench.gaze.estimators.base import GazeFlag
 from dfad_bench.gaze.families import ENOUGH_FACES, Drawn, GroupGaze, group_generators
 from dfad_bench.gaze.fid import study_fid
@@ -64,7 +64,7 @@ class GazeReport:
     def _flat_rows(self) -> Iterator[dict[str, Any]]:
         for row in self.rows:
             facts = {key: value for key, value in vars(row).items() if key not in ("fid", "pairs")}
-            yield {**facts, **vars(row.fid), **row.pairs.flat()}
+            yield {**facts, **vars(row.fid), **row.pairs.flat(), "gaze_is_eyes": gaze_is_eyes(row)}
         yield {"dataset": "", "generator": CONTROL, "forgery": "control", **self.control.flat()}
 
 

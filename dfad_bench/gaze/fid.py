@@ -5,16 +5,16 @@ Chance is counted over sources (`sources`), whose faces are resampled together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dfad_bench.data.pools import effective_sources
 from dfad_bench.gaze.backends import Distance, closed_form_2d
 from dfad_bench.gaze.resample import (
     NO_SPREAD,
     Gaussians,
     drawn_gaussians,
-    effective_sources,
     kept_variance,
     resampled_gaussians,
     source_sums,
@@ -31,8 +31,8 @@ _Z95 = 1.959963984540054
 class FidStudy:
     """One generator's distance; all values in square radians, None where a side has fewer than two faces.
 
-    `unbiased` is the distance minus its sampling bias (estimated by resampling sources), `debiased` the same where it is
-    below zero, for means over generators; `low` and `high` its 95 % interval, None with fewer than
+    `unbiased` is the distance minus its sampling bias (estimated by resampling sources), `debiased` the same where it
+    is below zero, for means over generators; `low` and `high` its 95 % interval, None with fewer than
     `sources.LEAST_SOURCES` effective sources on a side and where the resamples have no spread; `floor` is the mean
     distance of two samples of real faces with as many sources and faces as the two sides have, `floor_high` the 95 %
     quantile of such distances.
@@ -55,6 +55,7 @@ class FidStudy:
     sources_real: int = 0
     sources_fake: int = 0
     sources_effective: int = 0  # of equal size, on the side that has fewer
+    interval_verdict: str = ""  # why there is no interval, "" where there is one or no distance
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,22 @@ def study_fid(
         distance: a backend.
     """
     n = len(fake.angles)
-    counts = {"sources_real": len(np.unique(real.sources)), "sources_fake": len(np.unique(fake.sources))}
     sources = min(real.effective, fake.effective)
+    found = FidStudy(
+        n,
+        sources_real=len(np.unique(real.sources)),
+        sources_fake=len(np.unique(fake.sources)),
+        sources_effective=sources,
+    )
     if n < 2:
-        return FidStudy(n, **counts, sources_effective=sources)
+        return found
     (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real.angles), gaussian(fake.angles)
     fid = float(distance(mean_real, cov_real, mean_fake, cov_fake))
     debiased, ends = distance_interval(fid, drawn, sources)
     low, high = ends or (None, None)
-    return FidStudy(
-        n=n,
+    why = f"{sources} of {LEAST_SOURCES} sources" if sources < LEAST_SOURCES else "no spread"
+    return replace(
+        found,
         fid_rad2=fid,
         unbiased_rad2=max(debiased, 0.0),
         low_rad2=low,
@@ -121,8 +128,7 @@ def study_fid(
         cov_real_rad2=tuple(map(tuple, cov_real.tolist())),
         cov_fake_rad2=tuple(map(tuple, cov_fake.tolist())),
         debiased_rad2=debiased,
-        **counts,
-        sources_effective=sources,
+        interval_verdict="" if ends else why,
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dfad_bench.data.pools import effective_sources
+
 NO_SPREAD = 1e-12  # values that differ by less are the same
 _BLOCK = 512  # sources weighted at once: 4 MB for a thousand resamples
 _CELLS = 100_000  # cells of the count matrix held at once: less than a megabyte fits into the cache
@@ -28,16 +30,6 @@ def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
         return np.arange(len(sample_ids))
     ranks = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in sample_ids]
     return np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count]))
-
-
-def effective_sources(sources: np.ndarray) -> int:
-    """How many sources of equal size would be as informative (Kish): (sum of sizes)^2 / sum of squares, rounded down.
-
-    >>> effective_sources(np.array(["a", "a", "b", "b"])), effective_sources(np.array(["a"] * 97 + ["b", "c", "d"]))
-    (2, 1)
-    """
-    sizes = np.unique(sources, return_counts=True)[1]
-    return int(sizes.sum() ** 2 / (sizes**2).sum() + 1e-9) if len(sizes) else 0
 
 
 def tail(sources: int, variance_kept: float) -> float:
@@ -106,8 +98,8 @@ def mean_interval(
 
     Values that share a source, on either side, are not independent: their products count in the variance (the
     dyadic sum of Aronow, Samii and Assenova, Political Analysis 23, 2015). Student's t has one degree of freedom less
-    than there are effective sources; as cosines and angles are skewed, it is transformed by their skewness (Hall, On the
-    Removal of Skewness by Transformation, Journal of the Royal Statistical Society B 54, 1992).
+    than there are effective sources; as cosines and angles are skewed, it is transformed by their skewness (Hall, On
+    the Removal of Skewness by Transformation, Journal of the Royal Statistical Society B 54, 1992).
 
     Args:
         values: (n,).

@@ -110,7 +110,7 @@ def _without(manifests: Sequence[Manifest], frame: pd.DataFrame, estimator: str)
 def gaze_frame(
     manifests: Sequence[Manifest], estimator: str, weights: str | None, *, device: str, progress: Progress = _SILENT
 ) -> pd.DataFrame:
-    """A row per face of all manifests, refused ones too (`status`), with the columns `analysis.COLUMNS`, source_key and flags."""
+    """A row per face of all manifests, refused ones too (`status`): `analysis.COLUMNS`, source_key and flags."""
     import pandas as pd
 
     from dfad_bench.data.pair_table import with_pairs

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
+from dfad_bench.data.pools import effective_sources
 from dfad_bench.gaze.resample import (
     choose,
     drawn_gaussians,
-    effective_sources,
     mean_interval,
     resampled_gaussians,
     source_sums,

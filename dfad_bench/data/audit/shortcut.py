@@ -16,6 +16,7 @@ from dfad_bench.core.errors import listed
 from dfad_bench.data.audit.file_facts import files
 from dfad_bench.data.audit.findings import Finding, Findings, Kind
 from dfad_bench.data.audit.subject import Subject
+from dfad_bench.data.pools import effective_sources
 
 _COLUMNS: dict[str, Kind] = {
     "question": "text", "facts": "text", "files": "count", "classes": "count", "balanced accuracy": "percent",
@@ -46,7 +47,7 @@ class Verdict:
 
     accuracy: float
     chance: float
-    error: float  # standard error of guessing
+    error: float  # standard error of guessing, over sources
     files: int
     told_apart: dict[str, float]
 
@@ -102,11 +103,13 @@ def classify(rows: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Verdict
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
     groups = rows["source_key"].to_numpy()
     guessed = cross_val_predict(tree, features.to_numpy(), labels, groups=groups, cv=folds)
-    names, sizes = np.unique(labels, return_counts=True)
+    names = np.unique(labels)
     recalls = np.array([(guessed[labels == name] == name).mean() for name in names])
     alarms = np.array([(guessed[labels != name] == name).mean() for name in names])
     chance = 1 / len(names)
-    error = float(np.sqrt((chance * (1 - chance) / sizes).mean() / len(names)))
+    # files of one source share their facts, so that a class has as many guesses as it has sources
+    sources = np.array([effective_sources(groups[labels == name]) for name in names])
+    error = float(np.sqrt((chance * (1 - chance) / sources).mean() / len(names)))
     told_apart = {str(name): float((r + 1 - a) / 2) for name, r, a in zip(names, recalls, alarms, strict=True)}
     return Verdict(float(recalls.mean()), chance, error, len(rows), told_apart)
 

@@ -20,7 +20,7 @@ _WIDEST = 1.7  # of a pair
 _TEXT = 0.25  # two lines below the faces of one estimator
 _READING = (
     "Left: real target, right: forged face; arrows: gaze. Below: mean 2-D cosine of (pitch, yaw) over all pairs "
-    "compared, its 95 % interval (n instead for fewer than five pairs), and the cosine of the pair shown."
+    "compared, its 95 % interval (n instead where there are too few sources), and the cosine of the pair shown."
 )
 
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfad_bench.gaze.claims import MOST_HEADS
-from dfad_bench.gaze.sources import LEAST_SOURCES
 from dfad_bench.report.gaze.estimators import FORGERIES, family_name
 from dfad_bench.report.table import Column, Table
 
@@ -115,11 +113,10 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("angle_rad", "angle_rad_low", "angle_rad_high", "median_angle_rad"):
         value = row.get(name)
         shown[name.replace("_rad", "_deg")] = None if value is None else math.degrees(value)
-    few = row.get("sources_effective", 0) < LEAST_SOURCES
-    none = f"none: {row.get('sources_effective', 0)} sources" if few else None
-    shown["interval_deg2"] = row.get("fid_verdict") or _interval(shown["low_deg2"], shown["high_deg2"], 2) or none
+    interval = _interval(shown["low_deg2"], shown["high_deg2"], 2)
+    shown["interval_deg2"] = row.get("fid_verdict") or interval or row.get("interval_verdict")
     shown["sources_text"] = f"{row.get('sources_real', 0):,} real, {row.get('sources_fake', 0):,} fake"
-    shown["generator"] = f"{row['generator']} *" if (row.get("head_only") or 0) > MOST_HEADS else row["generator"]
+    shown["generator"] = row["generator"] if row.get("gaze_is_eyes", True) else f"{row['generator']} *"
     shown["reals_text"] = f"{row.get('n', 0):,}" + (" (all)" if row.get("reals") == "all" else "")
     shown["cosine_2d_text"] = _interval(row.get("cosine_2d_low"), row.get("cosine_2d_high"), 2)
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
