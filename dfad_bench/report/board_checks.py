@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dfad_bench.core.errors import DFADError
+from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.files import read_json, safe_relative, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, identity, read_record
 from dfad_bench.core.version import __version__
@@ -91,8 +91,10 @@ def check_record(path: Path, record: ResultRecord, verify: Callable[[Path], Veri
         if not beside:
             return Check("claimed", f"no {file.name} beside the record")
         return Check() if verify is None else note_check(verify(path))
-    except DFADError as error:
+    except IntegrityError as error:
         return Check("contradicted", str(error))
+    except DFADError as error:  # of another version, perhaps, or with settings that nothing here can read
+        return Check("claimed", f"could not be checked: {error}")
 
 
 def _noted(record_id: str) -> Check | None:

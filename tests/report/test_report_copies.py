@@ -13,6 +13,7 @@ from helpers.runs import resealed, write_run
 from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.api.runs import leaderboard
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.record import plain, read_record, write_record
 from dfad_bench.core.version import __version__
@@ -203,6 +204,23 @@ def test_of_runs_that_were_trained_twice_the_least_counts(tmp_path: Path) -> Non
     checks = {record.record_id: Check("repredicted", "") for record in records}
     row = board(PROTOCOL, records, checks=checks).rows[-1]
     assert (row["oscr"], row["rank"]) == (min(oscr(run) or 0 for run in runs), 1)
+
+
+def test_settings_that_cannot_be_read_are_a_claim_and_damaged_predictions_are_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = honest(tmp_path / "runs" / "a")
+
+    def strange(config: dict[str, Any], where: str) -> _Config:
+        raise ConfigError(f"{where}: key 'x' is unknown")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dfad_bench.engine.config.config_from", strange)
+        (row,), _ = shown(tmp_path / "runs")
+    assert (row["checked"], "key 'x' is unknown" in row["why_not"]) == ("claimed", True)
+    (folder / "predictions.parquet").write_bytes(b"PAR1")
+    (row,), _ = shown(tmp_path / "runs")
+    assert (row["checked"], row.get("rank")) == ("contradicted", None)
 
 
 def test_boards_can_do_without_checking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
