@@ -1,15 +1,16 @@
 """Near duplicates: how fast is the search, and how many mirrored, shifted or zoomed copies does it find?
 
-The banded search for near hashes and the comparison of all pairs run on the same hashes in one process: as many as brute force can compare in bearable time, and the pairs must
-be equal. Then the banded search alone on a million. Hashes are drawn uniformly, or around centres (every bit of a
-centre flipped with some probability), which is how faces of one pose and framing are alike. A fresh process holds
-each search, so that its peak memory is its own.
+The banded search for near hashes and the comparison of all pairs run on the same hashes in one process: as many as
+brute force can compare in bearable time, and the pairs must be equal. Then the banded search alone on a million. Hashes
+are drawn uniformly, or around centres (every bit of a centre flipped with some probability), which is how faces of one
+pose and framing are alike. A fresh process holds each search, so that its peak memory is its own.
 
-With `--manifest`, crops of real and forged faces are mirrored, shifted, zoomed and compressed. A copy is found where the
-search for altered copies pairs it with its original. False alarms are pairs of different sources among the faces a
+With `--manifest`, crops of real and forged faces are mirrored, shifted, zoomed and compressed. A copy is found where
+the search for altered copies pairs it with its original. False alarms are pairs of different sources among the faces a
 protocol trains on and those it tests; faces of one person or target may be among them. Prints JSON.
 
-Example: python benchmarks/near_duplicates.py --manifest manifests/corpus --out benchmarks/results/near_duplicates.json
+Example: python benchmarks/near_duplicates.py --out benchmarks/results/near_duplicates.json
+         python benchmarks/near_duplicates.py --manifest manifests/corpus --out benchmarks/results/altered_copies.json
 """
 
 from __future__ import annotations
@@ -227,27 +228,37 @@ def fresh(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
         return pool.submit(function, *arguments).result()
 
 
+def hash_search(options: argparse.Namespace) -> dict[str, Any]:
+    kinds = ("uniform", "clustered")
+    return {
+        "question": f"banded search against all pairs of 64-bit hashes within {RADIUS} bits: ratio, same pairs, memory",
+        "both": {kind: fresh(compare, kind, options.both, options.seed) for kind in kinds},
+        "large": {kind: fresh(alone, kind, options.large, options.seed) for kind in kinds},
+    }
+
+
+def altered_copies(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "question": "copies that were mirrored, shifted or zoomed: how many are found, what else is, time",
+        **copies(options.manifest, options.protocol, options.faces, options.seed),
+        "search_alone": fresh(copy_search, options.copies, options.seed),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--both", type=int, default=50_000, help="hashes that both ways compare")
     parser.add_argument("--large", type=int, default=1_000_000, help="hashes for the banded search alone")
-    parser.add_argument("--copies", type=int, default=50_000, help="pictures for the search for altered copies alone")
-    parser.add_argument("--manifest", type=Path, help="real faces, for recall and false alarms of altered copies")
+    parser.add_argument("--manifest", type=Path, help="real faces: measures altered copies, not the search for hashes")
     parser.add_argument("--protocol", default="corpus", help="with --manifest: whose faces")
     parser.add_argument("--faces", type=int, default=300, help="with --manifest: faces that are changed")
+    parser.add_argument("--copies", type=int, default=50_000, help="with --manifest: pictures for the search alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     options = parser.parse_args()
-    kinds = ("uniform", "clustered")
-    result: dict[str, Any] = {
-        "question": f"banded search against all pairs of 64-bit hashes within {RADIUS} bits: ratio, same pairs, memory",
-        "both": {kind: fresh(compare, kind, options.both, options.seed) for kind in kinds},
-        "large": {kind: fresh(alone, kind, options.large, options.seed) for kind in kinds},
-        "hardware": {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()},
-    }
-    result["copy_search"] = fresh(copy_search, options.copies, options.seed)
-    if options.manifest:
-        result["copies"] = copies(options.manifest, options.protocol, options.faces, options.seed)
+    result = altered_copies(options) if options.manifest else hash_search(options)
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
+    result["hardware"] = machine
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if options.out:
         write_json(options.out, result)

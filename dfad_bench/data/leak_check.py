@@ -64,8 +64,8 @@ class Leaks:
         some = ", ".join(f"{one} and {other}" for one, other in self.examples)
         more = f"; {self.left_out:,} more candidates were not compared" if self.left_out else ""
         return [
-            f"{self.pairs:,} pairs of training and test faces of different sources look like copies"
-            f" ({self.changed:,} of them mirrored, shifted or zoomed; {self.train_faces:,} training and"
+            f"{self.pairs:,} pair{'s' * (self.pairs > 1)} of training and test faces of different sources look like"
+            f" copies ({self.changed:,} mirrored, shifted or zoomed; {self.train_faces:,} training and"
             f" {self.test_faces:,} test faces; {some}{more}): kept, since a reenactment looks like its target;"
             " `dfad check-manifest --audit` shows them"
         ]
@@ -95,7 +95,7 @@ def find_leaks(
     if (known := _stored(path, key)) is not None:
         return known
     begun = time.monotonic()
-    places = store.places(named["sample_id"])
+    places = store.places(named["sample_id"].tolist())
 
     def faces(positions: np.ndarray) -> np.ndarray:
         parts = [places[positions[start : start + 64]] for start in range(0, len(positions), 64)]

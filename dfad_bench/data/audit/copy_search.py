@@ -20,7 +20,7 @@ BITS = 6  # in which two hashes of 64 may differ
 LIKENESS = 0.9  # least correlation of the windows of a copy
 MOST_FACES = 200_000  # more would take an hour
 _CROWD = 64  # most faces that may share a hash; more are empty pictures
-_MOST = 50_000  # candidates whose pixels are compared, the nearest first
+_MOST = 20_000  # candidates whose pixels are compared, the nearest first
 _AT_ONCE = 1024
 GreyFaces = Callable[[np.ndarray], np.ndarray]  # (n,) positions -> (n, 64, 64) grey values
 
@@ -65,8 +65,8 @@ def find_copies(faces: GreyFaces, one: np.ndarray, other: np.ndarray, owners: np
     )
     window, mirrored = pairs["probe"].to_numpy() // 2, pairs["probe"].to_numpy() % 2 == 1
     moved = (pairs["key"].to_numpy() != 0) | (window != 0)
-    columns = (pairs[name].to_numpy() for name in ("one", "other"))
-    return Copies(*columns, mirrored, moved, pairs["likeness"].to_numpy(), left_out)
+    one, other = pairs["one"].to_numpy(), pairs["other"].to_numpy()
+    return Copies(one, other, mirrored, moved, pairs["likeness"].to_numpy(), left_out)
 
 
 def _hashed(faces: GreyFaces, places: np.ndarray) -> np.ndarray:

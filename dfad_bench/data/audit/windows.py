@@ -23,7 +23,7 @@ WINDOWS = (
     (1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2), (3, 3),
 )  # fmt: skip
 KEYS = 3
-_REACH = 4  # grey values by which a copy may lie elsewhere than its window
+_REACH = 2  # of its 32 values an axis by which a copy may lie elsewhere than its window
 
 
 def grey_faces(crops: Iterable[np.ndarray]) -> np.ndarray:
@@ -69,13 +69,13 @@ def likeness(
 
 
 def _best_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(N,) the largest correlation of the middle of `one` with parts of `other` (N, 64, 64) as large."""
-    inner = slice(_REACH, SIDE - _REACH)
+    """(N,) the largest correlation of the middle of `one` with parts of `other` (N, 32, 32) as large."""
+    size = _REDUCED - 2 * _REACH
+    inner = slice(_REACH, _REACH + size)
     middle = _standard(one[:, inner, inner])
     best = np.full(len(one), -1.0)
     for down in range(2 * _REACH + 1):
         for right in range(2 * _REACH + 1):
-            size = SIDE - 2 * _REACH
             part = _standard(other[:, down : down + size, right : right + size])
             best = np.maximum(best, np.einsum("np,np->n", middle, part))
     return best
@@ -91,8 +91,8 @@ def _standard(parts: np.ndarray) -> np.ndarray:
 
 
 def _cut(faces: np.ndarray, window: int) -> np.ndarray:
-    """A window of grey faces, (N, 64, 64)."""
-    rows, columns = (_averages(*_SPANS[span], SIDE, SIDE) for span in WINDOWS[window])
+    """A window of grey faces, (N, 32, 32)."""
+    rows, columns = (_averages(*_SPANS[span], SIDE, _REDUCED) for span in WINDOWS[window])
     cut: np.ndarray = rows @ faces @ columns.T
     return cut
 
