@@ -61,18 +61,22 @@ def test_readme_shows_commands() -> None:
 
 
 def test_reliability_in_the_readme_is_what_was_measured() -> None:
-    """The two sentences are those of the committed results, never typed in."""
+    """The three sentences are those of the committed results, never typed in."""
     results = ROOT / "benchmarks" / "results"
     if not results.is_dir():
         pytest.skip("not a checkout: results are not shipped in the wheel")
     builds = json.loads((results / "faults.json").read_text(encoding="utf-8"))["verdict"]
     training = json.loads((results / "train_faults.json").read_text(encoding="utf-8"))["suites"]
+    attacks = json.loads((results / "attacks.json").read_text(encoding="utf-8"))
     damaged, killed = training["damaged"], training["killed"]
     assert killed["wrong"] == 0
+    assert attacks["size"] == 1
+    assert not [row for row in attacks["suites"].values() if row["crashes"] or row["lost"] or row["wrong"]]
     sentence = (
         f"{damaged['tried']:,} damaged checkpoints tried, {damaged['accepted']} accepted,"
         f" {killed['tried']} kills of a training run survived, same weights"
     )
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"**{builds}**" in readme
+    assert f"**{attacks['verdict']}**" in readme
     assert f"**{sentence}**" in readme

@@ -174,13 +174,21 @@ def safe_relative(root: Path, relative: str, *, follow: bool = False) -> Path:
     Raises:
         ConfigError: absolute, with `..`, a NUL or a backslash, or a link out of `root`.
     """
-    parts = relative.split("/")
-    if not relative or relative.startswith("/") or "\\" in relative or "\0" in relative or ".." in parts:
+    if not is_plain_relative(relative):
         raise ConfigError(f"{quoted(relative)}: not a plain relative path")
     path = (root / relative).resolve()
     if not follow and not path.is_relative_to(root.resolve()):
         raise ConfigError(f"{quoted(relative)}: leads out of {root}")
     return path
+
+
+def is_plain_relative(path: str) -> bool:
+    """Whether a path by its text alone is a relative one without `..`, NUL and backslash.
+
+    >>> is_plain_relative("a/b.png"), is_plain_relative("/a.png"), is_plain_relative("a/../b.png")
+    (True, False, False)
+    """
+    return bool(path) and not path.startswith("/") and not {"\\", "\0"} & set(path) and ".." not in path.split("/")
 
 
 def plain_path(text: str) -> str:

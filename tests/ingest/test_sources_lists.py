@@ -125,3 +125,11 @@ def test_a_deepfakebench_list_counts_a_frame_once_however_it_is_spelt(root: Path
     (root / "list.json").write_text(f'{{"d": {{"FF-DF": {{"train": {video}, "train": {{}}}}}}}}')
     with pytest.raises(ConfigError, match=r"list.json: not valid JSON \(the key 'train' occurs twice"):
         listed(load_dataset_spec("deepfakebench").with_index(root / "list.json"), root)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "a\0.png", "../a.png"])
+def test_names_that_leave_the_root_are_not_called_links(table: DatasetSpec, root: Path, name: str):
+    (root / "list.csv").write_text(f"where,who,key,use\n{name},flux,x,yes\n")
+    listing = listed(table, root)
+    assert [sample.refusal for sample in listing.samples] == ["outside_root"]
+    assert not [note for note in listing.notes if "follow-links" in note]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dfad_bench.core.files import is_plain_relative
 from dfad_bench.core.registry import resolve
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import SOURCES
@@ -51,7 +52,7 @@ def _file_of(sample: RawSample) -> str:
 
 
 def _links_note(listing: Listing) -> str | None:
-    refused = [s for s in listing.samples if s.refusal == "outside_root" and ".." not in s.origin.split("/")]
+    refused = [s for s in listing.samples if s.refusal == "outside_root" and is_plain_relative(s.origin)]
     parts = [f"{len(refused):,} links to files elsewhere"] * bool(refused)
     parts += [f"{number:,} linked folders" for why, number in listing.ignored.items() if why == LINKED]
     return f"{' and '.join(parts)} are not followed; --follow-links reads them" if parts else None
