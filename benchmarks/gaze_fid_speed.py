@@ -29,7 +29,7 @@ import scipy
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.gaze.backends import pytorch_fid_function
-from dfad_bench.gaze.resample import bootstrap_gaussians
+from dfad_bench.gaze.resample import resampled_gaussians
 from dfad_bench.metrics.frechet import gaussian_frechet_2d
 
 CLOSED_RUNS = 100  # one takes a millisecond, too short to time
@@ -47,11 +47,11 @@ def vectors(generators: int, faces: int, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def resample(real: np.ndarray, fakes: np.ndarray, draws: int, seed: int) -> tuple[Gaussians, Gaussians]:
-    """As the study does it: the draws of the real faces are shared by all generators."""
-    rng = np.random.default_rng(seed)
-    each = [bootstrap_gaussians(fake, draws, rng) for fake in fakes]
+    """As the study does it, every face a source of its own; the draws of the real faces are shared by all."""
+    names = np.arange(len(real))
+    each = [resampled_gaussians(fake, names + (1 + place) * len(real), draws, seed) for place, fake in enumerate(fakes)]
     forged = (np.stack([mean for mean, _ in each]), np.stack([cov for _, cov in each]))
-    return bootstrap_gaussians(real, draws, rng), forged
+    return resampled_gaussians(real, names, draws, seed), forged
 
 
 def resample_plainly(

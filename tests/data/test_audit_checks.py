@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.toy import toy_manifests, toy_protocol, toy_row
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.data.audit import AUDITS, audit
 from dfad_bench.data.audit.findings import Findings
+from dfad_bench.data.audit.shortcut import classify
 from dfad_bench.data.audit.subject import load
 from dfad_bench.data.contact_sheet import findings_sheets
 from dfad_bench.data.manifest import Manifest, write_manifest
@@ -273,6 +275,17 @@ def test_the_shortcut_test_does_not_learn_sources_by_heart(tmp_path: Path):
     found = run("shortcut", manifest(tmp_path, rows))
     accuracy = {(r["question"], r["facts"]): r["balanced accuracy"] for r in found.rows}["real or forged", "size"]
     assert 0.3 < accuracy < 0.7
+
+
+def test_the_error_of_guessing_counts_sources_not_files():
+    """Thirty files of each source share its size: they are one guess, and say no more than one file of each."""
+    rng = np.random.default_rng(0)
+    label = np.repeat(["real", "forged"], 10)
+    single = pd.DataFrame({"label": label, "source_key": np.arange(20), "source_width": rng.integers(100, 999, 20)})
+    many = single.loc[np.repeat(np.arange(20), 30)].reset_index(drop=True)
+    verdicts = [classify(rows, ("source_width",), seed=0) for rows in (single, many)]
+    assert (verdicts[0].files, verdicts[1].files) == (20, 600)
+    assert verdicts[1].error == pytest.approx(verdicts[0].error) == pytest.approx(np.sqrt(0.25 / 20))
 
 
 def test_the_shortcut_test_leaves_small_groups_out(tmp_path: Path):
