@@ -8,7 +8,7 @@ predicted again was the run trained more than once, and the least of them counts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dfad_bench.core.files import content_hash
@@ -22,7 +22,7 @@ ROUNDING = 0.005  # of a share: two trainings with the same settings and seed on
 Checks = Mapping[str, Check]  # by `record_id`
 
 
-@dataclass
+@dataclass(frozen=True)
 class Runs:
     """One record for each run; `unsettled` are those of which copies differ and none is better checked."""
 
@@ -41,9 +41,7 @@ def one_of_each(records: Sequence[ResultRecord], checks: Checks) -> Runs:
     distinct = {record.record_id: record for record in records}.values()
     runs = _settled(_grouped(distinct, _run_key), checks, found)
     seeds = _settled(_grouped(runs, lambda record: content_hash([row_key(record), seed_of(record)])), checks, found)
-    found.records = seeds
-    found.notes += _other_versions(seeds)
-    return found
+    return replace(found, records=seeds, notes=[*found.notes, *_other_versions(seeds)])
 
 
 def row_key(record: ResultRecord) -> str:

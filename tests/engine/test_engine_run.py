@@ -48,7 +48,7 @@ def test_the_folder_holds_everything_and_facts_agree(manifests: list[Manifest], 
     facts, config = read_json(run / "run.json"), read_config(run)
     assert facts["run"]["config_sha256"] == config.sha256
     assert facts["run"]["steps"] == len((run / "trace.csv").read_text().splitlines()) - 1
-    assert facts["samples"] == {"expected": 45, "evaluated": 45, "failed": 0, "refused": {}}
+    assert facts["samples"] == {"expected": 45, "evaluated": 45, "failed": 0, "refused": {}, "sources": 6}
     assert facts["manifest"]["splits"]["train"]["rows"] + facts["manifest"]["splits"]["validation"]["rows"] == 63
     assert facts["manifest"]["leakage"]["exact_duplicates_train_test"] == 0
     assert facts["protocol"]["sha256"] == toy_protocol().sha256

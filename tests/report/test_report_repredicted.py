@@ -85,7 +85,7 @@ def test_edited_predictions_agree_with_themselves_and_not_with_the_checkpoint(ma
     assert "Not shown: that a model made these predictions (--repredict tells)" in alone.stdout
     found = verify(made, run)
     assert found.exit_code == 4
-    assert "does not follow from its checkpoint" in found.stderr
+    assert "not what its checkpoint predicts" in found.stderr
     assert "faces whose probabilities differ by more than 0.0001" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
