@@ -200,7 +200,7 @@ def recall(crops: np.ndarray, grey: np.ndarray, change: Callable[[Any], Any]) ->
 
 
 def copy_search(count: int, seed: int) -> dict[str, Any]:
-    """The search among `count` smooth pictures around 64 centres, a quarter of them tested: time and memory."""
+    """The search among `count` smooth pictures around 64 centres, a quarter of them tested."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(64, 6, 6))
     waves = np.stack([np.cos(np.pi * k * (2 * np.arange(64) + 1) / 128) for k in range(6)])  # (6, 64)
@@ -209,11 +209,10 @@ def copy_search(count: int, seed: int) -> dict[str, Any]:
         size = min(4096, count - start)
         low = centres[rng.integers(0, 64, size)] + 0.7 * rng.normal(size=(size, 6, 6))
         grey[start : start + size] = (128 + 12 * (waves.T @ low @ waves)).clip(0, 255)
-    before, places = peak_mib(), np.arange(count)
+    places = np.arange(count)
     found, seconds = timed(find_copies, lambda some: grey[some], places[count // 4 :], places[: count // 4], places)
     return {
         "faces": count, "pairs": len(found.one), "left_out": found.left_out, "seconds": round(seconds, 1),
-        "peak_mib_added": peak_mib() - before,
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool, 
     """
     from dfad_bench.api.runs import verify_record
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.core.errors import IntegrityError
+    from dfad_bench.core.errors import IntegrityError, listed
     from dfad_bench.views.options import view_settings
 
     if (run is None) == (record is None):
@@ -62,9 +62,8 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool, 
     )
     _show(found, as_json)
     if found.differences:
-        some = "; ".join(map(str, found.differences[:3]))
-        more = f"; and {len(found.differences) - 3} more" if len(found.differences) > 3 else ""
-        raise IntegrityError(f"{found.record}: {_verdict(found)}: {some}{more}")
+        differences = listed(found.differences, 3, "; ")
+        raise IntegrityError(f"{found.record}: {_verdict(found)}: {differences}")
     if strict and found.unchecked:
         raise IntegrityError(f"{found.record}: not all could be checked: {'; '.join(found.unchecked)}")
 

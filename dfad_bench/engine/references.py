@@ -65,7 +65,8 @@ def write_references(
         trained: of an evaluation, its run: what was learnt from is read there.
 
     Returns:
-        What there is of each, and a line for each that cannot be made. A run of an earlier version has none.
+        What there is of each, and a line for each that cannot be made. A run of an earlier version has none, nor has
+        one on manifests that state none of the facts (the audit counts those files).
     """
     made, lines = {}, []
     for name, find in ((FACTS_ONLY, _file_facts), (GAZE_ONLY, _gaze_facts)):
@@ -74,8 +75,9 @@ def write_references(
         try:
             wanted = None if trained is None else dict(trained.references[name]["about"])
             found = find(manifests, gaze, wanted)
-            if found is not None:
-                made[name] = _made(name, files, selection, classes, *found, trained)
+            reference = found and _made(name, files, selection, classes, *found, trained)
+            if reference:
+                made[name] = reference
         except (DFADError, OSError) as error:
             lines.append(f"no {name} reference: {error}")
     return made, lines
@@ -107,8 +109,10 @@ def _made(
     facts_of: Callable[[Sequence[str]], pd.DataFrame],
     about: dict[str, Any],
     trained: Trained | None,
-) -> Reference:
+) -> Reference | None:
     learnt = _learnt(name, files, selection, facts_of) if trained is None else _read(name, trained)
+    if learnt is None:
+        return None
     tested, columns = selection.tested, list(_COLUMNS[name])
     facts = facts_of(tested["sample_id"].tolist())
     found = predict_from_facts(
@@ -132,12 +136,12 @@ def _made(
 
 def _learnt(
     name: str, files: RunFolder, selection: Selection, facts_of: Callable[[Sequence[str]], pd.DataFrame]
-) -> pd.DataFrame:
-    """Facts and labels of the training faces, stored with the run so that evaluations can be predicted."""
+) -> pd.DataFrame | None:
+    """Facts and labels of the training faces, stored so that evaluations can be predicted; None where none is known."""
     train = selection.train
     facts = facts_of(train["sample_id"].tolist())
     if not known(facts).any():
-        raise DFADError("the manifests hold none of the facts it sees; build them again")
+        return None
     rows = train[["sample_id", *_LABELS]].reset_index(drop=True)
     rows = pd.concat([rows, facts.reset_index(drop=True)], axis=1)
     path = files.reference_facts(name)

@@ -18,7 +18,7 @@ from dfad_bench.data.audit.windows import KEYS, SIDE, WINDOWS, likeness, window_
 
 BITS = 6  # in which two hashes of 64 may differ
 LIKENESS = 0.9  # least correlation of the windows of a copy
-MOST_FACES = 200_000  # more would take an hour
+MOST_FACES = 200_000  # the work grows by the square of their number
 _CROWD = 64  # most faces that may share a hash; more are empty pictures
 _MOST = 20_000  # candidates whose pixels are compared, the nearest first
 _AT_ONCE = 1024
