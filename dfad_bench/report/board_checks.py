@@ -64,7 +64,7 @@ def note_check(found: Verification) -> Check:
     """Note what a verification shows, for later boards; a folder that cannot be written is passed over."""
     check = check_of(found)
     record = read_record(found.record, verify=False, ranges=False)
-    with suppress(OSError, DFADError):
+    with suppress(OSError, DFADError, RuntimeError):  # no home, no room: the check counts for this board only
         path = _note(identity(record))
         known = _noted(identity(record))
         if check.level == "contradicted":
@@ -100,7 +100,7 @@ def check_record(path: Path, record: ResultRecord, verify: Callable[[Path], Veri
 def _noted(record_id: str) -> Check | None:
     try:
         note: Any = read_json(_note(record_id))
-    except DFADError:
+    except (DFADError, RuntimeError):
         return None
     known = isinstance(note, dict) and (note.get("form"), note.get("dfad_bench")) == (_FORM, __version__)
     level = note.get("level") if known else None

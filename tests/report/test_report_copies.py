@@ -223,6 +223,14 @@ def test_settings_that_cannot_be_read_are_a_claim_and_damaged_predictions_are_wr
     assert (row["checked"], row.get("rank")) == ("contradicted", None)
 
 
+def test_a_machine_without_a_home_still_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest(tmp_path / "runs" / "a")
+    monkeypatch.delenv("DFAD_CHECKS")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert shown(tmp_path / "runs")[0][0]["checked"] == "follows"
+
+
 def test_boards_can_do_without_checking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest(tmp_path / "runs" / "a")
     monkeypatch.setattr("dfad_bench.report.verify.verify_record", lambda *args, **kwargs: pytest.fail("checked"))

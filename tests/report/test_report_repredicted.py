@@ -90,6 +90,7 @@ def test_edited_predictions_agree_with_themselves_and_not_with_the_checkpoint(ma
     assert len(found.stderr.splitlines()) == 1
 
 
+@pytest.mark.heavy
 def test_faces_labels_and_sources_are_chosen_anew(made: Path, run: Path, tmp_path: Path) -> None:
     frame = pd.read_parquet(run / "predictions.parquet")
     one = frame["sample_id"].iloc[0]
@@ -151,6 +152,7 @@ def test_rounding_of_other_means_is_accepted_by_precision(made: Path, precision:
     assert NUMBERS[precision] <= 0.02
 
 
+@pytest.mark.heavy
 def test_other_bits_by_the_same_means_are_said_and_refused_by_strict(made: Path, run: Path) -> None:
     def nudge(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(p_fake=(frame["p_fake"] + 1e-6).astype("float32"))
@@ -161,6 +163,7 @@ def test_other_bits_by_the_same_means_are_said_and_refused_by_strict(made: Path,
     assert "with the same device, threads and versions): another processor?" in result.stdout
 
 
+@pytest.mark.heavy
 def test_other_manifests_weights_and_places_are_refused(made: Path, run: Path, tmp_path: Path) -> None:
     toy_manifests(tmp_path / "other", identities=9)
     given = [word for name in MANIFESTS for word in ("--manifest", str(tmp_path / "other" / name))]
@@ -175,6 +178,7 @@ def test_other_manifests_weights_and_places_are_refused(made: Path, run: Path, t
     assert CliRunner().invoke(dfad, ["verify-record", "--run", str(run), "--repredict"]).exit_code == 2
 
 
+@pytest.mark.heavy
 def test_an_evaluation_is_predicted_again_with_the_weights_of_its_run(made: Path, run: Path) -> None:
     from dfad_bench.data.manifest import Manifest
 
