@@ -250,7 +250,7 @@ def record(name: str, folder: Path) -> None:
 
 def files(name: str, folder: Path) -> None:
     """A picture of that name, and a file that is none: built, checked, and shown in one row each."""
-    wanted = name.replace("/", "_").replace("\0", "_").encode("utf-8", "surrogatepass")
+    wanted = (name or "_").replace("/", "_").replace("\0", "_").encode("utf-8", "surrogatepass")
     root, out = folder / "root" / "test" / "flux", folder / "m"
     root.mkdir(parents=True, exist_ok=True)
     (root / "sub").mkdir(exist_ok=True)
