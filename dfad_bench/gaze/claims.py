@@ -29,6 +29,7 @@ DRAWS = 9_999
 ALL = "all generators"
 STRATIFIED = "within forgery types"
 _EQUAL = 1e-12  # relative to the sum of the distances
+_ALIKE = "distances do not differ"
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,10 @@ def _permutation_test(claim: Claim, scope: str, strata: list[list[_Unit]], seed:
     sides = 2 if exact and all(2 * int(mask.sum()) == len(mask) for mask in far) else 1
     drawn = 0 if exact else 1  # the observed assignment counts among the drawn ones
     all_totals = len(totals) + drawn
+    alike = all(float(np.ptp(of)) <= _EQUAL * max(float(np.abs(of).max()), 1e-300) for of in values)
     return ClaimTest(
-        scope, **counts, verdict="", difference_rad2=_difference(values, far), p=(above + drawn) / all_totals,
+        scope, **counts, verdict=_ALIKE if alike else "", difference_rad2=_difference(values, far),
+        p=(above + drawn) / all_totals,
         smallest_p=1 / all_totals, assignments=assignments, exact=exact, claim=claim.name,
         p_two_sided=(beyond + drawn) / all_totals, smallest_p_two_sided=sides / all_totals,
     )  # fmt: skip
@@ -167,7 +170,7 @@ def _may_decide(test: ClaimTest) -> bool:
 
 
 def _judged(test: ClaimTest, p_holm: float | None) -> ClaimTest:
-    if test.p is None or test.difference_rad2 is None:
+    if test.p is None or test.difference_rad2 is None or test.verdict == _ALIKE:
         return test
     if p_holm is None:
         return replace(test, verdict="too few generators to tell")
