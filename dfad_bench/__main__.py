@@ -1,6 +1,6 @@
 """`python -m dfad_bench` and `dfad`: signals are heeded before the first import that takes time."""
 
-from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once, unblock_interrupts
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED, interrupt_once, leads, unblock_interrupts
 
 
 def main() -> None:
@@ -12,7 +12,8 @@ def main() -> None:
     except KeyboardInterrupt:
         import os
 
-        os.write(2, b"Interrupted.\n")
+        if leads():
+            os.write(2, b"Interrupted.\n")
         os._exit(EXIT_INTERRUPTED)  # nothing was begun, and modules are half imported
     run()
 

@@ -14,7 +14,7 @@ import click
 from dfad_bench.cli.output import echo, set_up_streams
 from dfad_bench.core.errors import DFADError, cut, quoted
 from dfad_bench.core.escape import terminal
-from dfad_bench.core.interrupts import EXIT_INTERRUPTED
+from dfad_bench.core.interrupts import EXIT_INTERRUPTED, leads
 from dfad_bench.core.resources import INCLUDE, include, included
 from dfad_bench.core.version import __version__
 
@@ -104,6 +104,8 @@ class LazyGroup(click.Group):
         """Run a command; a `DFADError` becomes one line and its exit code."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Abort from None  # click prints an empty line of its own for the other
         except DFADError as error:
             if ctx.params.get("debug"):
                 raise
@@ -132,7 +134,8 @@ def main() -> None:
     try:
         status = dfad.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        echo("Interrupted.", err=True)
+        if leads():
+            echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         shown = io.StringIO()

@@ -47,6 +47,11 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+def leads() -> bool:
+    """Whether this process speaks for its team: of several training processes only the first prints the common line."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def interrupt_once() -> None:
     """Have the first Ctrl-C or SIGTERM of this process raise `KeyboardInterrupt`; the next ones change nothing.
 

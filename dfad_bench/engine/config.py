@@ -141,7 +141,7 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     if config.extended and config.extended[-1].config_sha256 == found.sha256:
         return None  # is made longer by this call
     if not same(config, found):
-        raise IntegrityError(f"{out}: holds a run with other settings ({', '.join(changes(config, found))}); {_WAYS}")
+        raise IntegrityError(f"{out}: {_other_settings(config, found)}")
     if not files.facts.is_file():
         return None
     known = read_facts(files.facts)
@@ -154,6 +154,19 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
 def same(config: RunConfig, found: RunConfig) -> bool:
     """Whether two settings are the same; that one run was made longer in several steps does not count."""
     return replace(config, extended=()).sha256 == replace(found, extended=()).sha256
+
+
+def _other_settings(config: RunConfig, found: RunConfig) -> str:
+    """Which settings of the run that was found are others, and what to do."""
+    if replace(config, implied=found.implied, extended=()).sha256 != replace(found, extended=()).sha256:
+        return f"holds a run with other settings ({', '.join(changes(config, found))}); {_WAYS}"
+    then = {**model_class(found.model).earlier_defaults, **found.implied}
+    names = [name for name in config.implied if config.implied[name] != found.implied.get(name)]
+    what = ", ".join(f"{name}: {then.get(name, 'not set')} then, {config.implied[name]} now" for name in names)
+    return (
+        f"holds a run made when the same options meant something else ({what or 'implied settings'}); `dfad scores` and"
+        " `dfad evaluate` open it as it was made, to train anew use another --out"
+    )
 
 
 def changes(config: RunConfig, found: RunConfig) -> list[str]:

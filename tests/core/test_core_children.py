@@ -12,6 +12,7 @@ import time
 import pytest
 from helpers.misbehaving import hears_interrupts, sleep_stopped
 
+from dfad_bench.cli import main
 from dfad_bench.core import children
 from dfad_bench.core.children import Stillness, WorkerPool, follow_parent, interrupts_blocked
 from dfad_bench.engine import launch
@@ -74,12 +75,30 @@ def test_training_processes_start_without_interrupts(monkeypatch: pytest.MonkeyP
     assert masks == [True, True]
 
 
-def test_an_interrupt_while_dfad_is_imported_is_one_line() -> None:
+@pytest.mark.parametrize(("rank", "said"), [("0", "Interrupted.\n"), ("1", "")])
+def test_an_interrupt_while_dfad_is_imported_is_one_line_of_the_first_process(rank: str, said: str) -> None:
+    command = [sys.executable, "-m", "dfad_bench", "list", "models"]
     with interrupts_blocked():
-        process = subprocess.Popen([sys.executable, "-m", "dfad_bench", "list", "models"], stderr=subprocess.PIPE)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "RANK": rank})
         process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1].decode() == "Interrupted.\n"
+    assert process.communicate(timeout=60)[1].decode() == said
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", "Interrupted.\n"), ("1", "")])
+def test_an_interrupt_of_a_command_is_one_line_of_the_first_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], rank: str, said: str
+) -> None:
+    def interrupted(**options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(sys, "argv", ["dfad", "list", "models"])
+    monkeypatch.setattr("dfad_bench.cli.list_names.command.callback", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
+    assert capfd.readouterr().err == said
 
 
 @pytest.mark.heavy

@@ -117,7 +117,7 @@ def test_a_run_made_before_keeps_the_default_it_was_made_with(manifests: list[Ma
     facts["run"]["config_sha256"] = config_from(raw, "config.yaml").sha256
     write_json(out / "run.json", facts)
     assert load_run(out).model.config.slope == 1.0
-    with pytest.raises(IntegrityError, match=r"other settings \(implied: slope\)"):
+    with pytest.raises(IntegrityError, match=r"something else \(slope: 1.0 then, 2.0 now\).*`dfad evaluate` open it"):
         run(manifests, out)
 
 
