@@ -52,3 +52,10 @@ def test_refuses_what_is_not_paired_or_finite() -> None:
         paired_cosine(np.zeros((3, 2)), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="nan or inf"):
         paired_cosine([[np.nan, 0]], [[1, 0]])
+
+
+def test_rounding_leaves_no_cosine_below_minus_one() -> None:
+    a = np.random.default_rng(0).standard_normal((2000, 3))
+    unit = a / np.linalg.norm(a, axis=1, keepdims=True)
+    assert (unit * unit).sum(axis=1).max() > 1  # what rounding does before values are clipped
+    assert paired_cosine(a, -a).values.min() == -1.0

@@ -92,3 +92,10 @@ def test_every_name_says_which_class_is_positive() -> None:
     assert METRICS["fpr95_openood"].note.startswith("unseen")
     rows = json.loads(CliRunner().invoke(dfad, ["list", "metrics", "--json", "--long"]).stdout)["rows"]
     assert {row["name"]: row["note"] for row in rows} == {name: metric.note for name, metric in METRICS.items()}
+
+
+def test_a_resample_without_negatives_has_no_share() -> None:
+    from dfad_bench.metrics.interval import _rejected_positives
+
+    up, none = np.array([[1, 1]]), np.array([[0, 0]])
+    assert np.isnan(_rejected_positives(up, none, np.array([2]), np.array([0]))).all()

@@ -129,3 +129,11 @@ def test_a_covariance_that_rounding_left_below_zero_is_a_line() -> None:
     expected = 2.0 + 5.0 - 2 * np.sqrt(5.0)  # tr A + tr B - 2 sqrt(tr AB + 2 sqrt(det A det B))
     for pair in ((line, round_one), (round_one, line)):
         assert covariance_part_2d(*pair) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("wrong", range(4))
+def test_each_shape_must_fit(wrong: int) -> None:
+    given: list[np.ndarray] = [np.zeros(2), np.eye(2), np.zeros(2), np.eye(2)]
+    given[wrong] = np.zeros((2, 1)) if wrong in (0, 2) else np.eye(3)
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        frechet_distance(*given)

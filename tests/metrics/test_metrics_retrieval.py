@@ -41,3 +41,10 @@ def test_wrong_arrays_are_refused() -> None:
 def test_only_a_matrix_of_probabilities_is_taken(probs: np.ndarray) -> None:
     with pytest.raises(ValueError, match="shapes do not fit"):
         prototype_retrieval(probs, np.array(["a", "b", "a"]), np.array([True, True, False]))
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (3, 2)])
+def test_names_and_registrations_are_one_a_row(lengths: tuple[int, int]) -> None:
+    names, registered = np.array(["a", "b", "a"][: lengths[0]]), np.array([True, True, False][: lengths[1]])
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        prototype_retrieval(np.eye(3), names, registered)
