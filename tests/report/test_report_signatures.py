@@ -91,3 +91,9 @@ def test_a_record_says_how_many_resamples_it_was_made_with(tmp_path: Path) -> No
     record = write_run(tmp_path / "run", toy_protocol(), toy_predictions(toy_protocol(), 8), resamples=7)
     assert {value.ci_resamples for value in record.metrics if value.ci_method == "bootstrap_stratified"} == {7}
     assert {value.ci_seed for value in record.metrics if value.ci_resamples} == {0}
+
+
+def test_ways_to_deal_labels_are_counted_and_drawn_as_documented() -> None:
+    from dfad_bench.metrics import permutation
+
+    assert (permutation.MOST_ASSIGNMENTS, permutation.DRAWS) == (100_000, 9_999)
