@@ -25,6 +25,7 @@ def rows_of(gan: list[float], diffusion: list[float], forgery: str = "FS") -> li
     return [row(f"{forgery}-{f}-{i}", f, d, forgery=forgery) for f, ds in sides.items() for i, d in enumerate(ds)]
 
 
+@pytest.mark.heavy
 def test_where_nothing_differs_a_verdict_is_rare_in_either_direction() -> None:
     """Of a one-sided test whose every other sign was called "not as claimed", half of all verdicts are false."""
     said: list[str] = []
