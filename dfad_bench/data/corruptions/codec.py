@@ -60,6 +60,8 @@ def encode_frames(image: np.ndarray, crf: float, count: int = 1) -> list[bytes]:
     encoder.time_base = 1 / encoder.framerate
     encoder.thread_count = 1  # with threads, the slices and hence the pixels would depend on the machine
     encoder.options = {"crf": f"{crf:g}", "preset": "medium"}
+    if count > 1:  # else a clip's pixels depend on what the memory held before and on the processor
+        encoder.options |= {"x264-params": "cpu-independent=1"}
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
     packets: list[bytes] = []
     for number in range(count):
