@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 # test runners set it for their own workers; tables are to be as wide as without a terminal
 os.environ.pop("COLUMNS", None)
+# a shell starts jobs in its background deaf to Ctrl-C, and so would be every process that tests send one
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples of property tests: `make test-all` asks for the thorough profile with --hypothesis-profile.
 settings.register_profile("fast", max_examples=25, deadline=None)

@@ -25,6 +25,7 @@ def printed(*words: object) -> dict:
     return json.loads(result.stdout)
 
 
+@pytest.mark.heavy
 def test_a_check_has_facts_needs_and_sheets(tiny_manifests: tuple[Path, Path], tmp_path: Path) -> None:
     opened = [dfad.open_manifest(folder) for folder in tiny_manifests]
     found = dfad.check_manifests(opened, "synthetic", contact_sheet=tmp_path / "faces.png")

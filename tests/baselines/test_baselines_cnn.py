@@ -29,6 +29,7 @@ def batch(rows: int = 4, side: int = 128) -> Batch:
     return Batch(Inputs(images), labels, labels)
 
 
+@pytest.mark.heavy
 def test_published_parameter_counts() -> None:
     """GazeCLIP Table VII; what the published count does not see (tokens, training heads) is left out."""
     assert millions(Xception.build(11)) == pytest.approx(20.83, abs=0.01)

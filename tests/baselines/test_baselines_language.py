@@ -31,6 +31,7 @@ def millions(*modules: torch.nn.Module) -> float:
     return sum(p.numel() for module in modules for p in module.parameters()) / 1e6
 
 
+@pytest.mark.heavy
 def test_mfclip_counts() -> None:
     model = MFCLIP.build(11)
     tokens = 2 * (512 + 2 * 512) / 1e6  # class tokens and positions, which the published count does not see

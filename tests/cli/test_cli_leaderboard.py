@@ -66,6 +66,7 @@ def test_the_trained_constants_score_what_the_trivial_rows_say(runs: Path) -> No
     assert "rank" not in rows["always fake"]
 
 
+@pytest.mark.heavy
 def test_a_shipped_protocol_without_records_still_has_trivial_and_reported_rows() -> None:
     result = leaderboard("--protocol", "gazeclip-df40")
     assert result.exit_code == 0, result.output

@@ -191,6 +191,7 @@ def test_an_evaluation_carries_the_training_counts_of_its_run(work: Path, seeds:
     assert dfad.verify_record(found.folder).differences == ()
 
 
+@pytest.mark.heavy
 def test_rescore_computes_every_seed_and_the_mean_again(seeds: Path) -> None:
     (seeds / "seeds.json").unlink()
     result = invoke("evaluate", "--run", seeds, "--rescore")

@@ -139,6 +139,7 @@ def test_several_seeds_are_several_runs_and_their_mean(work: Path) -> None:
         assert run(work, "--seeds", text, out="wrong").exit_code == 2
 
 
+@pytest.mark.heavy
 def test_the_weights_do_not_depend_on_the_cache(work: Path) -> None:
     hashes = set()
     for cache in ("disk", "ram", "gpu", "none"):

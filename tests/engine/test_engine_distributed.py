@@ -128,6 +128,7 @@ def test_two_processes_end_as_one(root: Path, tmp_path: Path, name: str, request
     assert facts["config_sha256"] == read_json(one / "run.json")["run"]["config_sha256"]
 
 
+@pytest.mark.heavy
 def test_a_run_goes_on_with_another_number_of_processes(root: Path, two: Path, tmp_path: Path) -> None:
     assert read_json(two / "calm_half" / "run.json")["status"] == "partial"
     result = train(root, two, replace(WORKS["calm_half"], max_steps=None))

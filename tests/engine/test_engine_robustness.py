@@ -105,6 +105,7 @@ def toy_model(run: Path) -> torch.nn.Module:
     return model.eval()
 
 
+@pytest.mark.heavy
 def test_processes_make_the_same_cells(copy: Path, manifests: list[Manifest], tmp_path: Path) -> None:
     alone = evaluate(copy, manifests)
     before = sha256_file(alone.out / "predictions.parquet")

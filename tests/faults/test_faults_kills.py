@@ -77,6 +77,7 @@ def test_workers_killed_at_ten_random_moments_lose_nothing(tmp_path: Path):
     survive_kills_of_workers(big, tmp_path / "m", digests(tmp_path / "whole"), kills=10)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_ends_with_130_and_the_build_goes_on_later(
     root: Path, whole: dict[str, str], tmp_path: Path, how: signal.Signals

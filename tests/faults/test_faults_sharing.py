@@ -94,6 +94,7 @@ def test_a_stopped_last_shard_is_sealed_by_merge(
     assert digests(tmp_path / "m") == digests(whole)
 
 
+@pytest.mark.heavy
 def test_any_mixture_resumes_any_run(root: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "m"
     build_here(root, out, shard=(1, 4))

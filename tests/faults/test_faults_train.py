@@ -75,6 +75,7 @@ def survive_kills(root: Path, out: Path, kills: int, writes: int) -> None:
     assert len(list((out / "checkpoint").glob("step-*"))) == 1  # what the run can be trained on from
 
 
+@pytest.mark.heavy
 def test_a_killed_run_ends_with_the_same_bits(root: Path, tmp_path: Path) -> None:
     survive_kills(root, tmp_path / "run", kills=3, writes=2)
 

@@ -55,6 +55,7 @@ def test_published_layout_gives_the_angles_it_was_made_for(published) -> None:
     assert (found.confidence == 1).all()
 
 
+@pytest.mark.heavy
 def test_28_bins_are_told_by_shape_and_a_wrapper_and_prefix_come_off(trunk, steered, tmp_path) -> None:
     state = {f"module.{key}": value for key, value in {**trunk, **steered[28]}.items()}
     estimator = SmallL2CS.build(write({"state_dict": state}, tmp_path / "mpii.pkl"))
@@ -76,6 +77,7 @@ def test_layers_named_the_wrong_way_round_are_swapped_and_it_is_said(trunk, stee
     np.testing.assert_allclose(kept.pitch_rad, targets()[:, 1], atol=2e-4)
 
 
+@pytest.mark.heavy
 def test_the_first_output_is_the_yaw_and_signs_are_kept(trunk, tmp_path) -> None:
     head = zero_head(LAYERS, 2048, 90)
     head["fc_yaw_gaze.bias"][50] = 100.0  # 50 * 4 - 180 = +20 degrees: to the image's left
@@ -88,6 +90,7 @@ def test_the_first_output_is_the_yaw_and_signs_are_kept(trunk, tmp_path) -> None
         SmallL2CS.build(path).estimate(*draw_faces(1, seed=0)[:2])
 
 
+@pytest.mark.heavy
 def test_rows_do_not_depend_on_each_other_and_lost_faces_are_flagged(published) -> None:
     estimator = SmallL2CS.build(published)
     crops, landmarks = draw_faces(3, seed=2)[:2]

@@ -209,6 +209,7 @@ def test_eth_xgaze_with_swapped_outputs_is_refused(files, faces) -> None:
         remarks_of(estimator)
 
 
+@pytest.mark.heavy
 def test_an_order_named_by_the_user_is_kept_with_a_remark(files, faces) -> None:
     wrong = EthXGazeEstimator(files["ptgaze"], order="yaw_pitch")
     (remark,) = wrong.remarks
@@ -236,6 +237,7 @@ def test_untrained_weights_are_refused(tmp_path: Path, faces, kind: str) -> None
         estimator.estimate(*faces)
 
 
+@pytest.mark.heavy
 def test_the_check_does_not_depend_on_the_faces_asked_for(files, faces) -> None:
     first, second = (PureGazeEstimator(files["puregaze_r18"]) for _ in range(2))
     one = first.estimate(faces[0][:1], faces[1][:1])

@@ -130,6 +130,7 @@ def changed_photographs(corpus: Path, count: int, cropper: FaceCropper) -> tuple
     return tuple(np.degrees(yaw) for yaw in (plain, -flipped, coded))
 
 
+@pytest.mark.heavy
 @pytest.mark.corpus
 def test_photographs_mirrored_and_compressed(corpus: Path, cropper: FaceCropper) -> None:
     plain, flipped, coded = changed_photographs(corpus, 12, cropper)

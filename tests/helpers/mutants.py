@@ -30,7 +30,10 @@ OPERATORS = (
     "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer", "RemoveDecorator",
 )  # fmt: skip
 # plain asserts: pytest would read the files of doctests from the disk to rewrite theirs, past the mutant
-QUIET = ("-q", "-x", "--no-header", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist")
+QUIET = (
+    "-q", "-x", "--no-header", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist",
+    "-m", "not slow and not gpu and not weights",
+)  # fmt: skip
 BROKEN = 70  # exit code of a fork that did not come to run its tests
 
 

@@ -239,6 +239,7 @@ def test_two_builds_do_not_mix(root: Path, tmp_path: Path):
         build(root, tmp_path / "m")
 
 
+@pytest.mark.heavy
 def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path: Path):
     root = tmp_path / "root"
     for index in range(80):

@@ -36,6 +36,7 @@ class Bar:
         pass
 
 
+@pytest.mark.heavy
 def test_listing_a_million_files_needs_little_more_than_a_gigabyte(tmp_path: Path):
     first = save(tmp_path / "first.png")
     folder = tmp_path / "root/train/flux"

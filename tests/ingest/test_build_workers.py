@@ -18,6 +18,7 @@ from dfad_bench.ingest.workers import processes
 from dfad_bench.ingest.workers.processes import run_in_processes, run_serially
 
 
+@pytest.mark.heavy
 def test_items_that_kill_are_given_up_and_the_rest_goes_on(tmp_path: Path):
     shards = [["a", "b"], ["c", "kill1", "d"], ["once", "e"], ["f"]]
     results = {r["part"]: r["done"] for r in run_in_processes(behave, tasks(tmp_path, shards), 2)}

@@ -95,6 +95,7 @@ def test_the_target_among_two_candidates(swaps: list[tuple[Path, Path]], tmp_pat
     assert pairs["source_id"].notna().all()
 
 
+@pytest.mark.heavy
 def test_with_boxes_and_points_the_crops_need_not_agree_and_gaze_reads_the_pairs(
     swaps: list[tuple[Path, Path]], tmp_path: Path
 ):

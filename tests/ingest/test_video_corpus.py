@@ -52,6 +52,7 @@ def test_every_clip_gives_its_frames(corpus: Path, clips: Manifest):
     }  # fmt: skip
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("fake", "real"),
     [

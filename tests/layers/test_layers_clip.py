@@ -38,6 +38,7 @@ def test_unique_rows_gather_back() -> None:
     assert len(distinct) == 3
 
 
+@pytest.mark.heavy
 def test_paper_size_is_vit_b_32() -> None:
     model = clip_model()
     assert sum(p.numel() for p in model.visual.parameters()) == 87_849_216

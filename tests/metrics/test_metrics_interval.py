@@ -206,6 +206,7 @@ def clustered_faces(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, n
     return strata, sources, strata, scores
 
 
+@pytest.mark.heavy
 def test_intervals_cover_what_they_should_and_forgetting_sources_does_not() -> None:
     """Simulated data with known truth: 95 % intervals hold it about 95 times in 100."""
     rng = np.random.default_rng(7)
@@ -233,6 +234,7 @@ def test_intervals_cover_what_they_should_and_forgetting_sources_does_not() -> N
     assert coverage["naive"] < 0.88, coverage
 
 
+@pytest.mark.heavy
 def test_intervals_cover_where_groups_are_forged_from_the_same_sources() -> None:
     """Nine groups of the same 60 targets, some targets harder in all: they are 60 independent faces, not 540."""
     rng, rounds = np.random.default_rng(8), 200

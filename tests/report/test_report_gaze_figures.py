@@ -136,6 +136,7 @@ def test_same_faces_in_another_order_give_the_same_bytes_and_another_seed_others
     assert first[0].read_bytes() != other[0].read_bytes()
 
 
+@pytest.mark.heavy
 def test_without_pairs_that_figure_is_not_written_nor_left_from_before_and_the_caller_is_told(tmp_path: Path) -> None:
     manifest, frame = make(tmp_path / "m", ["swap-a"], forgery="FS")
     paths, reports = save(tmp_path / "out", manifest, {"geometric": frame})

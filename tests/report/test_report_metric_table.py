@@ -290,6 +290,7 @@ def guide(language: str) -> list[str]:
     return [textwrap.dedent(block) for block in blocks]
 
 
+@pytest.mark.heavy
 def test_the_guide_for_a_metric_followed_to_the_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, line, test = guide("python")
     name = re.findall(r"^def (\w+)", file, flags=re.MULTILINE)[0]

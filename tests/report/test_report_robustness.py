@@ -89,6 +89,7 @@ def test_settings_decide_the_hash_in_every_number() -> None:
     assert all(len(found) == 1 for found in digests)
 
 
+@pytest.mark.heavy
 def test_the_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     evaluations = [(name, *toy_evaluation(tmp_path / name, seed)) for seed, name in enumerate(("a", "b"))]
     first = save_robustness_figures(evaluations, tmp_path / "one", ["auroc"])

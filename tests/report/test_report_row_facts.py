@@ -128,6 +128,7 @@ def test_edited_recipes_are_said_and_other_lengths_are_none() -> None:
     assert any("recipe quick edited" in note for note in table.notes)
 
 
+@pytest.mark.heavy
 def test_edited_datasets_and_crops_are_said(tiny_manifest: Path) -> None:
     manifest = Manifest.open(tiny_manifest)
     rows = manifest.frame(["sample_id", "source_key", "crop_sha256"]).assign(
@@ -159,6 +160,7 @@ def test_short_groups_of_a_run_that_is_complete_are_marked() -> None:
     assert any("2 short groups" in note for note in table.notes)
 
 
+@pytest.mark.heavy
 def test_where_the_weights_come_from_is_marked_on_every_row() -> None:
     inits: dict[str, dict[str, Any]] = {
         "random init": {"kind": "random"},

@@ -37,6 +37,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second) - 2 * root)
 
 
+@pytest.mark.heavy
 def test_files_are_those_of_the_ground_truth(tree: Path) -> None:
     truth = synthetic_truth(tree)
     found = {path.relative_to(tree).as_posix() for path in tree.rglob("*.png")}

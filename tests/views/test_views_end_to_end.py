@@ -140,6 +140,7 @@ def test_what_an_interrupted_process_made_is_not_made_again(root: Path, tmp_path
         assert stored(tmp_path / "m") == first
 
 
+@pytest.mark.heavy
 def test_a_run_says_how_its_views_were_made_and_is_opened_with_the_same_only(whole: Path) -> None:
     manifests = [Manifest.open(whole / name) for name in NAMES]
     kept = read_config(whole / "run").views

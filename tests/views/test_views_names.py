@@ -250,6 +250,7 @@ def test_a_view_computed_in_the_batch_is_stored_nowhere(tmp_path: Path) -> None:
         dataset.inputs(np.array([0]))
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_gathering_an_image_view_never_loads_it_whole(tmp_path: Path, one_thread: None) -> None:
     """192 MiB on disk, which are 768 MiB as floats: every batch is read with 128 MiB to spare."""

@@ -269,6 +269,7 @@ def dfad_run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(dfad, [str(argument) for argument in (*arguments, "--device", "cpu", "--quiet")])
 
 
+@pytest.mark.heavy
 def test_a_model_that_needs_parsing_trains_and_is_evaluated_by_command(manifests, labels: Path, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(plain(toy_protocol())))
     faces = [text for manifest in manifests for text in ("--manifest", manifest.folder)]
