@@ -26,6 +26,7 @@ from dfad_bench.core.strict import read_yaml
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.core.weights import weight_files
 from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
+from dfad_bench.ingest.crop.cropper import load_crop_profile
 from dfad_bench.report.reported import (
     ReportedColumn,
     ReportedRow,
@@ -128,6 +129,9 @@ def test_protocol_names_things_that_exist(name: str) -> None:
     for group in protocol.groups:
         assert group.taxon.key == group.generator, f"{name}: write {group.taxon.key!r}, not {group.generator!r}"
         assert group.dataset in shipped_names("manifests", "datasets")
+    for entry in (entry for rule in protocol.crops for entry in rule.profiles):
+        wanted, _, version = entry.partition("@")
+        assert load_crop_profile(wanted).version >= int(version or 1)
     seen = {group.generator for group in protocol.seen}
     unseen = {group.generator for group in protocol.unseen}
     assert seen & unseen <= {"real"}, "a seen generator cannot be unseen"

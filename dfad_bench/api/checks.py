@@ -12,6 +12,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.data.audit.findings import Findings
+from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pools import refuse_shared
 
@@ -79,6 +80,7 @@ def check_manifests(
     Raises:
         ManifestError: not a finished manifest; with a protocol, two manifests of one dataset that share a face.
         IntegrityError: a damaged file, by name.
+        ProtocolError: manifests of crop profiles that the protocol does not name side by side.
         ConfigError: `audit`, `deep` or `contact_sheet` without a manifest, `refused` without `contact_sheet`.
     """
     from dfad_bench.ingest.check import check_manifest, protocol_needs
@@ -90,7 +92,8 @@ def check_manifests(
     rules = load_protocol(protocol) if isinstance(protocol, str) else protocol
     facts = tuple(check_manifest(folder, deep=deep, progress=progress) for folder in folders)
     if rules:
-        refuse_shared(open_manifests(folders))  # as training would
+        refuse_shared(found := open_manifests(folders))  # as training would
+        refuse_mixed(rules, found)
     needs = tuple(protocol_needs(rules, facts)) if rules else ()
     opened = open_manifests(folders) if audit or contact_sheet is not None else []
     findings = _audited(opened, rules, near_bits, progress) if audit else ()

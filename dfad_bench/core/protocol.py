@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dfad_bench.core import bounds
 from dfad_bench.core.bounds import within
+from dfad_bench.core.crop_rules import CropRule, check_rules
 from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN, group_key
@@ -97,6 +98,9 @@ class Protocol:
     chosen for training, whose labels are hidden. Models that learn from faces of an unseen generator are transductive:
     compare their numbers with each other only. No source and no pixels are shared between the unlabelled part and
     training, validation or test.
+
+    `crops` names the crop profiles its manifests are made with, and thereby which may be mixed; without it, all are
+    made with one (`dfad_bench.data.crop_profiles`).
     """
 
     name: str
@@ -122,6 +126,7 @@ class Protocol:
     unlabelled: tuple[Group, ...] = ()
     unlabelled_per_group: int | None = None
     unlabelled_share: float = 0.0
+    crops: tuple[CropRule, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [group.label for group in self.seen]
@@ -138,6 +143,7 @@ class Protocol:
                 name, part = twice[0].rpartition(":")[0], twice[0]
                 raise ValueError(f"{cut(part)} is part of {cut(name)}, which is a group as well")
         self._check_unlabelled()
+        check_rules(self.crops, {group.dataset for group in self.all_groups})
         counts = [self.train_per_group, self.test_per_group, self.unlabelled_per_group]
         counts += [n for g in self.all_groups for n in (g.train, g.test)]
         if bad := [count for count in (*counts, self.image_size) if count is not None and count < 1]:
@@ -189,7 +195,7 @@ class Protocol:
         cosmetic = {"title", "paper", "notes", "changes"}
         if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
             cosmetic.add("corruptions")
-        before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0}  # likewise
+        before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0, "crops": ()}  # likewise
         cosmetic |= {name for name, value in before.items() if getattr(self, name) == value}
         values = {k: v for k, v in asdict(self).items() if k not in cosmetic}
         for group in (group for name in ("seen", "unseen", "unlabelled") for group in values.get(name, ())):

@@ -14,6 +14,7 @@ from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import generator_counts
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.data.crop_profiles import refuse_mixed, refuse_others
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
@@ -66,6 +67,7 @@ def run_evaluation(
         IntegrityError: the model's file is not what was written.
     """
     found = plan_evaluation(run, manifests, settings)
+    found.refuse_crops()
     with locked(found.out.path):
         opened = OpenEvaluation(found, views, settings.allow_partial, progress)
         return opened.predict(opened.store(found.protocol.image_size))
@@ -82,6 +84,16 @@ class EvaluationPlan:
     manifests: list[Manifest]
     place: Place
     out: RunFolder
+
+    def refuse_crops(self) -> None:
+        """Refuse faces that were cropped in ways the protocol does not name, or otherwise than those of the training.
+
+        Raises:
+            ProtocolError: names manifests and profiles.
+        """
+        refuse_mixed(self.protocol, self.manifests)
+        trained = self.facts["manifest"].get("made") or {}
+        refuse_others(self.protocol, self.manifests, trained, str(self.run.path))
 
 
 def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: EvaluateSettings) -> EvaluationPlan:

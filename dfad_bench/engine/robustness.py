@@ -89,6 +89,7 @@ def run_robustness(
         ProtocolError: other seen generators, or no test faces are left.
     """
     found = plan_evaluation(run, manifests, settings)
+    found.refuse_crops()
     known = corruptions(settings.corruptions_file)
     chosen = planned(found.protocol, settings.corruptions, settings.severities, known)
     workers = usable_cores() - 1 if settings.workers is None else settings.workers

@@ -18,6 +18,7 @@ from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.weights import find_weights
+from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import PromptTemplates, class_prompts, load_prompts
 from dfad_bench.data.select import hashes_by_dataset, select, used
@@ -141,6 +142,7 @@ def run_training(
         if known and settings.resume:
             stopped, warnings = str(known["run"].get("stopped")), tuple(known.get("warnings", ()))
             return RunResult(out, known["status"], stopped, False, warnings, team.lead)
+        refuse_mixed(plan.protocol, mine)
         selection = select(plan.protocol, manifests, allow_partial=settings.allow_partial)
         shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
