@@ -101,6 +101,9 @@ class Protocol:
 
     `crops` names the crop profiles its manifests are made with, and thereby which may be mixed; without it, all are
     made with one (`dfad_bench.data.crop_profiles`).
+
+    `seeds` are those that a row of the table is the mean of; a board says where a row has others. They are in no hash,
+    since no number of one run depends on them.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Protocol:
     unlabelled_per_group: int | None = None
     unlabelled_share: float = 0.0
     crops: tuple[CropRule, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [group.label for group in self.seen]
@@ -151,6 +155,8 @@ class Protocol:
         within("image_size", self.image_size, 1, bounds.SIDE)
         for count in counts:
             within("a count of faces", count, 1, bounds.FACES, null=True)
+        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise ValueError(f"seeds are 0 or more, each once; got {quoted(list(self.seeds))}")
         for share in (self.validation_share, self.test_share, self.unlabelled_share):
             if not 0 <= share < 1:
                 raise ValueError(f"shares must lie in [0, 1), got {share}")
@@ -192,7 +198,7 @@ class Protocol:
 
         Generators that are not shipped count with their rows of the taxonomy, shipped ones by name.
         """
-        cosmetic = {"title", "paper", "notes", "changes"}
+        cosmetic = {"title", "paper", "notes", "changes", "seeds"}
         if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
             cosmetic.add("corruptions")
         before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0, "crops": ()}  # likewise

@@ -17,8 +17,10 @@ from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.strict import from_mapping
 
-SCHEMA_VERSION = "1.1"
-READABLE = ("1.0", "1.1")  # 1.0 lacks the sweep, the confusion counts and several numbers
+SCHEMA_VERSION = "1.2"
+# 1.0 lacks the sweep, the confusion counts and several numbers; up to 1.1 intervals were percentiles of resamples
+READABLE = ("1.0", "1.1", "1.2")
+EARLIER_INTERVALS = ("1.0", "1.1")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -195,6 +197,8 @@ class MetricValue:
     """One number. `subset`: a group key or a set of `report.score`; `members`: the groups in it.
 
     `unit`: of a metric that record schema 1.1 does not name (see `core.record_ranges`); its bounds follow from it.
+    `sources`: independent ones behind the number, of the rarer class where it is of two. `standard_error` over sources
+    and its degrees of freedom `df`, where the interval is made of them; `ci_reason`: why there is no interval.
     """
 
     task: Literal["attribution", "detection", "gaze", "robustness", "efficiency"]
@@ -208,12 +212,18 @@ class MetricValue:
     n_pos: int | None = None
     n_neg: int | None = None
     ci95: tuple[float, float] | None = None
-    ci_method: Literal["wilson", "bootstrap_stratified", "delong", "none"] = "none"
+    ci_method: Literal["wilson", "wilson_t", "bootstrap_t", "delong_t", "bootstrap_stratified", "delong", "none"] = (
+        "none"
+    )
     ci_resamples: int | None = None
     ci_seed: int | None = None
     params: dict[str, Any] = field(default_factory=dict)
     null_reason: str | None = None
     unit: str | None = None
+    sources: int | None = None
+    standard_error: float | None = None
+    df: float | None = None
+    ci_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -294,7 +304,7 @@ class ResultRecord:
     warnings: tuple[str, ...] = ()
     sweep: Sweep | None = None
     references: dict[str, tuple[MetricValue, ...]] = field(default_factory=dict)  # numbers of `run.references`
-    schema_version: Literal["1.0", "1.1"] = "1.1"
+    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
 
     def __post_init__(self) -> None:
         if self.source.kind == "paper" and not self.source.citation:

@@ -39,7 +39,8 @@ METRICS: dict[str, Metric] = {
         " unseen ones are",
     ),
     "accuracy": Metric(
-        f"{_HERE}.detection:accuracy", True, "share", on="detection", averaging=("pooled",), per_face=_CALLED_RIGHTLY
+        f"{_HERE}.detection:accuracy", True, "share", on="detection", averaging=("pooled",), needs="classes",
+        per_face=_CALLED_RIGHTLY,
     ),
     "balanced_accuracy": Metric(
         f"{_HERE}.detection:balanced_accuracy", True, "share", on="detection", averaging=("pooled",), needs="both",
@@ -65,8 +66,8 @@ METRICS: dict[str, Metric] = {
         f"{_HERE}.detection:eer", False, "share", on="detection", averaging=("pooled",), needs="both", draws="eer"
     ),
     "ece": Metric(
-        f"{_HERE}.detection:ece", False, "share", on="detection", averaging=("pooled",), settings={"bins": 15},
-        draws="ece", biased=True, main=False,
+        f"{_HERE}.detection:ece", False, "share", on="detection", averaging=("pooled",), needs="classes",
+        settings={"bins": 15}, draws="ece", biased=True, main=False,
     ),
     "prototype_retrieval": Metric(
         f"{_HERE}.retrieval:retrieval_share", True, "share", on="retrieval", averaging=("macro",), per_face=_HITS,

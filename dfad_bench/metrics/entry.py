@@ -12,7 +12,7 @@ import numpy as np
 
 On = Literal["seen", "unseen", "ranking", "retrieval", "detection", "gaze-distributions", "gaze-pairs"]
 Averaging = Literal["macro", "pooled"]
-Needs = Literal["any", "forged", "real", "both"]
+Needs = Literal["any", "forged", "real", "both", "classes"]
 # set of faces -> the arrays that a metric on it may take, by the names of its parameters
 SETS: dict[str, tuple[str, ...]] = {
     "seen": ("probs", "labels"),
@@ -25,7 +25,10 @@ SETS: dict[str, tuple[str, ...]] = {
 }
 SCORED = ("seen", "unseen", "ranking", "retrieval", "detection")  # sets of predictions; gaze has no predictions
 QUICK_DRAWS = ("auc", "oscr", "ap", "eer", "fpr95", "fpr95_openood", "ece")
-_ALLOWED: dict[str, tuple[str, ...]] = {"averaging": ("macro", "pooled"), "needs": ("any", "forged", "real", "both")}
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "averaging": ("macro", "pooled"),
+    "needs": ("any", "forged", "real", "both", "classes"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Metric:
             vectors; computed by the gaze analyses, not from predictions.
         averaging: "macro": of each group alone, and the mean over groups ("detection": each forged group against all
             real faces); "pooled": of all faces of the set together. Both may be asked for.
-        needs: which detection labels must be present for the value to be defined.
+        needs: which detection labels must be present for the value to be defined. "both" and "classes" need forged and
+            real faces; a mean of values by face is of each alone and then of the two, or of all together.
         settings: further keyword arguments of `function`, kept in the record.
         near_far: whether it is computed for the unseen groups near to and far from the seen generators, too.
         per_face: "module:function" of what the metric averages: (n,) bool or float, one value a face. With it the

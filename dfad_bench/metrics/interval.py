@@ -19,8 +19,10 @@ _KEPT_CELLS = 40_000_000  # draws up to so many weights are kept for the next st
 RANKINGS = ("auc", "oscr", "ap", "eer", "fpr95", "fpr95_openood")
 
 
-def wilson(successes: float, n: float) -> tuple[float, float] | None:
+def wilson(successes: float, n: float, z: float = _Z95) -> tuple[float, float] | None:
     """Wilson's score interval of a share; None for n = 0. Counts may be effective ones, and then no integers.
+
+    `z`: the quantile, of another distribution than the normal one where the number of rows is an estimate.
 
     >>> low, high = wilson(625, 1250)
     >>> round((high - low) / 2, 3)
@@ -30,9 +32,9 @@ def wilson(successes: float, n: float) -> tuple[float, float] | None:
         raise ValueError(f"{successes} of {n}")
     if n == 0:
         return None
-    share, z2 = successes / n, _Z95**2
+    share, z2 = successes / n, z**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    half = z / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     # at the ends the formula gives 0 and 1 but for rounding
     return (0.0 if successes == 0 else float(middle - half)), (1.0 if successes == n else float(middle + half))
 
@@ -131,6 +133,18 @@ class ClusterBootstrap:
         distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by pool
         self._sizes = np.bincount(distinct // len(every))  # clusters in each pool
         self._kept: list[np.ndarray] = []
+
+    @property
+    def pool_sizes(self) -> np.ndarray:
+        """How many clusters each pool has (pools,)."""
+        return self._sizes
+
+    def pool_weights(self, pools: np.ndarray) -> list[np.ndarray]:
+        """How often each cluster of some pools was drawn, an array (resamples, clusters) for each pool."""
+        ends = np.cumsum(self._sizes)
+        parts = [slice(ends[pool] - self._sizes[pool], ends[pool]) for pool in pools]
+        chunks = [[weights[:, part] for part in parts] for weights in self._weights()]
+        return [np.concatenate(chunk) for chunk in zip(*chunks, strict=True)]
 
     def macro_share(self, hits: np.ndarray) -> tuple[float, float] | None:
         """Interval of the mean over strata of the share of `hits` (n,)."""

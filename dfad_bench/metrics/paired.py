@@ -169,6 +169,15 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [adjusted.get(place) for place in range(len(p_values))]
 
 
+def least_p(sources: int) -> float:
+    """The least that exchanging two models source by source could show: p of a test is never below it.
+
+    >>> least_p(3)
+    0.25
+    """
+    return float(min(1.0, 2.0 ** (1 - sources)))
+
+
 def bootstrap_p(differences: np.ndarray, sources: int | None = None) -> float | None:
     """Two-sided p-value of paired bootstrap differences against 0, never below 2 / (draws + 1).
 
@@ -191,7 +200,7 @@ def bootstrap_p(differences: np.ndarray, sources: int | None = None) -> float | 
     if np.ptp(known) < _NO_SPREAD:
         return 1.0 if np.abs(known).max() < _NO_SPREAD else None
     tail = min((known <= 0).sum(), (known >= 0).sum())
-    least = 0.0 if sources is None else 2.0 ** (1 - sources)
+    least = 0.0 if sources is None else least_p(sources)
     return float(min(1.0, max(2 * (tail + 1) / (len(known) + 1), least)))
 
 

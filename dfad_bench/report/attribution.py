@@ -23,24 +23,28 @@ _REGISTERED = 0.5  # share of a generator's sources that are registered for retr
 NEARNESS = ("near", "far", "near-family", "far-family", "near-forgery", "far-forgery")
 
 
-def attribution_numbers(faces: Faces) -> list[Number]:
-    """Every attribution metric of the table: on seen faces, on unseen ones, seen against unseen, retrieval."""
-    seen = _groups_set(faces, "seen", "seen", faces.seen)
+def attribution_numbers(faces: Faces, *, suffix: str = "") -> list[Number]:
+    """Every attribution metric of the table: on seen faces, on unseen ones, seen against unseen, retrieval.
+
+    `suffix` is put behind the names of sets and groups: rows of `faces` may be videos.
+    """
+    seen = _groups_set(faces, "seen", "seen", faces.seen, suffix=suffix)
     numbers = [n for name in seen.metrics for n in (*_part_numbers(seen, name), *_set_numbers(seen, name))]
     subsets = {"unseen": faces.averaged, **_near_and_far(faces)}
     for threshold in faces.protocol.attribution.thresholds:
         for name in _named("unseen"):
-            every = _groups_set(faces, "unseen", "unseen", faces.unseen, threshold, only=(name,))
+            every = _groups_set(faces, "unseen", "unseen", faces.unseen, threshold, only=(name,), suffix=suffix)
             numbers += _part_numbers(every, name)
             for subset, keys in subsets.items():
                 if subset == "unseen" or METRICS[name].near_far:
-                    numbers += _set_numbers(_groups_set(faces, "unseen", subset, keys, threshold, only=(name,)), name)
+                    mean_of = _groups_set(faces, "unseen", subset, keys, threshold, only=(name,), suffix=suffix)
+                    numbers += _set_numbers(mean_of, name)
     for subset, keys in subsets.items():
-        chosen = _ranking_set(faces, subset, keys)
+        chosen = _ranking_set(faces, subset, keys, suffix)
         for name in chosen.metrics:
             numbers += [*(_part_numbers(chosen, name) if subset == "unseen" else []), *_set_numbers(chosen, name)]
     for subset, keys in (("unseen", faces.averaged), ("all", [*faces.seen, *faces.averaged])):
-        chosen = _retrieval_set(faces, subset, keys)
+        chosen = _retrieval_set(faces, subset, keys, suffix)
         numbers += [number for name in chosen.metrics for number in _set_numbers(chosen, name)]
     return numbers
 
@@ -109,9 +113,15 @@ def _set_numbers(chosen: FaceSet, name: str) -> list[Number]:
 
 
 def _groups_set(
-    faces: Faces, on: On, subset: str, keys: list[str], threshold: float | None = None, only: tuple[str, ...] = ()
+    faces: Faces,
+    on: On,
+    subset: str,
+    keys: list[str],
+    threshold: float | None = None,
+    only: tuple[str, ...] = (),
+    suffix: str = "",
 ) -> FaceSet:
-    """Seen or unseen groups, each by itself; `threshold` for unseen ones."""
+    """Seen or unseen groups, each by itself; `threshold` for unseen ones; `suffix` is put behind every name."""
     params = {} if threshold is None else {"threshold": threshold}
 
     def arrays(chosen: np.ndarray) -> dict[str, Any]:
@@ -120,11 +130,11 @@ def _groups_set(
     return FaceSet(
         faces,
         "attribution",
-        subset,
+        subset + suffix,
         only or _named(on),
         faces.of(keys),
         tuple(keys),
-        tuple(Part(key, faces.of([key]), (key,)) for key in keys),
+        tuple(Part(key + suffix, faces.of([key]), (key,)) for key in keys),
         arrays,
         missing=lambda needs, chosen: None if len(chosen) else f"no {subset} groups",
         no_parts=f"no {subset} groups",
@@ -132,7 +142,7 @@ def _groups_set(
     )
 
 
-def _ranking_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
+def _ranking_set(faces: Faces, subset: str, keys: list[str], suffix: str = "") -> FaceSet:
     """Seen faces against those of unseen groups."""
     seen, name = faces.of(faces.seen), f"seen-vs-{subset}"
 
@@ -148,21 +158,22 @@ def _ranking_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
     return FaceSet(
         faces,
         "attribution",
-        name,
+        name + suffix,
         _named("ranking", near_far=subset != "unseen"),
         seen | faces.of(keys),
         (*faces.seen, *keys),
-        tuple(Part(f"seen-vs-{key}", seen | faces.of([key]), (*faces.seen, key)) for key in keys),
+        tuple(Part(f"seen-vs-{key}{suffix}", seen | faces.of([key]), (*faces.seen, key)) for key in keys),
         arrays,
         missing=missing,
         no_parts=f"needs seen and {subset} faces",
         positive=seen,
         scores=faces.confidence,
         right=faces.named_rightly,
+        classes=("seen sources", "unseen sources"),
     )
 
 
-def _retrieval_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
+def _retrieval_set(faces: Faces, subset: str, keys: list[str], suffix: str = "") -> FaceSet:
     """Queries in the space of class probabilities; half of each generator's sources are registered, in all resamples.
 
     A group of which no source is registered, or every one, has no part in it.
@@ -184,11 +195,11 @@ def _retrieval_set(faces: Faces, subset: str, keys: list[str]) -> FaceSet:
     return FaceSet(
         faces,
         "attribution",
-        subset,
+        subset + suffix,
         _named("retrieval"),
         faces.of(usable) & ~registered,
         tuple(usable),
-        tuple(Part(key, groups[key] & ~registered, (key,)) for key in usable) if enough else (),
+        tuple(Part(key + suffix, groups[key] & ~registered, (key,)) for key in usable) if enough else (),
         arrays,
         missing=lambda needs, chosen: None if enough else reason,
         no_parts=reason,

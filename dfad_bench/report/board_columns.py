@@ -27,6 +27,7 @@ _FACTS = (  # of `row_facts`
     "short_groups", "checked", "settled",
 )  # fmt: skip
 _INTERVALS = ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")
+_ONE_CLASS = "detection_acc"  # records made before two classes were needed may have it of one
 
 
 def default_columns() -> list[str]:
@@ -44,20 +45,48 @@ def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str,
 
     None where the record has no such number or it is not defined.
     """
+    metrics = tuple(metrics)
     found = at_headline(metrics, protocol.attribution.headline)
 
     def value(key: Key) -> float | None:
         return found[key].value if key in found else None
 
     row = {name: value(key) for name, (key, _) in _DEFAULT.items()}
+    accuracy = found.get(_key(_ONE_CLASS))
+    if accuracy is not None and 0 in (accuracy.n_pos, accuracy.n_neg):
+        row[_ONE_CLASS] = None
     row |= {name: value(headline_keys(name)[0]) for name in scored_metrics() if name not in row}
     unseen, oscr = ((found[key].ci95 if key in found else None) for key in (_key("unseen_acc"), _key("oscr")))
     row["unseen_low"], row["unseen_high"] = unseen or (None, None)
     row["unseen_pm"] = (unseen[1] - unseen[0]) / 2 if unseen else None
     row["oscr_half"] = (oscr[1] - oscr[0]) / 2 if oscr else None
     for group in protocol.unseen:
-        row[f"unseen_acc:{group.key}"] = value(("attribution", "unseen_accuracy", group.key, "none"))
+        row[f"unseen_acc:{group.key}"] = value(_group_key(group.key))
+    for threshold in other_thresholds(protocol):
+        at = at_headline((m for m in metrics if m.params.get("threshold") == threshold), threshold)
+        for key, name in ((_key("unseen_acc"), ""), *((_group_key(g.key), f":{g.key}") for g in protocol.unseen)):
+            row[f"unseen_acc@{threshold:g}{name}"] = at[key].value if key in at else None
     return row
+
+
+def headline_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> tuple[MetricValue | None, ...]:
+    """Unseen accuracy at the headline threshold, and OSCR: the numbers of which a board shows intervals and ranks."""
+    found = at_headline(metrics, protocol.attribution.headline)
+    return found.get(_key("unseen_acc")), found.get(_key("oscr"))
+
+
+def other_thresholds(protocol: Protocol) -> list[float]:
+    """The thresholds of a protocol beside its headline."""
+    return [threshold for threshold in protocol.attribution.thresholds if threshold != protocol.attribution.headline]
+
+
+def range_text(low: float | None, high: float | None) -> str | None:
+    """An interval of a share in percent, both bounds, since near a bound it is not symmetric.
+
+    >>> range_text(0.9159, 1.0)
+    '91.59 to 100.00'
+    """
+    return None if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def board_columns(
@@ -76,12 +105,17 @@ def board_columns(
     """
     if unknown := [name for name in chosen if name not in known_columns()]:
         raise UnknownNameError("column", unknown[0], known_columns())
-    columns = [Column("model", "Model", "text"), Column("ranks", "#", "text"), Column("seeds", "Seeds", "count")]
+    columns = [Column("model", "Model", "text"), Column("ranks", "#", "text")]
+    columns += [Column("seeds_shown", "Seeds", "text")]
     for name in dict.fromkeys(chosen or _DEFAULT):
         columns.append(_number_column(name, protocol))
         if name == "unseen_acc":
-            columns.append(Column("unseen_pm", "±", "percent"))
+            columns.append(Column("unseen_range", "95 %", "text"))
             columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
+            for threshold in other_thresholds(protocol):
+                columns.append(Column(f"unseen_acc@{threshold:g}", f"Unseen ACC @{threshold:g}", "percent"))
+                at = f"@{threshold:g}"
+                columns += [Column(f"unseen_printed{at}", f"Printed {at}", "percent")] if printed else []
     if not per_group:
         shown = {"init_short": "Start", "status_shown": "Status", "checked_short": "Checked"}
         columns += [Column(key, title, "text") for key, title in shown.items()]
@@ -89,7 +123,13 @@ def board_columns(
         columns.append(Column("status", "Status", "text"))
         columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
         columns += [Column(key, key, "percent") for key in _INTERVALS]
+        columns.append(Column("seeds", "seeds", "count"))
         columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
+        columns += [
+            Column(f"unseen_acc@{t:g}:{g.key}", f"{g.dataset}/{g.taxon.display} @{t:g}", "percent")
+            for t in other_thresholds(protocol)
+            for g in protocol.unseen
+        ]
         columns += [
             Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
         ]
@@ -104,6 +144,10 @@ def _number_column(name: str, protocol: Protocol) -> Column:
     metric = METRICS[name]
     title = f"{name} @{threshold:g}" if metric.on == "unseen" else name
     return Column(name, title, "percent" if metric.unit == "share" else "number")
+
+
+def _group_key(group: str) -> Key:
+    return "attribution", "unseen_accuracy", group, "none"
 
 
 def _key(column: str) -> Key:

@@ -1,14 +1,16 @@
 """Is one run better than another? Paired tests on the same test faces, corrected for the number of tests.
 
-- Shares of right faces (accuracies): McNemar's test on sources, exact where few differ.
+- Shares of right faces (pooled accuracy, one group): McNemar's test on sources, exact where few differ.
 - Areas under a ROC curve: DeLong's test, with the covariance of faces that share a source; a permutation test where
   their difference has no variance, as of a perfect and a constant model.
-- All else (balanced accuracy, OSCR, average precision, macro AUC, ...): paired bootstrap over sources.
+- All else (means over groups, balanced accuracy, OSCR, average precision, ...): the difference over its standard
+  error, from a paired bootstrap over sources, by Student's t (`metrics.spread`).
 
-Every difference has its interval from that bootstrap. A number without spread has no p-value, and says so: a few faces
-that all agree are no certainty. p-values are Holm's over the whole table, so that looking at more numbers does not show
-more differences by chance. McNemar counts faces of all groups alike, the shown macro difference counts groups alike;
-with groups of equal size, as the papers have, they are the same.
+The test is always of the difference that is printed: a mean over groups is not tested by counting faces, which would
+let the largest group decide. Every difference has its interval from that bootstrap. A number without spread has no
+p-value, and says so: a few faces that all agree are no certainty. p-values are Holm's over the whole table, so that
+looking at more numbers does not show more differences by chance. Means over several seeds count the spread between
+seeds, too.
 """
 
 from __future__ import annotations
@@ -33,7 +35,6 @@ from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import Column, Table
 
 RESAMPLES = 2000
-FEW = 20  # sources; a note names groups with fewer
 _LABELS = ("group", "source_key", "attribution_label", "detection_label")
 _ALSO_MAIN = {("detection", "auc", "seen", "micro")}
 
@@ -64,8 +65,8 @@ def compare_runs(
 ) -> Comparison:
     """Test the numbers of two finished runs against each other.
 
-    Of folders with runs of several seeds the means over seeds are compared, by a bootstrap of the faces for every
-    number; `of_seeds` holds the comparison of each seed with the same seed of the other, or with the other's only run.
+    Of folders with runs of several seeds the means over seeds are compared, over faces and over seeds; `of_seeds` holds
+    the comparison of each seed with the same seed of the other, or with the other's only run.
 
     Args:
         run_a: a run folder with `record.json` and predictions, or one with runs of several seeds.
@@ -135,7 +136,7 @@ def _comparison(
     keys = [key for key in a[0].numbers if rules.everything or key[:4] in _main_numbers()]
     made = [_compared_means(a, b, key, sources_of) for key in keys]
     rows = corrected(made)
-    notes = _notes([side.run.record for side in a], [side.run.record for side in b], rows, frame, rules.resamples)
+    notes = _notes([side.run.record for side in a], [side.run.record for side in b], rows, frame)
     sources = int(frame["source_key"].nunique())
     return Comparison(_name(a), _name(b), rules.protocol.name, len(frame), sources, tuple(rows), tuple(notes), of_seeds)
 
@@ -219,14 +220,12 @@ def _notes(
     of_b: Sequence[ResultRecord],
     rows: list[Compared],
     frame: pd.DataFrame,
-    resamples: int,
 ) -> Iterator[str]:
     tests = sum(row.p is not None for row in rows)
     yield f"Better: p below {LEVEL:g} after Holm's correction over the {tests} tests of this table."
     yield from metric_notes(dict.fromkeys(row.metric for row in rows))
-    if any(row.test == "bootstrap" for row in rows) and 2 * tests / (resamples + 1) >= LEVEL:
-        needed = int(2 * tests / LEVEL)
-        yield f"No bootstrap p-value can pass the correction with {resamples} draws: --resamples {needed} or more."
+    for why, alike in _by_reason(rows).items():
+        yield f"{alike} of {len(rows)} differences have {why}."
     if any(row.assignments for row in rows):
         yield "Permutation: labels dealt anew to the sources, over as many ways as stand behind it, scores as they are."
     yield from _notes_on_faces(frame)
@@ -236,19 +235,24 @@ def _notes(
         yield "One run each: the spread over seeds is not part of these tests."
         return
     seeds = [sorted(record.run.seed for record in records) for records in (of_a, of_b)]
-    yield "Means over seeds, resampled over faces: the spread over seeds is not part of these tests."
+    alone = [name for name, some in zip("AB", seeds, strict=True) if len(some) == 1]
+    yield "Means over seeds: intervals and tests count the spread over faces and over seeds (Satterthwaite)."
+    yield from (f"{name} has one seed: its spread over seeds is not known, and not in these tests." for name in alone)
     if 1 not in map(len, seeds) and seeds[0] != seeds[1]:
         shown = [", ".join(map(str, some)) for some in seeds]
         yield f"A has seeds {shown[0]}, B {shown[1]}; only seeds of both are compared one by one."
+
+
+def _by_reason(rows: Sequence[Compared]) -> dict[str, int]:
+    """Why differences have no interval, and how many."""
+    reasons = [row.ci_reason for row in rows if row.ci_reason is not None and row.difference is not None]
+    return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
 
 
 def _notes_on_faces(frame: pd.DataFrame) -> Iterator[str]:
     faces, sources = len(frame), frame["source_key"].nunique()
     if sources < faces:
         yield f"{faces:,} faces come from {sources:,} sources: all tests and intervals treat a source as one."
-    if int(frame.groupby("group")["source_key"].nunique().min()) < FEW:
-        fewest = int(frame.groupby("group")["source_key"].nunique().min())
-        yield f"A group has only {fewest} sources: intervals and tests from so few are too narrow."
 
 
 def _notes_on_run(name: str, record: ResultRecord, several: bool) -> Iterator[str]:

@@ -39,6 +39,10 @@ def _face_set(faces: Faces, subset: str, fakes: list[str], reals: list[str], suf
         p_fake = faces.p_fake[chosen]
         return {"labels": faces.truth[chosen], "p_fake": p_fake, "scores": p_fake}
 
+    def missing(needs: str, chosen: np.ndarray) -> str | None:
+        needs = "any" if faces.earlier and needs == "classes" else needs
+        return missing_label(faces.truth[chosen], needs)
+
     return FaceSet(
         faces,
         "detection",
@@ -48,8 +52,9 @@ def _face_set(faces: Faces, subset: str, fakes: list[str], reals: list[str], suf
         (*fakes, *reals),
         tuple(Part(key + suffix, faces.of([key, *reals]), (key, *reals)) for key in fakes),
         arrays,
-        missing=lambda needs, chosen: missing_label(faces.truth[chosen], needs),
+        missing=missing,
         params={"reals": reals},
         positive=faces.truth == FAKE,
         scores=faces.p_fake,
+        classes=("forged sources", "real sources"),
     )

@@ -46,6 +46,7 @@ class FaceSet:
         positive: (n,) bool, for sets of two classes: the faces that are to have the higher scores.
         scores: (n,) for the same.
         right: (n,) bool for the same: positives that are named rightly.
+        classes: for the same: what the sources of positives and of the others are called.
     """
 
     faces: Faces
@@ -62,6 +63,7 @@ class FaceSet:
     positive: np.ndarray | None = None
     scores: np.ndarray | None = None
     right: np.ndarray | None = None
+    classes: tuple[str, str] = ("sources", "sources")
     _ranking_draws: dict[str, np.ndarray] = field(default_factory=dict)
 
     def value(self, metric: Metric, chosen: np.ndarray) -> tuple[float | None, str | None]:
@@ -95,6 +97,28 @@ class FaceSet:
             positives = int((rows & self.positive).sum())
             facts |= {"n_pos": positives, "n_neg": facts["n"] - positives}
         return facts | {"params": {**self.params, **metric.settings}}
+
+    def sources(self, metric: Metric, rows: np.ndarray) -> dict[str, int]:
+        """How many sources some rows (n,) bool are of, by what they are called: of each class that the metric needs."""
+        source = self.faces.source
+        if self.positive is None or metric.needs in ("any", "forged", "real") and self.task == "detection":
+            chosen = rows if self.positive is None or metric.needs == "any" else rows & self._of_needs(metric.needs)
+            return {"sources": len(np.unique(source[chosen]))}
+        sides = (rows & self.positive, rows & ~self.positive)
+        return {name: len(np.unique(source[side])) for name, side in zip(self.classes, sides, strict=True)}
+
+    def sources_by_part(self, metric: Metric) -> dict[str, int]:
+        """The fewest that a part has of each."""
+        found: dict[str, int] = {}
+        for part in self.parts:
+            for name, count in self.sources(metric, part.rows).items():
+                name = name if len(self.parts) == 1 else f"{name} in a group"
+                found[name] = min(count, found.get(name, count))
+        return found
+
+    def _of_needs(self, needs: str) -> np.ndarray:
+        assert self.positive is not None
+        return self.positive if needs == "forged" else ~self.positive
 
     def ranking_draws(self, statistic: str) -> np.ndarray:
         """Draws of a ranking statistic of the whole set; those of all its metrics come from one sort."""

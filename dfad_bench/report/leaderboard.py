@@ -16,9 +16,9 @@ from dfad_bench.core.run_folder import RECORD
 from dfad_bench.core.shipped_files import protocol_provenance
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
+from dfad_bench.report.board_ranks import ONE_SEED, rank_rows, row_intervals
 from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
 from dfad_bench.report.headline import metric_notes, unknown_metrics
-from dfad_bench.report.ranks import half_width, rank_intervals
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.row_facts import CHECK_NOTE, PRETRAINED, ShippedHash, edited, row_facts, row_note
@@ -30,11 +30,14 @@ _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sh
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: confidence below the threshold, mean over groups; a model"
-    " whose confidence is always low reaches 100. ±: half the 95 % interval over faces (by source), mean over seeds.",
+    " whose confidence is always low reaches 100. 95 %: its interval over faces (by source), and over seeds where there"
+    " are several; none where there are too few sources.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
     " allows, taken as independent between models; `dfad compare` tests two of them on the same faces.",
+    f"{ONE_SEED} one seed, not comparable over seeds: its place among models of several seeds borrows the largest"
+    " variance between seeds of this section; where no model has several, places hold for these seeds only.",
 )
 
 
@@ -101,12 +104,13 @@ def board(
     blocks = measured or [_planned_block(protocol)]
     apart = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
     notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
-    shown = [value for value in reported if value.threshold in (None, protocol.attribution.headline)]
-    printed = [_reported_block(shown)] if shown else []
+    shown = [value for value in reported if value.threshold in (None, *protocol.attribution.thresholds)]
+    printed = [_reported_block(shown, protocol.attribution.headline)] if shown else []
     notes += [f"{CHECK_NOTE} {PRETRAINED}"] if measured else []
     notes += [note for block in blocks for note in block.notes] + runs.notes
     notes += apart if len(measured) > 1 else []
     notes += [note for block in printed for note in block.notes] + _deviations(mine)
+    notes += _other_seeds(protocol, [row for block in measured for row in block.rows])
     notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
     unasked = set(known_columns()) - set(default_columns()) - set(columns)
     rows: list[Mapping[str, Any]] = []
@@ -176,14 +180,17 @@ def _planned_block(protocol: Protocol) -> _Block:
     return _Block("Nothing measured yet", rows, trivial_notes(planned))
 
 
-def _reported_block(shown: Sequence[ReportedScore]) -> _Block:
+def _reported_block(shown: Sequence[ReportedScore], headline: float) -> _Block:
     """What papers printed."""
     notes = [
         "Reported rows come from other code and other faces and are not ranked.",
         "Reported unseen ACC is the mean of the printed cells; 'Printed' is the average as printed.",
-        *(f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note),
+        *dict.fromkeys(f"{value.printed}, {value.table}: {value.note}" for value in shown if value.note),
     ]
-    return _Block("Reported by papers", [_reported_row(value) for value in shown], notes)
+    rows: dict[tuple[str | None, ...], list[ReportedScore]] = {}
+    for value in shown:
+        rows.setdefault((value.model, value.printed, value.table, value.variant), []).append(value)
+    return _Block("Reported by papers", [_reported_row(values, headline) for values in rows.values()], notes)
 
 
 def _section(
@@ -208,7 +215,9 @@ def _section(
         row["settled"] = members[0].record_id not in unsettled
         measured.append(row)
     measured.sort(key=_order)
-    _rank([row for row in measured if _is_ranked(row)])
+    rank_rows([row for row in measured if _is_ranked(row)])
+    for row in measured:
+        del row["_oscr_by_seed"]
     notes = [
         *trivial_notes(constant),
         *of_references,
@@ -236,18 +245,6 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     if short := row.get("short_groups"):
         status += f", {short} short"
     return {"status_shown": status + ("" if row.get("settled", True) else ", disputed")}
-
-
-def _rank(rows: Sequence[dict[str, Any]]) -> None:
-    """Number the rows in order, and add the range of ranks that their intervals allow."""
-    known = [row for row in rows if row["oscr"] is not None]
-    open_ranks = rank_intervals([row["oscr"] for row in known], [row["oscr_half"] for row in known])
-    for place, row in enumerate(rows, start=1):
-        row["rank"], row["ranks"] = place, str(place)
-    for row, bounds in zip(known, open_ranks, strict=True):
-        if bounds is not None:
-            row["rank_best"], row["rank_worst"] = bounds
-            row["ranks"] = str(bounds[0]) if bounds[0] == bounds[1] else f"{bounds[0]}-{bounds[1]}"
 
 
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -286,25 +283,35 @@ def _short_text(value: Any) -> str:
 
 def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence[str] = ()) -> dict[str, Any]:
     """The row of the runs of one model; `tags` are put behind its name, after the size, heads and options."""
-    first = records[0]
+    first, seeds = records[0], sorted({record.run.seed for record in records})
     several = [row_numbers(record.metrics, protocol) for record in records]
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
-    row["oscr_half"] = half_width([n["oscr_half"] for n in several], [n["oscr"] for n in several])
+    row |= row_intervals(records, protocol, row)
     always: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
     always += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
     name = (first.model.display or first.model.name) + (f" ({', '.join([*always, *tags])})" if always or tags else "")
     return {
         **row,
         "model": name,
-        "seeds": len(records),
+        "seeds": len(seeds),
+        "seed_list": seeds,
+        "seeds_shown": ", ".join(map(str, seeds)),
         "status": first.status,
         "kind": "measured",
         "trivial": first.model.task == "trivial",
         "protocol_sha256": first.protocol.sha256,
         "manifest_sha256": first.manifest.content_sha256,
     }
+
+
+def _other_seeds(protocol: Protocol, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each row whose seeds are not those that the protocol asks for."""
+    asked = sorted(protocol.seeds)
+    shown = ", ".join(map(str, asked))
+    odd = [row for row in rows if asked and row["kind"] == "measured" and row["seed_list"] != asked]
+    return [f"{row['model']}: seeds {row['seeds_shown']}, the protocol's are {shown}." for row in odd]
 
 
 def _trivial_rows(scores: Mapping[str, Sequence[MetricValue]], protocol: Protocol) -> list[dict[str, Any]]:
@@ -316,22 +323,30 @@ def _trivial_rows(scores: Mapping[str, Sequence[MetricValue]], protocol: Protoco
     return rows
 
 
-def _reported_row(value: ReportedScore) -> dict[str, Any]:
+def _reported_row(values: Sequence[ReportedScore], headline: float) -> dict[str, Any]:
+    """One printed row, at all thresholds it is printed for."""
+    first = next((value for value in values if value.threshold in (None, headline)), None)
+    value, noted = first or values[0], [one.note for one in values if one.note]
     name = f"{value.printed}{f' {value.variant}' if value.variant else ''}"
-    return {
-        "model": f"{name} *" if value.note else name,
+    row = {
+        "model": f"{name} *" if noted else name,
         "seen_acc": value.seen_acc,
-        "unseen_acc": value.unseen_acc,
-        "unseen_printed": value.unseen_acc_printed,
+        "unseen_acc": value.unseen_acc if first else None,
+        "unseen_printed": value.unseen_acc_printed if first else None,
         "detection_acc": value.detection_acc,
         "detection_auc": value.detection_auc,
         "status": "reported",
         "kind": "reported",
         "trivial": False,
         "source": value.table,
-        "note": value.note,
-        **{f"unseen_acc:{key}": share for key, share in value.groups.items()},
+        "note": "; ".join(dict.fromkeys(noted)) or None,
     }
+    for one in values:
+        at = "" if one is first else f"@{one.threshold:g}"
+        row |= {f"unseen_acc{at}:{key}": share for key, share in one.groups.items()}
+        if one is not first:
+            row |= {f"unseen_acc{at}": one.unseen_acc, f"unseen_printed{at}": one.unseen_acc_printed}
+    return row
 
 
 def _deviations(records: Sequence[ResultRecord]) -> list[str]:

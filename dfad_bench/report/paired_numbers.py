@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, variance
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +12,17 @@ import pandas as pd
 
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
-from dfad_bench.metrics.interval import bounds
-from dfad_bench.metrics.paired import bootstrap_p, delong, holm, mcnemar
+from dfad_bench.metrics.paired import delong, holm, least_p, mcnemar
+from dfad_bench.metrics.spread import Spread, combined, difference_interval, spread, two_sided_p
 from dfad_bench.report.scored_faces import Number
 
 LEVEL = 0.05
 Place = tuple[str, str, str, str, float | None]  # task, metric, subset, averaging, threshold
 _NO_WIDTH = 1e-12
-_NO_SPREAD = "no test: every resample has the same difference"
+_NO_SPREAD = "no interval: every resample has the same difference"
 _ONE_SOURCE = "no test: a class has fewer than two sources"
-_NO_DRAWS = "no test: nothing to resample"
-Test = Literal["mcnemar exact", "mcnemar", "delong", "permutation exact", "permutation", "bootstrap"]
+_NO_DRAWS = "no interval: nothing to resample"
+Test = Literal["mcnemar exact", "mcnemar", "delong", "permutation exact", "permutation", "bootstrap t"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Compared:
     """One number of both runs. `difference` is A minus B; `better` is "a" or "b" where Holm's p is below 0.05.
 
     `assignments`: of labels, over which a permutation test counted. `null_reason`: why there is no value, or no
-    p-value.
+    p-value. `ci_reason`: why the difference has no interval.
     """
 
     task: str
@@ -49,6 +49,7 @@ class Compared:
     better: Literal["a", "b"] | None = None
     null_reason: str | None = None
     assignments: int | None = None
+    ci_reason: str | None = None
 
 
 class Sources:
@@ -81,17 +82,32 @@ def compared(a: Number, b: Number, sources: int) -> Compared:
     if a.value.value is None or b.value.value is None:
         reason = a.value.null_reason or b.value.null_reason
         return Compared(**facts, difference=None, ci95=None, test=None, p=None, null_reason=reason)
-    differences = a.draws() - b.draws() if a.draws is not None and b.draws is not None else None
     difference = a.value.value - b.value.value
-    between = bounds(differences) if differences is not None else None
-    if between is not None and abs(difference) > _NO_WIDTH and between[1] - between[0] < _NO_WIDTH:
-        between = None  # resamples that all agree do not make a difference certain
-    tested = _tested(a, b, differences, sources)
-    return Compared(**facts, difference=difference, ci95=between, **tested)
+    of, reason = _spread(a, b)
+    between = difference_interval(difference, of, a.limits) if of is not None else None
+    same = of is None and reason is None and abs(difference) < _NO_WIDTH
+    tested = {"test": "bootstrap t", "p": 1.0} if same else _tested(a, b, of, reason, sources)
+    shown = (difference, difference) if same else between
+    why = reason or (None if shown else _NO_SPREAD)
+    return Compared(**facts, difference=difference, ci95=shown, ci_reason=why, **tested)
 
 
-def _tested(a: Number, b: Number, differences: np.ndarray | None, sources: int) -> dict[str, Any]:
-    """Fields of `Compared`: the test, its p-value, or why there is none."""
+def _spread(a: Number, b: Number) -> tuple[Spread | None, str | None]:
+    """The standard error of the difference of both over the sources, and over the seeds where there are several.
+
+    None where the resamples do not differ; or there is a reason, too few sources or none, why it cannot be known.
+    """
+    if a.draws is None or b.draws is None or a.bootstrap is None:
+        return None, _NO_DRAWS
+    if reason := a.too_few:
+        return None, reason
+    of_sources = spread(a.draws() - b.draws(), a.bootstrap())
+    parts = [*a.of_seeds, *b.of_seeds, *([(of_sources.error**2, of_sources.df)] if of_sources is not None else [])]
+    return combined(parts), None
+
+
+def _tested(a: Number, b: Number, of: Spread | None, reason: str | None, sources: int) -> dict[str, Any]:
+    """Fields of `Compared`: the test of the difference that is shown, its p-value, or why there is none."""
     if a.hits is not None and b.hits is not None:
         found = mcnemar(a.hits, b.hits, a.sources)
         return {"test": "mcnemar exact" if found.exact else "mcnemar", "p": found.p}
@@ -100,10 +116,13 @@ def _tested(a: Number, b: Number, differences: np.ndarray | None, sources: int) 
         if areas is None:
             return {"test": None, "p": None, "null_reason": _ONE_SOURCE}
         return {"test": areas.test, "p": areas.p, "assignments": areas.assignments}
-    if differences is None:
-        return {"test": None, "p": None, "null_reason": _NO_DRAWS}
-    p = bootstrap_p(differences, sources)
-    return {"test": "bootstrap", "p": p} if p is not None else {"test": None, "p": None, "null_reason": _NO_SPREAD}
+    if of is None:
+        why = (reason or _NO_SPREAD).replace("no interval", "no test")
+        return {"test": None, "p": None, "null_reason": why}
+    assert a.value.value is not None
+    assert b.value.value is not None
+    p = max(two_sided_p(a.value.value - b.value.value, of), least_p(sources))
+    return {"test": "bootstrap t", "p": p}
 
 
 def corrected(rows: list[Compared]) -> list[Compared]:
@@ -118,7 +137,7 @@ def corrected(rows: list[Compared]) -> list[Compared]:
 
 
 def mean_number(numbers: Sequence[Number]) -> Number:
-    """The mean over runs of one number: of its values, and of its values in each resample of the same faces."""
+    """The mean over runs of one number and of its values in each resample of the same faces; variance between seeds."""
     first = numbers[0]
     values = [number.value.value for number in numbers]
     known = [value for value in values if value is not None]
@@ -131,5 +150,12 @@ def mean_number(numbers: Sequence[Number]) -> Number:
         mean: np.ndarray = np.mean([draw() for draw in draws], axis=0)
         return mean
 
-    value = replace(first.value, value=fmean(known))
-    return Number(value, draws=mean_draws if len(draws) == len(numbers) else None)
+    of_seeds = ((variance(known) / len(known), len(known) - 1),) if len(known) > 1 else ()
+    return replace(
+        first,
+        value=replace(first.value, value=fmean(known)),
+        draws=mean_draws if len(draws) == len(numbers) else None,
+        hits=None,
+        ranked=None,
+        of_seeds=tuple(part for part in of_seeds if part[0] > 0),
+    )

@@ -3,28 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, inf, sqrt
-from statistics import stdev
+from math import hypot, inf
+from statistics import fmean, variance
+
+from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics.spread import Spread, combined, quantile
 
 _Z95 = 1.959963984540054
+_CERTAIN_DF = 1e9  # of intervals made by the normal quantile
 
 
-def half_width(halves: Sequence[float | None], values: Sequence[float | None]) -> float | None:
-    """Half a 95 % interval of the mean over seeds: that over faces, and with several seeds that between them.
+def spread_of(value: MetricValue) -> Spread | None:
+    """The standard error over sources of a number of a record; of records that do not state it, by its interval."""
+    if value.standard_error is not None and value.df is not None:
+        return Spread(value.standard_error, value.df)
+    if value.ci95 is None:
+        return None
+    return Spread((value.ci95[1] - value.ci95[0]) / 2 / _Z95, _CERTAIN_DF)
+
+
+def seed_variance(values: Sequence[float | None]) -> tuple[float, int] | None:
+    """The variance between seeds of one seed's number, and its degrees of freedom; None with fewer than two.
+
+    >>> seed_variance([0.5, 0.7, 0.6])
+    (0.01, 2)
+    """
+    known = [value for value in values if value is not None]
+    return (round(variance(known), 15), len(known) - 1) if len(known) == len(values) > 1 else None
+
+
+def seeds_spread(
+    spreads: Sequence[Spread | None],
+    values: Sequence[float | None],
+    borrowed: tuple[float, int] | None = None,
+) -> Spread | None:
+    """The spread of a mean over k seeds: the variance over sources, and the variance between seeds over k.
+
+    Records hold no variance over sources of the seeds' mean, so that of one seed stands for it, which is never
+    smaller: seeds share their test faces. Degrees of freedom are Satterthwaite's.
 
     Args:
-        halves: half the interval over faces of each seed.
+        spreads: over sources, of each seed.
         values: the number itself, of each seed.
+        borrowed: the variance between seeds and its degrees of freedom, where there is only one seed.
 
-    >>> half_width([0.02, 0.02], [0.5, 0.5])
-    0.02
+    Returns:
+        None where a seed has no number or no spread.
+
+    >>> seeds_spread([Spread(0.01, 50)], [0.5])
+    Spread(error=0.01, df=50.0)
     """
-    known = [half for half in halves if half is not None]
-    numbers = [value for value in values if value is not None]
-    if not known or len(known) < len(halves) or len(numbers) < len(values):
+    known = [one for one in spreads if one is not None]
+    if not known or len(known) < len(spreads) or None in values:
         return None
-    faces = sum(known) / len(known)  # seeds share their test faces, so more of them do not narrow it
-    return hypot(faces, _Z95 * stdev(numbers) / sqrt(len(numbers))) if len(numbers) > 1 else faces
+    over_sources = fmean(one.error**2 for one in known), min(one.df for one in known)
+    between = seed_variance(values) or borrowed
+    seeds = [] if between is None or between[0] <= 0 else [(between[0] / len(known), between[1])]
+    return combined([over_sources, *seeds])
+
+
+def half_width(of: Spread | None) -> float | None:
+    """Half the 95 % interval, before it is cut off at what is possible."""
+    return None if of is None else quantile(of.df) * of.error
 
 
 def rank_intervals(values: Sequence[float], halves: Sequence[float | None]) -> list[tuple[int, int] | None]:

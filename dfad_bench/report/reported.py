@@ -180,8 +180,20 @@ class ReportedTable:
             detection_auc=find("detection", "auc", (AVERAGE, UNSEEN)),
             groups=groups,
             variant=row.variant,
-            note="; ".join(text for text in (row.mismatch, row.note) if text) or None,
+            note="; ".join(text for text in (self._mismatch(row, threshold), row.note) if text) or None,
         )
+
+    def _mismatch(self, row: ReportedRow, threshold: float) -> str | None:
+        """What a row's `mismatch` says of one threshold, where the table has several."""
+        if row.mismatch is None or len({column.threshold for column in self.columns} - {None}) < 2:
+            return row.mismatch
+        mine = (a for a in self.averages() if a.row is row and a.column.threshold in (threshold, None))
+        off = [
+            f"average at {threshold:g} printed {a.printed:.2f}, mean of its {a.cells} cells {a.recomputed:.2f}"
+            for a in mine
+            if not a.agrees
+        ]
+        return "; ".join(off) or None
 
     def _cells_behind(self, row: ReportedRow, average: ReportedColumn) -> list[float]:
         wanted = (average.task, average.metric, average.threshold)

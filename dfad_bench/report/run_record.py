@@ -11,7 +11,15 @@ import pandas as pd
 from dfad_bench.core.errors import ConfigError, IntegrityError, listed
 from dfad_bench.core.files import check_hash, content_hash, safe_relative
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, plain, read_record, seal, write_record
+from dfad_bench.core.record import (
+    EARLIER_INTERVALS,
+    SCHEMA_VERSION,
+    ResultRecord,
+    plain,
+    read_record,
+    seal,
+    write_record,
+)
 from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
@@ -63,11 +71,14 @@ def rescore(run: Path) -> ResultRecord:
     protocol = protocol_of({"protocol": {"config": old.protocol.config}}, str(path))
     frame = read_predictions(path.parent, {"path": old.predictions.path, "sha256": old.predictions.sha256})
     resamples, seed = draws_of(old)
-    new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
+    earlier = old.schema_version in EARLIER_INTERVALS
+    new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed, earlier=earlier)
     references = reference_numbers(path.parent, plain(old.run), protocol, frame)
     if different := [*score_differences(old, new), *reference_differences(old, references)]:
         changed = "" if protocol.sha256 == old.protocol.sha256 else "; a row of its included generators was changed"
         raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {listed(different, 3, '; ')}")
+    if earlier:  # the record agrees with the rule it was made by; it is written by today's
+        new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
     scored = {value.task for value in new.metrics}
     others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}

@@ -17,8 +17,9 @@ which set:
   against the seen real test faces; pooled, as the papers' ACC and AUC appear to be. `auc` is also given per forged
   group against the same real faces, and as the mean of those.
 - detection *seen*: test faces of seen groups.
-- *unseen-videos*, *seen-videos* (and groups with `-videos`): the same where predictions have a column `video` and some
-  video has several frames; one row a video, with the mean of its frames.
+- *unseen-videos*, *seen-videos*, ... (every set and group with `-videos`): the same, of attribution and detection,
+  where predictions have a column `video` and some video has several frames; one row a video, with the mean of its
+  frames' probabilities.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def score(
     resamples: int = RESAMPLES,
     seed: int = 0,
     only: Collection[str] | None = None,
+    earlier: bool = False,
 ) -> Score:
     """Score predictions under a protocol.
 
@@ -73,11 +75,12 @@ def score(
         resamples: bootstrap samples of the intervals (clusters are sources); 0 for none.
         seed: seed of the bootstrap.
         only: names of the metrics wanted, where not all are; saves the time of the others' intervals.
+        earlier: the numbers and intervals of record schema 1.1, to verify records made by it.
 
     Raises:
         IntegrityError: columns are missing, groups are not of the protocol, or values are no probabilities.
     """
-    faces, made = numbers(predictions, protocol, heads=heads, resamples=resamples, seed=seed)
+    faces, made = numbers(predictions, protocol, heads=heads, resamples=resamples, seed=seed, earlier=earlier)
     untrained = _OTHER[heads]
     present = set(faces.group)
     groups = {g.key: _counts(faces, g, untrained) for g in protocol.groups if g.key in present}
@@ -87,13 +90,20 @@ def score(
 
 
 def numbers(
-    predictions: pd.DataFrame, protocol: Protocol, *, heads: str = "both", resamples: int = RESAMPLES, seed: int = 0
+    predictions: pd.DataFrame,
+    protocol: Protocol,
+    *,
+    heads: str = "both",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    earlier: bool = False,
 ) -> tuple[Faces, list[Number]]:
     """What `score` is made of: the faces, and every number before its interval is drawn. Arguments as there."""
-    faces = Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed)
+    faces = Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed, earlier)
     made = [*attribution_numbers(faces), *detection_numbers(faces)]
     videos = faces.videos(predictions)
     if videos is not None:
+        made += [] if earlier else attribution_numbers(videos, suffix="-videos")
         made += detection_numbers(videos, suffix="-videos")
     untrained = _OTHER[heads]
     reason = _UNTRAINED.format(untrained)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -12,12 +13,17 @@ import pandas as pd
 from dfad_bench.core.labels import FAKE, REAL, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue
-from dfad_bench.core.record_ranges import SCHEMA_METRICS
+from dfad_bench.core.record_ranges import BOUNDS, SCHEMA_METRICS, metric_unit
 from dfad_bench.metrics import METRICS
+from dfad_bench.metrics.few_sources import LEAST_OF_A_GROUP, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.openset import named_rightly
+from dfad_bench.metrics.spread import interval, spread
 
 _NO_WIDTH = 1e-12
+_UNBOUNDED = (-inf, inf)
+BIASED = "no interval: resampling faces shifts this number"
+NO_SPREAD = "no interval: every resample has the same value"
 Interval = tuple[float, float]
 
 
@@ -28,6 +34,8 @@ class Number:
     Attributes:
         value: the number as a record keeps it, before its interval is computed.
         draws: makes its values in the resamples of the bootstrap.
+        bootstrap: what `draws` are drawn by.
+        counts: how many sources it is of, by what they are called; two where it is of two classes.
         formula: an interval from a formula, with the name of its method.
         hits: (n,) right or not, where the value is a share of rows.
         ranked: (labels, scores), where it is an area under the ROC curve.
@@ -35,21 +43,67 @@ class Number:
         biased: resampling shifts the value, so its draws serve a difference of two models, and no interval.
         wilson_fallback: Wilson's interval for when every draw is the same, as where all faces are right; an interval
             without width would claim to know the value for certain.
+        earlier: its interval is made by the rule of record schema 1.1.
+        of_seeds: of a mean over seeds, the variance of that mean between seeds and its degrees of freedom.
     """
 
     value: MetricValue
     draws: Callable[[], np.ndarray] | None = None
-    formula: tuple[Interval | None, Literal["wilson", "delong"]] | None = None
+    bootstrap: Callable[[], ClusterBootstrap] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    formula: tuple[Interval | None, Literal["wilson", "wilson_t", "delong", "delong_t"]] | None = None
     hits: np.ndarray | None = None
     ranked: tuple[np.ndarray, np.ndarray] | None = None
     sources: np.ndarray | None = None
     biased: bool = False
     wilson_fallback: Callable[[], Interval | None] | None = None
+    earlier: bool = False
+    of_seeds: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def limits(self) -> Interval:
+        """Between which values the number can lie, by its unit."""
+        return BOUNDS.get(metric_unit(self.value.metric, self.value.unit) or "", _UNBOUNDED)
+
+    @property
+    def too_few(self) -> str | None:
+        """Why the number has too few sources for an interval; None where there are enough."""
+        if reason := too_few(self.value.metric, self.counts):
+            return reason
+        if self.bootstrap is None or self.formula is not None:
+            return None
+        fewest = int(self.bootstrap().pool_sizes.min(initial=LEAST_OF_A_GROUP))
+        return too_few(self.value.metric, {"sources in a group": fewest}, LEAST_OF_A_GROUP)
 
     def with_interval(self, resamples: int, seed: int) -> MetricValue:
-        """The value with its interval; without one for `resamples` 0, unless a formula gives it."""
+        """The value with its interval, or why there is none; none for `resamples` 0, unless a formula gives it."""
         if self.value.value is None:
             return self.value
+        if self.earlier:
+            return self._with_earlier_interval(resamples, seed)
+        value = replace(self.value, sources=min(self.counts.values(), default=None))
+        if reason := self.too_few:
+            return replace(value, ci_reason=reason)
+        if self.formula is not None and self.formula[0] is not None:
+            return replace(value, ci95=self.formula[0], ci_method=self.formula[1])
+        if self.biased:
+            return replace(value, ci_reason=BIASED)
+        if self.draws is None or self.bootstrap is None or not resamples:
+            return value
+        assert value.value is not None
+        facts: dict[str, Any] = {"ci_resamples": resamples, "ci_seed": seed}
+        of = spread(self.draws(), self.bootstrap())
+        if of is not None:
+            between = interval(value.value, of, self.limits)
+            facts |= {"ci_method": "bootstrap_t", "standard_error": of.error, "df": of.df}
+            return replace(value, ci95=between, **facts)
+        fallback = self.wilson_fallback() if self.wilson_fallback is not None else None
+        if fallback is None:
+            return replace(value, ci_reason=NO_SPREAD, **facts)
+        return replace(value, ci95=fallback, ci_method="wilson", **facts)
+
+    def _with_earlier_interval(self, resamples: int, seed: int) -> MetricValue:
+        """The interval as in records of schema 1.1: percentiles of draws, formulas with the normal quantile."""
         if self.formula is not None and self.formula[0] is not None:
             return replace(self.value, ci95=self.formula[0], ci_method=self.formula[1])
         method = "bootstrap_stratified"
@@ -75,10 +129,20 @@ class Faces:
         protocol: groups and thresholds.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        earlier: numbers and intervals are those of record schema 1.1.
     """
 
-    def __init__(self, frame: pd.DataFrame, probs: np.ndarray, protocol: Protocol, resamples: int, seed: int) -> None:
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        probs: np.ndarray,
+        protocol: Protocol,
+        resamples: int,
+        seed: int,
+        earlier: bool = False,
+    ) -> None:
         self.protocol, self.probs, self.resamples, self.seed = protocol, probs, resamples, seed
+        self.earlier = earlier
         self.group = frame["group"].to_numpy(dtype=str)
         self.source = frame["source_key"].to_numpy(dtype=str)
         self.label = frame["attribution_label"].to_numpy(dtype=np.int64)
@@ -121,9 +185,10 @@ class Faces:
         means = frame[[*columns, "p_fake"]].astype(float).groupby(keys, sort=True).mean()
         if len(means) == len(frame):
             return None
-        facts = frame[["source_key", "attribution_label", "detection_label"]].groupby(keys, sort=True).first()
+        of_video = frame[["source_key", "attribution_label", "detection_label"]].groupby(keys, sort=True)
+        facts = of_video.first() if self.earlier else of_video.min()  # of several sources one, whatever the order
         merged = pd.concat([facts, means], axis=1).reset_index()
-        return Faces(merged, means[columns].to_numpy(), self.protocol, self.resamples, self.seed)
+        return Faces(merged, means[columns].to_numpy(), self.protocol, self.resamples, self.seed, self.earlier)
 
 
 def number(
@@ -150,10 +215,10 @@ def number(
 def missing_label(truth: np.ndarray, needs: str) -> str | None:
     """Why a detection metric is not defined on faces with these labels (n,); None where it is.
 
-    `needs` as of `Metric`: a metric of any face, of forged ones, of real ones, or of both.
+    `needs` as of `Metric`: a metric of any face, of forged ones, of real ones, or of both (of each alone, or together).
     """
     if needs == "any":
         return None if len(truth) else "no faces"
-    if needs in ("forged", "both") and not (truth == FAKE).any():
+    if needs in ("forged", "both", "classes") and not (truth == FAKE).any():
         return "no forged faces"
-    return "no real faces" if needs in ("real", "both") and not (truth == REAL).any() else None
+    return "no real faces" if needs in ("real", "both", "classes") and not (truth == REAL).any() else None

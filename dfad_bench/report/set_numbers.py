@@ -15,6 +15,7 @@ from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.metrics import METRICS, Metric
 from dfad_bench.metrics.interval import RANKINGS, clustered_wilson, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
+from dfad_bench.metrics.spread import Spread, interval, share_interval
 from dfad_bench.report.face_set import FaceSet, Part
 from dfad_bench.report.scored_faces import Interval, Number, number
 
@@ -27,7 +28,16 @@ def pooled_number(faces: FaceSet, name: str) -> Number:
     metric = METRICS[name]
     value, reason = faces.value(metric, np.flatnonzero(faces.rows))
     facts = faces.facts(metric, faces.rows, faces.members, "micro")
-    return number(faces.task, name, faces.name, value, reason, facts, **_pooled_support(faces, metric))
+    return number(
+        faces.task,
+        name,
+        faces.name,
+        value,
+        reason,
+        facts,
+        **_about(faces, metric, faces.rows),
+        **_pooled_support(faces, metric),
+    )
 
 
 def part_number(faces: FaceSet, name: str, part: Part) -> Number:
@@ -35,7 +45,16 @@ def part_number(faces: FaceSet, name: str, part: Part) -> Number:
     metric = METRICS[name]
     value, reason = faces.value(metric, np.flatnonzero(part.rows))
     facts = faces.facts(metric, part.rows, part.members, "none")
-    return number(faces.task, name, part.name, value, reason, facts, **_part_support(faces, metric, part))
+    return number(
+        faces.task,
+        name,
+        part.name,
+        value,
+        reason,
+        facts,
+        **_about(faces, metric, part.rows),
+        **_part_support(faces, metric, part),
+    )
 
 
 def macro_number(faces: FaceSet, name: str) -> Number:
@@ -44,7 +63,16 @@ def macro_number(faces: FaceSet, name: str) -> Number:
     value, reason = faces.mean_value(metric, np.flatnonzero(faces.rows))
     facts = faces.facts(metric, faces.rows, faces.members, "macro")
     support = _macro_support(faces, metric) if faces.parts else {}
+    support |= _about(faces, metric, faces.rows) | {"counts": faces.sources_by_part(metric)}
     return number(faces.task, name, faces.name, value, reason, facts, **support)
+
+
+def _about(faces: FaceSet, metric: Metric, rows: np.ndarray) -> dict[str, Any]:
+    """The fields of `Number` that every number of some rows (n,) bool has."""
+    every = faces.faces
+    return {
+        "bootstrap": lambda: every.bootstrap(rows), "counts": faces.sources(metric, rows), "earlier": every.earlier,
+    }  # fmt: skip
 
 
 def _pooled_support(faces: FaceSet, metric: Metric) -> dict[str, Any]:
@@ -86,25 +114,35 @@ def _share_support(faces: FaceSet, metric: Metric) -> dict[str, Any]:
     support: dict[str, Any] = {"draws": draws, "biased": metric.biased}
     if hits.dtype == bool:
         support["wilson_fallback"] = wilson_fallback
-        support |= {"hits": hits, "sources": sources} if metric.needs == "any" else {}
+        support |= {"hits": hits, "sources": sources} if metric.needs in ("any", "classes") else {}
     return support
 
 
 def _part_support(faces: FaceSet, metric: Metric, part: Part) -> dict[str, Any]:
     """The fields of `Number` for one group."""
-    rows, sources = part.rows, faces.faces.source[part.rows]
+    rows, sources, earlier = part.rows, faces.faces.source[part.rows], faces.faces.earlier
     hits = faces.values_by_face(metric, rows) if metric.per_face is not None and metric.needs == "any" else None
     if hits is not None and hits.dtype == bool:
-        return {"formula": (clustered_wilson(hits, sources), "wilson"), "hits": hits, "sources": sources}
+        made: Any = (clustered_wilson(hits, sources), "wilson") if earlier else _share_formula(hits, sources)
+        right = hits
+
+        def share_draws() -> np.ndarray:
+            return faces.faces.bootstrap(rows).macro_share_draws(right)
+
+        return {"formula": made, "draws": share_draws, "hits": hits, "sources": sources}
     if metric.draws == "auc" and faces.positive is not None and faces.scores is not None:
         ranked = (faces.positive[rows].astype(int), faces.scores[rows])
-        return {"formula": (_delong(*ranked, sources), "delong"), "ranked": ranked, "sources": sources}
+        made = (_delong(*ranked, sources), "delong") if earlier else (_delong_t(*ranked, sources), "delong_t")
+        support = _resampled_support(faces, metric, rows, faces.value)
+        return support | {"formula": made, "ranked": ranked, "sources": sources}
     return _resampled_support(faces, metric, rows, faces.value)
 
 
 def _macro_support(faces: FaceSet, metric: Metric) -> dict[str, Any]:
     """The fields of `Number` for a mean over groups."""
     rows, every = faces.rows, faces.faces
+    if len(faces.parts) == 1 and not every.earlier:  # the mean of one group is that group's number
+        return _part_support(faces, metric, faces.parts[0])
     if metric.per_face is not None and faces.task == "attribution":  # detection groups share their real faces
         hits, group, sources = faces.values_by_face(metric, rows), every.group[rows], every.source[rows]
 
@@ -116,7 +154,7 @@ def _macro_support(faces: FaceSet, metric: Metric) -> dict[str, Any]:
 
         support: dict[str, Any] = {"draws": draws, "biased": metric.biased}
         if hits.dtype == bool:
-            support |= {"wilson_fallback": wilson_fallback, "hits": hits, "sources": sources}
+            support |= {"wilson_fallback": wilson_fallback}
         return support
     if metric.draws in RANKINGS and faces.positive is not None:
         return {"draws": lambda: faces.mean_ranking_draws(str(metric.draws)), "biased": metric.biased}
@@ -132,6 +170,21 @@ def _resampled_support(faces: FaceSet, metric: Metric, rows: np.ndarray, value: 
         return np.array([np.nan if one is None else one for one in found])
 
     return {"draws": draws, "biased": metric.biased}
+
+
+def _share_formula(hits: np.ndarray, sources: np.ndarray) -> tuple[Interval | None, str]:
+    """The interval of a share of one group, and the name of its method."""
+    alone = len(np.unique(sources)) == len(sources)
+    return share_interval(hits, sources), "wilson" if alone else "wilson_t"
+
+
+def _delong_t(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> Interval | None:
+    """The interval of one area by DeLong's variance, Student's t and logits; None where that variance is zero."""
+    found = auc_covariance(labels, scores, sources)
+    if found is None or found[1][0, 0] <= 1e-18:
+        return None
+    rarer = min(len(np.unique(sources[side])) for side in (labels == 1, labels != 1))
+    return interval(float(found[0][0]), Spread(float(np.sqrt(found[1][0, 0])), rarer - 1), (0.0, 1.0))
 
 
 def _delong(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> Interval | None:

@@ -19,7 +19,7 @@ from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import SCHEMA_VERSION, ResultRecord, identity, plain, read_record
+from dfad_bench.core.record import EARLIER_INTERVALS, ResultRecord, identity, plain, read_record
 from dfad_bench.core.record_ranges import range_faults
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
@@ -304,19 +304,25 @@ class _Check:
         """Metrics with their intervals and counts, counts of groups, the sweep."""
         record = self.record
         resamples, seed = draws_of(record)
+        earlier = record.schema_version in EARLIER_INTERVALS
         if {value.task for value in record.metrics} == {"robustness"}:
             settings = read_settings(RobustnessFolder(self.folder).settings)
             new = score_robustness(
-                frame, protocol, settings, heads=record.model.heads, resamples=resamples, metrics=metrics_of(record)
-            )
+                frame, protocol, settings, heads=record.model.heads, resamples=resamples, metrics=metrics_of(record),
+                earlier=earlier,
+            )  # fmt: skip
         else:
-            new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed)
+            new = score(frame, protocol, heads=record.model.heads, resamples=resamples, seed=seed, earlier=earlier)
         if others := sum(value.task not in {n.task for n in new.metrics} for value in record.metrics):
             why = "these predictions do not decide them"
             self.unchecked.append(f"{others} numbers of other tasks were not checked: {why}")
-        if record.schema_version != SCHEMA_VERSION:
+        if record.schema_version == "1.0":
             lacks = "intervals were not checked, and it lacks newer numbers"
             self.unchecked.append(f"schema {record.schema_version}: {lacks}")
+        elif earlier:
+            made = "made by the earlier rule of intervals, and checked by that rule"
+            anew = "`dfad evaluate --run RUN --rescore` makes them by today's"
+            self.notes.append(f"schema {record.schema_version}: {made}; {anew}")
         if added := added_metrics(record, new):
             self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
         self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))

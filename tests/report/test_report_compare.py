@@ -13,6 +13,8 @@ from scipy.stats import binomtest
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.record import MetricValue, read_record, write_record
 from dfad_bench.metrics import METRICS, detection
+from dfad_bench.metrics.paired import mcnemar
+from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.compare import Comparison, compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
 from dfad_bench.report.paired_numbers import Compared, _tested
@@ -95,7 +97,7 @@ def test_tests_are_the_published_ones_where_every_face_is_its_own_source(runs: P
     area = row(found, "auc", "unseen")
     assert area.test == "delong"
     assert area.a == pytest.approx(detection.auc(frames[0].detection_label[unseen], frames[0].p_fake[unseen]))
-    assert row(found, "oscr", "seen-vs-unseen").test == "bootstrap"
+    assert row(found, "oscr", "seen-vs-unseen").test == "bootstrap t"
     assert not any("come from" in note for note in found.notes)
 
 
@@ -104,11 +106,6 @@ def test_holm_counts_the_tests_of_the_table(runs: Path) -> None:
     smallest = min(found.rows, key=lambda r: r.p)
     assert smallest.p_holm == pytest.approx(min(1, smallest.p * len(found.rows)))
     assert f"over the {len(found.rows)} tests" in found.notes[0]
-
-
-def test_too_few_resamples_for_the_correction_are_said(runs: Path) -> None:
-    assert any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=100).notes)
-    assert not any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=600).notes)
 
 
 def test_runs_that_cannot_be_compared_are_refused_in_one_line(runs: Path, tmp_path: Path) -> None:
@@ -156,26 +153,44 @@ def test_partial_runs_and_untrained_heads_are_said(runs: Path, tmp_path: Path) -
         assert "not trained" in render(comparison_table(found), format)
 
 
-def test_few_sources_in_a_group_are_named_by_their_number(tmp_path: Path) -> None:
+def test_differences_of_too_few_sources_have_no_interval_and_are_counted(tmp_path: Path) -> None:
     frame = toy_predictions(PROTOCOL, 60)
-    for few in (19, 20):
+    for few in (1, 30):
         place = frame.groupby("group").cumcount().to_numpy()
         grouped = frame.assign(source_key=frame["group"] + (place % few).astype(str))
         for name, rows in (("a", grouped), ("b", better(grouped, 1.0))):
             write_run(tmp_path / str(few) / name, PROTOCOL, rows, resamples=0)
-    notes = compare_runs(tmp_path / "19" / "a", tmp_path / "19" / "b", resamples=100).notes
-    assert "A group has only 19 sources: intervals and tests from so few are too narrow." in notes
-    notes = compare_runs(tmp_path / "20" / "a", tmp_path / "20" / "b", resamples=100).notes
-    assert not any("has only" in note for note in notes)
-    assert f"300 faces come from {5 * 20} sources: all tests and intervals treat a source as one." in notes
+    alone = compare_runs(tmp_path / "1" / "a", tmp_path / "1" / "b", resamples=100)
+    assert {r.ci95 for r in alone.rows} == {None}
+    assert all(r.ci_reason.startswith("no interval: ") for r in alone.rows)
+    assert any("differences have no interval: " in note for note in alone.notes)
+    enough = compare_runs(tmp_path / "30" / "a", tmp_path / "30" / "b", resamples=100)
+    assert None not in {r.ci95 for r in enough.rows}
+    assert f"300 faces come from {5 * 30} sources: all tests and intervals treat a source as one." in enough.notes
 
 
-def test_the_resamples_that_the_correction_needs_are_named(runs: Path) -> None:
-    found = compare_runs(runs / "a", runs / "b", resamples=100)
-    tests = sum(row.p is not None for row in found.rows)
-    needed = int(2 * tests / 0.05)
-    assert f"--resamples {needed} or more" in " ".join(found.notes)
-    assert not any("--resamples" in note for note in compare_runs(runs / "a", runs / "b", resamples=needed).notes)
+def test_the_winner_is_of_the_difference_that_is_printed(tmp_path: Path) -> None:
+    """Groups of 2000, 40 and 40 faces: most faces favour A, the mean over groups does not."""
+    sizes = dict(zip([g.key for g in PROTOCOL.seen], (2000, 40, 40), strict=True))
+    frame = toy_predictions(PROTOCOL, {**sizes, **{g.key: 20 for g in PROTOCOL.unseen}})
+    frame = frame.assign(source_key=frame["sample_id"])
+    rng, large = np.random.default_rng(0), frame["group"] == PROTOCOL.seen[0].key
+    runs = []
+    for shares in ((0.80, 0.72), (0.70, 0.80)):
+        right = rng.random(len(frame)) < np.where(large, *shares)
+        named = np.where(right, frame["attribution_label"].clip(0), (frame["attribution_label"].clip(0) + 1) % 3)
+        runs.append(frame.assign(**{f"p_{k}": np.where(named == k, 0.8, 0.1) for k in range(3)}))
+    for name, rows in zip("ab", runs, strict=True):
+        write_run(tmp_path / name, PROTOCOL, rows, resamples=0)
+    seen = row(compare_runs(tmp_path / "a", tmp_path / "b", resamples=500), "seen_accuracy", "seen", "macro")
+    right = [rows[[f"p_{k}" for k in range(3)]].to_numpy().argmax(1) == rows["attribution_label"] for rows in runs]
+    test_of_faces = mcnemar(*(side[frame["attribution_label"] >= 0] for side in right))
+    assert test_of_faces.only_a > test_of_faces.only_b  # the faces counted alike name A,
+    assert test_of_faces.p < 1e-6
+    assert seen.difference < 0  # against the printed effect
+    assert seen.better is None
+    assert seen.ci95[0] < seen.difference < 0 < seen.ci95[1]
+    assert (seen.p < 0.05) == (not seen.ci95[0] < 0 < seen.ci95[1])
 
 
 def test_the_table_shows_what_was_compared(runs: Path) -> None:
@@ -247,8 +262,8 @@ def test_a_test_of_two_models_needs_what_it_compares_of_both() -> None:
     bare = Number(value)
     ranked = Number(value, ranked=(labels, scores), sources=np.arange(4))
     shares = Number(value, hits=labels == 1, sources=np.arange(4))
-    draws = np.array([0.1, -0.1, 0.2])
+    of = Spread(0.1, 9)
     for full, test in ((ranked, "delong"), (shares, "mcnemar exact")):
-        assert _tested(full, full, draws, 4)["test"] == test
-        assert _tested(full, bare, draws, 4)["test"] == _tested(bare, full, draws, 4)["test"] == "bootstrap"
-    assert _tested(bare, bare, None, 4)["p"] is None
+        assert _tested(full, full, of, None, 4)["test"] == test
+        assert _tested(full, bare, of, None, 4)["test"] == _tested(bare, full, of, None, 4)["test"] == "bootstrap t"
+    assert _tested(bare, bare, None, None, 4)["p"] is None

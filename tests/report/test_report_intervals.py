@@ -12,8 +12,9 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS, Metric
-from dfad_bench.metrics.interval import ClusterBootstrap, bounds, clustered_wilson, stratified_wilson
+from dfad_bench.metrics.interval import ClusterBootstrap, bounds, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
+from dfad_bench.metrics.spread import Spread, interval, share_interval, spread
 from dfad_bench.report.attribution import SWEEP, _groups_set, _registered
 from dfad_bench.report.face_set import FaceSet
 from dfad_bench.report.record_diff import TOLERANCE, Difference, differences
@@ -40,28 +41,76 @@ def one(found: list[Number], metric: str, subset: str, averaging: str, threshold
     return mine
 
 
-def test_an_interval_is_the_formula_else_the_middle_of_the_draws() -> None:
-    draws = np.linspace(0, 1, 201)
-    made = Number(VALUE, draws=lambda: draws).with_interval(201, 7)
-    assert made.ci95 == pytest.approx((0.025, 0.975))
-    assert (made.ci_method, made.ci_resamples, made.ci_seed) == ("bootstrap_stratified", 201, 7)
-    assert Number(VALUE, draws=lambda: draws).with_interval(0, 7) == VALUE
-    assert Number(VALUE, draws=lambda: draws, biased=True).with_interval(201, 7) == VALUE
-    closed = Number(VALUE, draws=lambda: draws, formula=((0.4, 0.6), "delong")).with_interval(201, 7)
-    assert (closed.ci95, closed.ci_method, closed.ci_resamples) == ((0.4, 0.6), "delong", None)
+def drawn(values: np.ndarray, **more: object) -> Number:
+    """A number of 20 sources in one group, whose draws are the shares of `values` (20,) in 201 resamples."""
+    bootstrap = ClusterBootstrap(np.zeros(20), np.arange(20), resamples=201, seed=7)
+    return Number(
+        VALUE, draws=lambda: bootstrap.macro_share_draws(values), bootstrap=lambda: bootstrap,
+        counts={"seen sources": 50, "unseen sources": 40}, **more,
+    )  # fmt: skip
+
+
+HALF = np.arange(20) % 2
+SAME = np.full(20, 0.5)
+
+
+def test_an_interval_is_the_formula_else_made_of_the_spread_of_the_draws() -> None:
+    made = drawn(HALF).with_interval(201, 7)
+    boot = ClusterBootstrap(np.zeros(20), np.arange(20), resamples=201, seed=7)
+    of = spread(boot.macro_share_draws(HALF), boot)
+    assert of.df == 19
+    assert of.error == pytest.approx(0.5 / np.sqrt(19), rel=0.15)
+    assert made.ci95 == interval(0.5, of, (0.0, 1.0))
+    assert (made.ci_method, made.ci_resamples, made.ci_seed) == ("bootstrap_t", 201, 7)
+    assert (made.standard_error, made.df, made.sources) == (of.error, of.df, 40)
+    assert drawn(HALF).with_interval(0, 7).ci95 is None
+    biased = drawn(HALF, biased=True).with_interval(201, 7)
+    assert (biased.ci95, biased.ci_reason) == (None, "no interval: resampling faces shifts this number")
+    closed = drawn(HALF, formula=((0.4, 0.6), "delong_t")).with_interval(201, 7)
+    assert (closed.ci95, closed.ci_method, closed.ci_resamples) == ((0.4, 0.6), "delong_t", None)
     assert Number(VALUE, formula=((0.4, 0.6), "wilson")).with_interval(0, 7).ci95 == (0.4, 0.6)
-    open_formula = Number(VALUE, draws=lambda: draws, formula=(None, "delong")).with_interval(201, 7)
-    assert open_formula.ci_method == "bootstrap_stratified"
+    assert drawn(HALF, formula=(None, "delong_t")).with_interval(201, 7).ci_method == "bootstrap_t"
 
 
-def test_draws_without_spread_fall_back_to_wilson_or_to_no_interval() -> None:
-    same = np.full(50, 0.5)
-    assert Number(VALUE, draws=lambda: same).with_interval(50, 0) == VALUE
-    made = Number(VALUE, draws=lambda: same, wilson_fallback=lambda: (0.3, 0.7)).with_interval(50, 3)
-    assert (made.ci95, made.ci_method, made.ci_resamples, made.ci_seed) == ((0.3, 0.7), "wilson", 50, 3)
-    spread = Number(VALUE, draws=lambda: np.linspace(0.4, 0.6, 50), wilson_fallback=lambda: (0.3, 0.7))
-    assert spread.with_interval(50, 0).ci_method == "bootstrap_stratified"
-    assert Number(VALUE, draws=lambda: np.full(50, np.nan)).with_interval(50, 0) == VALUE
+def test_draws_without_spread_fall_back_to_wilson_or_say_so() -> None:
+    bare = drawn(SAME).with_interval(201, 0)
+    assert (bare.ci95, bare.ci_reason) == (None, "no interval: every resample has the same value")
+    made = drawn(SAME, wilson_fallback=lambda: (0.3, 0.7)).with_interval(201, 3)
+    assert (made.ci95, made.ci_method, made.ci_resamples, made.ci_seed) == ((0.3, 0.7), "wilson", 201, 3)
+    assert drawn(HALF, wilson_fallback=lambda: (0.3, 0.7)).with_interval(201, 0).ci_method == "bootstrap_t"
+    assert drawn(np.full(20, np.nan)).with_interval(201, 0).ci95 is None
+
+
+def test_the_earlier_rule_takes_percentiles() -> None:
+    draws = np.linspace(0, 1, 201)
+    made = Number(VALUE, draws=lambda: draws, earlier=True).with_interval(201, 7)
+    assert made.ci95 == pytest.approx((0.025, 0.975))
+    assert (made.ci_method, made.standard_error, made.sources) == ("bootstrap_stratified", None, None)
+
+
+def test_too_few_sources_have_no_interval_and_are_counted() -> None:
+    few = replace(drawn(HALF), counts={"seen sources": 50, "unseen sources": 1}).with_interval(201, 0)
+    assert few.ci95 is None
+    assert few.ci_reason.startswith("no interval: 1 unseen sources, ")
+    rows = frame()
+    alone = rows["group"] == FORGED
+    rows.loc[alone, "source_key"] = "only"
+    _, found = numbers(rows, PROTOCOL, resamples=20)
+    for metric, subset, averaging in (("accuracy", "unseen", "micro"), ("auc", FORGED, "none")):
+        made = one(found, metric, subset, averaging).with_interval(20, 0)
+        assert (made.ci95, made.value is None) == (None, False)
+        assert "1 " in made.ci_reason
+    macro = one(found, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(20, 0)
+    assert macro.ci95 is None
+    assert macro.ci_reason.startswith("no interval: 1 sources in a group")
+
+
+def test_a_mean_of_one_group_has_that_groups_interval() -> None:
+    _, found = numbers(frame()[lambda rows: rows["group"] != PRISTINE], PROTOCOL, resamples=20)
+    macro = one(found, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(20, 0)
+    group = one(found, "unseen_accuracy", FORGED, "none", 0.9).with_interval(20, 0)
+    assert macro.ci95 == group.ci95 is not None
+    assert macro.ci_method == group.ci_method
 
 
 def test_a_number_without_value_has_a_reason_and_nothing_else() -> None:
@@ -112,16 +161,22 @@ def test_single_groups_have_intervals_from_formulas() -> None:
     mine = rows[rows["group"] == FORGED]
     below = (mine[["p_0", "p_1", "p_2"]].max(axis=1) < 0.7).to_numpy()
     made = one(found, "unseen_accuracy", FORGED, "none", 0.7)
-    assert made.with_interval(0, 0).ci95 == clustered_wilson(below, mine["source_key"].to_numpy())
-    assert made.with_interval(0, 0).ci_method == "wilson"
+    assert made.with_interval(0, 0).ci95 == share_interval(below, mine["source_key"].to_numpy())
+    assert made.with_interval(0, 0).ci_method == "wilson_t"
     both = rows[rows["group"].isin([FORGED, PRISTINE])]
     area, covariance = auc_covariance(both["detection_label"], both["p_fake"], both["source_key"])
     low, high = one(found, "auc", FORGED, "none").with_interval(0, 0).ci95
+    rarer = both.groupby("detection_label")["source_key"].nunique().min()
+    expected = interval(area[0], Spread(np.sqrt(covariance[0, 0]), rarer - 1), (0.0, 1.0))
+    assert (low, high) == pytest.approx(expected)
+    earlier = [n for n in numbers(rows, PROTOCOL, resamples=0, earlier=True)[1] if n.value.metric == "auc"]
     half = 1.959963984540054 * np.sqrt(covariance[0, 0])
-    assert (low, high) == (pytest.approx(max(0, area[0] - half)), pytest.approx(min(1, area[0] + half)))
+    assert one(earlier, "auc", FORGED, "none").with_interval(0, 0).ci95 == pytest.approx(
+        (max(0, area[0] - half), min(1, area[0] + half))
+    )
     certain = rows.assign(p_fake=rows["detection_label"].astype(float))
     _, perfect = numbers(certain, PROTOCOL, resamples=0)
-    assert one(perfect, "auc", FORGED, "none").formula == (None, "delong")
+    assert one(perfect, "auc", FORGED, "none").formula == (None, "delong_t")
 
 
 def test_shares_without_spread_get_wilson_of_their_own_faces() -> None:
@@ -146,10 +201,15 @@ def test_bootstraps_are_of_the_rows_of_the_set_by_source() -> None:
     bootstrap = ClusterBootstrap(mine["group"], mine["source_key"], resamples=40, seed=3)
     below = (mine[["p_0", "p_1", "p_2"]].max(axis=1) < 0.9).to_numpy()
     made = one(found, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(40, 3)
-    assert made.ci95 == pytest.approx(bounds(bootstrap.macro_share_draws(below)))
+    of = spread(bootstrap.macro_share_draws(below), bootstrap)
+    assert made.ci95 == pytest.approx(interval(made.value, of, (0.0, 1.0)))
+    old = numbers(rows, PROTOCOL, resamples=40, seed=3, earlier=True)[1]
+    percentiles = one(old, "unseen_accuracy", "unseen", "macro", 0.9).with_interval(40, 3).ci95
+    assert percentiles == pytest.approx(bounds(bootstrap.macro_share_draws(below)))
     forged = (mine["detection_label"] == FAKE).to_numpy()
     area = bootstrap.ranking_draws(forged, mine["p_fake"].to_numpy(), only=("auc",))["auc"]
-    assert one(found, "auc", "unseen", "micro").with_interval(40, 3).ci95 == pytest.approx(bounds(area))
+    auc = one(found, "auc", "unseen", "micro").with_interval(40, 3)
+    assert auc.ci95 == pytest.approx(interval(auc.value, spread(area, bootstrap), (0.0, 1.0)))
     assert one(found, "ece", "unseen", "micro").with_interval(40, 3).ci95 is None
 
 

@@ -13,7 +13,16 @@ import pandas as pd
 from dfad_bench.core.errors import IntegrityError, UnknownNameError, listed
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import GroupCounts, MetricValue, ResultRecord, read_record, seal, write_record
+from dfad_bench.core.record import (
+    EARLIER_INTERVALS,
+    SCHEMA_VERSION,
+    GroupCounts,
+    MetricValue,
+    ResultRecord,
+    read_record,
+    seal,
+    write_record,
+)
 from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import ROBUSTNESS, RobustnessFolder, RunFolder
@@ -39,6 +48,7 @@ def score_robustness(
     heads: str = "both",
     resamples: int = RESAMPLES,
     metrics: Sequence[str] = METRICS_KEPT,
+    earlier: bool = False,
 ) -> Score:
     """Score every cell of a robustness evaluation.
 
@@ -49,6 +59,7 @@ def score_robustness(
         heads: see `score`.
         resamples: bootstrap samples of the intervals.
         metrics: names of `METRICS` that are kept of each cell.
+        earlier: see `score`.
 
     Returns:
         Numbers of task "robustness" with `corruption`, `severity` and `of` (attribution or detection) in `params`;
@@ -77,7 +88,7 @@ def score_robustness(
         rows = cells[name, level].drop(columns=["corruption", "severity"])
         if set(rows["sample_id"]) != faces:
             raise IntegrityError(f"the cell {name} {level} holds other faces than severity 0")
-        scored = score(rows, protocol, heads=heads, resamples=resamples, only=metrics)
+        scored = score(rows, protocol, heads=heads, resamples=resamples, only=metrics, earlier=earlier)
         groups = scored.groups if level == 0 else groups
         about = {"corruption": name, "severity": level, "strength": value, "settings_sha256": digest}
         numbers += [_cell(number, about) for number in scored.metrics if _is_shown(number)]
@@ -115,12 +126,16 @@ def rescore_robustness(folder: Path) -> ResultRecord:
         "protocol": {"config": old.protocol.config, "sha256": old.protocol.sha256},
     }
     resamples = max((value.ci_resamples or 0 for value in old.metrics), default=0)
-    new = _scored(folder, facts, old.model.heads, resamples, metrics_of(old))
+    earlier = old.schema_version in EARLIER_INTERVALS
+    new = _scored(folder, facts, old.model.heads, resamples, metrics_of(old), earlier=earlier)
     pairs = zip(old.metrics, new.metrics, strict=False)
     odd = [_label(b) for a, b in pairs if not _same(a, b)]
     if odd or len(old.metrics) != len(new.metrics) or old.groups != new.groups:
         raise IntegrityError(f"{path}: does not follow from its predictions: {listed(odd, 3, '; ') or 'counts'}")
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
+    if earlier:  # it agrees with the rule it was made by; it is written by today's
+        fresh = _scored(folder, facts, old.model.heads, resamples, metrics_of(old))
+        values |= {"metrics": fresh.metrics, "schema_version": SCHEMA_VERSION}
     record = seal({**values, "source": replace(old.source, trust="recomputed")})
     write_record(RobustnessFolder(folder).record, record)
     return record
@@ -153,11 +168,15 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
     return record, settings
 
 
-def _scored(folder: Path, facts: dict[str, Any], heads: str, resamples: int, metrics: Sequence[str]) -> Score:
+def _scored(
+    folder: Path, facts: dict[str, Any], heads: str, resamples: int, metrics: Sequence[str], *, earlier: bool = False
+) -> Score:
     protocol = protocol_of(facts, str(folder))
     frame = read_predictions(folder, facts["predictions"])
     settings = read_settings(RobustnessFolder(folder).settings)
-    return score_robustness(frame, protocol, settings, heads=heads, resamples=resamples, metrics=metrics)
+    return score_robustness(
+        frame, protocol, settings, heads=heads, resamples=resamples, metrics=metrics, earlier=earlier
+    )
 
 
 def _is_shown(number: MetricValue) -> bool:

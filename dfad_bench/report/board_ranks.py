@@ -1,0 +1,57 @@
+"""Intervals and ranks of the rows of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.metrics.spread import interval
+from dfad_bench.report.board_columns import headline_numbers, range_text
+from dfad_bench.report.ranks import half_width, rank_intervals, seed_variance, seeds_spread, spread_of
+
+ONE_SEED = "†"  # behind the rank of a row of one seed
+
+
+def row_intervals(records: Sequence[ResultRecord], protocol: Protocol, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Intervals of a row's unseen accuracy and OSCR: a record's own, of several seeds those of their mean."""
+    pairs = [headline_numbers(record.metrics, protocol) for record in records]
+    found: dict[str, Any] = {}
+    for name, numbers in zip(("unseen", "oscr"), zip(*pairs, strict=True), strict=True):
+        values = [None if number is None else number.value for number in numbers]
+        spreads = [None if number is None else spread_of(number) for number in numbers]
+        of, mean = seeds_spread(spreads, values), row["unseen_acc" if name == "unseen" else name]
+        found[f"_{name}_by_seed"] = (values, spreads)
+        if len(records) > 1:
+            low, high = interval(mean, of, (0.0, 1.0)) if of is not None and mean is not None else (None, None)
+        else:
+            low, high = (numbers[0].ci95 if numbers[0] is not None else None) or (None, None)
+        half = None if low is None or high is None else (high - low) / 2
+        found |= {f"{name}_low": low, f"{name}_high": high, f"{name}_pm" if name == "unseen" else "oscr_half": half}
+    del found["_unseen_by_seed"]
+    return {**found, "unseen_range": range_text(found["unseen_low"], found["unseen_high"])}
+
+
+def rank_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Number the rows in order, and add the range of ranks that their intervals allow.
+
+    A row of one seed says nothing of the spread between seeds: beside rows of several it gets the largest variance
+    between seeds among them, since with none its interval would be the narrowest; its rank is marked.
+    """
+    known = [row for row in rows if row["oscr"] is not None]
+    spreads = [row["_oscr_by_seed"] for row in rows]
+    several = [found for values, _ in spreads if (found := seed_variance(values)) is not None]
+    borrowed = max(several, default=None)
+    halves = {
+        id(row): half_width(seeds_spread(of, values, borrowed)) for row, (values, of) in zip(rows, spreads, strict=True)
+    }
+    open_ranks = rank_intervals([row["oscr"] for row in known], [halves[id(row)] for row in known])
+    for place, row in enumerate(rows, start=1):
+        row["rank"], row["ranks"] = place, str(place)
+    for row, bounds in zip(known, open_ranks, strict=True):
+        if bounds is not None:
+            row["rank_best"], row["rank_worst"] = bounds
+            row["ranks"] = str(bounds[0]) if bounds[0] == bounds[1] else f"{bounds[0]}-{bounds[1]}"
+    for row in rows:
+        row["ranks"] += ONE_SEED if row["seeds"] == 1 else ""
