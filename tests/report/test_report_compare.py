@@ -174,10 +174,12 @@ def test_the_winner_is_of_the_difference_that_is_printed(tmp_path: Path) -> None
     sizes = dict(zip([g.key for g in PROTOCOL.seen], (2000, 40, 40), strict=True))
     frame = toy_predictions(PROTOCOL, {**sizes, **{g.key: 20 for g in PROTOCOL.unseen}})
     frame = frame.assign(source_key=frame["sample_id"])
-    rng, large = np.random.default_rng(0), frame["group"] == PROTOCOL.seen[0].key
-    runs = []
-    for shares in ((0.80, 0.72), (0.70, 0.80)):
-        right = rng.random(len(frame)) < np.where(large, *shares)
+    large, runs = frame["group"] == PROTOCOL.seen[0].key, []
+    for shares, seed in (((0.80, 0.70), 1), ((0.72, 0.80), 2)):  # exactly so many right in each group, in any order
+        mixed = frame.groupby("group")["sample_id"].transform(
+            lambda names, seed=seed: np.random.default_rng(seed).permutation(len(names)) / len(names)
+        )
+        right = mixed < np.where(large, *shares)
         named = np.where(right, frame["attribution_label"].clip(0), (frame["attribution_label"].clip(0) + 1) % 3)
         runs.append(frame.assign(**{f"p_{k}": np.where(named == k, 0.8, 0.1) for k in range(3)}))
     for name, rows in zip("ab", runs, strict=True):
