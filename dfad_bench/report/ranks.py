@@ -15,10 +15,10 @@ _CERTAIN_DF = 1e9  # of intervals made by the normal quantile
 
 def spread_of(value: MetricValue) -> Spread | None:
     """The standard error over sources of a number of a record; of records that do not state it, by its interval."""
-    if value.standard_error is not None and value.df is not None:
-        return Spread(value.standard_error, value.df)
     if value.ci95 is None:
         return None
+    if value.standard_error is not None and value.df is not None:
+        return Spread(value.standard_error, value.df)
     return Spread((value.ci95[1] - value.ci95[0]) / 2 / _Z95, _CERTAIN_DF)
 
 

@@ -14,8 +14,9 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, plain, seal, write_record
+from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.leaderboard import board, find_records
-from dfad_bench.report.ranks import half_width, rank_intervals
+from dfad_bench.report.ranks import half_width, rank_intervals, seeds_spread
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.run_record import trained_elsewhere
 from dfad_bench.report.score import score
@@ -81,13 +82,14 @@ def test_seeds_are_averaged_into_one_row() -> None:
     runs = [record(protocol, seed=seed, draw=seed) for seed in range(3)]
     row = board(protocol, runs).rows[-1]
     single = [board(protocol, [run]).rows[-1] for run in runs]
-    assert row["seeds"] == 3
+    assert (row["seeds"], row["seeds_shown"]) == (3, "0, 1, 2")
+    assert row["unseen_low"] < row["unseen_acc"] < row["unseen_high"]
+    assert row["unseen_range"].count(" to ") == 1
     for key in (
         "unseen_acc",
         "seen_acc",
         "oscr",
         "detection_auc",
-        "unseen_pm",
         "unseen_acc:synthetic/synthetic-flow-a",
     ):
         assert row[key] == pytest.approx(sum(r[key] for r in single) / 3)
@@ -126,22 +128,31 @@ def test_ranks_are_intervals_where_models_cannot_be_told_apart() -> None:
     protocol = toy_protocol()
     runs = [record(protocol, name, draw=n) for n, name in enumerate(("one", "two", "three"))]  # equally good
     rows = [row for row in board(protocol, runs).rows if row["kind"] == "measured"]
-    assert {row["ranks"] for row in rows} == {"1-3"}
-    best = [replace(m, value=0.99, ci95=(0.98, 1.0)) if m.metric == "oscr" else m for m in runs[2].metrics]
+    assert {row["ranks"] for row in rows} == {"1-3†"}
+    assert any(note.startswith("†") and "not comparable over seeds" in note for note in board(protocol, runs).notes)
+    best = [
+        replace(m, value=0.99, ci95=(0.98, 1.0), standard_error=0.005) if m.metric == "oscr" else m
+        for m in runs[2].metrics
+    ]
     rows = [
         row
         for row in board(protocol, [*runs[:2], record(protocol, "best", metrics=best)]).rows
         if row["kind"] == "measured"
     ]
-    assert [row["ranks"] for row in rows] == ["1", "2-3", "2-3"]
+    assert [row["ranks"] for row in rows] == ["1†", "2-3†", "2-3†"]
     bare = [replace(m, ci95=None) for m in runs[0].metrics]
     row = board(protocol, [record(protocol, "bare", metrics=bare)]).rows[-1]
-    assert (row["ranks"], row.get("rank_best")) == ("1", None)
+    assert (row["ranks"], row.get("rank_best")) == ("1†", None)
 
 
 def test_seeds_that_disagree_widen_the_rank() -> None:
-    assert half_width([0.01, 0.01], [0.4, 0.6]) > 0.1
-    assert half_width([0.01, None], [0.4, 0.6]) is None
+    of = Spread(0.005, 50)
+    assert half_width(seeds_spread([of, of], [0.4, 0.6])) > 1  # two seeds: Student's t with one degree of freedom
+    assert seeds_spread([of, None], [0.4, 0.6]) is None
+    alike = seeds_spread([of, of, of], [0.5, 0.5, 0.5])
+    assert alike == pytest.approx(of)  # seeds share their faces, so that more of them do not narrow it
+    alone = seeds_spread([of], [0.6], borrowed=(0.01**2, 2))
+    assert alone.error == pytest.approx((0.005**2 + 0.01**2) ** 0.5)
     assert rank_intervals([0.6, 0.5], [0.01, None]) == [(1, 2), None]  # nothing is known of the second
 
 
@@ -214,12 +225,58 @@ def test_every_format_renders_and_hostile_names_do_no_harm(format: str) -> None:
         assert r"\_" in text
 
 
+def test_one_seed_does_not_stand_alone_before_models_of_several() -> None:
+    protocol = toy_protocol()
+
+    def at(value: float, name: str, seed: int) -> ResultRecord:
+        made = record(protocol, name, seed=seed)
+        oscr = {"value": value, "ci95": (value - 0.01, value + 0.01), "standard_error": 0.005, "df": 99.0}
+        return record(
+            protocol, name, seed=seed, metrics=[replace(m, **oscr) if m.metric == "oscr" else m for m in made.metrics]
+        )
+
+    runs = [at(0.60 + 0.03 * seed, "several", seed) for seed in range(3)]
+    rows = board(protocol, [*runs, at(0.70, "lucky", 7)]).rows
+    lucky, several = (next(row for row in rows if row["model"] == name) for name in ("Lucky", "Several"))
+    assert (lucky["ranks"], several["ranks"]) == ("1-2†", "1-2")
+    assert (lucky["seeds_shown"], several["seeds_shown"]) == ("7", "0, 1, 2")
+
+
+def test_seeds_that_are_not_the_protocols_are_said() -> None:
+    protocol = replace(toy_protocol(), seeds=(0, 1))
+    assert protocol.sha256 == toy_protocol().sha256
+    notes = board(protocol, [record(protocol, "one"), *(record(protocol, "two", seed=seed) for seed in (0, 1))]).notes
+    assert [note for note in notes if "the protocol's" in note and "seeds" in note] == [
+        "One: seeds 0, the protocol's are 0, 1."
+    ]
+
+
+def test_the_other_threshold_of_reported_tables_is_shown_with_its_own_notes() -> None:
+    table = board(load_protocol("bmrl-1"), [], reported_scores("bmrl-1"))
+    rows = {row["model"].split(" [")[0]: row for row in table.rows if row["kind"] == "reported"}
+    assert rows["DNA-Det"]["unseen_printed"] == pytest.approx(0.3263)
+    assert rows["DNA-Det"]["unseen_printed@0.7"] == pytest.approx(0.1812)
+    assert rows["DNA-Det"]["unseen_acc@0.7:df40/simswap"] == pytest.approx(0.0604)
+    assert rows["DNA-Det"]["note"] == "average at 0.9 printed 32.63, mean of its 9 cells 37.63"
+    assert rows["CPL"]["note"] == "average at 0.7 printed 26.68, mean of its 9 cells 24.44"
+    assert "Printed @0.7" in [column.title for column in table.columns]
+
+
+def test_detection_needs_two_classes() -> None:
+    """bmrl-1 has no real face: always saying fake is no detection of 100."""
+    rows = board(load_protocol("bmrl-1"), []).rows
+    assert {row["detection_acc"] for row in rows} == {None}
+
+
 def test_the_rendered_table_is_stable() -> None:
     protocol = toy_protocol()
     texts = {render(board(protocol, [record(protocol)]), "markdown") for _ in range(2)}
     assert len(texts) == 1
     header = next(line for line in texts.pop().splitlines() if line.startswith("| Model"))
-    titles = "Model \\# Seeds Seen_ACC Unseen_ACC_@0.9 ± AUROC OSCR Det._ACC Balanced AUC AUC_seen Start Status Checked"
+    titles = (
+        "Model \\# Seeds Seen_ACC Unseen_ACC_@0.9 95_% Unseen_ACC_@0.7 AUROC OSCR Det._ACC Balanced AUC AUC_seen"
+        " Start Status Checked"
+    )
     assert header == "| " + " | ".join(title.replace("_", " ") for title in titles.split()) + " |"
 
 

@@ -69,15 +69,14 @@ def test_another_threshold_is_another_number(metrics: tuple[MetricValue, ...]) -
 def test_default_columns_and_those_asked_for() -> None:
     shown = [column.key for column in board_columns(PROTOCOL, printed=False, per_group=False)]
     assert shown == [
-        "model", "ranks", "seeds", "seen_acc", "unseen_acc", "unseen_pm", "auroc", "oscr", "detection_acc",
-        "balanced_acc", "detection_auc", "seen_auc", "init_short",
-        "status_shown", "checked_short",
+        "model", "ranks", "seeds_shown", "seen_acc", "unseen_acc", "unseen_range", "unseen_acc@0.7", "auroc", "oscr",
+        "detection_acc", "balanced_acc", "detection_auc", "seen_auc", "init_short", "status_shown", "checked_short",
     ]  # fmt: skip
     printed = [column.key for column in board_columns(PROTOCOL, printed=True, per_group=False)]
-    assert printed == [*shown[:6], "unseen_printed", *shown[6:]]
+    assert printed == [*shown[:6], "unseen_printed", "unseen_acc@0.7", "unseen_printed@0.7", *shown[7:]]
     asked = board_columns(PROTOCOL, printed=True, per_group=False, chosen=["eer", "unseen_accuracy", "eer"])
     assert [(c.key, c.title) for c in asked[3:-3]] == [("eer", "eer"), ("unseen_accuracy", "unseen_accuracy @0.9")]
-    assert [c.kind for c in asked] == ["text", "text", "count", "percent", "percent", "text", "text", "text"]
+    assert [c.kind for c in asked] == ["text", "text", "text", "percent", "percent", "text", "text", "text"]
     every = [column.key for column in board_columns(PROTOCOL, printed=False, per_group=True)]
     assert every[: len(shown) - 2] == [*shown[:-3], "status"]
     assert {f"unseen_acc:{group.key}" for group in PROTOCOL.unseen} < set(every)
