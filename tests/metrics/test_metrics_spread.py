@@ -1,0 +1,80 @@
+"""Standard errors over sources and their intervals: what is known in closed form, and coverage with few sources."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfad_bench.metrics.few_sources import LEAST_SOURCES, OTHERS, least_sources, too_few
+from dfad_bench.metrics.interval import ClusterBootstrap, bounds
+from dfad_bench.metrics.spread import Spread, combined, difference_interval, interval, quantile, share_interval, spread
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "coverage.json"
+
+
+def test_the_standard_error_is_that_of_independent_strata() -> None:
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1, 2], [4, 9, 300])
+    values = rng.normal(size=len(strata)) * np.repeat([1.0, 2.0, 3.0], [4, 9, 300])
+    bootstrap = ClusterBootstrap(strata, np.arange(len(strata)), resamples=4000, seed=1)
+    found = spread(bootstrap.macro_share_draws(values), bootstrap)
+    parts = [(np.var(values[strata == s], ddof=1) / n / 9, n - 1) for s, n in enumerate((4, 9, 300))]
+    expected = combined(parts)
+    assert found.error == pytest.approx(expected.error, rel=0.04)
+    assert found.df == pytest.approx(expected.df, rel=0.3)
+
+
+def test_one_source_in_a_stratum_is_no_zero_variance() -> None:
+    strata = np.array([0] * 10 + [1])
+    bootstrap = ClusterBootstrap(strata, np.arange(11), resamples=200)
+    assert spread(bootstrap.macro_share_draws(np.arange(11)), bootstrap) is None
+    assert share_interval(np.array([True, False]), np.array([0, 0])) is None
+
+
+@given(st.floats(0, 1), st.floats(1e-6, 2), st.floats(1, 1000))
+def test_no_interval_leaves_what_is_possible(value: float, error: float, df: float) -> None:
+    low, high = interval(value, Spread(error, df), (0.0, 1.0))
+    assert 0 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1
+    low, high = difference_interval(2 * value - 1, Spread(error, df), (0.0, 1.0))
+    assert -1 <= low <= high <= 1
+    low, high = interval(value, Spread(error, df), (0.0, float("inf")))
+    assert 0 <= low <= high
+
+
+def test_few_sources_are_covered_where_percentiles_were_not() -> None:
+    """Means over three groups of three normal sources: truth 0."""
+    after, before = [], []
+    strata = np.repeat([0, 1, 2], 3)
+    for seed in range(150):
+        values = np.random.default_rng(seed).normal(size=9)
+        bootstrap = ClusterBootstrap(strata, np.arange(9), resamples=150, seed=seed)
+        draws = bootstrap.macro_share_draws(values)
+        of = spread(draws, bootstrap)
+        after.append(abs(values.mean()) <= quantile(of.df) * of.error)
+        low, high = bounds(draws)
+        before.append(low <= 0 <= high)
+    assert np.mean(before) < 0.88
+    assert np.mean(after) > 0.93 - 2 * (0.95 * 0.05 / 150) ** 0.5
+
+
+def test_the_table_is_that_of_the_simulation() -> None:
+    if not RESULTS.is_file():
+        pytest.skip("not a checkout: results are not shipped in the wheel")
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert found["least_sources"] == LEAST_SOURCES
+    for cell in found["cells"]:
+        if cell["rule"] == "after" and cell["printed"] >= 50 and cell["sources"] >= least_sources(cell["metric"]):
+            error = (0.95 * 0.05 / cell["printed"]) ** 0.5
+            assert cell["coverage"] >= 0.93 - 2 * error, cell
+
+
+def test_a_number_of_too_few_sources_says_how_many() -> None:
+    assert too_few("fpr95", {"seen sources": 9, "unseen sources": 7}) == "no interval: 7 unseen sources, 8 are needed"
+    assert too_few("fpr95", {"seen sources": 8}) is None
+    assert least_sources("brier") == OTHERS
