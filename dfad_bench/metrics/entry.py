@@ -94,8 +94,8 @@ class Metric:
 
     def _check_set(self) -> None:
         """Refuse what an entry says and its set cannot do."""
-        if len(set(self.averaging)) != len(self.averaging):
-            raise ValueError(f"{self.function}: averaging names {self.averaging[0]!r} twice")
+        if doubled := [name for name in dict.fromkeys(self.averaging) if self.averaging.count(name) > 1]:
+            raise ValueError(f"{self.function}: averaging names {doubled[0]!r} twice")
         if self.draws == {"ranking": "ece", "detection": "oscr"}.get(self.on, ""):
             raise ValueError(f"{self.function}: draws={self.draws!r} is not a statistic of {self.on!r}")
         if self.near_far and self.on not in ("unseen", "ranking"):

@@ -139,6 +139,7 @@ def test_functions_get_what_they_name_and_settings() -> None:
         ({"on": "seen", "needs": "both"}, "needs='both' is of detection labels"),
         ({"on": "seen", "draws": "auc"}, "'seen' is no set of two classes"),
         ({"averaging": ("pooled", "pooled")}, "averaging names 'pooled' twice"),
+        ({"averaging": ("pooled", "macro", "macro")}, "averaging names 'macro' twice"),
         ({"draws": "oscr"}, "draws='oscr' is not a statistic of 'detection'"),
         ({"on": "ranking", "draws": "ece"}, "draws='ece' is not a statistic of 'ranking'"),
         ({"near_far": True}, "near_far is of unseen faces"),
