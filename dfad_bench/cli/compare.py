@@ -35,8 +35,9 @@ _RUN = click.Path(path_type=Path, file_okay=False)
 def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int, as_json: bool) -> None:
     """Test whether one run is better than another on the same test faces.
 
-    McNemar's test for accuracies, DeLong's for areas under the curve, a paired bootstrap for the rest, all over
-    sources, and Holm's correction over the table. Runs of other protocols, manifests or test faces are refused. Of a
+    McNemar's test for pooled accuracies and single groups, DeLong's for areas under the curve, a paired bootstrap for
+    means over groups and the rest: each of the difference that is printed, over sources, with Holm's correction over
+    the table. Runs of other protocols, manifests or test faces are refused. Of a
     folder that `train --seeds` made, the means over seeds are compared, and each seed.
     """
     from dataclasses import asdict

@@ -17,7 +17,7 @@ import numpy as np
 from dfad_bench.metrics.interval import ClusterBootstrap, wilson
 
 _TINY = 1e-12
-_FEWEST_DRAWS = 20
+FEWEST_DRAWS = 20  # of which a variance is taken
 _DRAWS_PER_SOURCE = 10  # a pool's share of the variance is a regression of the draws on its sources
 _LARGE = 60  # sources; (k - 1)/k and t hardly matter beyond
 _EDGE = 1e-9
@@ -46,7 +46,7 @@ def spread(draws: np.ndarray, bootstrap: ClusterBootstrap) -> Spread | None:
     """
     known = ~np.isnan(draws)
     sizes = bootstrap.pool_sizes
-    if known.sum() < _FEWEST_DRAWS or not len(sizes) or sizes.min() < 2:
+    if known.sum() < FEWEST_DRAWS or not len(sizes) or sizes.min() < 2:
         return None
     total = float(np.var(draws[known], ddof=1))
     if total < _TINY**2 or np.ptp(draws[known]) < _TINY:

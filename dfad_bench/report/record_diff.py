@@ -95,7 +95,10 @@ def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
 
 
 def _without_intervals(values: Sequence[MetricValue]) -> list[MetricValue]:
-    return [replace(value, ci95=None, ci_method="none", ci_resamples=None, ci_seed=None) for value in values]
+    none: dict[str, Any] = dict.fromkeys(
+        ("ci95", "ci_resamples", "ci_seed", "sources", "standard_error", "df", "ci_reason")
+    )
+    return [replace(value, ci_method="none", **none) for value in values]
 
 
 def differences(name: str, stated: Any, found: Any) -> Iterator[Difference]:

@@ -18,11 +18,12 @@ from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.few_sources import LEAST_OF_A_GROUP, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.openset import named_rightly
-from dfad_bench.metrics.spread import interval, spread
+from dfad_bench.metrics.spread import FEWEST_DRAWS, interval, spread
 
 _NO_WIDTH = 1e-12
 _UNBOUNDED = (-inf, inf)
 BIASED = "no interval: resampling faces shifts this number"
+FEW_DRAWS = f"no interval: fewer than {FEWEST_DRAWS} resamples have a value"
 NO_SPREAD = "no interval: every resample has the same value"
 Interval = tuple[float, float]
 
@@ -92,14 +93,16 @@ class Number:
             return value
         assert value.value is not None
         facts: dict[str, Any] = {"ci_resamples": resamples, "ci_seed": seed}
-        of = spread(self.draws(), self.bootstrap())
+        draws = self.draws()
+        of = spread(draws, self.bootstrap())
         if of is not None:
             between = interval(value.value, of, self.limits)
             facts |= {"ci_method": "bootstrap_t", "standard_error": of.error, "df": of.df}
             return replace(value, ci95=between, **facts)
         fallback = self.wilson_fallback() if self.wilson_fallback is not None else None
         if fallback is None:
-            return replace(value, ci_reason=NO_SPREAD, **facts)
+            why = NO_SPREAD if (~np.isnan(draws)).sum() >= FEWEST_DRAWS else FEW_DRAWS
+            return replace(value, ci_reason=why, **facts)
         return replace(value, ci95=fallback, ci_method="wilson", **facts)
 
     def _with_earlier_interval(self, resamples: int, seed: int) -> MetricValue:

@@ -112,8 +112,11 @@ def test_compare_tests_the_means_and_each_seed(work: Path) -> None:
         of_seeds = [one.rows[place] for one in found.of_seeds]
         assert row.a == pytest.approx(fmean(one.a for one in of_seeds))
         assert row.difference == pytest.approx(fmean(one.difference for one in of_seeds))
-        assert row.test in ("bootstrap", None)
-    assert any("spread over seeds is not part" in note for note in found.notes)
+        assert row.test in ("bootstrap t", None)
+    assert any("count the spread over faces and over seeds" in note for note in found.notes)
+    assert "B has one seed: its spread over seeds is not known, and not in these tests." in found.notes
+    for one in found.of_seeds:
+        assert any("spread over seeds is not part" in note for note in one.notes)
     pairs = json.loads(
         ok("compare", "--run", work / "seeds", "--run", work / "seeds" / "seed-2", "--resamples", 100, "--json")
     )

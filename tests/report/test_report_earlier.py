@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json
+from dfad_bench.core.record import read_record
 from dfad_bench.engine.config import read_config
 
 STORED = Path(__file__).resolve().parents[1] / "fixtures" / "earlier_run"
@@ -28,6 +29,17 @@ def test_settings_hash_as_they_did(run: Path) -> None:
 def test_every_number_still_follows_from_the_predictions(run: Path) -> None:
     result = CliRunner().invoke(dfad, ["verify-record", "--run", str(run)])
     assert result.exit_code == 0, result.output
+
+
+def test_it_is_checked_by_its_own_rule_and_rescored_by_todays(run: Path) -> None:
+    assert (
+        "made by the earlier rule of intervals" in CliRunner().invoke(dfad, ["verify-record", "--run", str(run)]).output
+    )
+    assert CliRunner().invoke(dfad, ["evaluate", "--run", str(run), "--rescore"]).exit_code == 0
+    record = read_record(run / "record.json")
+    assert record.schema_version == "1.2"
+    assert "bootstrap_stratified" not in {value.ci_method for value in record.metrics}
+    assert CliRunner().invoke(dfad, ["verify-record", "--run", str(run)]).exit_code == 0
 
 
 def test_a_changed_prediction_is_still_found(run: Path) -> None:

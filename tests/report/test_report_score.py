@@ -123,7 +123,9 @@ def test_undefined_numbers_are_null_with_a_reason() -> None:
     assert found["auc", "unseen"].null_reason
     assert found["balanced_accuracy", "unseen"].null_reason == "no real faces"
     assert found["balanced_accuracy", "unseen"].ci95 is None
-    assert found["accuracy", "unseen"].value is not None
+    assert (found["accuracy", "unseen"].value, found["accuracy", "unseen"].null_reason) == (None, "no real faces")
+    before = score(predictions(protocol), protocol, resamples=0, earlier=True)  # records of schema 1.1 have it
+    assert value(before, "accuracy", "unseen") is not None
     alone = score(predictions(replace(protocol, unseen=())), replace(protocol, unseen=()), resamples=0)
     reasons = {m.metric: m.null_reason for m in alone.metrics if m.subset in ("unseen", "seen-vs-unseen")}
     assert reasons["unseen_accuracy"] == "no unseen groups"

@@ -88,8 +88,8 @@ def test_the_bootstrap_takes_the_memory_that_its_comments_state() -> None:
 
 
 def test_a_record_says_how_many_resamples_it_was_made_with(tmp_path: Path) -> None:
-    record = write_run(tmp_path / "run", toy_protocol(), toy_predictions(toy_protocol(), 8), resamples=7)
-    assert {value.ci_resamples for value in record.metrics if value.ci_method == "bootstrap_stratified"} == {7}
+    record = write_run(tmp_path / "run", toy_protocol(), toy_predictions(toy_protocol(), 8), resamples=27)
+    assert {value.ci_resamples for value in record.metrics if value.ci_method == "bootstrap_t"} == {27}
     assert {value.ci_seed for value in record.metrics if value.ci_resamples} == {0}
 
 

@@ -213,7 +213,7 @@ def test_a_record_of_schema_1_0_still_loads_is_checked_and_upgraded(run: Path) -
     assert found.differences == ()
     assert any("schema 1.0" in note for note in found.notes)
     record = rescore(run)
-    assert record.schema_version == "1.1"
+    assert record.schema_version == "1.2"
     assert record.sweep is not None
     assert names(run) == []
     forge(run, **{"metrics__0__value": 0.123})
