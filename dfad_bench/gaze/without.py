@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dfad_bench.core.errors import cut
+from dfad_bench.core.escape import one_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,6 +31,13 @@ def why_no_gaze(manifest: Manifest, gaze: pd.DataFrame, estimator: str) -> str |
         look = "look at the crops (`dfad check-manifest --contact-sheet`)"
         return f"{none}: no head pose fits their landmarks; {look}, {ways}"
     crop = manifest.info.get("crop")
-    profile = str(crop.get("name")) if isinstance(crop, dict) else "its own"
-    build = "build the manifest from whole images with a profile that does (--crop face-256-1.3)"
+    about = crop if isinstance(crop, dict) else {}
+    profile = one_line(cut(str(about.get("name", "its own")), 80))
+    if about.get("detector", "none") != "none":
+        look = "look at the crops (`dfad check-manifest --contact-sheet`)"
+        return f"{none}: crop profile {profile} found no landmarks on any of them; {look}, {ways}"
+    build = (
+        "build the manifest with a profile that does (--crop crops-256-landmarks for pictures that are crops already,"
+        " --crop face-256-1.3 for whole ones)"
+    )
     return f"{none}: they have no landmarks, since crop profile {profile} does not look for any; {build}, {ways}"

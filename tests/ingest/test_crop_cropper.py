@@ -158,6 +158,58 @@ def test_raw_crops_are_the_centred_square():
     )
 
 
+@pytest.fixture(scope="module")
+def uncut() -> FaceCropper:
+    return FaceCropper(load_crop_profile("crops-256-landmarks"))
+
+
+def test_ready_made_crops_keep_the_pixels_of_raw_crops_and_get_landmarks(
+    cropper: FaceCropper, uncut: FaceCropper, portrait: Image.Image
+):
+    raw, cut = FaceCropper(load_crop_profile("raw-256")), cropper.crop(portrait)
+    there = apply_affine(cut.affine, points(cut.landmarks))
+    for side, image in ((256, Image.fromarray(cut.pixels)), (224, Image.fromarray(cut.pixels).resize((224, 224)))):
+        crop, plain = uncut.crop(image), raw.crop(image)
+        np.testing.assert_array_equal(crop.pixels, plain.pixels)
+        assert (crop.affine, crop.crop_box, crop.flags) == (plain.affine, plain.crop_box, plain.flags)
+        assert crop.faces == 1
+        assert crop.box_score is not None
+        assert crop.box_score >= 0.9
+        assert 0.9 < max(crop.box[2] - crop.box[0], crop.box[3] - crop.box[1]) * 1.3 / side < 1.1
+        found = apply_affine(crop.affine, points(crop.landmarks))  # what a consumer of the manifest computes
+        assert np.linalg.norm(found - there, axis=1).mean() < 4
+
+
+def test_in_tight_crops_faces_reach_beyond_the_picture(uncut: FaceCropper, cropper: FaceCropper, portrait: Image.Image):
+    cut = cropper.crop(portrait)
+    inside = Image.fromarray(cut.pixels).crop((40, 40, 216, 216))  # less than the face's box
+    found = uncut.crop(inside)
+    there = apply_affine(cut.affine, points(cut.landmarks)) - 40
+    assert np.linalg.norm(points(found.landmarks) - there, axis=1).mean() < 6
+
+
+def test_a_ready_made_crop_without_a_face_stays_and_has_no_landmarks(uncut: FaceCropper, portrait: Image.Image):
+    small = Image.new("RGB", (512, 512), (90, 110, 90))
+    small.paste(portrait.resize((80, 80)))  # a face in a corner is not what the crop was cut for
+    for image in (Image.fromarray(picture(3, 256, 256)), Image.new("RGB", (64, 64)), small):
+        crop = uncut.crop(image)
+        assert (crop.box, crop.box_score, crop.landmarks, crop.faces) == (None, None, None, 0)
+    with pytest.raises(ImageRefused, match="not_a_crop"):
+        uncut.crop(Image.fromarray(picture(1, 400, 200)))
+    with pytest.raises(ImageRefused, match="too_small"):
+        uncut.crop(Image.new("RGB", (20, 20)))
+
+
+def test_profiles_that_cut_keep_the_hash_they_had_before_others_did_not():
+    known = {
+        "raw-256": "87a33a5aabdf3136",
+        "face-256-1.3": "7c57a0139c485557",
+        "deepfakebench-256-1.3": "9d573f4c775d81f1",
+    }
+    assert {name: load_crop_profile(name).sha256[:16] for name in known} == known
+    assert replace(load_crop_profile("face-256-1.3"), uncut=True).sha256 != load_crop_profile("face-256-1.3").sha256
+
+
 def aligned(image: Image.Image) -> Crop:
     return FaceCropper(load_crop_profile("deepfakebench-256-1.3")).crop(image)
 
@@ -205,6 +257,10 @@ def test_profiles_are_data(tmp_path: Path):
     file.write_text("name: mine\nversion: 1\ntitle: x\ntemplate: [1, 2]\n")
     with pytest.raises(ConfigError, match="ten numbers in template"):
         load_crop_profile(str(file))
+    for without in ("detector: none", "template: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"):
+        file.write_text(f"name: mine\nversion: 1\ntitle: x\nuncut: true\n{without}\n")
+        with pytest.raises(ConfigError, match="uncut needs a detector and no template"):
+            load_crop_profile(str(file))
     file.write_text("name: theirs\nversion: 1\ntitle: x\n")
     with pytest.raises(ConfigError, match="must equal the file's name"):
         load_crop_profile(str(file))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,7 @@ from dfad_bench.core.resources import find_yaml
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.crop.affine import box_affine, fit_similarity, warp
+from dfad_bench.ingest.crop.border import border_of, bordered
 from dfad_bench.ingest.crop.detector import PYRAMID, SMALLEST, FaceDetector, Faces
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class CropProfile:
 
     With `detector: none` the image is already a crop: it is checked (at least `smallest_side`, sides in a ratio of
     at most `most_oblong`; flags `not_square` and `flat`), its centred square is resized, and there are neither box
-    score nor landmarks. With a `template` the face is rotated and scaled so that its five landmarks fit the template.
+    score nor landmarks. `uncut` keeps the same pixels and looks for the landmarks of the face in them: the biggest of
+    at least `min_face_share` of the image with a border of a quarter of its shorter side; a crop on which none is found
+    has no landmarks, and 0 `faces`. With a `template` the face is rotated and scaled so that its five landmarks fit
+    the template.
     """
 
     name: str
@@ -59,6 +63,7 @@ class CropProfile:
     min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
     retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
     retry_min_face: int = 20  # ... and smallest face
+    uncut: bool = False  # the image is a crop already: landmarks are found, nothing is cut
     notes: tuple[str, ...] = ()  # for the reader: where the crops are not those of the profile's name
 
     def __post_init__(self) -> None:
@@ -70,11 +75,14 @@ class CropProfile:
             raise ValueError(f"twice detect_side and retry_side must be at most {_LONGEST_VIEW}")
         if len(self.template) not in (0, 10) or self.template_side < 1 or self.most_oblong < 1:
             raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
+        if self.uncut and (self.detector == "none" or self.template):
+            raise ValueError("uncut needs a detector and no template")
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that decides a pixel."""
-        return content_hash({key: value for key, value in asdict(self).items() if key not in ("title", "notes")})
+        """Hash of everything that decides a pixel or a landmark."""
+        left_out = {"title", "notes"} | ({"uncut"} if not self.uncut else set())  # profiles keep the hash they had
+        return content_hash({key: value for key, value in asdict(self).items() if key not in left_out})
 
     @cached_property
     def template_points(self) -> np.ndarray:
@@ -153,6 +161,8 @@ class FaceCropper:
             raise ImageRefused("too_small", f"{image.width}x{image.height}, needs {profile.smallest_side}")
         if self._detector is None:
             return self._resize_ready_made(image)
+        if profile.uncut:
+            return self._add_landmarks(self._resize_ready_made(image), image, found or self.find([image])[0])
         boxes, scores = found or self.find([image])[0]
         if not len(boxes):
             raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
@@ -178,6 +188,11 @@ class FaceCropper:
         the first, since MTCNN sometimes misses an obvious face at one set of scales.
         On an accelerator, images of the same size after shrinking go through the networks together.
         """
+        if self.profile.uncut:
+            return self._find_in_ready_made(images)
+        return self._find(images, small=True)
+
+    def _find(self, images: Sequence[Image.Image], *, small: bool) -> list[Faces]:
         profile = self.profile
         passes: tuple[tuple[_View, _MinFace], ...] = (
             (self._reduced_view, self._least_large_face),
@@ -185,12 +200,25 @@ class FaceCropper:
             (self._reduced_view, lambda image, scale: self._least_large_face(image, scale) * PYRAMID**0.5),
         )
         found = [_NO_FACES for _ in images]
-        for view, min_face in passes:
+        for view, min_face in passes if small else (passes[0], passes[2]):
             lost = [index for index, faces in enumerate(found) if not len(faces.boxes)]
             for index, faces in zip(
                 lost, self._detect_in_views([images[i] for i in lost], view, min_face), strict=True
             ):
                 found[index] = faces
+        return found
+
+    def _find_in_ready_made(self, images: Sequence[Image.Image]) -> list[Faces]:
+        """The large faces, looked for with a border around the image: in tight crops faces reach beyond it.
+
+        A small face in a ready-made crop is not the one it was cut for.
+        """
+        found = []
+        for image, faces in zip(images, self._find([bordered(image) for image in images], small=False), strict=True):
+            border, (boxes, scores) = border_of(image), faces
+            sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+            large = sides >= self.profile.min_face_share * (min(image.size) + 2 * border)
+            found.append(Faces(boxes[large] - border, scores[large]))
         return found
 
     def _detect_in_views(self, images: Sequence[Image.Image], view: _View, min_face: _MinFace) -> list[Faces]:
@@ -273,6 +301,17 @@ class FaceCropper:
         square, affine, pixels = self._cut(image, _square(image.width / 2, image.height / 2, float(short), image.size))
         checks = {"not_square": long > 1.02 * short, "flat": float(pixels.std()) < _FLAT}
         return Crop(pixels, affine, square, flags=tuple(name for name, true in checks.items() if true))
+
+    def _add_landmarks(self, crop: Crop, image: Image.Image, found: Faces) -> Crop:
+        """A ready-made crop with the box and landmarks of its face, in pixels of the image, where there is one."""
+        boxes, scores = found
+        if not len(boxes):
+            return replace(crop, faces=0)
+        best = int(np.argmax(_areas(boxes)))
+        box, border = tuple(float(v) for v in boxes[best]), border_of(image)
+        points = self._landmarks(bordered(image), [v + border for v in box]) - border
+        landmarks = tuple(float(v) for v in points.ravel())
+        return replace(crop, box=box, box_score=float(scores[best]), landmarks=landmarks, faces=min(len(boxes), 127))
 
     def _cut(self, image: Image.Image, square: tuple[float, float, float, float]) -> _Cut:
         from PIL import Image
