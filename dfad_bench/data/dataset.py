@@ -16,6 +16,7 @@ from dfad_bench.core.contract import Batch, Inputs, ViewValue
 from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.crop_store import CropStore
+from dfad_bench.data.pools import ranks
 from dfad_bench.data.prompts import Prompts
 from dfad_bench.data.view_source import HeldView, ViewSource
 
@@ -63,6 +64,9 @@ class FaceDataset:
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    def read_in(self, order: np.ndarray) -> None:
+        """Told the order in which rows will be asked for, where they are made ahead; held ones need not know."""
 
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Pixels and views of the given rows, on `device`: all that a model may see at test time."""
@@ -131,8 +135,27 @@ class FaceDataset:
         return source
 
 
+def mixed_order(sample_ids: np.ndarray, seed: int) -> np.ndarray:
+    """Every row number once, by the seeded hash of its name: neighbours say nothing of each other's group or label.
+
+    Selections are sorted by group or by name; a batch of one group would tell a model that looks at the whole batch
+    what the labels are.
+
+    Args:
+        sample_ids: (N,) names of the faces.
+        seed: of the run; every model has the same order.
+    """
+    return np.argsort(ranks(pd.Series(sample_ids), f"{seed}:predicted").to_numpy(), kind="stable")
+
+
+def mixed_batches(dataset: FaceDataset, batch_size: int, seed: int) -> list[np.ndarray]:
+    """Row numbers of each batch in `mixed_order`, all of them: for prediction and validation."""
+    order = mixed_order(dataset.sample_ids, seed)
+    return [order[rows] for rows in in_order(len(order), batch_size)]
+
+
 def in_order(count: int, batch_size: int) -> list[np.ndarray]:
-    """Row numbers of each batch, in order, all of them: for prediction."""
+    """Row numbers of each batch, in order, all of them."""
     return [np.arange(begin, min(begin + batch_size, count)) for begin in range(0, count, batch_size)]
 
 

@@ -20,7 +20,7 @@ from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.dataset import FaceDataset
+from dfad_bench.data.dataset import FaceDataset, mixed_order
 from dfad_bench.data.leak_check import find_leaks
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import class_prompts
@@ -33,6 +33,7 @@ from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.extend import kept_lengths, stale_evaluations
 from dfad_bench.engine.finetune import Parent, start_from, unseen_warnings
 from dfad_bench.engine.fit import FitResult, Trainer
+from dfad_bench.engine.independence import require_independent
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
@@ -100,6 +101,7 @@ class Job:
         self.warnings: list[str] = []
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.trained: Trained | None = None  # of an evaluation: the run
+        self._independent = False  # whether the model was found to answer for each face alone
         self.leakage: dict[str, int | None] = {}  # what the run's selection does not know of
         self.views = views_needed(needs, views) if needs.all_views else None
         make_deterministic()
@@ -240,10 +242,23 @@ class Job:
         return "zeros" if self.views is None else self.views.filler(name)
 
     def frame(self, model: DFADModel, rows: pd.DataFrame, store: CropStore) -> pd.DataFrame:
-        """The predictions of these rows; see `engine.predict.predict`."""
+        """The predictions of these rows; see `engine.predict.predict`.
+
+        Raises:
+            DFADError: the model's answers depend on the other faces of a batch.
+        """
         keys, videos, seed = rows["source_key"], rows["video"], self.config.seed
         dataset = self.dataset(rows, store)
+        self.require_independent(model, dataset)
         return predict(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
+
+    def require_independent(self, model: DFADModel, dataset: FaceDataset) -> None:
+        """Refuse a model whose answers depend on the other faces of a batch; looked at once (`engine.independence`)."""
+        if self._independent:
+            return
+        self.place.move(model)
+        require_independent(model, dataset, mixed_order(dataset.sample_ids, self.config.seed), self.place)
+        self._independent = True
 
     def predict(
         self,

@@ -13,7 +13,7 @@ from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.errors import DFADError, listed
 from dfad_bench.core.files import atomic_path, sha256_file
 from dfad_bench.core.progress import NoProgress, Progress
-from dfad_bench.data.dataset import FaceDataset, in_order, prefetch
+from dfad_bench.data.dataset import FaceDataset, mixed_batches, prefetch
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.seeding import derived, seed_all
 
@@ -36,13 +36,15 @@ def predict(
 ) -> pd.DataFrame:
     """Class probabilities of every face, the last incomplete batch included.
 
+    Faces are predicted in a mixed order (`mixed_order`), so that no batch is of one group; rows come in the dataset's.
+
     Args:
         model: in whatever mode; evaluated in eval mode.
-        dataset: the faces, in order.
+        dataset: the faces.
         source_keys: source of each face, for intervals by cluster.
         videos: video of each face, null for still images; a column of the result where there is any.
         place: device and precision of the forward pass; the softmax is taken in float64.
-        seed: for models that draw in evaluation.
+        seed: of the order, the same for every model; and for models that draw in evaluation.
         batch_size: faces a forward pass.
         progress: one step a batch.
 
@@ -57,7 +59,7 @@ def predict(
     place.move(model)
     model.eval()
     seed_all(derived(seed, "predict"))
-    p, p_fake = _probabilities(model, dataset, place, in_order(len(dataset), batch_size), progress)
+    p, p_fake = _probabilities(model, dataset, place, mixed_batches(dataset, batch_size, seed), progress)
     bad = ~(torch.isfinite(p).all(dim=1) & torch.isfinite(p_fake))
     if bad.any():
         faces = listed(dataset.sample_ids[bad.numpy()], 5)
@@ -79,7 +81,9 @@ def predict(
 def _probabilities(
     model: DFADModel, dataset: FaceDataset, place: Place, batches: Sequence[np.ndarray], progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each generator (N, x), and of being forged (N,), both float64."""
+    """Of each generator (N, x), and of being forged (N,), both float64, in the order of the dataset."""
+    order = np.concatenate(batches) if batches else np.arange(0)
+    dataset.read_in(order)
     attribution, fake = [], []
     progress.start("Predicting", len(batches))
     try:
@@ -91,7 +95,8 @@ def _probabilities(
                 progress.advance()
     finally:
         progress.finish()
-    return torch.cat(attribution), torch.cat(fake)
+    back = torch.from_numpy(np.argsort(order))
+    return torch.cat(attribution)[back], torch.cat(fake)[back]
 
 
 def write_predictions(path: Path, frame: pd.DataFrame) -> str:

@@ -179,6 +179,7 @@ class _Cells:
         )
         progress = _LabelledProgress(self.job.progress, label)
         model, seed = self.opened.model, self.job.config.seed
+        self.job.require_independent(model, dataset)  # the clean faces may have been predicted by an earlier version
         keys, videos = tested["source_key"], tested["video"]
         frame = predict(model, dataset, keys, videos=videos, place=found.place, seed=seed, progress=progress)
         for name, count in dataset.without_view.items():

@@ -9,7 +9,7 @@ import torch
 
 from dfad_bench.core.contract import DFADModel, Label, expert_losses, loss_terms
 from dfad_bench.core.errors import DFADError
-from dfad_bench.data.dataset import in_order, prefetch
+from dfad_bench.data.dataset import mixed_batches, prefetch
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.seeding import derived, seed_all
@@ -32,7 +32,7 @@ def validation_loss(
 
     Args:
         model: left in training mode.
-        faces: shared out over the processes by whole batches.
+        faces: in a mixed order, as test faces; shared out over the processes by whole batches.
         batch_size: faces a forward pass.
         seed: of models that draw in evaluation, too.
         place: device and precision.
@@ -45,7 +45,7 @@ def validation_loss(
     if len(faces) == 0:
         return None
     model.eval()
-    batches = in_order(len(faces), batch_size)
+    batches = mixed_batches(faces, batch_size, seed)
     mine = range(team.rank, len(batches), team.size)
     sums = torch.zeros(len(batches), dtype=torch.float64, device=place.device)
     coming = prefetch(faces, [batches[k] for k in mine], place.device, training=True)

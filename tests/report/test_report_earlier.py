@@ -62,3 +62,24 @@ def test_the_leaderboard_renders_equal(run: Path) -> None:
         assert same == pytest.approx({key: value for key, value in before.items() if key != "ranks"})
     assert now["rows"][-1]["ranks"] == "1†"  # one seed
     assert set(then["notes"][-2:]) <= set(now["notes"])  # what the notes before say of the columns may be put otherwise
+
+
+@pytest.mark.heavy
+def test_its_weights_still_give_the_predictions_that_were_stored(run: Path, tmp_path: Path) -> None:
+    """Faces were predicted one group after another then, in a mixed order now."""
+    import pandas as pd
+
+    def command(*words: str | Path) -> None:
+        result = CliRunner().invoke(dfad, [*map(str, words), "--quiet"])
+        assert result.exit_code == 0, result.output
+
+    command("synthesize", "--per-group", "16", "--seed", "0", "--out", tmp_path / "faces")
+    both = [tmp_path / name for name in ("synthetic", "synthetic-outdoor")]
+    for out in both:
+        command("build-manifest", "--dataset", out.name, "--root", tmp_path / "faces", "--out", out, "--workers", "1")
+    command("evaluate", "--run", run, "--manifest", both[0], "--manifest", both[1], "--device", "cpu")
+    now = pd.read_parquet(next(run.glob("evaluations/*/predictions.parquet"))).set_index("sample_id")
+    then = pd.read_parquet(run / "predictions.parquet").set_index("sample_id")
+    assert now.index.tolist() == then.index.tolist()
+    columns = [name for name in then if name.startswith("p_")]
+    assert float((now[columns] - then[columns]).abs().max().max()) < 1e-4

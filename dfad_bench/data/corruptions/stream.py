@@ -82,7 +82,7 @@ class Workers:
 
 
 class CorruptedFaces(FaceDataset):
-    """Faces under one corruption at one severity; made ahead in the order of the rows, in any other order on demand.
+    """Faces under one corruption at one severity; made ahead in the order that `read_in` is told, at first the rows'.
 
     Args:
         rows: a frame of `Selection`.
@@ -121,6 +121,11 @@ class CorruptedFaces(FaceDataset):
         if self._needs and live_views is None:
             raise ValueError(f"the views {', '.join(self._needs)} of corrupted faces need `live_views`")
         self._ahead = 2 * workers.count
+        self.read_in(np.arange(len(self)))
+
+    def read_in(self, order: np.ndarray) -> None:
+        """See `FaceDataset.read_in`; blocks that are made ahead are of this order."""
+        self._order, self._turn = order, np.argsort(order)
         self._coming: dict[int, Callable[[], tuple[np.ndarray, np.ndarray]]] = {}
         self._ready: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -145,7 +150,8 @@ class CorruptedFaces(FaceDataset):
 
     def _take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corrupted crops (B, S, S, 3) at their own size and at the protocol's."""
-        blocks = index // BLOCK
+        turns = self._turn[index]
+        blocks = turns // BLOCK
         first, last = int(blocks.min()), int(blocks.max())
         final = (len(self) - 1) // BLOCK
         for block in range(first, min(last + self._ahead, final) + 1):
@@ -154,14 +160,14 @@ class CorruptedFaces(FaceDataset):
         for block in np.unique(blocks).tolist():
             if block in self._coming:
                 self._ready[block] = self._coming.pop(block)()
-        pairs = [(self._ready[block], row) for block, row in zip(blocks.tolist(), index % BLOCK, strict=True)]
+        pairs = [(self._ready[block], row) for block, row in zip(blocks.tolist(), turns % BLOCK, strict=True)]
         taken = np.stack([made[0][row] for made, row in pairs]), np.stack([made[1][row] for made, row in pairs])
         self._ready = {block: made for block, made in self._ready.items() if block >= last}
         self._coming = {block: call for block, call in self._coming.items() if block >= last}
         return taken
 
     def _begin_block(self, block: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        rows = slice(block * BLOCK, (block + 1) * BLOCK)
+        rows = self._order[block * BLOCK : (block + 1) * BLOCK]
         pixels = np.ascontiguousarray(self._crops[self._rows[rows]])
         samples = self.sample_ids[rows].tolist()
         return self._workers.submit(

@@ -13,11 +13,10 @@ from dfad_bench.engine.contract_checks.subject import (
     ROWS,
     Subject,
     differing,
-    output_rows,
     pairs,
     predict,
-    rows_of,
 )
+from dfad_bench.engine.independence import dependence
 
 _TOLERANCE = 1e-4  # other batch sizes and torch's fused kernels (which run without gradients only) round otherwise
 
@@ -36,15 +35,8 @@ def check_output(subject: Subject) -> str:
 
 def check_rows_independent(subject: Subject) -> str:
     """In evaluation a face's result does not depend on the other faces of the batch."""
-    model, inputs = subject.build(), subject.batch().inputs
-    together = predict(model, inputs)
-    for row in (0, ROWS - 1):
-        single = predict(model, rows_of(inputs, slice(row, row + 1)))
-        for name, whole, alone in pairs(output_rows(together, slice(row, row + 1)), single):
-            difference = float((whole - alone).abs().max())
-            if difference > _TOLERANCE:
-                return f"{name} of row {row} changes by {difference:.2g} when it is alone"
-    return ""
+    model = subject.build()
+    return str(dependence(lambda inputs: predict(model, inputs), subject.batch().inputs, _TOLERANCE) or "")
 
 
 def check_deterministic(subject: Subject) -> str:

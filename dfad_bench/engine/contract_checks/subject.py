@@ -21,6 +21,7 @@ from dfad_bench.core.contract import (
 )
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
+from dfad_bench.engine.independence import rows_of
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.views.registry import example_views, view_names
 
@@ -184,21 +185,11 @@ def predict(model: DFADModel, inputs: Inputs) -> Output:
         return model.eval()(inputs)
 
 
-def rows_of(inputs: Inputs, rows: slice) -> Inputs:
-    """Some rows of a batch's inputs."""
-    return Inputs(inputs.images[rows], {name: view[rows] for name, view in inputs.views.items()})
-
-
 def _rows_of_batch(batch: Batch, rows: slice) -> Batch:
     views = {name: view[rows] for name, view in batch.views.items()}
     return Batch(
         rows_of(batch.inputs, rows), batch.attribution[rows], batch.detection[rows], batch.prompts[rows], views
     )
-
-
-def output_rows(output: Output, rows: slice) -> Output:
-    """Some rows of an output."""
-    return Output(output.attribution_logits[rows], output.detection_logits[rows], output.embedding[rows])
 
 
 def pairs(a: Output, b: Output) -> list[tuple[str, Tensor, Tensor]]:
