@@ -13,6 +13,7 @@ from dfad_bench.metrics import METRICS
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
+_OF_INTERVALS = ("ci95", "ci_resamples", "ci_seed", "sources", "standard_error", "df", "ci_reason")
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     )
     if record.schema_version == "1.0":
         known = {metric_name(value) for value in stated}
-        found = _without_intervals([value for value in found if metric_name(value) in known])
-        stated = _without_intervals(stated)
+        found = [without_interval(value) for value in found if metric_name(value) in known]
+        stated = [without_interval(value) for value in stated]
         groups = {key: {k: v for k, v in group.items() if k != "named"} for key, group in groups.items()}
         sweep = plain(record.sweep)
     units = {value.metric for value in stated if value.unit}  # numbers made before units were stated
@@ -94,11 +95,10 @@ def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
     return sorted({value.metric for value in scored.metrics} - stated - SCORED_BY_SCHEMA)
 
 
-def _without_intervals(values: Sequence[MetricValue]) -> list[MetricValue]:
-    none: dict[str, Any] = dict.fromkeys(
-        ("ci95", "ci_resamples", "ci_seed", "sources", "standard_error", "df", "ci_reason")
-    )
-    return [replace(value, ci_method="none", **none) for value in values]
+def without_interval(value: MetricValue) -> MetricValue:
+    """The same number without its interval and all that says how that was made."""
+    none: dict[str, Any] = dict.fromkeys(_OF_INTERVALS)
+    return replace(value, ci_method="none", **none)
 
 
 def differences(name: str, stated: Any, found: Any) -> Iterator[Difference]:

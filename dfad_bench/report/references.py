@@ -23,7 +23,7 @@ _FACES = ["sample_id", "group", "source_key"]
 
 
 def reference_numbers(
-    run: Path, facts: Mapping[str, Any], protocol: Protocol, predictions: pd.DataFrame
+    run: Path, facts: Mapping[str, Any], protocol: Protocol, predictions: pd.DataFrame, *, earlier: bool = False
 ) -> dict[str, tuple[MetricValue, ...]]:
     """Every number of each reference, by its name; intervals are those of formulas.
 
@@ -32,6 +32,7 @@ def reference_numbers(
         facts: of the run, the part `run`: `references` and `files`, the hashes.
         protocol: groups and thresholds.
         predictions: those of the model, whose faces the references must have.
+        earlier: as of `score`.
 
     Raises:
         IntegrityError: predictions are missing, changed, without a stated hash, or of other faces than the model's.
@@ -42,14 +43,14 @@ def reference_numbers(
         if not path.is_file() or stated is None:
             raise IntegrityError(f"{path}: {'missing' if stated else 'its hash is not recorded'}; evaluate again")
         check_hash(path, str(stated))
-        found[name] = scored_reference(read_predictions(path), protocol, predictions, str(path))
+        found[name] = scored_reference(read_predictions(path), protocol, predictions, str(path), earlier=earlier)
     return found
 
 
 def scored_reference(
-    frame: pd.DataFrame, protocol: Protocol, predictions: pd.DataFrame, where: str
+    frame: pd.DataFrame, protocol: Protocol, predictions: pd.DataFrame, where: str, *, earlier: bool = False
 ) -> tuple[MetricValue, ...]:
-    """The numbers of one reference.
+    """The numbers of one reference; `earlier` as of `score`.
 
     Raises:
         IntegrityError: it predicts other faces than the model.
@@ -57,7 +58,7 @@ def scored_reference(
     mine, theirs = (set(rows[_FACES].astype(str).itertuples(index=False, name=None)) for rows in (frame, predictions))
     if mine != theirs:
         raise IntegrityError(f"{where}: {len(mine ^ theirs)} faces are not those of the predictions beside it")
-    return score(frame, protocol, resamples=0).metrics
+    return score(frame, protocol, resamples=0, earlier=earlier).metrics
 
 
 def shown_references(records: Sequence[ResultRecord]) -> tuple[dict[str, tuple[MetricValue, ...]], list[str]]:

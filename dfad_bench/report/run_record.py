@@ -73,12 +73,13 @@ def rescore(run: Path) -> ResultRecord:
     resamples, seed = draws_of(old)
     earlier = old.schema_version in EARLIER_INTERVALS
     new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed, earlier=earlier)
-    references = reference_numbers(path.parent, plain(old.run), protocol, frame)
+    references = reference_numbers(path.parent, plain(old.run), protocol, frame, earlier=earlier)
     if different := [*score_differences(old, new), *reference_differences(old, references)]:
         changed = "" if protocol.sha256 == old.protocol.sha256 else "; a row of its included generators was changed"
         raise IntegrityError(f"{path}: does not follow from its predictions{changed}: {listed(different, 3, '; ')}")
     if earlier:  # the record agrees with the rule it was made by; it is written by today's
         new = score(frame, protocol, heads=old.model.heads, resamples=resamples, seed=seed)
+        references = reference_numbers(path.parent, plain(old.run), protocol, frame)
     scored = {value.task for value in new.metrics}
     others = tuple(value for value in old.metrics if value.task not in scored)
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, Sweep
 from dfad_bench.report.aggregate import check_seeds, number_key
+from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.run_tables import TABLES
 from dfad_bench.report.table import Column, Table
 
@@ -63,11 +64,7 @@ def mean_metrics(records: Sequence[ResultRecord]) -> tuple[MetricValue, ...]:
         values = [value.value for value in found[number_key(metric)] if value.value is not None]
         mean = fmean(values) if len(values) == len(records) else None
         reason = None if mean is not None else metric.null_reason or "not defined for every seed"
-        made.append(
-            replace(
-                metric, value=mean, ci95=None, ci_method="none", ci_resamples=None, ci_seed=None, null_reason=reason
-            )
-        )
+        made.append(replace(without_interval(metric), value=mean, null_reason=reason))
     return tuple(made)
 
 

@@ -339,7 +339,8 @@ class _Check:
                 continue
             if about.path not in record.run.files:
                 yield Difference(f"run.files.{about.path}", None, sha256_file(path))
-            found[name] = scored_reference(read_predictions(path), protocol, frame, str(path))
+            earlier = record.schema_version in EARLIER_INTERVALS
+            found[name] = scored_reference(read_predictions(path), protocol, frame, str(path), earlier=earlier)
             self.compared += _leaves(plain(record.references.get(name, ())))
         yield from reference_differences(record, found)
 

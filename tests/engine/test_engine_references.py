@@ -13,7 +13,7 @@ from helpers.training import run_evaluation, run_training
 from dfad_bench.api.evaluation import rescore
 from dfad_bench.api.runs import record_table, scores, verify_record
 from dfad_bench.core.errors import IntegrityError
-from dfad_bench.core.record import ResultRecord, read_record, write_record
+from dfad_bench.core.record import ResultRecord, plain, read_record, write_record
 from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.side_table import SideTable
@@ -21,6 +21,7 @@ from dfad_bench.engine.predict import write_predictions
 from dfad_bench.gaze import table as gaze_table
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.run_record import build_record
+from dfad_bench.report.score import score
 
 GENERATORS = (*SEEN, *UNSEEN)
 
@@ -185,3 +186,22 @@ def test_a_gaze_table_of_another_state_of_the_manifest_is_no_table(tmp_path: Pat
     assert list(gaze_table.stored(used[0])) == [("geometric", "a" * 64)]
     (used[0].folder / "tables" / "gaze-odd-00000000.json").write_text("{")
     assert list(gaze_table.stored(used[0])) == [("geometric", "a" * 64)]
+
+
+def test_those_of_an_earlier_record_are_checked_by_its_rule_and_written_by_todays(run: Path) -> None:
+    record, protocol = record_of(run), toy_protocol()
+    frames = {name: read_predictions(run / f"{name}.parquet") for name in record.references}
+    old = score(read_predictions(run / "predictions.parquet"), protocol, resamples=20, earlier=True)
+    earlier = {
+        "metrics": plain(old.metrics),
+        "references": {
+            name: plain(score(frame, protocol, resamples=0, earlier=True).metrics) for name, frame in frames.items()
+        },
+        "schema_version": "1.1",
+    }
+    assert earlier["references"] != plain(record.references)
+    write_record(run / "record.json", resealed(record, earlier))
+    assert verify_record(run).differences == ()
+    rescore(run)
+    assert record_of(run).references == record.references
+    assert (record_of(run).schema_version, verify_record(run).differences) == ("1.2", ())

@@ -12,6 +12,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.aggregate import seeds_table
+from dfad_bench.report.seed_tables import mean_metrics
 
 PROTOCOL = toy_protocol()
 
@@ -114,3 +115,15 @@ def test_what_has_no_common_mean_is_refused(records: list[ResultRecord]) -> None
         seeds_table([first, first])
     with pytest.raises(ConfigError, match="no records"):
         seeds_table([])
+
+
+def test_a_mean_over_seeds_keeps_nothing_of_the_interval_of_one(records: list[ResultRecord]) -> None:
+    assert any(value.ci95 and value.sources for value in records[0].metrics)
+    means = mean_metrics(records)
+    assert [value.metric for value in means] == [value.metric for value in records[0].metrics]
+    of_one = {"ci95", "ci_resamples", "ci_seed", "sources", "standard_error", "df", "ci_reason"}
+    assert {(name, getattr(value, name)) for value in means for name in of_one} == {(name, None) for name in of_one}
+    assert {value.ci_method for value in means} == {"none"}
+    for place, value in enumerate(means):
+        each = [record.metrics[place].value for record in records]
+        assert value.value == (None if None in each else pytest.approx(fmean(each)))
