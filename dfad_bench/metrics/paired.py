@@ -103,11 +103,11 @@ def delong(
     if counted in (0, len(scores_a)):
         p = max(erfc(abs(difference) / error / sqrt(2)), _LEAST)
         return DeLong(float(areas[0]), float(areas[1]), error, p)
-    from scipy.stats import t
+    from scipy.special import stdtr  # scipy.stats takes a second or more to import
 
     positive = np.asarray(labels) == 1
     rarer = min(len(np.unique(np.asarray(clusters)[side])) for side in (positive, ~positive))
-    p = max(float(2 * t.sf(abs(difference) / error, rarer - 1)), _LEAST)
+    p = max(float(2 * stdtr(rarer - 1, -abs(difference) / error)), _LEAST)
     return DeLong(float(areas[0]), float(areas[1]), error, p)
 
 

@@ -82,6 +82,38 @@ def combined(parts: Sequence[tuple[float, float]]) -> Spread | None:
     return Spread(float(sqrt(variance)), float(variance**2 / sum(part**2 / df for part, df in parts)))
 
 
+def cautious(parts: Sequence[tuple[float, float]]) -> Spread | None:
+    """As `combined`, for an interval that never covers less than it says, and where a part is well known, more.
+
+    Satterthwaite's degrees of freedom are an estimate themselves, and a poor one where a large part has a single degree
+    of freedom: means of two seeds were held in 0.89 of simulations. Here each part has its own quantile, and the
+    interval reaches as far as the root of the sum of squares (Banerjee, Technometrics 2, 1960); the degrees of freedom
+    are those of that reach.
+
+    >>> [round(x, 3) for x in cautious([(1.0, 1), (1.0, 1)])]
+    [1.414, 1.0]
+    """
+    from scipy.special import stdtridf
+
+    known = [(part, df) for part, df in parts if part > 0]
+    if not known:
+        return None
+    error = sqrt(sum(part for part, _ in known))
+    reach = sqrt(sum(part * quantile(df) ** 2 for part, df in known))
+    least, most = min(df for _, df in known), max(df for _, df in known)
+    df = float(stdtridf(0.975, reach / error)) if least < most else least
+    return Spread(error, min(max(df, least), most) if isfinite(df) else most)
+
+
+def over_seeds(of_sources: Sequence[tuple[float, float]], of_seeds: Sequence[tuple[float, float]]) -> Spread | None:
+    """The spread of a mean over seeds: variances, each with its degrees of freedom, over sources and between seeds.
+
+    `cautious` where one is of two seeds.
+    """
+    parts = [*of_sources, *of_seeds]
+    return cautious(parts) if any(df < 2 and part > 0 for part, df in of_seeds) else combined(parts)
+
+
 def quantile(df: float) -> float:
     """The 97.5 % quantile of Student's t.
 

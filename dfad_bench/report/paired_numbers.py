@@ -13,7 +13,7 @@ import pandas as pd
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.paired import delong, holm, least_p, mcnemar
-from dfad_bench.metrics.spread import Spread, combined, difference_interval, spread, two_sided_p
+from dfad_bench.metrics.spread import Spread, difference_interval, over_seeds, spread, two_sided_p
 from dfad_bench.report.scored_faces import Number
 
 LEVEL = 0.05
@@ -102,8 +102,8 @@ def _spread(a: Number, b: Number) -> tuple[Spread | None, str | None]:
     if reason := a.too_few:
         return None, reason
     of_sources = spread(a.draws() - b.draws(), a.bootstrap())
-    parts = [*a.of_seeds, *b.of_seeds, *([(of_sources.error**2, of_sources.df)] if of_sources is not None else [])]
-    return combined(parts), None
+    over_sources = [(of_sources.error**2, of_sources.df)] if of_sources is not None else []
+    return over_seeds(over_sources, [*a.of_seeds, *b.of_seeds]), None
 
 
 def _tested(a: Number, b: Number, of: Spread | None, reason: str | None, sources: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from math import hypot, inf
 from statistics import fmean, variance
 
 from dfad_bench.core.record import MetricValue
-from dfad_bench.metrics.spread import Spread, combined, quantile
+from dfad_bench.metrics.spread import Spread, over_seeds, quantile
 
 _Z95 = 1.959963984540054
 _CERTAIN_DF = 1e9  # of intervals made by the normal quantile
@@ -40,7 +40,8 @@ def seeds_spread(
     """The spread of a mean over k seeds: the variance over sources, and the variance between seeds over k.
 
     Records hold no variance over sources of the seeds' mean, so that of one seed stands for it, which is never
-    smaller: seeds share their test faces. Degrees of freedom are Satterthwaite's.
+    smaller: seeds share their test faces. Degrees of freedom are Satterthwaite's; with two seeds see
+    `metrics.spread.cautious`.
 
     Args:
         spreads: over sources, of each seed.
@@ -59,7 +60,7 @@ def seeds_spread(
     over_sources = fmean(one.error**2 for one in known), min(one.df for one in known)
     between = seed_variance(values) or borrowed
     seeds = [] if between is None or between[0] <= 0 else [(between[0] / len(known), between[1])]
-    return combined([over_sources, *seeds])
+    return over_seeds([over_sources], seeds)
 
 
 def half_width(of: Spread | None) -> float | None:

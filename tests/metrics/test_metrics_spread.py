@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from dfad_bench.metrics.few_sources import LEAST_SOURCES, OTHERS, least_sources, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
-from dfad_bench.metrics.spread import Spread, combined, difference_interval, interval, quantile, share_interval, spread
+from dfad_bench.metrics.spread import (
+    Spread,
+    cautious,
+    combined,
+    difference_interval,
+    interval,
+    over_seeds,
+    quantile,
+    share_interval,
+    spread,
+)
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "coverage.json"
 
@@ -45,6 +55,42 @@ def test_no_interval_leaves_what_is_possible(value: float, error: float, df: flo
     assert -1 <= low <= high <= 1
     low, high = interval(value, Spread(error, df), (0.0, float("inf")))
     assert 0 <= low <= high
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 10), st.integers(1, 200)), min_size=1, max_size=4))
+def test_a_cautious_interval_reaches_as_far_as_its_parts_together(parts: list[tuple[float, float]]) -> None:
+    careful, plain = cautious(parts), combined(parts)
+    assert careful.error == pytest.approx(plain.error)
+    reach = sum(part * quantile(df) ** 2 for part, df in parts) ** 0.5
+    assert quantile(careful.df) * careful.error == pytest.approx(reach, rel=1e-6)
+    assert min(df for _, df in parts) <= careful.df <= max(df for _, df in parts)
+
+
+def test_means_of_two_seeds_hold_the_truth_where_seeds_matter_most() -> None:
+    """Noise of 30 sources, and ten times of that between seeds; Satterthwaite's degrees of freedom cover 0.89."""
+    rng = np.random.default_rng(0)
+    held = {"cautious": [], "satterthwaite": []}
+    for _ in range(800):
+        of_sources = (rng.chisquare(29) / 29, 29)
+        values = rng.normal(scale=10, size=2)
+        of_seeds = (values.var(ddof=1) / 2, 1)
+        off = abs(rng.normal() + values.mean())
+        for name, of in (
+            ("cautious", over_seeds([of_sources], [of_seeds])),
+            ("satterthwaite", combined([of_sources, of_seeds])),
+        ):
+            held[name].append(off <= quantile(of.df) * of.error)
+    error = (0.95 * 0.05 / 800) ** 0.5
+    assert np.mean(held["satterthwaite"]) < 0.93 - 2 * error
+    assert np.mean(held["cautious"]) >= 0.93 - 2 * error
+
+
+def test_seeds_without_spread_add_none_and_three_have_satterthwaites_degrees() -> None:
+    of_sources = (4.0, 20)
+    assert cautious([]) is None
+    assert over_seeds([of_sources], [(0.0, 1)]) == combined([of_sources])
+    assert over_seeds([of_sources], [(1.0, 2)]) == combined([of_sources, (1.0, 2)])
+    assert over_seeds([of_sources], [(1.0, 1), (1.0, 2)]) == cautious([of_sources, (1.0, 1), (1.0, 2)])
 
 
 def test_few_sources_are_covered_where_percentiles_were_not() -> None:
