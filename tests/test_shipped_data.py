@@ -159,6 +159,13 @@ def test_protocols_of_bmrl() -> None:
     assert not any(g.generator == "real" for g in one.groups)
 
 
+def test_protocols_of_papers_ask_for_three_seeds_and_hash_without_them() -> None:
+    of_papers = [protocol for protocol in map(load_protocol, protocol_names()) if protocol.paper]
+    assert len(of_papers) >= 8
+    assert {protocol.seeds for protocol in of_papers} == {(0, 1, 2)}
+    assert all(protocol.sha256 == replace(protocol, seeds=()).sha256 for protocol in of_papers)
+
+
 @pytest.mark.parametrize(
     ("name", "accuracy"), [("gazeclip-df40", 90.00), ("gazeclip-celebdfpp", 88.89), ("gazeclip-wild", 75.00)]
 )
