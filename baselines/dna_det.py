@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ class DNADetConfig:
     auto_weight_lr: float = 0.01  # rate of the weights of the two losses
     pretrain_epochs: int | None = 50  # None: as the recipe says
     pretrain_batch: int | None = 128
+    pretrain_supcon: bool = True  # False: cross-entropy alone, as in runs made before it was a setting
 
     @classmethod
     def tiny(cls) -> DNADetConfig:
@@ -90,7 +92,7 @@ class DropoutExperts(nn.Module):
 
 
 class DNADet(DFADModel):
-    """Pre-trained to name 170 image transformations, then class-balanced crops with a contrastive loss.
+    """Pre-trained to name 170 image transformations, then class-balanced crops; both with a contrastive loss.
 
     Training crops are drawn from the global generator, which the training loop seeds. In evaluation mode (also
     for the validation loss) the whole image is seen, as in the paper.
@@ -105,15 +107,19 @@ class DNADet(DFADModel):
         added="detection expert: dropout and one linear layer on the same 512 features, trained on the same crops",
         deviations=(
             "cross-entropy takes logits; the released code applies a softmax first",
-            "optimiser and schedule are the recipe's in both stages (recipe dna_det has the paper's)",
-            "a batch has the recipe's number of faces, spread over the classes; in the paper (and in recipe dna_det) it"
-            " has that many of each class",
+            "optimiser, schedule and batch are the recipe's. The authors count the batch in images a class, and so"
+            " the steps of their schedule: recipe dna_det (32 a class; 1e-4, times 0.9 every 500 steps) and, for 11"
+            " classes, dna_det_11 (16; 1e-3; 2500); elsewhere a batch is of all classes together",
             "pre-training sees the training faces of the protocol and nothing else",
+            "the second quality of a double JPEG is twelve places on among the 24; the authors' 24 pairs are others",
+            "crops are enlarged to 512 with antialiased bilinear filtering, after a transformation, too; the authors'"
+            " filter is another",
         ),
         reference="https://github.com/ICTMCG/DNA-Det",
     )
     Config = DNADetConfig
     image_size = 512
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"pretrain_supcon": False}
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     stages = (Stage("pretrain", validate=False), Stage("contrast", sampler="class_balanced"))
@@ -130,6 +136,8 @@ class DNADet(DFADModel):
         self.transformation = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(dim, len(TRANSFORMATIONS)))
         self.projection = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, projected))
         self.auto_weight = AutoWeight(2)
+        if config.pretrain_supcon:
+            self.pretrain_auto_weight = AutoWeight(2)  # the second stage weighs its losses anew
 
     def load_weights(self, weights: WeightFiles) -> None:
         """The convolutions of a released state dict (`main.*`); heads are left out."""
@@ -142,9 +150,12 @@ class DNADet(DFADModel):
         return self.backbone(self.prepare(inputs.images))  # (B, 512)
 
     def losses(self, batch: Batch, stage: str = "contrast") -> Mapping[str, Tensor | LossTerm]:
-        """Stage "pretrain": `transformation`, no labels. Stage "contrast": `dfa`, `supcon`, `auto_weight`, `dfd`."""
+        """Stage "pretrain": `transformation`, and of the same classes `supcon` and `auto_weight`; no labels.
+
+        Stage "contrast": `dfa`, `supcon`, `auto_weight`, `dfd`.
+        """
         if stage == "pretrain":
-            return {"transformation": self._transformation_loss(batch.inputs.images)}
+            return self._transformation_losses(batch.inputs.images)
         if not self.training:
             return expert_losses(self(batch.inputs), batch)
         crops = random_crops(self.prepare(batch.inputs.images), self.config.crops, self.config.crop)  # (B, n, 3, c, c)
@@ -152,32 +163,45 @@ class DNADet(DFADModel):
         attribution = batch.attribution.repeat_interleave(self.config.crops)
         detection = batch.detection.repeat_interleave(self.config.crops)
         weight = self.auto_weight.weights()
-        projected = self.projection(output.embedding)
         return {
             "dfa": attribution_term(F.cross_entropy(output.attribution_logits.float(), attribution), weight[0]),
-            "supcon": attribution_term(
-                supervised_contrastive(projected, attribution, self.config.temperature), weight[1]
-            ),
+            "supcon": attribution_term(self._contrast(output.embedding, attribution), weight[1]),
             "auto_weight": attribution_term(self.auto_weight.penalty()),
             "dfd": F.cross_entropy(output.detection_logits.float(), detection),
         }
 
-    def _transformation_loss(self, images: Tensor) -> Tensor:
+    def _transformation_losses(self, images: Tensor) -> dict[str, Tensor | LossTerm]:
         """A random part of each image is transformed, enlarged to `side` and cropped again; each crop is classified."""
         side = min(self.config.source_crop, *images.shape[-2:])
         parts = random_crops(images, 1, side)[:, 0]  # (B, 3, 128, 128)
         classes = torch.randint(len(TRANSFORMATIONS), (len(parts),))
         changed = torch.stack([transform(part, int(index)) for part, index in zip(parts, classes, strict=True)])
         crops = random_crops(self.prepare(changed), self.config.crops, self.config.crop)
-        logits = self.transformation(self.backbone(crops.flatten(0, 1))).float()
-        return F.cross_entropy(logits, classes.to(logits.device).repeat_interleave(self.config.crops))
+        features = self.backbone(crops.flatten(0, 1))  # (B * n, 512)
+        classes = classes.to(features.device).repeat_interleave(self.config.crops)
+        named = F.cross_entropy(self.transformation(features).float(), classes)
+        if not self.config.pretrain_supcon:
+            return {"transformation": named}
+        weight = self.pretrain_auto_weight.weights()
+        return {
+            "transformation": LossTerm(named, weight=weight[0]),
+            "supcon": LossTerm(self._contrast(features, classes), weight=weight[1]),
+            "auto_weight": self.pretrain_auto_weight.penalty(),
+        }
+
+    def _contrast(self, features: Tensor, classes: Tensor) -> Tensor:
+        """The contrastive loss of all crops, (n, 512) and (n,), on its own projection."""
+        return supervised_contrastive(self.projection(features), classes, self.config.temperature)
 
     def parameters_of(self, stage: str) -> Iterable[nn.Parameter | ParameterGroup]:
-        """The backbone in both stages; the transformation head first, experts and contrastive head after.
+        """Backbone and contrastive head in both stages; the transformation head first, the experts after.
 
-        The weights of the two losses learn at their own rate.
+        The weights of a stage's losses learn at their own rate.
         """
-        heads = [self.transformation] if stage == "pretrain" else [self.experts, self.projection]
+        first, alone = stage == "pretrain", not self.config.pretrain_supcon
+        heads = [self.transformation] if first else [self.experts]
+        heads += [] if first and alone else [self.projection]
         yield from (p for part in (self.backbone, *heads) for p in part.parameters() if p.requires_grad)
-        if stage != "pretrain":
-            yield ParameterGroup(tuple(self.auto_weight.parameters()), lr=self.config.auto_weight_lr)
+        if not (first and alone):
+            weights = self.pretrain_auto_weight if first else self.auto_weight
+            yield ParameterGroup(tuple(weights.parameters()), lr=self.config.auto_weight_lr)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,7 +17,11 @@ from baselines.xception import Xception, XceptionConfig, XceptionTrunk
 from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
 from dfad_bench.core.notices import heard
+from dfad_bench.core.recipe import load_recipe
+from dfad_bench.core.stage_plan import plan_stages
 from dfad_bench.engine.optimisers import parameter_groups
+from dfad_bench.engine.schedule import learning_rate
+from dfad_bench.engine.stage_batches import StageBatches
 from dfad_bench.losses.supcon import supervised_contrastive
 
 
@@ -197,10 +203,62 @@ def test_dna_det_stages_train_their_own_heads() -> None:
     first, second = (
         {p for group in parameter_groups(model, stage.name) for p in group.parameters} for stage in model.stages
     )
-    assert first & second == set(model.backbone.parameters())
+    assert first & second == {*model.backbone.parameters(), *model.projection.parameters()}
     assert first | second == set(model.parameters())
-    assert set(model.losses(batch(), "pretrain")) == {"transformation"}
+    assert set(model.losses(batch(), "pretrain")) == {"transformation", "supcon", "auto_weight"}
     assert set(model.losses(batch(), "contrast")) == {"dfa", "dfd", "supcon", "auto_weight"}
+
+
+def test_dna_det_pre_trains_on_transformations_alone_in_runs_of_before() -> None:
+    model = DNADet.build(3, size="tiny", options=DNADet.earlier_defaults)
+    assert "pretrain_auto_weight.p" not in model.state_dict()
+    assert set(model.losses(batch(), "pretrain")) == {"transformation"}
+    (group,) = parameter_groups(model, "pretrain")
+    assert set(group.parameters) == {*model.backbone.parameters(), *model.transformation.parameters()}
+
+
+def test_dna_det_pre_training_losses_by_hand() -> None:
+    """With dropout off: transformations of the image drawn in the same order, each crop of the class of its image."""
+    model = DNADet.build(3, size="tiny", options={"dropout": 0.0, "crops": 3, "source_crop": 96}).train()
+    model.pretrain_auto_weight.p.data = torch.tensor([2.0, 0.5])
+    images = batch().inputs.images
+    torch.manual_seed(5)
+    losses = weighted_losses(model.losses(batch(), "pretrain"))
+    torch.manual_seed(5)
+    tops, lefts = torch.randint(33, (4, 1)), torch.randint(33, (4, 1))
+    classes = torch.randint(170, (4,))
+    parts = [images[i, :, tops[i, 0] : tops[i, 0] + 96, lefts[i, 0] : lefts[i, 0] + 96] for i in range(4)]
+    changed = model.prepare(torch.stack([transform(parts[i], int(classes[i])) for i in range(4)]))
+    tops, lefts = torch.randint(65, (4, 3)), torch.randint(65, (4, 3))
+    crops = [
+        changed[i, :, tops[i, k] : tops[i, k] + 64, lefts[i, k] : lefts[i, k] + 64] for i in range(4) for k in range(3)
+    ]
+    features, labels = model.backbone(torch.stack(crops)), classes.repeat_interleave(3)
+    named = F.cross_entropy(model.transformation[1](features), labels)
+    assert torch.allclose(losses["transformation"], 0.5 / 4 * named, rtol=1e-4)
+    supcon = supervised_contrastive(model.projection(features), labels)
+    assert torch.allclose(losses["supcon"], 0.5 / 0.25 * supcon, rtol=1e-4)
+    assert torch.allclose(losses["auto_weight"], torch.tensor([5.0, 1.25]).log().sum())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "after_5", "after_30"), [("dna_det", 313, 7e-5, 1.5e-5), ("dna_det_11", 625, 9e-4, 4.8e-4)]
+)
+def test_dna_det_rates_fall_as_in_its_authors_trainer(recipe: str, steps: int, after_5: float, after_30: float) -> None:
+    """Ten thousand faces of each of eleven classes; a step has so many of each class."""
+    faces = MagicMock(attribution=np.repeat(np.arange(11), 10_000), detection=np.zeros(110_000, dtype=int))
+    faces.__len__.return_value = 110_000
+    plan = plan_stages(DNADet.build(11, size="tiny").stages, load_recipe(recipe))[-1]
+    batches = StageBatches(plan, faces, seed=0)
+    assert batches.per_epoch == steps
+    assert all(
+        np.unique(faces.attribution[rows], return_counts=True)[1].tolist() == [plan.batch_size] * 11
+        for rows in batches.of(0)
+    )
+    for epochs, wanted in ((5, after_5), (30, after_30)):
+        step = epochs * batches.per_epoch
+        rate = learning_rate(plan.schedule, plan.optimiser.lr, epochs, step, batches.steps)
+        assert rate == pytest.approx(wanted, rel=0.05)
 
 
 def test_dna_det_losses_are_those_of_its_crops() -> None:

@@ -248,8 +248,8 @@ def test_who_decides_batch_and_length(stage_values, entry, expected) -> None:
 def test_dna_det_weighs_its_losses_at_a_rate_of_their_own() -> None:
     model = DNADet.build(3, size="tiny")
     first, second = (parameter_groups(model, stage.name) for stage in model.stages)
-    assert [group.lr for group in first] == [None]
-    assert [group.lr for group in second] == [None, 0.01]
+    assert [group.lr for group in first] == [group.lr for group in second] == [None, 0.01]
+    assert first[1].parameters == tuple(model.pretrain_auto_weight.parameters())
     assert second[1].parameters == tuple(model.auto_weight.parameters())
 
 
