@@ -55,10 +55,9 @@ class MFCLIPConfig:
     temperature: float = 20.0
     alpha: float = 0.5  # weight of KL; 1 - alpha that of the cross-entropy beside it
     cmc_targets: Literal["diag", "multi"] = "diag"
-    legacy_scale: bool = False  # True: attention scaled as in the released weights, with which it is the default
-    text_activation: Activation = (
-        "quick_gelu"  # of the text tower, as released; "gelu" in runs made before it was a setting
-    )
+    legacy_scale: bool = False  # True: attention scaled as in the authors' code, the default with weights saved by it
+    text_activation: Activation = "quick_gelu"  # of the text tower, as in the authors' code; earlier runs have "gelu"
+    grey_levels: Literal["truncated", "rounded"] = "truncated"  # of the richest patch; earlier runs have "rounded"
 
     @classmethod
     def tiny(cls) -> MFCLIPConfig:
@@ -102,6 +101,7 @@ class VisionEncoder(nn.Module):
         appearance, noise = config.appearance_widths, config.noise_widths
         self.features = appearance_stem(3, appearance)
         self.appearance = TokenEncoder(appearance[-1] * (config.side // 32) ** 2, config, config.appearance_depth)
+        self.rounded = config.grey_levels == "rounded"
         self.srm = SRM()
         self.features_srm = noise_stem(3, noise)
         self.noise = TokenEncoder(noise[-1] * (config.side // 8) ** 2, config, config.noise_depth)
@@ -109,7 +109,7 @@ class VisionEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, side, side) in [0, 1]."""
         appearance = self.appearance(self.features(images))
-        return appearance + self.noise(self.features_srm(self.srm(richest_patch(images))))
+        return appearance + self.noise(self.features_srm(self.srm(richest_patch(images, rounded=self.rounded))))
 
 
 class TextEncoder(nn.Module):
@@ -172,14 +172,15 @@ class MFCLIP(DFADModel):
             "text is read at the end token of the last prompt; the released code reads the first prompt's",
             "sample pair attention starts neutral (factor 1) and leaves pairs beyond its size alone",
             "images are in [0, 1] and upright; the released code transposes them on a scale to 255",
-            "attention logits scaled by the head's width; with released weights by the full one (option legacy_scale)",
+            "attention scaled by the head's width; by the full one with weights of the authors' code (legacy_scale)",
+            "linear layers of the text tower start as PyTorch starts them; in the released code they start otherwise",
         ),
         reference="https://github.com/Jenine-321/MFCLIP",
     )
     Config = MFCLIPConfig
     image_size = 224
     needs_prompts = True
-    earlier_defaults: ClassVar[Mapping[str, Any]] = {"text_activation": "gelu"}
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"text_activation": "gelu", "grey_levels": "rounded"}
     stages = (Stage("main", batch_size=24),)
 
     def __init__(self, num_generators: int, config: MFCLIPConfig) -> None:
@@ -194,20 +195,21 @@ class MFCLIP(DFADModel):
 
     @classmethod
     def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
-        """`legacy_scale`, for a released encoder."""
-        return {"legacy_scale": True} if _is_released(_read(one_file(weights, cls.card.display))) else {}
+        """`legacy_scale`, for an encoder that the authors' code saved."""
+        return {"legacy_scale": True} if _is_theirs(_read(one_file(weights, cls.card.display))) else {}
 
     def load_weights(self, weights: WeightFiles) -> None:
-        """A released visual encoder, alone or as `visual.*` of the whole model.
+        """A visual encoder as the authors' code saves it, alone or as `visual.*` of the whole model.
 
-        Its position tables are by place in the batch, see `token_positions`.
+        Their public repository holds the code and no trained network. Position tables are by place in the batch, see
+        `token_positions`.
         """
         path = one_file(weights, self.card.display)
         state = {}
         for key, value in _read(path).items():
-            start = next((start for start in _RELEASED if key.startswith(start)), None)
+            start = next((start for start in _THEIRS if key.startswith(start)), None)
             if start is not None:
-                name = _RELEASED[start] + key[len(start) :]
+                name = _THEIRS[start] + key[len(start) :]
                 state[name] = token_positions(value, path) if name.endswith("pos_embedding") else value
         tables = [name for name in self.vision.state_dict() if name.endswith("pos_embedding")]
         load_into(self.vision, state, path, "an MFCLIP visual encoder", keep=tables)
@@ -254,7 +256,7 @@ class MFCLIP(DFADModel):
         return self.text(tokens.to(index.device))[index]
 
 
-_RELEASED = {  # beginnings of the released visual encoder's names -> ours
+_THEIRS = {  # beginnings of the names in the authors' code -> ours
     "features_SRM.": "features_srm.",
     "features.": "features.",
     "patch_to_embedding.": "appearance.to_embedding.",
@@ -270,8 +272,8 @@ _RELEASED = {  # beginnings of the released visual encoder's names -> ours
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    return load_state_dict(path, _is_released)
+    return load_state_dict(path, _is_theirs)
 
 
-def _is_released(state: Mapping[str, Tensor]) -> bool:
+def _is_theirs(state: Mapping[str, Tensor]) -> bool:
     return "patchsrm_to_embedding.weight" in state

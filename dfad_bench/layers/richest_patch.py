@@ -8,10 +8,15 @@ from torch import Tensor
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as image libraries convert
 
 
-def grey_levels(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] to (B, H, W) grey levels 0 to 255, integers stored as floats."""
+def grey_levels(images: Tensor, *, rounded: bool = False) -> Tensor:
+    """(B, 3, H, W) in [0, 1] to (B, H, W) grey levels 0 to 255, integers stored as floats.
+
+    Levels are truncated, as MFCLIP's and BMRL's code does, or `rounded` to the nearest. Truncation allows a thousandth
+    of a level, so that the error of floats takes no whole level from pixels that are grey already.
+    """
     weights = torch.tensor(_GREY, device=images.device, dtype=torch.float32)
-    return (torch.einsum("bchw,c->bhw", images.float(), weights) * 255).round().clamp(0, 255)
+    levels = torch.einsum("bchw,c->bhw", images.float(), weights) * 255
+    return (levels.round() if rounded else (levels + 1e-3).floor()).clamp(0, 255)
 
 
 def homogeneity(grey: Tensor) -> Tensor:
@@ -32,12 +37,12 @@ def tiles(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def richest_index(images: Tensor) -> Tensor:
-    """(B,) index of the quarter with the lowest homogeneity, the first one on a tie."""
-    return homogeneity(tiles(grey_levels(images)[:, None])[:, :, 0]).argmin(dim=1)
+def richest_index(images: Tensor, *, rounded: bool = False) -> Tensor:
+    """(B,) index of the quarter with the lowest homogeneity, the first one on a tie; `rounded`: see `grey_levels`."""
+    return homogeneity(tiles(grey_levels(images, rounded=rounded)[:, None])[:, :, 0]).argmin(dim=1)
 
 
-def richest_patch(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] to the richest of its four quarters, (B, 3, H/2, W/2)."""
+def richest_patch(images: Tensor, *, rounded: bool = False) -> Tensor:
+    """(B, 3, H, W) in [0, 1] to the richest of its four quarters, (B, 3, H/2, W/2); `rounded`: see `grey_levels`."""
     rows = torch.arange(len(images), device=images.device)
-    return tiles(images)[rows, richest_index(images)]
+    return tiles(images)[rows, richest_index(images, rounded=rounded)]

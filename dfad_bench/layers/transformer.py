@@ -14,7 +14,7 @@ class Attention(nn.Module):
     """Multi-head self-attention over (B, t, dim) tokens: one `to_qkv`, one softmax module, one `to_out`.
 
     Logits are scaled by the head width. `legacy_scale` divides by the square root of the full width instead, as
-    the released networks of CViT and MFCLIP do; set it when loading their weights.
+    CViT's released networks and MFCLIP's code do; set it when loading their weights.
     """
 
     def __init__(

@@ -138,7 +138,7 @@ def test_mfclip_text_is_trained_not_frozen_by_kl() -> None:
 
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_mfclips_text_tower_has_the_released_activation(activation: str) -> None:
+def test_mfclips_text_tower_has_the_authors_activation(activation: str) -> None:
     torch.manual_seed(0)
     options = {} if activation == "quick_gelu" else {"text_activation": activation}
     mlp = MFCLIP.build(3, size="tiny", options=options).text.transformer.layers[0][1].fn.fn.net
@@ -148,7 +148,18 @@ def test_mfclips_text_tower_has_the_released_activation(activation: str) -> None
     assert torch.allclose(mlp(x), mlp[2](expected), atol=1e-6)
 
 
-def test_mfclip_loads_a_released_visual_encoder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("levels", ["truncated", "rounded"])
+def test_mfclips_patch_is_found_on_the_levels_asked_for(levels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "baselines.mfclip.richest_patch", lambda images, rounded: asked.append(rounded) or images[..., ::2, ::2]
+    )
+    options = {} if levels == "truncated" else {"grey_levels": levels}
+    MFCLIP.build(3, size="tiny", options=options).embed(batch().inputs)
+    assert asked == [levels == "rounded"]
+
+
+def test_mfclip_loads_a_visual_encoder_of_its_authors_code(tmp_path: Path) -> None:
     model = MFCLIP.build(3, size="tiny")
     renamed = {
         "appearance.pos_embedding": "pos_embedding",

@@ -60,10 +60,33 @@ def test_grey_levels_equal_pillow() -> None:
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    ours = grey_levels(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)[0].numpy()
+    ours = grey_levels(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255, rounded=True)[0].numpy()
     theirs = np.asarray(Image.fromarray(pixels).convert("L")).astype(float)
     assert np.abs(ours - theirs).max() <= 1  # Pillow rounds in fixed point
     assert (ours == theirs).mean() > 0.95
+
+
+def test_grey_levels_are_truncated() -> None:
+    """Of every colour by exact fractions; and a grey that is there already stays."""
+    from fractions import Fraction
+
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+    pixels[0] = np.arange(16)[:, None] * 17
+    weights = [Fraction(part, 1000) for part in (299, 587, 114)]
+    expected = [[int(sum(w * int(v) for w, v in zip(weights, pixel, strict=True))) for pixel in row] for row in pixels]
+    ours = grey_levels(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)[0]
+    assert ours.tolist() == expected
+    assert ours[0].tolist() == pixels[0, :, 0].tolist()
+
+
+def test_truncated_and_rounded_levels_may_choose_another_patch() -> None:
+    """Two quarters: one alternates between 99.6 and 100.4, the other between 100.1 and 100.9."""
+    values = torch.full((32, 32), 100.0)
+    values[:16, :16:2], values[:16, 1:16:2] = 99.6, 100.4  # rounded: flat; truncated: 99, 100
+    values[16:, 16::2], values[16:, 17::2] = 100.1, 100.9  # rounded: 100, 101; truncated: flat
+    images = (values / 255).expand(1, 3, 32, 32)
+    assert richest_index(images).tolist() == [0]
+    assert richest_index(images, rounded=True).tolist() == [3]
 
 
 def test_tiles_are_the_four_quarters() -> None:
