@@ -20,8 +20,8 @@ def _model(name: str) -> Row:
     model = Subject(name).build()  # what a model needs may follow from its settings
     needs = [*model.needs, *model.needs_training, *(["prompts"] if model.needs_prompts else [])]
     card = asdict(model.card)
-    deviations = "; ".join(card["deviations"])
-    return {**card, "needs": ", ".join(needs), "deviations": deviations, "origin": model_table()[name]}
+    joined = {key: "; ".join(card[key]) for key in ("deviations", "notes")}
+    return {**card, **joined, "needs": ", ".join(needs), "origin": model_table()[name]}
 
 
 def _views() -> list[str]:
@@ -96,6 +96,7 @@ KINDS = {
             "added": "Added by the benchmark",
             "needs": "Needs",
             "deviations": "Deviates",
+            "notes": "In training",
             **FROM,
         },
     ),

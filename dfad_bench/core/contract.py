@@ -54,6 +54,7 @@ class Card:
     idea: str  # one sentence
     added: str  # which expert the benchmark added, and how
     deviations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what to know when training it
     reference: str | None = None  # where the authors' code is; never opened while writing ours
     reference_licence: str | None = None
     weights: tuple[
