@@ -121,12 +121,13 @@ def test_a_run_made_before_keeps_the_default_it_was_made_with(manifests: list[Ma
         run(manifests, out)
 
 
-def test_an_mfclip_run_made_before_opens_with_gelu(tmp_path: Path) -> None:
+def test_an_mfclip_run_made_before_opens_as_it_was_made(tmp_path: Path) -> None:
     raw = yaml.safe_load((Path(__file__).parents[1] / "fixtures" / "earlier_run" / "config.yaml").read_text())
     before = config_from({**raw, "model": "mfclip"}, "config.yaml")
-    assert before.model_options == {"text_activation": "gelu"}
+    assert before.model_options == {"text_activation": "gelu", "grey_levels": "rounded"}
     assert replace(before, implied={"text_activation": "quick_gelu"}).sha256 != before.sha256
-    assert MFCLIP.configure("tiny", None).text_activation == "quick_gelu"
+    now = MFCLIP.configure("tiny", None)
+    assert (now.text_activation, now.grey_levels) == ("quick_gelu", "truncated")
 
 
 def test_what_was_done_to_a_file_is_in_the_record(manifests: list[Manifest], tmp_path: Path) -> None:
