@@ -29,7 +29,7 @@ class Transformation:
     interpolation: str = ""
 
 
-def _all() -> tuple[Transformation, ...]:
+def _all_transformations() -> tuple[Transformation, ...]:
     qualities = list(_QUALITIES)
     shifted = qualities[12:] + qualities[:12]  # fixed partner of each first quality, never the same
     return (
@@ -42,7 +42,7 @@ def _all() -> tuple[Transformation, ...]:
     )
 
 
-TRANSFORMATIONS = _all()
+TRANSFORMATIONS = _all_transformations()
 
 
 def transform(image: Tensor, index: int) -> Tensor:

@@ -24,7 +24,7 @@ from dfad_bench.core.contract import (
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
 from dfad_bench.layers.positions import token_positions
@@ -225,8 +225,10 @@ class MFCLIP(DFADModel):
         """
         output = self(batch.inputs)
         text = self._text(batch)
-        labels = whole(row_keys([row[: self.config.levels] for row in batch.prompts]).to(text.device))
-        logits = self.pair_attention(similarity_logits(whole(output.embedding), whole(text), self.logit_scale))
+        labels = gather_rows(row_keys([row[: self.config.levels] for row in batch.prompts]).to(text.device))
+        logits = self.pair_attention(
+            similarity_logits(gather_rows(output.embedding), gather_rows(text), self.logit_scale)
+        )
         losses = expert_losses(output, batch)
         kl = kl_alignment(
             self.predictor(output.embedding), text, temperature=self.config.temperature, alpha=self.config.alpha
@@ -242,8 +244,8 @@ class MFCLIP(DFADModel):
         """Sample pair attention (SPA): (B, B) logits times 2 sigmoid(spa); pairs beyond the matrix are left alone."""
         size = min(len(logits), len(self.spa))
         factors = 2 * self.spa[:size, :size].sigmoid()
-        rest = len(logits) - size
-        return logits * F.pad(factors, (0, rest, 0, rest), value=1.0)
+        padding = len(logits) - size
+        return logits * F.pad(factors, (0, padding, 0, padding), value=1.0)
 
     def _text(self, batch: Batch) -> Tensor:
         """Text features (B, dim) of each row's prompts."""

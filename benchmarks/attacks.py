@@ -90,9 +90,12 @@ def archives(folder: Path, size: float) -> Row:
 
 def lists(folder: Path, size: float) -> Row:
     """One file named twice in a list; at most one row may come of it, and one of a file that is named once."""
-    twice, once = doubled_lists(folder)
-    wrong, lost = sum(build() > 1 for build in twice.values()), sum(build() != 1 for build in once.values())
-    return {"tried": len(twice) + len(once), "crashes": 0, "lost": lost, "wrong": wrong}
+    listed_twice, listed_once = doubled_lists(folder)
+    wrong, lost = (
+        sum(build() > 1 for build in listed_twice.values()),
+        sum(build() != 1 for build in listed_once.values()),
+    )
+    return {"tried": len(listed_twice) + len(listed_once), "crashes": 0, "lost": lost, "wrong": wrong}
 
 
 def documents(folder: Path, size: float) -> Row:

@@ -73,29 +73,29 @@ def children() -> list[int]:
 class Watch:
     """Counts finished images, and samples memory once a second in a thread of its own."""
 
-    def __init__(self, shown: Progress) -> None:
-        self.shown, self.done, self.rows, self.ended = shown, 0, [], False
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.finished_images, self.rows, self.ended = progress, 0, [], False
         self.thread = threading.Thread(target=self._sample, daemon=True)
 
     def start(self, label: str, total: int | None) -> None:
         """Begin to look."""
-        self.shown.start(label, total)
+        self.progress.start(label, total)
         if not self.thread.is_alive():
             self.thread.start()
 
     def advance(self, steps: int = 1, **facts: object) -> None:
         """Count."""
-        self.done += steps
-        self.shown.advance(steps, **facts)
+        self.finished_images += steps
+        self.progress.advance(steps, **facts)
 
     def finish(self) -> None:
         """End the bar; sealing comes after it, and is looked at, too."""
-        self.shown.finish()
+        self.progress.finish()
 
     def _sample(self) -> None:
         while not self.ended:
             worker = max((resident_mib(child) for child in children()), default=0.0)
-            self.rows.append((self.done, resident_mib(os.getpid()), worker))
+            self.rows.append((self.finished_images, resident_mib(os.getpid()), worker))
             time.sleep(0.5)
 
 

@@ -194,13 +194,13 @@ def from_the_floor(folder: Path, work: Path) -> dict[str, Any]:
 
     least, _ = timed(floor)
     with clocked(STAGES) as spent:
-        whole, _ = timed(lambda: whole_build(folder, work / f"stages-{folder.name}"))
+        whole_run, _ = timed(lambda: whole_build(folder, work / f"stages-{folder.name}"))
     stages = {name: round(1000 * seconds / count, 2) for name, seconds in spent.items()}
-    stages["listing, sealing, rest"] = round(1000 * (whole - sum(spent.values())) / count, 2)
+    stages["listing, sealing, rest"] = round(1000 * (whole_run - sum(spent.values())) / count, 2)
     return {
-        "build_over_floor": round(whole / least, 2),
+        "build_over_floor": round(whole_run / least, 2),
         "floor_ms_an_image": round(1000 * least / count, 2),
-        "build_ms_an_image": round(1000 * whole / count, 2),
+        "build_ms_an_image": round(1000 * whole_run / count, 2),
         "stages_ms_an_image": stages,
         "largest_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -233,8 +233,8 @@ def more_workers(folder: Path, work: Path, turns: int) -> dict[str, Any]:
     for turn in range(turns):
         seconds = {}
         for workers in (1, 2):
-            short, whole = run(few, workers, turn), run(many, workers, turn)
-            seconds[workers] = [w - s for s, w in zip(short, whole, strict=True)]
+            short_run, whole_run = run(few, workers, turn), run(many, workers, turn)
+            seconds[workers] = [w - s for s, w in zip(short_run, whole_run, strict=True)]
         clock.append(seconds[1][0] / seconds[2][0])
         cpu.append(seconds[2][1] / seconds[1][1])
     return {

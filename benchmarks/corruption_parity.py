@@ -183,9 +183,9 @@ def operator_facts(file: Path, crops: Sequence[np.ndarray]) -> dict[str, Any]:
                 value = int(value) if float(value).is_integer() and name != "saturation" else value
                 mine = corrupt(crop, row, severity, sample_id=str(number))
                 other = getattr(theirs, function)(np.ascontiguousarray(crop[..., ::-1]), value)[..., ::-1]
-                apart = np.abs(mine.astype(int) - other)
-                largest = max(largest, int(apart.max()))
-                differing.append(float((apart > 0).mean()))
+                differences = np.abs(mine.astype(int) - other)
+                largest = max(largest, int(differences.max()))
+                differing.append(float((differences > 0).mean()))
                 left["ours"].append(psnr(mine, crop))
                 left["reference"].append(psnr(other, crop))
         means = {key: round(float(np.mean(values)), 2) for key, values in left.items()}

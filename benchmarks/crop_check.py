@@ -66,18 +66,18 @@ def main() -> None:
         "hash_stored_bytes": lambda row, pixels: hashlib.sha256(row.encoded()).hexdigest(),
         "phash": lambda row, pixels: perceptual_hash(pixels),
     }
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    milliseconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(given.repeats):
         for name, step in steps.items():
             began = time.perf_counter()
             for row, pixels in zip(rows, pictures, strict=True):
                 step(row, pixels)
-            taken[name].append(1000 * (time.perf_counter() - began) / len(rows))
-    cost = {name: round(statistics.median(values), 4) for name, values in taken.items()}
+            milliseconds[name].append(1000 * (time.perf_counter() - began) / len(rows))
+    cost = {name: round(statistics.median(values), 4) for name, values in milliseconds.items()}
     result = {
         "question": "milliseconds a crop of 256 pixels, one thread, medians",
         "milliseconds": cost,
-        "compare_over_decode": round(statistics.median(taken["decode_and_compare"]) / cost["decode"], 3),
+        "compare_over_decode": round(statistics.median(milliseconds["decode_and_compare"]) / cost["decode"], 3),
         "crops": len(rows),
         "bytes_per_crop": round(statistics.fmean(len(row.encoded()) for row in rows)),
         "drawn": given.root is None,

@@ -102,7 +102,7 @@ def photographs(corpus: Path, count: int) -> list[Image.Image]:
     return [decode_image(corpus / paths[index]) for index in choose(paths, count, seed=0)]
 
 
-def large(found: GazeResult) -> np.ndarray:
+def has_large_irises(found: GazeResult) -> np.ndarray:
     """Faces whose irises are large enough to be seen."""
     return (found.flags & GazeFlag.HEAD_ONLY) == 0
 
@@ -123,17 +123,17 @@ class Photographs:
         return {
             "images": len(plain.yaw_rad),
             "faces": int(np.isfinite(plain.yaw_rad).sum()),
-            "head_only": int((~large(plain)).sum()),
+            "head_only": int((~has_large_irises(plain)).sum()),
             "eyes_disagree": int(((plain.flags & GazeFlag.EYES_DISAGREE) != 0).sum()),
-            "mirrored": agreement(plain, mirrored.pitch_rad, -mirrored.yaw_rad, large(plain)),
-            "jpeg60": agreement(plain, coded.pitch_rad, coded.yaw_rad, large(plain)),
+            "mirrored": agreement(plain, mirrored.pitch_rad, -mirrored.yaw_rad, has_large_irises(plain)),
+            "jpeg60": agreement(plain, coded.pitch_rad, coded.yaw_rad, has_large_irises(plain)),
             "estimator_milliseconds_a_face": round(seconds * 1000, 3),
         }
 
-    def between(self, first: GazeEstimator, second: GazeEstimator) -> dict[str, Any]:
+    def agreement_between(self, first: GazeEstimator, second: GazeEstimator) -> dict[str, Any]:
         """Agreement of two estimators on the same faces, and where the first finds that the eyes agree."""
         one, other = gaze_of(self.plain, first), gaze_of(self.plain, second)
-        rows = large(one) & large(other)
+        rows = has_large_irises(one) & has_large_irises(other)
         confident = rows & (one.confidence > 0.5)
         return {
             "all": agreement(one, other.pitch_rad, other.yaw_rad, rows),
@@ -232,7 +232,7 @@ def measure(names: list[str], synthetic: Synthetic, real: Photographs | None) ->
         if real is not None:
             facts["photographs"] = real.facts(estimator)
             for other, earlier in usable.items():
-                result["between"][f"{other} and {name}"] = real.between(earlier, estimator)
+                result["between"][f"{other} and {name}"] = real.agreement_between(earlier, estimator)
         usable[name] = estimator
         result["estimators"][name] = facts
     return result

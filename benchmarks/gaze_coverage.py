@@ -58,7 +58,7 @@ class Faces:
 
     def draw(self, rng: np.random.Generator) -> tuple[Side, Side]:
         """One draw of both sides."""
-        real_own, fake_own = self._own(rng, self.real[0]), self._own(rng, self.fake[0])
+        real_own, fake_own = self._draw_sources(rng, self.real[0]), self._draw_sources(rng, self.fake[0])
         names = [f"r{i}" for i in range(self.real[0])]
         real = self._frames(rng, real_own, names, self.real[1])
         if self.shared:
@@ -68,7 +68,7 @@ class Faces:
         fake = self._frames(rng, fake_own, names, self.fake[1])
         return real, replace(fake, angles=fake.angles + [0.0, self.shift_rad])
 
-    def _own(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    def _draw_sources(self, rng: np.random.Generator, count: int) -> np.ndarray:
         if not self.tails:
             return rng.standard_normal((count, 2))
         return rng.standard_t(self.tails, (count, 2)) / np.sqrt(self.tails / (self.tails - 2))
@@ -87,7 +87,7 @@ def study(real: Side, fake: Side, resamples: int, seed: int, *, floor: bool = Tr
     return study_fid(real, fake, scope.floor(real.shape, fake.shape) if floor else None, drawn), drawn
 
 
-def apart(side: Side, name: str) -> Side:
+def separate_sources(side: Side, name: str) -> Side:
     """The same faces, each taken for a source of its own."""
     return Side.of_single(side.angles, name)
 
@@ -110,8 +110,8 @@ def distances(faces: Faces, times: int, resamples: int, seed: int, *, before: bo
     effective = set()
     for turn in range(times):
         rng = np.random.default_rng([seed, turn])
-        still = replace(faces, shift_rad=0.0)
-        null, _ = study(*still.draw(rng), resamples, turn)
+        unshifted = replace(faces, shift_rad=0.0)
+        null, _ = study(*unshifted.draw(rng), resamples, turn)
         if null.fid_rad2 is not None and null.floor_high_rad2 is not None:
             found["floors"] += 1
             found["above after"] += null.fid_rad2 > null.floor_high_rad2
@@ -119,10 +119,12 @@ def distances(faces: Faces, times: int, resamples: int, seed: int, *, before: bo
         results = {"after": study(*sides, resamples, turn, floor=False)[0]}
         effective.add(results["after"].sources_effective)
         if before:
-            plain = [apart(side, name) for side, name in zip(still.draw(rng), ("r", "f"), strict=True)]
+            plain = [separate_sources(side, name) for side, name in zip(unshifted.draw(rng), ("r", "f"), strict=True)]
             distance = float(gaussian_frechet_2d(*gaussian(plain[0].angles), *gaussian(plain[1].angles)))
             found["above before"] += distance > floor_before(plain[0].angles, len(plain[1].angles), rng)
-            results["before"] = study(apart(sides[0], "r"), apart(sides[1], "f"), resamples, turn, floor=False)[0]
+            results["before"] = study(
+                separate_sources(sides[0], "r"), separate_sources(sides[1], "f"), resamples, turn, floor=False
+            )[0]
         for when, result in results.items():
             if result.low_rad2 is not None and result.high_rad2 is not None:
                 found[f"intervals {when}"] += 1
@@ -150,7 +152,7 @@ def means(faces: Faces, times: int, resamples: int, seed: int) -> dict[str, Any]
         truth = _moved_distance(faces.shift_rad)
         for sides in (
             [(real, fake) for fake in fakes],
-            [(apart(real, "r"), apart(fake, f"f{i}")) for i, fake in enumerate(fakes)],
+            [(separate_sources(real, "r"), separate_sources(fake, f"f{i}")) for i, fake in enumerate(fakes)],
         ):
             found = [study(*side, resamples, turn, floor=False) for side in sides]
             value = float(np.mean([result.fid_rad2 for result, _ in found]))
@@ -220,15 +222,20 @@ def claims(times: int, resamples: int, seed: int) -> dict[str, Any]:
             family, forgery = ("gan", "diffusion")[place % 2], ("EFS", "FS")[place // 8]
             faces = Faces((1, 1), (12, 8) if family == "gan" else (96, 1), shift_rad=abs(rng.normal(0, 0.06)))
             fake = faces.draw(rng)[1]
-            for when, sides in (("after", (real, fake)), ("before", (apart(real, "r"), apart(fake, "f")))):
+            for when, sides in (
+                ("after", (real, fake)),
+                ("before", (separate_sources(real, "r"), separate_sources(fake, "f"))),
+            ):
                 fid, _ = study(*sides, resamples, turn, floor=False)
                 row = GeneratorGaze("a", f"g{place}", forgery, family, "a", 96, 0, 0.0, 0.0, fid, PairStudy(0))
                 rows[when].append(row)
         for when in rows:
             tests = check_claims(rows[when], seed=turn)
-            said = [test.verdict if when == "after" else verdict_before(test.p, test.difference_rad2) for test in tests]
-            verdicts[when][said[0]] += 1
-            any_wrong[when] += any(verdict.endswith("as claimed") for verdict in said)
+            found_verdicts = [
+                test.verdict if when == "after" else verdict_before(test.p, test.difference_rad2) for test in tests
+            ]
+            verdicts[when][found_verdicts[0]] += 1
+            any_wrong[when] += any(verdict.endswith("as claimed") for verdict in found_verdicts)
     return {
         when: {
             "all_generators": {verdict: share(count, times) for verdict, count in sorted(found.items())},

@@ -61,11 +61,11 @@ def resample_plainly(
     rng = np.random.default_rng(seed)
     n = len(real)
 
-    def one(rows: np.ndarray) -> Gaussians:
+    def sum_one_run(rows: np.ndarray) -> Gaussians:
         drawn = rows[rng.integers(0, n, n)]
         return np.mean(drawn, axis=0), np.cov(drawn, rowvar=False)
 
-    return [[(one(real), one(fake)) for _ in range(draws)] for fake in fakes]
+    return [[(sum_one_run(real), sum_one_run(fake)) for _ in range(draws)] for fake in fakes]
 
 
 def timed(work: Callable[[], Any], times: int = 1) -> tuple[float, Any]:

@@ -86,12 +86,12 @@ def memory(path: Path, batch: int, device: str, threads: int) -> int:
         estimator.estimate(*faces, device)
         return torch.cuda.max_memory_allocated() - before
     Path("/proc/self/clear_refs").write_text("5")  # the peak of loading the weights is forgotten
-    before = resident("VmRSS")
+    before = resident_bytes("VmRSS")
     estimator.estimate(*faces, device)
-    return resident("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
-def resident(field: str) -> int:
+def resident_bytes(field: str) -> int:
     """Bytes of this process's memory, now (VmRSS) or at its peak (VmHWM)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

@@ -106,7 +106,7 @@ def measured(files: Sequence[str], folder: Path) -> tuple[dict[str, dict], dict[
         (folder / "seconds.json").write_text(json.dumps(plugin.seconds), encoding="utf-8")
         return code
 
-    ((_, outcome, taken),) = outcomes([(run, 1200.0)], 1)
+    ((_, outcome, duration_s),) = outcomes([(run, 1200.0)], 1)
     if outcome != "survived":
         sys.exit(f"the tests fail without a mutant ({outcome}): mend them first")
     import coverage
@@ -114,7 +114,7 @@ def measured(files: Sequence[str], folder: Path) -> tuple[dict[str, dict], dict[
     data = coverage.CoverageData(str(folder / "coverage"))
     data.read()
     seconds = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
-    print(f"{len(seconds)} tests pass in {taken:.0f} s", flush=True)
+    print(f"{len(seconds)} tests pass in {duration_s:.0f} s", flush=True)
     return tests_by_line(data, ROOT, files, seconds), seconds
 
 
@@ -204,11 +204,11 @@ def settled_before(given: Any, digest: str, sample: Sequence[Mutant]) -> set[Key
 def stages(mutant: Mutant, tests: Sequence[str]) -> list[list[str]]:
     """The tests of a mutant in the order in which they are run: those named after its file, few others, the rest."""
     own = [test for test in tests if own_name(mutant) in test.split("::")[0]]
-    rest = [test for test in tests if test not in own]
-    return [own, rest[:FIRST], rest[FIRST:]]
+    other_tests = [test for test in tests if test not in own]
+    return [own, other_tests[:FIRST], other_tests[FIRST:]]
 
 
-def report(rows: Sequence[Mapping[str, Any]], given: Any, available: int, taken: float) -> dict[str, Any]:
+def report(rows: Sequence[Mapping[str, Any]], given: Any, available: int, duration_s: float) -> dict[str, Any]:
     """The result as it is written, and printed in short."""
     from importlib.metadata import version
 
@@ -224,7 +224,7 @@ def report(rows: Sequence[Mapping[str, Any]], given: Any, available: int, taken:
     equivalent = sum(row["reason"] != "a test is missing" for row in survivors)
     print(
         f"{len(rows)} of {available} mutants: {counts['killed']} killed, {counts['timeout']} timeouts,"
-        f" {counts['survived']} survived, {equivalent} of them equivalent; {taken / 60:.1f} minutes"
+        f" {counts['survived']} survived, {equivalent} of them equivalent; {duration_s / 60:.1f} minutes"
     )
     return {
         "tool": f"cosmic-ray {version('cosmic-ray')}", "python": f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -89,7 +89,7 @@ def compare(kind: str, count: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def alone(kind: str, count: int, seed: int) -> dict[str, Any]:
+def measure_search(kind: str, count: int, seed: int) -> dict[str, Any]:
     """The banded search and the memory it adds."""
     hashes = draw(kind, count, seed)
     before = peak_mib()
@@ -193,9 +193,10 @@ def recall(crops: np.ndarray, grey: np.ndarray, change: Callable[[Any], Any]) ->
         found = find_copies(lambda places: both[places], one, other, each)
         shares.append(float((np.abs(found.one - found.other) == count).sum()) / count)
     before, after = (np.array([perceptual_hash(face) for face in faces]).view(np.uint64) for faces in (crops, changed))
-    alone = float((np.bitwise_count(before ^ after) <= RADIUS).mean())
+    share_of_whole = float((np.bitwise_count(before ^ after) <= RADIUS).mean())
     return {
-        "whole_crop_hash": round(alone, 3), "original_trained": round(shares[0], 3), "copy_trained": round(shares[1], 3)
+        "whole_crop_hash": round(share_of_whole, 3), "original_trained": round(shares[0], 3), 
+        "copy_trained": round(shares[1], 3)
     }  # fmt: skip
 
 
@@ -221,7 +222,7 @@ def peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform != "darwin" else 1024) // 1024
 
 
-def fresh(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+def run_in_new_process(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Run in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
@@ -231,8 +232,8 @@ def hash_search(options: argparse.Namespace) -> dict[str, Any]:
     kinds = ("uniform", "clustered")
     return {
         "question": f"banded search against all pairs of 64-bit hashes within {RADIUS} bits: ratio, same pairs, memory",
-        "both": {kind: fresh(compare, kind, options.both, options.seed) for kind in kinds},
-        "large": {kind: fresh(alone, kind, options.large, options.seed) for kind in kinds},
+        "both": {kind: run_in_new_process(compare, kind, options.both, options.seed) for kind in kinds},
+        "large": {kind: run_in_new_process(measure_search, kind, options.large, options.seed) for kind in kinds},
     }
 
 
@@ -240,7 +241,7 @@ def altered_copies(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "question": "copies that were mirrored, shifted or zoomed: how many are found, what else is, time",
         **copies(options.manifest, options.protocol, options.faces, options.seed),
-        "search_alone": fresh(copy_search, options.copies, options.seed),
+        "search_alone": run_in_new_process(copy_search, options.copies, options.seed),
     }
 
 

@@ -105,10 +105,10 @@ def measured(manifest: Manifest, most: int | None) -> dict[str, Any]:
                 found = [found_landmarks(cropper, crop, change) for crop in batch.crops]
                 seconds[name] += time.perf_counter() - begin
                 points = np.stack([np.full((5, 2), np.nan) if one is None else one for one in found])
-                apart = np.linalg.norm(points - batch.landmarks, axis=2).mean(axis=1)
-                again = estimator.estimate(batch.crops, points, "cpu", source_scale=batch.source_scale)
+                distances = np.linalg.norm(points - batch.landmarks, axis=2).mean(axis=1)
+                new_gaze = estimator.estimate(batch.crops, points, "cpu", source_scale=batch.source_scale)
                 kinds = whole.loc[batch.sample_ids].to_numpy()
-                rows_of[name].append(np.stack([kinds, apart, gaze_angle(known, again)], axis=1))
+                rows_of[name].append(np.stack([kinds, distances, gaze_angle(known, new_gaze)], axis=1))
     result: dict[str, Any] = {"faces": len(rows), "whole": int(whole.sum()), "changes": {}}
     for name, (what, _) in CHANGES.items():
         table = np.concatenate(rows_of[name])

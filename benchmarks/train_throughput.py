@@ -179,7 +179,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if turn:  # the first turn warms up
                 seconds[name].append(took)
 
-    def against(name: str, other: str) -> float:
+    def speed_ratio(name: str, other: str) -> float:
         return round(statistics.median(a / b for a, b in zip(seconds[name], seconds[other], strict=True)), 3)
 
     pixels = len(bench.rows) * bench.protocol.image_size**2 * 3
@@ -187,8 +187,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "question": "rate of training on crops over the rate of the same step on a resident batch",
         "model": {"name": options.model, "size": options.size, "batch": options.batch, "steps": options.steps},
         "faces": len(bench.rows),
-        "rate_over_resident": {name: against(RESIDENT, name) for name in ways if name != RESIDENT},
-        "times_faster_than_naive": {name: against(NAIVE, name) for name in datasets},
+        "rate_over_resident": {name: speed_ratio(RESIDENT, name) for name in ways if name != RESIDENT},
+        "times_faster_than_naive": {name: speed_ratio(NAIVE, name) for name in datasets},
         "step_ms": {name: round(1000 * statistics.median(values), 1) for name, values in seconds.items()},
         "decoded_mib": round(pixels / 2**20),
         "caches": {cache: facts for cache, (_, facts) in opened.items()},

@@ -82,7 +82,7 @@ def sampled_only(path: Path, wanted: set[int]) -> dict[int, Any]:
     }
 
 
-def ours(path: Path, sampling: Sampling) -> dict[int, Any]:
+def our_frames(path: Path, sampling: Sampling) -> dict[int, Any]:
     sample = RawSample("videos", "unlabelled", None, path.name, path, medium=medium_of(path.name))
     return {frame.index: frame.image for frame in read(sample, sampling) if frame.index is not None}
 
@@ -94,7 +94,7 @@ def measure(path: Path, sampling: Sampling, repeats: int) -> dict[str, Any]:
     ways: dict[str, Callable[[], dict[int, Any]]] = {
         "every_frame": lambda: every_frame(path, wanted),
         "sampled_only": lambda: sampled_only(path, wanted),
-        "ours": lambda: ours(path, sampling),
+        "ours": lambda: our_frames(path, sampling),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     hashes: dict[str, Hashes] = {}

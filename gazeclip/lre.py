@@ -94,14 +94,14 @@ class LRE(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids (n, levels, 77) to T_g^l (n, s)."""
         x = self.token_embedding(tokens).flatten(1, 2) + self.P_l  # (n, t, s)
-        mask = self._visible(tokens)
+        mask = self._attention_mask(tokens)
         for block in self.blocks:
             x = block(x, mask)
         end = (self.levels - 1) * PROMPT_TOKENS + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
         pooled = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
         return pooled if self.text_projection is None else pooled @ self.text_projection
 
-    def _visible(self, tokens: Tensor) -> Tensor:
+    def _attention_mask(self, tokens: Tensor) -> Tensor:
         """The causal mask (t, t), or with padding hidden too, a mask per row and head (n heads, t, t)."""
         if not self.mask_padding:
             return self.mask

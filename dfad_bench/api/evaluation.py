@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfad_bench.api.manifests import open_manifests
-from dfad_bench.api.runs import Run, folder_of, record_of, record_table, runs_of, several
+from dfad_bench.api.runs import Run, folder_of, list_of_runs, record_of, record_table, runs_of
 from dfad_bench.api.seeds import write_seeds
 from dfad_bench.api.views import provide_views, views_of_run
 from dfad_bench.core.files import write_text
@@ -132,7 +132,7 @@ def robustness(
         UnknownNameError: no such corruption.
         ProtocolError: a protocol of other seen generators, or too few test faces.
     """
-    chosen, opened = [runs_of(run) for run in several(runs)], open_manifests(manifests)
+    chosen, opened = [runs_of(run) for run in list_of_runs(runs)], open_manifests(manifests)
     folders = [folder for seeds in chosen for folder in seeds]
     results = tuple(_robustness(folder, opened, settings, progress) for folder in folders)
     for result in results:
@@ -142,7 +142,9 @@ def robustness(
     evaluations = [(name, *about) for name, about in zip(named, made, strict=True)]
     evaluations += _means(chosen, made, named)
     table, grid = robustness_table(evaluations), robustness_grid(evaluations)
-    place = RobustnessFolder(Path(out) if out is not None else _common(several(runs), folders, results[0].out))
+    place = RobustnessFolder(
+        Path(out) if out is not None else _curves_folder(list_of_runs(runs), folders, results[0].out)
+    )
     figures = save_robustness_figures(evaluations, place.path)
     write_text(place.grid, grid.render("csv"))
     write_text(place.table, table.render("markdown"))
@@ -191,10 +193,10 @@ def _of_seeds(place: SeedsFolder, found: Sequence[Evaluation]) -> Evaluation:
 def _means(
     chosen: Sequence[Sequence[Path]],
     made: Sequence[tuple[ResultRecord, dict[str, Any]]],
-    taken: Sequence[str],
+    used_labels: Sequence[str],
 ) -> list[tuple[str, ResultRecord, dict[str, Any]]]:
     """The mean over seeds of each folder of several, to stand beside them in tables and figures."""
-    means, labels, start = [], list(taken), 0
+    means, labels, start = [], list(used_labels), 0
     for seeds in chosen:
         records, settings = [record for record, _ in made[start : start + len(seeds)]], made[start][1]
         start += len(seeds)
@@ -205,7 +207,7 @@ def _means(
     return means
 
 
-def _common(runs: Sequence[Run], folders: Sequence[Path], first: Path) -> Path:
+def _curves_folder(runs: Sequence[Run], folders: Sequence[Path], first: Path) -> Path:
     """Where the curves lie by default: beside the first evaluation, or in the folder of several seeds."""
     folder = folder_of(runs[0])
     return first if folders[0] == folder else folder / first.relative_to(folders[0])

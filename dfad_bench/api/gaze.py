@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,9 +69,15 @@ class GazeReport:
     written: list[Path] = field(default_factory=list)
 
     @property
-    def short(self) -> list[Table]:
+    def short_tables(self) -> list[Table]:
         """The tables that fit a screen: one an estimator, and estimators side by side."""
         return short_tables(self.facts)
+
+    @property
+    def short(self) -> list[Table]:
+        """The name of `short_tables` in earlier versions."""
+        warnings.warn("GazeReport.short is now called short_tables", DeprecationWarning, stacklevel=2)
+        return self.short_tables
 
     @property
     def failed(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dfad_bench.core.files import write_text
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.data.contact_sheet import LETTERS, draw_faces
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.select import manifests_hash, used
+from dfad_bench.data.select import manifests_hash, manifests_used
 from dfad_bench.report.mistakes import TASKS, mistakes_tables
 from dfad_bench.report.run_record import protocol_of, read_predictions
 from dfad_bench.report.table import Table
@@ -87,7 +87,7 @@ def _of_run(folder: Path, manifests: Sequence[Manifest], out: Path | None, faces
     if manifests:
         files = _files(manifests, tables, record)
         tables = mistakes_tables(record, read_predictions(folder, about), protocol, files)
-        if manifests_hash(used(protocol, manifests)) != record.manifest.content_sha256:
+        if manifests_hash(manifests_used(protocol, manifests)) != record.manifest.content_sha256:
             notes.append("the manifests are not the very ones of the run: pictures may be cropped in another way")
     written = () if out is None else _write(out, tables, manifests, faces)
     return Mistakes(folder, tables["attribution"], tables["detection"], written, tuple(notes))

@@ -38,7 +38,7 @@ def folder_of(run: Run) -> Path:
     return Path(run) if isinstance(run, str | Path) else run.folder
 
 
-def several(runs: Sequence[Run] | Run) -> list[Run]:
+def list_of_runs(runs: Sequence[Run] | Run) -> list[Run]:
     """One run or several as a list."""
     return [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else list(runs)
 
@@ -126,7 +126,7 @@ def leaderboards(
     Raises:
         ConfigError: no such folder, or neither a protocol nor records.
     """
-    folders = [folder_of(run) for run in several(runs)]
+    folders = [folder_of(run) for run in list_of_runs(runs)]
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
     found, problems = read_records(record_paths(folders))

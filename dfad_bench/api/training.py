@@ -110,7 +110,7 @@ def train(
     if world > 1:
         end_with_launcher()
     shown, report_line = (progress, report) if rank == 0 else (NoProgress(), _ignore)
-    begun = (*loggers.lacking(log_names(settings)), *_unused(settings), *_random_start(settings))
+    begun = (*loggers.lacking(log_names(settings)), *_unused_settings(settings), *_random_start(settings))
     for line in begun:
         report_line(line)
     views, runs = provide_views(opened, settings.views, settings.device, shown), []
@@ -152,7 +152,7 @@ def _folders(settings: TrainSettings, out: Path) -> dict[int, Path]:
     return {seed: SeedsFolder(out).run(seed) for seed in settings.seeds} or {settings.seed: out}
 
 
-def _unused(settings: TrainSettings) -> list[str]:
+def _unused_settings(settings: TrainSettings) -> list[str]:
     """A line for each setting of a view, or of prompts, that the model makes no use of."""
     given = {name: about for name, about in settings.views.items() if about}
     lines = unused_views(given, Plan.of(settings).needs.all_views, settings.model) if given else []
@@ -176,8 +176,8 @@ def _random_start(settings: TrainSettings) -> list[str]:
 
 def _lines(result: RunResult) -> list[str]:
     """What a reader must know beside the numbers."""
-    again = "finished before with the same settings; nothing to do (--no-resume starts again)"
-    lines = [] if result.fresh else [f"{result.out}: {again}"]
+    nothing_to_do = "finished before with the same settings; nothing to do (--no-resume starts again)"
+    lines = [] if result.fresh else [f"{result.out}: {nothing_to_do}"]
     lines += [f"Warning: {warning}" for warning in result.warnings]
     return lines + ([f"Partial: {result.stopped}; the record is not ranked"] if result.status == "partial" else [])
 

@@ -54,6 +54,6 @@ def views_of_run(trained: Mapping[str, Any], asked: ViewSettings) -> ViewSetting
     """
     known = {}
     for name, identity in read_identity(trained).items():
-        taken = {field.name for field in fields(view_class(name).Settings)}
-        known[name] = {key: value for key, value in identity.items() if key in taken and value is not None}
+        setting_names = {field.name for field in fields(view_class(name).Settings)}
+        known[name] = {key: value for key, value in identity.items() if key in setting_names and value is not None}
     return {**known, **asked}

@@ -78,7 +78,7 @@ def show(
     if as_json:
         echo_json(report.facts)
     else:
-        echo_tables(report.tables if all_tables else report.short)
+        echo_tables(report.tables if all_tables else report.short_tables)
     if report.written and not quiet:
         from dfad_bench.report.figures.gaze import figure_notes
 

@@ -74,13 +74,13 @@ def _table(name: str, rows: Sequence[dict[str, Any]], without: pd.DataFrame) -> 
     columns = (Column("generator", "generator", "text"), *counts, Column("confidence", "mean confidence"))
     notes = ["name: by file name; key: by file name, found by its source key; compared: the better of two candidates"]
     if NOT_AT_HAND in shown:
-        notes.append(f"{NOT_AT_HAND}: give the manifest with the real faces by --real; {_missing(without)}")
+        notes.append(f"{NOT_AT_HAND}: give the manifest with the real faces by --real; {_missing_text(without)}")
     if NO_RULE in shown:
         notes.append(f"{NO_RULE}: neither file names nor the dataset file give a target; see `candidates` there")
     return Table(f"{name}: pairs of forged and real faces", columns, full, tuple(notes))
 
 
-def _missing(without: pd.DataFrame) -> str:
+def _missing_text(without: pd.DataFrame) -> str:
     from dfad_bench.cli.check_manifest import shorten
 
     names = sorted({name for row in without["wanted"] for name in row})

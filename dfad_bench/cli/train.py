@@ -81,7 +81,7 @@ def command(manifests: tuple[Path, ...], out: Path, quiet: bool, as_json: bool, 
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.views.options import view_settings
 
-    if asked["seeds"] and _given("seed"):
+    if asked["seeds"] and _is_given("seed"):
         raise click.UsageError("--seed and --seeds: give one of them.")
     asked["options"] = parse_settings(asked["options"])
     asked["views"] = view_settings(asked["views"], estimator=asked["estimator"], gaze_weights=asked["gaze_weights"])
@@ -121,7 +121,7 @@ def show_record(record: ResultRecord, table: Table, *, as_json: bool) -> None:
         echo_table(table)
 
 
-def _given(name: str) -> bool:
+def _is_given(name: str) -> bool:
     """Whether an option is on the command line."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 

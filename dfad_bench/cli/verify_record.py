@@ -70,8 +70,8 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool, 
 
 def _verdict(found: Verification) -> str:
     """What the differences show: predictions that were made again and differ tell more than the stored ones."""
-    again = any(one.differences for one in found.repredicted)
-    return "not what its checkpoint predicts" if again else "does not follow from its predictions"
+    differs = any(one.differences for one in found.repredicted)
+    return "not what its checkpoint predicts" if differs else "does not follow from its predictions"
 
 
 def _show(found: Verification, as_json: bool) -> None:
@@ -88,7 +88,7 @@ def _show(found: Verification, as_json: bool) -> None:
         values["not_shown"] = found.not_shown
         echo_json(values)
         return
-    again = [str(one) for one in found.repredicted]
+    new_lines = [str(one) for one in found.repredicted]
     if found.differences:
         columns = (
             Column("name", "Differs", "text"),
@@ -96,8 +96,8 @@ def _show(found: Verification, as_json: bool) -> None:
             Column("found", "Found", "text"),
         )
         rows = [{"name": d.name, "stated": d.stated, "found": d.found} for d in found.differences]
-        echo_table(Table(str(found.record), columns, rows, (*again, *found.notes)))
+        echo_table(Table(str(found.record), columns, rows, (*new_lines, *found.notes)))
         return
     echo(f"{found.record}: all {found.compared} numbers and hashes agree")
-    for line in (*again, *found.notes, found.not_shown):
+    for line in (*new_lines, *found.notes, found.not_shown):
         echo(f"  {line}")

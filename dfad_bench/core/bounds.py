@@ -21,13 +21,13 @@ LEVELS = 1_000  # thresholds, severities
 OPTION = 65_536  # a model's width, depth, side ...
 
 
-def within(name: str, value: int | None, least: int, most: int, *, null: bool = False) -> None:
+def check_bounds(name: str, value: int | None, least: int, most: int, *, null: bool = False) -> None:
     """Refuse a number outside its bounds; the reader of the file names the place.
 
     Raises:
         ValueError: says the bound.
 
-    >>> within("epochs", 10**9, 1, EPOCHS)
+    >>> check_bounds("epochs", 10**9, 1, EPOCHS)
     Traceback (most recent call last):
     ValueError: epochs must be 1,000,000 or less, got 1,000,000,000
     """

@@ -29,7 +29,7 @@ from dfad_bench.core.batch import (
 )
 from dfad_bench.core.bounds import OPTION
 from dfad_bench.core.errors import ConfigError, quoted
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.settings import Size
 from dfad_bench.core.stages import ParameterGroup, Stage, StageData
 from dfad_bench.core.strict import from_mapping
@@ -139,7 +139,7 @@ class DFADModel(nn.Module):
             takes = f"files named {', '.join(cls.weight_names)}" if cls.weight_names else "one file without a name"
             raise ConfigError(f"{cls.card.display} has no weights named {quoted(unknown[0])}; it takes {takes}")
         _check_options(options or {}, cls.card.display)
-        with heard():  # lines about the file come when it is loaded
+        with collect_notices():  # lines about the file come when it is loaded
             implied = cls.options_of(weights) if weights is not None else {}
         given = {**implied, **(options or {})}
         return cls.assemble(num_generators, cls.configure(size, given), weights, class_prompts)
@@ -223,7 +223,7 @@ class DFADModel(nn.Module):
         """Called once when a stage begins, before its first step (not again where a run is resumed within it)."""
 
     def after_step(self, stage: str, batch: Batch) -> None:
-        """Called after each optimiser step with its batch; `core.parallel.whole` gathers what other processes hold."""
+        """Called after each optimiser step with its batch; `core.parallel.gather_rows` adds rows of other processes."""
 
     def after_stage(self, stage: str, data: StageData) -> None:
         """Called when a stage is done and its chosen weights are loaded."""

@@ -40,7 +40,7 @@ def terminal(text: str) -> str:
     >>> terminal("a\x1b[2Jb\n")
     'a\\x1b[2Jb\n'
     """
-    return _CONTROL.sub(_visible, text)
+    return _CONTROL.sub(_escape_match, text)
 
 
 def one_line(text: str) -> str:
@@ -49,7 +49,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\n\x9bb")
     'a\\n\\x9bb'
     """
-    return _LINES.sub(_visible, terminal(text))
+    return _LINES.sub(_escape_match, terminal(text))
 
 
 def markdown(text: str) -> str:
@@ -60,7 +60,7 @@ def markdown(text: str) -> str:
     >>> markdown("![a](//b) <i> celeba_hq _c_")
     '!\\[a\\](//b) &lt;i&gt; celeba_hq \\_c\\_'
     """
-    text = _spaced(text)
+    text = _collapse_spaces(text)
     for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(plain, entity)
     text = _MARKDOWN.sub(lambda found: "\\" + found[0], text)
@@ -73,7 +73,7 @@ def markdown_code(text: str) -> str:
     >>> markdown_code("a`b")
     '`` a`b ``'
     """
-    text = _spaced(text) or " "
+    text = _collapse_spaces(text) or " "
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {text} {fence}" if longest else f"{fence}{text}{fence}"
@@ -85,12 +85,12 @@ def latex(text: str) -> str:
     >>> latex("50% of\n\\input{x}")
     '50\\% of \\textbackslash{}input\\{x\\}'
     """
-    return "".join(_LATEX.get(character, character) for character in _spaced(text))
+    return "".join(_LATEX.get(character, character) for character in _collapse_spaces(text))
 
 
 def latex_comment(text: str) -> str:
     """Text for a comment of LaTeX, which ends with its line."""
-    return _spaced(text)
+    return _collapse_spaces(text)
 
 
 def csv_cell(value: Any) -> Any:
@@ -144,7 +144,7 @@ def json_text(value: Any, *, ascii_only: bool = False, sort_keys: bool = False) 
     return _UNSAFE_JSON.sub(lambda found: _json_escape(found[0]), text)
 
 
-def _spaced(text: str) -> str:
+def _collapse_spaces(text: str) -> str:
     return terminal(" ".join(text.split()))
 
 
@@ -152,7 +152,7 @@ def _json_escape(character: str) -> str:
     return f"\\u{ord(character):04x}" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
-def _visible(found: re.Match[str]) -> str:
+def _escape_match(found: re.Match[str]) -> str:
     code = ord(found[0])
     if found[0] in _SHORT:
         return _SHORT[found[0]]

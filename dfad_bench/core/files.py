@@ -162,7 +162,7 @@ def sweep_temporaries(folder: Path) -> int:
     for leftover in Path(folder).glob(".*.tmp*"):
         named = _TEMPORARY.search(leftover.name)
         with suppress(FileNotFoundError):
-            if named and _abandoned(leftover, named["host"], int(named["pid"])):
+            if named and _is_abandoned(leftover, named["host"], int(named["pid"])):
                 leftover.unlink()
                 removed += 1
     return removed
@@ -204,13 +204,13 @@ def plain_path(text: str) -> str:
     return ("/" if path.startswith("/") else "") + "/".join(parts)
 
 
-def _abandoned(temporary: Path, host: str, pid: int) -> bool:
+def _is_abandoned(temporary: Path, host: str, pid: int) -> bool:
     if host == _HOST:
-        return not _alive(pid)
+        return not _is_alive(pid)
     return time.time() - temporary.stat().st_mtime > _STALE_SECONDS
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Lines about what a function did on the way, for a reader: collected by a `heard` block, else Python warnings."""
+"""Lines about what a function did on the way, collected by a `collect_notices` block, else Python warnings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
 class Notice(UserWarning):
-    """The warning of a line that no `heard` block collects."""
+    """The warning of a line that no `collect_notices` block collects."""
 
 
-def tell(line: str) -> None:
-    """Add a line to the innermost `heard` block; outside of one it is a Python warning, `Notice`."""
-    listener = _HEARD.get()
+def add_notice(line: str) -> None:
+    """Add a line to the innermost `collect_notices` block; outside of one it is a Python warning, `Notice`."""
+    listener = _COLLECTED.get()
     if listener is None:
         warnings.warn(line, Notice, stacklevel=3)
     elif line not in listener:
@@ -24,18 +24,18 @@ def tell(line: str) -> None:
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
-    """Collect the lines of every `tell` within the block, each once.
+def collect_notices() -> Iterator[list[str]]:
+    """Collect the lines of every `add_notice` within the block, each once.
 
-    >>> with heard() as lines:
-    ...     tell("prefix left out")
-    ...     tell("prefix left out")
+    >>> with collect_notices() as lines:
+    ...     add_notice("prefix left out")
+    ...     add_notice("prefix left out")
     >>> lines
     ['prefix left out']
     """
     lines: list[str] = []
-    token = _HEARD.set(lines)
+    token = _COLLECTED.set(lines)
     try:
         yield lines
     finally:
-        _HEARD.reset(token)
+        _COLLECTED.reset(token)

@@ -5,7 +5,8 @@ Outside `split_batch()` all functions here return their argument, so models and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,13 +34,20 @@ def is_split() -> bool:
 
 
 @torch.compiler.disable
-def whole(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor) -> Tensor:
     """The rows of all processes in the batch's order, (b, ...) to (B, ...); `rows` itself where nothing is split.
 
     For losses that compare the faces of a batch. Parts may differ in length. The gradients of a row, from the losses
     of all processes, are returned to the process that holds the row.
     """
-    return _Whole.apply(rows) if _split else rows
+    return _GatherRows.apply(rows) if _split else rows
+
+
+def __getattr__(name: str) -> Callable[[Tensor], Tensor]:
+    if name == "whole":  # the public name of earlier versions
+        warnings.warn("dfad_bench.core.parallel.whole is now called gather_rows", DeprecationWarning, stacklevel=2)
+        return gather_rows
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @torch.compiler.disable
@@ -48,7 +56,7 @@ def summed(values: Tensor) -> Tensor:
     return _Summed.apply(values) if _split else values
 
 
-class _Whole(torch.autograd.Function):
+class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
@@ -59,14 +67,14 @@ class _Whole(torch.autograd.Function):
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
         begin = sum(sizes[: dist.get_rank()])
-        ctx.own = slice(begin, begin + len(rows))
+        ctx.own_rows = slice(begin, begin + len(rows))
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         total = gradients[0].float().contiguous()
         dist.all_reduce(total)
-        return total[ctx.own].to(gradients[0].dtype)
+        return total[ctx.own_rows].to(gradients[0].dtype)
 
 
 class _Summed(torch.autograd.Function):

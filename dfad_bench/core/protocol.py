@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from dfad_bench.core import bounds
-from dfad_bench.core.bounds import within
+from dfad_bench.core.bounds import check_bounds
 from dfad_bench.core.crop_rules import CropRule, check_rules
 from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
@@ -61,7 +61,7 @@ class AttributionRule:
             raise ValueError(f"headline {self.headline} is not among thresholds {quoted(list(self.thresholds))}")
         if not all(0 < t < 1 for t in self.thresholds):
             raise ValueError(f"thresholds must lie between 0 and 1, got {quoted(list(self.thresholds))}")
-        within("the number of thresholds", len(self.thresholds), 1, bounds.LEVELS)
+        check_bounds("the number of thresholds", len(self.thresholds), 1, bounds.LEVELS)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class CorruptionPlan:
             raise ValueError(f"corruptions must be named, each once; got {quoted(list(self.names))}")
         if not self.severities or list(self.severities) != sorted(set(self.severities)) or self.severities[0] < 1:
             raise ValueError(f"severities must rise from 1 or more; got {quoted(list(self.severities))}")
-        within("severities", self.severities[-1], 1, bounds.LEVELS)
-        within("corrupt_at", self.corrupt_at, 8, bounds.SIDE, null=True)
+        check_bounds("severities", self.severities[-1], 1, bounds.LEVELS)
+        check_bounds("corrupt_at", self.corrupt_at, 8, bounds.SIDE, null=True)
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ class Protocol:
         counts += [n for g in self.all_groups for n in (g.train, g.test)]
         if bad := [count for count in (*counts, self.image_size) if count is not None and count < 1]:
             raise ValueError(f"counts of faces and image_size must be 1 or more, got {bad[0]}")
-        within("image_size", self.image_size, 1, bounds.SIDE)
+        check_bounds("image_size", self.image_size, 1, bounds.SIDE)
         for count in counts:
-            within("a count of faces", count, 1, bounds.FACES, null=True)
+            check_bounds("a count of faces", count, 1, bounds.FACES, null=True)
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
             raise ValueError(f"seeds are 0 or more, each once; got {quoted(list(self.seeds))}")
         for share in (self.validation_share, self.test_share, self.unlabelled_share):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from dfad_bench.core import bounds
-from dfad_bench.core.bounds import within
+from dfad_bench.core.bounds import check_bounds
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.resources import find_yaml, yaml_names
@@ -55,10 +55,10 @@ class Schedule:
     warmup_epochs: int = 0
 
     def __post_init__(self) -> None:
-        within("every", self.every, 1, bounds.STEPS)
+        check_bounds("every", self.every, 1, bounds.STEPS)
         require(self.gamma > 0, f"gamma must be above 0, got {self.gamma:g}")
-        within("warmup_steps", self.warmup_steps, 0, bounds.STEPS)
-        within("warmup_epochs", self.warmup_epochs, 0, bounds.EPOCHS)
+        check_bounds("warmup_steps", self.warmup_steps, 0, bounds.STEPS)
+        check_bounds("warmup_epochs", self.warmup_epochs, 0, bounds.EPOCHS)
         require(not (self.warmup_steps and self.warmup_epochs), "give warmup_steps or warmup_epochs, not both")
         require(self.name != "plateau" or self.unit == "epoch", "unit must be epoch for plateau")
 
@@ -77,11 +77,11 @@ class StageRecipe:
 
     def __post_init__(self) -> None:
         for name, most in LENGTHS.items():
-            within(name, getattr(self, name), 1, most, null=True)
+            check_bounds(name, getattr(self, name), 1, most, null=True)
         require(self.epochs is None or self.steps is None, "give epochs or steps, not both")
         require(self.real_forged is None or min(self.real_forged) >= 1, "real_forged must be two numbers of 1 or more")
         for value in self.real_forged or ():
-            within("real_forged", value, 1, bounds.BATCH)
+            check_bounds("real_forged", value, 1, bounds.BATCH)
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ class Recipe:
     augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
-        within("batch_size", self.batch_size, 1, bounds.BATCH)
-        within("epochs", self.epochs, 1, bounds.EPOCHS)
-        within("patience", self.patience, 1, bounds.EPOCHS, null=True)
+        check_bounds("batch_size", self.batch_size, 1, bounds.BATCH)
+        check_bounds("epochs", self.epochs, 1, bounds.EPOCHS)
+        check_bounds("patience", self.patience, 1, bounds.EPOCHS, null=True)
         require(
             self.clip_norm is None or self.clip_norm > 0, f"clip_norm must be above 0 or null, got {self.clip_norm}"
         )

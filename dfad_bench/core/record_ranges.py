@@ -81,7 +81,7 @@ def range_faults(record: Any) -> Iterator[Fault]:
     if record.sweep is not None:
         for name in ("thresholds", "unseen_accuracy", "seen_kept", "seen_right"):
             for place, share in enumerate(getattr(record.sweep, name)):
-                yield from _between(share, 0, 1, f"sweep.{name}[{place}]")
+                yield from _check_range(share, 0, 1, f"sweep.{name}[{place}]")
     yield from _of_facts(record)
 
 
@@ -96,28 +96,28 @@ def _of_metric(value: Any, where: str) -> Iterator[Fault]:
     elif value.unit not in (None, unit):
         yield Fault(f"{where}.unit", value.unit, unit)
     low, high = BOUNDS.get(unit or "", (-inf, inf))
-    yield from _between(value.value, low, high, f"{where}.value", unit)
+    yield from _check_range(value.value, low, high, f"{where}.value", unit)
     for side, bound in zip(("low", "high"), value.ci95 or (), strict=False):
-        yield from _between(bound, low, high, f"{where}.ci95 {side}", unit)
+        yield from _check_range(bound, low, high, f"{where}.ci95 {side}", unit)
     if value.ci95 is not None and value.ci95[0] > value.ci95[1]:
         yield Fault(f"{where}.ci95", list(value.ci95), "the lower bound first")
     for name in ("n", "n_pos", "n_neg", "ci_resamples"):
         top = value.n if name in ("n_pos", "n_neg") else inf
-        yield from _between(getattr(value, name), 0, top, f"{where}.{name}")
-    yield from _between(value.params.get("threshold"), 0, 1, f"{where}.params.threshold")
-    yield from _between(value.params.get("severity"), 0, inf, f"{where}.params.severity")
+        yield from _check_range(getattr(value, name), 0, top, f"{where}.{name}")
+    yield from _check_range(value.params.get("threshold"), 0, 1, f"{where}.params.threshold")
+    yield from _check_range(value.params.get("severity"), 0, inf, f"{where}.params.severity")
 
 
 def _of_group(counts: Any, where: str) -> Iterator[Fault]:
-    yield from _between(counts.n, 0, inf, f"{where}.n")
+    yield from _check_range(counts.n, 0, inf, f"{where}.n")
     for name in ("correct", "tp", "fp", "fn", "tn"):
-        yield from _between(getattr(counts, name), 0, counts.n, f"{where}.{name}")
+        yield from _check_range(getattr(counts, name), 0, counts.n, f"{where}.{name}")
     for threshold, n in counts.below.items():
-        yield from _between(n, 0, counts.n, f"{where}.below[{threshold}]")
+        yield from _check_range(n, 0, counts.n, f"{where}.below[{threshold}]")
     for place, n in enumerate(counts.named):
-        yield from _between(n, 0, counts.n, f"{where}.named[{place}]")
-    yield from _between(counts.label, -1, inf, f"{where}.label")
-    yield from _between(counts.detection_label, -1, 1, f"{where}.detection_label")
+        yield from _check_range(n, 0, counts.n, f"{where}.named[{place}]")
+    yield from _check_range(counts.label, -1, inf, f"{where}.label")
+    yield from _check_range(counts.detection_label, -1, 1, f"{where}.detection_label")
 
 
 def _of_facts(record: Any) -> Iterator[Fault]:
@@ -125,24 +125,24 @@ def _of_facts(record: Any) -> Iterator[Fault]:
     for name, split in record.manifest.splits.items():
         if name not in PARTS:
             yield Fault("manifest.splits", name, f"one of {', '.join(PARTS)}")
-        yield from _between(split.rows, 0, inf, f"manifest.splits.{name}.rows")
+        yield from _check_range(split.rows, 0, inf, f"manifest.splits.{name}.rows")
         for key, n in split.generators.items():
-            yield from _between(n, 0, split.rows, f"manifest.splits.{name}.generators[{key!r}]")
+            yield from _check_range(n, 0, split.rows, f"manifest.splits.{name}.generators[{key!r}]")
     for part, names in (
         ("manifest", ("rows",)), ("samples", ("expected", "evaluated", "failed")), ("predictions", ("rows",)),
         ("model", ("params_total", "params_trainable")), ("run", ("steps", "resumed", "epochs", "wall_s")),
     ):  # fmt: skip
         for name in names:
-            yield from _between(getattr(getattr(record, part), name), 0, inf, f"{part}.{name}")
-    yield from _between(record.run.world_size, 1, inf, "run.world_size")
+            yield from _check_range(getattr(getattr(record, part), name), 0, inf, f"{part}.{name}")
+    yield from _check_range(record.run.world_size, 1, inf, "run.world_size")
     for name, about in record.run.references.items():
-        yield from _between(about.fitted_on, 1, inf, f"run.references[{name!r}].fitted_on")
-        yield from _between(about.lacking, 0, record.samples.evaluated, f"run.references[{name!r}].lacking")
+        yield from _check_range(about.fitted_on, 1, inf, f"run.references[{name!r}].fitted_on")
+        yield from _check_range(about.lacking, 0, record.samples.evaluated, f"run.references[{name!r}].lacking")
     for key, n in (record.run.trained_on or {}).items():
-        yield from _between(n, 0, inf, f"run.trained_on[{key!r}]")
+        yield from _check_range(n, 0, inf, f"run.trained_on[{key!r}]")
 
 
-def _between(value: Any, low: float, high: float, where: str, unit: str | None = None) -> Iterator[Fault]:
+def _check_range(value: Any, low: float, high: float, where: str, unit: str | None = None) -> Iterator[Fault]:
     """A fault where a number lies outside its range, or is none; None passes, since a number may be missing."""
     if value is None:
         return

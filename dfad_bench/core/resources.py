@@ -64,13 +64,13 @@ def yaml_files(kind: str, folder: str) -> dict[str, Path]:
         ConfigError: a bad included folder, or a name that two files have, case aside; both are named.
     """
     found: dict[str, Path] = {}
-    taken: dict[str, Path] = {}  # without case, which some file systems do not tell apart
+    folded_names: dict[str, Path] = {}  # without case, which some file systems do not tell apart
     for base in (shipped(kind), *included()):
-        alone = [base] if folder == "datasets" and base.is_file() else []
-        for path in [*sorted((base / folder).glob("*.yaml")), *alone]:
-            if other := taken.get(path.stem.lower()):
+        included_file = [base] if folder == "datasets" and base.is_file() else []
+        for path in [*sorted((base / folder).glob("*.yaml")), *included_file]:
+            if other := folded_names.get(path.stem.lower()):
                 raise ConfigError(f"{path}: the name {quoted(path.stem)} is taken by {other}; rename one")
-            found[path.stem] = taken[path.stem.lower()] = path
+            found[path.stem] = folded_names[path.stem.lower()] = path
     return found
 
 
@@ -150,7 +150,7 @@ def add_includes(*folders: str | Path) -> None:
     """Add folders for the rest of this process; see `include`."""
     global _generation
     _generation += 1
-    known = dict.fromkeys([*included(), *(_absolute(folder) for folder in folders)])
+    known = dict.fromkeys([*included(), *(_absolute_path(folder) for folder in folders)])
     if not known:
         return
     before = os.environ.get(INCLUDE)
@@ -172,26 +172,26 @@ def per_include(function: Callable[P, T]) -> Callable[P, T]:
     """Like `functools.cache`, for what depends on the included folders: kept results count for the same ones only."""
 
     @cache
-    def kept(state: tuple[str, int], *args: P.args, **kwargs: P.kwargs) -> T:
+    def cached_call(state: tuple[str, int], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         text = os.environ.get(INCLUDE, "")
-        return kept((text, _generation if text else 0), *args, **kwargs)  # type: ignore[arg-type]
+        return cached_call((text, _generation if text else 0), *args, **kwargs)  # type: ignore[arg-type]
 
     return call
 
 
 @cache
 def _folders(text: str, generation: int) -> tuple[Path, ...]:
-    folders = tuple(dict.fromkeys(_absolute(part) for part in text.split(os.pathsep) if part))
+    folders = tuple(dict.fromkeys(_absolute_path(part) for part in text.split(os.pathsep) if part))
     for folder in folders:
         _check_layout(folder)
     return folders
 
 
-def _absolute(folder: str | Path) -> Path:
+def _absolute_path(folder: str | Path) -> Path:
     path = Path(folder).expanduser().resolve()
     if os.pathsep in str(path):
         raise ConfigError(f"{path}: cannot be included, {quoted(os.pathsep)} separates folders in {INCLUDE}; rename it")

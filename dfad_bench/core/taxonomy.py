@@ -114,9 +114,9 @@ class Taxonomy:
         try:
             return self._by_name[_fold(name)]
         except KeyError:
-            raise UnknownNameError("generator", name, self._by_key, _OWN_ROWS, self.near(name)) from None
+            raise UnknownNameError("generator", name, self._by_key, _OWN_ROWS, self.nearest_keys(name)) from None
 
-    def near(self, name: str) -> list[str]:
+    def nearest_keys(self, name: str) -> list[str]:
         """At most two keys whose names are like `name`; drawn stand-ins for their own names only."""
         known = [other for other, row in self._by_name.items() if not row.key.startswith(_DRAWN)]
         found = get_close_matches(_fold(name), known, n=4)

@@ -60,7 +60,7 @@ def read_tensors(archive: zipfile.ZipFile, root: str) -> dict[str, torch.Tensor]
     module = _Reader(archive, root).load()
     if not isinstance(module, _Module):
         raise TorchScriptError("does not hold a module")
-    return dict(_named(module, _declared(archive, root)))
+    return dict(_named_tensors(module, _declared_names(archive, root)))
 
 
 class _Module:
@@ -81,15 +81,15 @@ class _Reader(pickle._Unpickler):
         super().__init__(BytesIO(archive.read(f"{root}data.pkl")))
         self.archive, self.root = archive, root
         self.storages: dict[str, torch.Tensor] = {}
-        self.known = _globals()
+        self.allowed_globals = _globals()
 
     def find_class(self, module: str, name: str) -> Any:
         """Stand-ins for the classes of the archive, tensors, lists; anything else is refused."""
         if module == "__torch__" or module.startswith("__torch__."):
             return type("Module", (_Module,), {"origin": f"{module}.{name}"})
-        if (module, name) not in self.known:
+        if (module, name) not in self.allowed_globals:
             raise TorchScriptError(f"refers to {module}.{name}")
-        return self.known[module, name]
+        return self.allowed_globals[module, name]
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
         """A storage as a tensor of one dimension."""
@@ -117,18 +117,18 @@ def _globals() -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {("torch", f"{name}Storage"): dtype for name, dtype in dtypes.items()}
     lists = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
     found |= {("torch.jit._pickle", name): list for name in lists}
-    found["torch.jit._pickle", "restore_type_tag"] = _first
+    found["torch.jit._pickle", "restore_type_tag"] = _first_argument
     found["torch", "device"] = str
     found["collections", "OrderedDict"] = OrderedDict
     found["torch._utils", "_rebuild_tensor_v2"] = _tensor
     return found
 
 
-def _first(value: Any, *rest: Any) -> Any:
+def _first_argument(value: Any, *ignored: Any) -> Any:
     return value
 
 
-def _tensor(storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Any:
+def _tensor(storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *ignored: Any) -> Any:
     """A view of a storage, never larger than it."""
     view = storage.as_strided(size, stride, offset)  # refuses what lies outside of the storage
     if view.numel() > storage.numel():
@@ -136,7 +136,7 @@ def _tensor(storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: t
     return view
 
 
-def _declared(archive: zipfile.ZipFile, root: str) -> Callable[[str], set[str] | None]:
+def _declared_names(archive: zipfile.ZipFile, root: str) -> Callable[[str], set[str] | None]:
     """For a class, the names its text lists as parameters and buffers; None where there is no such text."""
     found: dict[str, set[str]] = {}
     left = _LARGEST_CODE
@@ -152,7 +152,7 @@ def _declared(archive: zipfile.ZipFile, root: str) -> Callable[[str], set[str] |
     return found.get
 
 
-def _named(module: _Module, declared: Callable[[str], set[str] | None]) -> Iterator[tuple[str, torch.Tensor]]:
+def _named_tensors(module: _Module, declared: Callable[[str], set[str] | None]) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
 
     waiting, count = [("", module, 0)], 0

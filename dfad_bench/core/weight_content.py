@@ -52,7 +52,7 @@ def refuse_stand_ins(path: Path) -> bytes:
     """
     try:
         if path.is_dir():
-            raise _unreadable(path, f"it is a folder{_inside(path)}")
+            raise _unreadable(path, f"it is a folder{_files_to_name(path)}")
         if path.exists() and not path.is_file():
             raise _unreadable(path, "it is no regular file")
         with path.open("rb") as file:
@@ -90,7 +90,7 @@ def _other_cause(head: bytes) -> str | None:
     return None
 
 
-def _inside(folder: Path) -> str:
+def _files_to_name(folder: Path) -> str:
     """Which files of a folder to name instead, as the end of a sentence."""
     if (folder / "data.pkl").is_file():
         return ", a PyTorch file that was unpacked like a zip archive; get the file again and leave it packed"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.errors import WeightsError, listed
-from dfad_bench.core.notices import tell
+from dfad_bench.core.notices import add_notice
 from dfad_bench.core.weight_content import read_content
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def load_state_dict(path: Path, fits: Fits | None = None) -> dict[str, Tensor]:
         WeightsError: not readable (says what the file is), not a plain dict of tensors, several parts that fit, or NaN
             or inf in a tensor, which is named.
     """
-    state = _bare(_unwrapped(read_content(path), path), path.name)
-    state = state if fits is None else _fitting(state, fits, path)
+    state = _strip_torch_prefixes(_unwrapped(read_content(path), path), path.name)
+    state = state if fits is None else _fitting_part(state, fits, path)
     if broken := not_finite(state):
         raise WeightsError(f"{path}: holds NaN or inf in {listed(broken, 3)}; get the file again")
     return state
@@ -76,7 +76,7 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
         key = next(iter(inner))
         if averaged := [name for name in inner if name in _AVERAGES]:
             beside = f" is used, averaged weights ({averaged[0]!r}) lie beside it"
-            tell(f"{path.name}: {key!r}{' (averaged weights) is used' if key in _AVERAGES else beside}")
+            add_notice(f"{path.name}: {key!r}{' (averaged weights) is used' if key in _AVERAGES else beside}")
         content = inner[key]
     what = f"{path}: does not hold a plain dict of tensors"
     if not isinstance(content, Mapping):
@@ -92,28 +92,28 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _bare(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
+def _strip_torch_prefixes(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
     """Without what torch puts before names: `module.` at their beginning, `_orig_mod.` anywhere."""
     for mark, clean in (
         (_COMPILED, lambda name: name.replace(_COMPILED, "")),
-        (_DATA_PARALLEL, lambda name: _without(name, _DATA_PARALLEL)),
+        (_DATA_PARALLEL, lambda name: _strip_prefix(name, _DATA_PARALLEL)),
     ):
         names = {name: clean(name) for name in state}
-        changed = sum(name != short for name, short in names.items())
+        changed = sum(name != stripped for name, stripped in names.items())
         if changed and len(set(names.values())) == len(names):  # else two tensors would have one name
-            tell(f"{file}: {mark!r} is left out of {changed} of {len(names)} names")
+            add_notice(f"{file}: {mark!r} is left out of {changed} of {len(names)} names")
             averaged = mark == _DATA_PARALLEL and changed == len(names) - 1
             state = {names[name]: v for name, v in state.items() if not (averaged and name == _COUNTER)}
     return state
 
 
-def _without(name: str, prefix: str) -> str:
+def _strip_prefix(name: str, prefix: str) -> str:
     while name.startswith(prefix) and len(name) > len(prefix):
         name = name[len(prefix) :]
     return name
 
 
-def _fitting(state: dict[str, Tensor], fits: Fits, path: Path) -> dict[str, Tensor]:
+def _fitting_part(state: dict[str, Tensor], fits: Fits, path: Path) -> dict[str, Tensor]:
     """The names that fit: as they are, without what all share, or of one part of the file; else as they are."""
     shared, inner = "", state
     while not fits(inner):
@@ -123,7 +123,7 @@ def _fitting(state: dict[str, Tensor], fits: Fits, path: Path) -> dict[str, Tens
         shared += f"{next(iter(first))}."
         inner = {name.partition(".")[2]: value for name, value in inner.items()}
     if shared:
-        tell(f"{path.name}: {shared!r}, which all names begin with, is left out")
+        add_notice(f"{path.name}: {shared!r}, which all names begin with, is left out")
     return inner
 
 
@@ -140,6 +140,6 @@ def _part(state: dict[str, Tensor], fits: Fits, path: Path) -> dict[str, Tensor]
         raise WeightsError(f"{path}: {listed(found, 3)} are all networks that fit; save the one you mean as a file")
     if not found:
         return state
-    taken = parts[found[0]]
-    tell(f"{path.name}: {found[0]!r} is used, {len(taken)} of {len(state)} tensors")
-    return taken
+    part = parts[found[0]]
+    add_notice(f"{path.name}: {found[0]!r} is used, {len(part)} of {len(state)} tensors")
+    return part

@@ -76,8 +76,10 @@ def weight_files() -> dict[str, WeightFile]:
             if "name" in values:
                 raise ConfigError(f"{path}: {name}: unknown key 'name'; the row's own name is it")
             row = from_mapping(WeightFile, {**values, "name": name}, f"{path}: {name}")
-            for taken in {row.name, row.file} & places.keys():
-                raise ConfigError(f"{path}: {name}: {quoted(taken)} is taken by a row of {places[taken]}; rename it")
+            for name_used in {row.name, row.file} & places.keys():
+                raise ConfigError(
+                    f"{path}: {name}: {quoted(name_used)} is taken by a row of {places[name_used]}; rename it"
+                )
             rows[name] = row
             places |= {row.name: path, row.file: path}
     return rows

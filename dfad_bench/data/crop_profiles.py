@@ -39,7 +39,7 @@ class CropMade:
         settings = {key: value for key, value in stated.items() if key not in _NO_PIXELS}
         return cls(str(stated.get("name", UNSTATED)), stated.get("version"), stated.get("sha256"), settings)
 
-    def same(self, other: CropMade) -> bool:
+    def is_same_profile(self, other: CropMade) -> bool:
         """Whether both are one profile: name, version and whatever both state of its settings.
 
         A setting that only one of them states is of a later toolkit, which leaves earlier profiles as they were.
@@ -47,9 +47,9 @@ class CropMade:
         if (self.name, self.version) != (other.name, other.version):
             return False
         common = self.settings.keys() & other.settings.keys()
-        told = len(common - {"name", "version"}) > 0
+        says_enough = len(common - {"name", "version"}) > 0
         alike = all(self.settings[key] == other.settings[key] for key in common)
-        return self.sha256 == other.sha256 or (told and alike)
+        return self.sha256 == other.sha256 or (says_enough and alike)
 
     def __str__(self) -> str:
         if self.name == UNSTATED:
@@ -105,7 +105,7 @@ def refuse_others(protocol: Protocol, manifests: Sequence[Manifest], trained: Ma
     known = [CropMade(str(a["crop"]), a.get("crop_version"), a.get("crop_sha256"), {}) for a in about]
     for manifest in manifests if known else ():
         made = crop_of(manifest)
-        if rule_for(protocol.crops, manifest.name) is None and not any(made.same(other) for other in known):
+        if rule_for(protocol.crops, manifest.name) is None and not any(made.is_same_profile(other) for other in known):
             raise ProtocolError(
                 f"{run}: learnt from faces cropped by {listed(dict.fromkeys(map(str, known)), separator=' and ')}, and"
                 f" {manifest.folder} was cropped by {made}; build it by the same profile (`dfad build-manifest --crop"
@@ -122,7 +122,7 @@ def _kinds(manifests: Sequence[tuple[CropMade, Manifest]]) -> list[str]:
     """Each profile with its manifests; profiles of one name and version with the beginnings of their hashes."""
     kinds: list[tuple[CropMade, list[str]]] = []
     for made, manifest in manifests:
-        mine = next((folders for other, folders in kinds if other.same(made)), None)
+        mine = next((folders for other, folders in kinds if other.is_same_profile(made)), None)
         if mine is None:
             kinds.append((made, mine := []))
         mine.append(str(manifest.folder))

@@ -89,7 +89,7 @@ class CropStore:
         for manifest in manifests:
             check_rows(manifest)
         if cache == "none":
-            found = {crop.sample_id: crop for crop in _stored(rows, manifests)}
+            found = {crop.sample_id: crop for crop in _stored_crops(rows, manifests)}
             return cls(PngPixels([found[name] for name in ids], image_size), ids)
         named = rows[["sample_id", "crop_sha256"]].fillna("").astype(str)  # one without a hash is refused when decoded
         key = content_hash([image_size, list(map(list, named.to_numpy()))])
@@ -104,7 +104,7 @@ class CropStore:
         if cache == "ram":
             return cls(np.array(array), ids)
         if cache == "gpu":
-            return _resident(array, ids, device)
+            return _resident_store(array, ids, device)
         return cls(array, ids)
 
     def places(self, sample_ids: Sequence[str]) -> np.ndarray:
@@ -120,7 +120,7 @@ class CropStore:
         return self.pixels.gather(places)
 
 
-def _resident(array: np.ndarray, ids: Sequence[str], device: str | torch.device) -> CropStore:
+def _resident_store(array: np.ndarray, ids: Sequence[str], device: str | torch.device) -> CropStore:
     import torch
 
     place = torch.device(device)
@@ -147,7 +147,7 @@ def _prepare(folder: Path) -> None:
         raise ManifestError(f"{folder}: no room for decoded crops ({why}); set DFAD_CACHE to another folder") from error
 
 
-def _stored(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[StoredCrop]:
+def _stored_crops(rows: pd.DataFrame, manifests: Sequence[Manifest]) -> Iterator[StoredCrop]:
     """The crop of every row, not decoded yet.
 
     Raises:
@@ -174,7 +174,7 @@ def _decode(
     shape = (len(rows), side, side, 3)
 
     def work(left: np.ndarray) -> Iterator[Block]:
-        stored = _stored(rows.loc[left], manifests)
+        stored = _stored_crops(rows.loc[left], manifests)
         with ThreadPoolExecutor(usable_cores()) as pool:
             while some := list(islice(stored, AT_ONCE)):
                 crops = pool.map(lambda crop: sized(crop, side), some)  # Pillow and hashing let other threads run

@@ -92,7 +92,7 @@ def find_leaks(
     named = named.sort_values(["sample_id", "side"], kind="stable").reset_index(drop=True)
     key = content_hash([_VERSION, BITS, LIKENESS, list(map(list, named.to_numpy()))])
     path = (folder or default_folder(manifests)) / f"leaks-{key[:16]}.json"
-    if (known := _stored(path, key)) is not None:
+    if (known := _stored_leaks(path, key)) is not None:
         return known
     begun = time.monotonic()
     places = store.places(named["sample_id"].tolist())
@@ -114,7 +114,7 @@ def find_leaks(
     return leaks
 
 
-def _stored(path: Path, key: str) -> Leaks | None:
+def _stored_leaks(path: Path, key: str) -> Leaks | None:
     """What an earlier run found on these faces; None where there is nothing that can be read."""
     try:
         found: Any = read_json(path) if path.is_file() else {}

@@ -192,8 +192,8 @@ def finish(folder: Path, names: Sequence[str], info: Mapping[str, Any]) -> Manif
 
 def signed(info: Mapping[str, Any]) -> dict[str, Any]:
     """The contents of `manifest.json` with the hash of the rest of them under `summary_sha256`."""
-    rest = {key: value for key, value in info.items() if key != "summary_sha256"}
-    return {**rest, "summary_sha256": content_hash(rest)}
+    content = {key: value for key, value in info.items() if key != "summary_sha256"}
+    return {**content, "summary_sha256": content_hash(content)}
 
 
 def check_files(folder: Path) -> None:

@@ -78,4 +78,4 @@ def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
 def _table(manifest: Manifest) -> SideTable:
     identity = {"version": VERSION, "manifest_sha256": manifest.sha256}
     path = manifest.folder / "tables" / "pairs.parquet"
-    return SideTable(path, identity, again="run `dfad infer-pairs` again", schema=SCHEMA)
+    return SideTable(path, identity, remake_text="run `dfad infer-pairs` again", schema=SCHEMA)

@@ -21,7 +21,7 @@ TRAIN_SPLITS = ("train", "val", "valid", "validation")  # validation is carved f
 TEST_SPLITS = ("test",)
 
 
-def used(protocol: Protocol, manifests: Sequence[Manifest]) -> list[Manifest]:
+def manifests_used(protocol: Protocol, manifests: Sequence[Manifest]) -> list[Manifest]:
     """The manifests whose dataset the protocol names; several of one dataset are joined.
 
     Raises:

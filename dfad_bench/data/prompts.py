@@ -42,7 +42,7 @@ class PromptTemplates:
             raise ValueError(f"L3 lacks {absent}")
 
     @property
-    def stored(self) -> dict[str, Any]:
+    def plain_values(self) -> dict[str, Any]:
         """All of it as plain values, which `stored_templates` reads back."""
         forgeries = {forgery.value: text for forgery, text in self.L2.items()}
         return {**asdict(self), "L2": forgeries, "L3": {family.value: text for family, text in self.L3.items()}}
@@ -70,7 +70,7 @@ def load_prompts(name: str = DEFAULT_PROMPTS) -> PromptTemplates:
 
 
 def stored_templates(values: Mapping[str, Any], where: str = "prompts") -> PromptTemplates:
-    """The templates that a run's settings hold (`PromptTemplates.stored`); the default ones where they hold none.
+    """The templates that a run's settings hold (`PromptTemplates.plain_values`); the default ones where they hold none.
 
     Raises:
         ConfigError: names `where`, the key and what was expected.

@@ -41,7 +41,7 @@ def file_facts(manifests: Sequence[Manifest], sample_ids: Sequence[str]) -> pd.D
     return rows.assign(bytes_per_pixel=bytes_per_pixel(rows))[list(FILE_FACTS)]
 
 
-def known(facts: pd.DataFrame) -> pd.Series:
+def has_facts(facts: pd.DataFrame) -> pd.Series:
     """Which faces have any of the facts."""
     return facts.notna().any(axis=1)
 
@@ -85,7 +85,7 @@ def predict_from_facts(
     """
     order = np.argsort(train.index.to_numpy(dtype=str), kind="stable")
     train, attribution, detection = train.iloc[order], np.asarray(attribution)[order], np.asarray(detection)[order]
-    kept = _fewer(train.index, attribution)
+    kept = _sampled_rows(train.index, attribution)
     train, attribution, detection = train[kept], attribution[kept], detection[kept]
     learnt, asked = features(train, train), features(train, rows)
     generators = _probabilities(learnt, attribution, asked, classes)
@@ -103,7 +103,7 @@ def _probabilities(learnt: np.ndarray, labels: np.ndarray, asked: np.ndarray, cl
     return found / found.sum(axis=1, keepdims=True)
 
 
-def _fewer(names: pd.Index, labels: np.ndarray) -> np.ndarray:
+def _sampled_rows(names: pd.Index, labels: np.ndarray) -> np.ndarray:
     """(n,) which faces are fitted on: of a large class those whose names have the smallest hashes."""
     kept = np.ones(len(labels), dtype=bool)
     for label in np.unique(labels):

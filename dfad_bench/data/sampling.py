@@ -69,7 +69,7 @@ def epoch_batches(
         count = -(-len(attribution) // (batch_size * len(classes)))
         return _alternating(classes, [batch_size] * len(classes), count, rng)
     count, each_class = -(-len(attribution) // batch_size), max(1, batch_size // max(1, len(classes)))
-    columns = [_cycled(members, count * each_class, rng).reshape(count, each_class) for members in classes]
+    columns = [_cycle_members(members, count * each_class, rng).reshape(count, each_class) for members in classes]
     return list(np.concatenate(columns, axis=1))
 
 
@@ -132,7 +132,7 @@ def _shuffled(members: np.ndarray, rng: torch.Generator) -> np.ndarray:
     return members[torch.randperm(len(members), generator=rng).numpy()]
 
 
-def _cycled(members: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
+def _cycle_members(members: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
     """`count` of the members, in a random order, and again in another where there are too few."""
     rounds = -(-count // len(members))
     return np.concatenate([_shuffled(members, rng) for _ in range(rounds)])[:count]
@@ -142,7 +142,9 @@ def _alternating(
     kinds: Sequence[np.ndarray], each: Sequence[int], count: int, rng: torch.Generator
 ) -> list[np.ndarray]:
     """`count` batches with `each[k]` rows of kind k, spread evenly, so that consecutive parts of a batch are alike."""
-    columns = [_cycled(members, count * n, rng).reshape(count, n) for members, n in zip(kinds, each, strict=True)]
+    columns = [
+        _cycle_members(members, count * n, rng).reshape(count, n) for members, n in zip(kinds, each, strict=True)
+    ]
     places = np.concatenate([(np.arange(n) + 0.5) / n for n in each])
     return list(np.concatenate(columns, axis=1)[:, np.argsort(places, kind="stable")])
 

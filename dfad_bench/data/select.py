@@ -19,10 +19,10 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pools import (
     choose,
     group_pools,
+    manifests_used,
     ranks,
     train_and_test,
     unlabelled_candidates,
-    used,
     without_labels,
 )
 
@@ -53,7 +53,7 @@ class Selection:
     train: pd.DataFrame
     validation: pd.DataFrame
     test: dict[str, pd.DataFrame]  # by group key, in the protocol's order
-    short: list[ShortGroup] = field(default_factory=list)
+    short_groups: list[ShortGroup] = field(default_factory=list)
     leaking: tuple[str, ...] = ()  # `sample_id` of training rows sharing a source or pixels with a test row: left out
     dropped_duplicates: int = 0  # those of them with identical pixels
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
@@ -87,7 +87,9 @@ class Selection:
     @property
     def deviations(self) -> list[str]:
         """How the rows differ from what the protocol asks for."""
-        return [f"missing group {key}" for key in self.missing] + [f"short group {short}" for short in self.short]
+        return [f"missing group {key}" for key in self.missing] + [
+            f"short group {group}" for group in self.short_groups
+        ]
 
 
 def select(
@@ -111,13 +113,13 @@ def select(
         ProtocolError: groups without faces (all of them named), or too few faces under `on_short: error`.
         ManifestError: two manifests share a face.
     """
-    mine = used(protocol, manifests)
+    mine = manifests_used(protocol, manifests)
     pools = group_pools(mine, protocol.groups)
     halves = {group.key: train_and_test(protocol, group, pools[group.key]) for group in protocol.groups}
     extra = _unlabelled_pools(protocol, mine) if training else {}
     missing = [group for group in protocol.groups if _is_missing(group, *halves[group.key], training)]
     missing += [group for group in protocol.unlabelled if group.key in extra and extra[group.key].empty]
-    test, short = _tested(protocol, {key: half for key, (_, half) in halves.items()})
+    test, short_groups = _tested(protocol, {key: half for key, (_, half) in halves.items()})
     if missing and not (allow_partial and test):
         raise ProtocolError(_missing_text(protocol, missing, manifests, partial=allow_partial or not test))
     no_rows = pools[protocol.groups[0].key].iloc[:0]
@@ -126,17 +128,17 @@ def select(
         seen = {group.key: halves[group.key][0] for group in protocol.groups if group.label != UNSEEN}
         parts = _training(protocol, seen, test)
         _add_unlabelled(protocol, parts, extra, test)
-        short += parts.short
-    if short and protocol.on_short == "error" and not allow_partial:
-        some = "; ".join(map(str, short))
-        if any(item.part == "unlabelled" for item in short):
+        short_groups += parts.short_groups
+    if short_groups and protocol.on_short == "error" and not allow_partial:
+        some = "; ".join(map(str, short_groups))
+        if any(item.part == "unlabelled" for item in short_groups):
             some += " (unlabelled faces share no source with labelled ones; unlabelled_share leaves sources to them)"
         raise ProtocolError(f"protocol {protocol.name}: too few faces: {some}. --allow-partial goes on and says so")
     return Selection(
         parts.train,
         parts.validation,
         test,
-        short,
+        short_groups,
         tuple(sorted(parts.leaks)),
         parts.duplicates,
         [group.key for group in missing],
@@ -153,7 +155,7 @@ def candidates(protocol: Protocol, manifests: Sequence[Manifest]) -> pd.DataFram
     Raises:
         ManifestError: two manifests share a face.
     """
-    mine = used(protocol, manifests)
+    mine = manifests_used(protocol, manifests)
     pools, frames = group_pools(mine, protocol.groups), []
     for group in protocol.groups:
         train, test = train_and_test(protocol, group, pools[group.key])
@@ -191,7 +193,7 @@ class _Parts:
     unlabelled: pd.DataFrame
     leaks: list[str] = field(default_factory=list)
     duplicates: int = 0
-    short: list[ShortGroup] = field(default_factory=list)
+    short_groups: list[ShortGroup] = field(default_factory=list)
 
     def without_leaks(self, pool: pd.DataFrame, test: _Shared) -> pd.DataFrame:
         """Drop the rows that share a source or pixels with a test row, and count those not counted before."""
@@ -225,13 +227,13 @@ def _is_missing(group: Group, train: pd.DataFrame, test: pd.DataFrame, training:
 def _tested(protocol: Protocol, pools: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[ShortGroup]]:
     """The test rows of each group that has any, and the groups with too few."""
     test: dict[str, pd.DataFrame] = {}
-    short: list[ShortGroup] = []
+    short_groups: list[ShortGroup] = []
     for group in protocol.groups:
         if not pools[group.key].empty:
-            wanted = _wanted(group.test, protocol.test_per_group)
+            wanted = _wanted_count(group.test, protocol.test_per_group)
             test[group.key] = choose(pools[group.key], wanted, protocol.seed)
-            short += _short_groups(group, "test", wanted, len(test[group.key]))
-    return test, short
+            short_groups += _short_groups(group, "test", wanted, len(test[group.key]))
+    return test, short_groups
 
 
 def _training(protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str, pd.DataFrame]) -> _Parts:
@@ -240,9 +242,9 @@ def _training(protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str,
     no_rows = next(iter(seen.values())).iloc[:0]
     parts, tested, chosen = _Parts(no_rows, no_rows, no_rows), _Shared(test.values()), []
     for key, pool in seen.items():
-        wanted = _wanted(groups[key].train, protocol.train_per_group)
+        wanted = _wanted_count(groups[key].train, protocol.train_per_group)
         chosen.append(choose(parts.without_leaks(pool, tested), wanted, protocol.seed))
-        parts.short += _short_groups(groups[key], "train", wanted, len(chosen[-1]))
+        parts.short_groups += _short_groups(groups[key], "train", wanted, len(chosen[-1]))
     rows = pd.concat(chosen, ignore_index=True).sort_values("sample_id", kind="stable")
     aside = ranks(rows["source_key"], f"{protocol.seed}:validation") < protocol.validation_share
     hidden = ~aside & (ranks(rows["source_key"], f"{protocol.seed}:unlabelled") < protocol.unlabelled_share)
@@ -269,10 +271,10 @@ def _add_unlabelled(
     for group in protocol.unlabelled:
         pool = parts.without_leaks(pools[group.key], tested)
         pool = pool[~labelled.found_in(pool) & ~pool["sample_id"].isin(hidden)]
-        wanted = _wanted(group.train, protocol.unlabelled_per_group)
+        wanted = _wanted_count(group.train, protocol.unlabelled_per_group)
         chosen.append(choose(pool, wanted, protocol.seed))
         if not pools[group.key].empty:
-            parts.short += _short_groups(group, "unlabelled", wanted or 1, len(chosen[-1]))
+            parts.short_groups += _short_groups(group, "unlabelled", wanted or 1, len(chosen[-1]))
     rows = pd.concat([frame for frame in chosen if len(frame)] or chosen[:1], ignore_index=True)
     parts.unlabelled = rows.sort_values("sample_id", kind="stable").reset_index(drop=True)
 
@@ -282,7 +284,7 @@ def _unlabelled_pools(protocol: Protocol, manifests: Sequence[Manifest]) -> dict
     return {group.key: unlabelled_candidates(protocol, group, pools[group.key]) for group in protocol.unlabelled}
 
 
-def _wanted(own: int | None, common: int | None) -> int | None:
+def _wanted_count(own: int | None, common: int | None) -> int | None:
     return common if own is None else own
 
 

@@ -37,11 +37,11 @@ class SideFile:
     Args:
         path: the file itself.
         identity: what it is made from, as plain JSON values; a file of another identity is not used.
-        again: ends the message about a damaged file: what happens once it is deleted.
+        remake_text: ends the message about a damaged file: what happens once it is deleted.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], *, again: str = "it is made again") -> None:
-        self.path, self.identity, self.again = path, dict(identity), again
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, remake_text: str = "it is made again") -> None:
+        self.path, self.identity, self.remake_text = path, dict(identity), remake_text
         self.record_path, self.parts = path.with_suffix(".json"), path.with_name(f"{path.stem}.parts")
 
     def record(self) -> dict[str, Any] | None:
@@ -55,8 +55,8 @@ class SideFile:
         try:
             found = read_json(self.record_path)
         except ConfigError as error:
-            raise IntegrityError(f"{error}; delete it, {self.again}") from error
-        return found if isinstance(found, dict) and self._same(found) else None
+            raise IntegrityError(f"{error}; delete it, {self.remake_text}") from error
+        return found if isinstance(found, dict) and self._has_same_identity(found) else None
 
     def check(self) -> bool:
         """Whether the file is there, of this identity and undamaged.
@@ -70,7 +70,7 @@ class SideFile:
         try:
             check_hash(self.path, str(record.get("sha256")))
         except IntegrityError as error:
-            raise IntegrityError(f"{error}; delete it and {self.record_path.name}, {self.again}") from error
+            raise IntegrityError(f"{error}; delete it and {self.record_path.name}, {self.remake_text}") from error
         return True
 
     @contextmanager
@@ -104,7 +104,7 @@ class SideFile:
         """Write the record; `facts` are for readers and decide nothing."""
         write_json(self.record_path, {**facts, "identity": self.identity, "sha256": sha256})
 
-    def _same(self, record: Mapping[str, Any]) -> bool:
+    def _has_same_identity(self, record: Mapping[str, Any]) -> bool:
         if "identity" in record:
             return bool(record["identity"] == self.identity)
         return all(record.get(key) == value for key, value in self.identity.items())  # records of earlier versions
@@ -124,7 +124,7 @@ class SideTable(SideFile):
     Args:
         path: the Parquet file.
         identity: see `SideFile`.
-        again: see `SideFile`.
+        remake_text: see `SideFile`.
         empty: a table without rows: the columns and their types.
         schema: Arrow types, where those of `empty` do not say them.
     """
@@ -134,12 +134,12 @@ class SideTable(SideFile):
         path: Path,
         identity: Mapping[str, Any],
         *,
-        again: str = "it is made again",
+        remake_text: str = "it is made again",
         empty: pd.DataFrame | None = None,
         schema: pa.Schema | None = None,
     ) -> None:
-        super().__init__(path, identity, again=again)
-        self._empty, self._schema = empty, schema
+        super().__init__(path, identity, remake_text=remake_text)
+        self._empty_table, self._schema = empty, schema
 
     def read(self) -> pd.DataFrame | None:
         """The stored table; None where there is none of this identity.
@@ -179,7 +179,7 @@ class SideTable(SideFile):
         Returns:
             The table sorted by `sample_id`; equal whether interrupted or not.
         """
-        assert self._empty is not None, "a table that is made needs its columns"
+        assert self._empty_table is not None, "a table that is made needs its columns"
         self.begin_parts()
         done = self._finished_parts()
         seen = {name for part in done for name in part["sample_id"]}
@@ -194,8 +194,8 @@ class SideTable(SideFile):
                 number += 1
         finally:
             progress.finish()
-        table = pd.concat([self._empty, *done], ignore_index=True).sort_values("sample_id", kind="stable")
-        table = table.astype(self._empty.dtypes.to_dict()).reset_index(drop=True)
+        table = pd.concat([self._empty_table, *done], ignore_index=True).sort_values("sample_id", kind="stable")
+        table = table.astype(self._empty_table.dtypes.to_dict()).reset_index(drop=True)
         self.write(table, facts(table))
         shutil.rmtree(self.parts)
         return table

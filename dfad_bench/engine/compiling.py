@@ -34,7 +34,7 @@ def compile_called(root: nn.Module, call: Callable[[], object]) -> list[nn.Modul
     """
     torch.compiler.reset()  # else recompilations of earlier stages and runs count against this one
     before = [buffer.clone() for buffer in root.buffers()]
-    with _outermost() as found:
+    with _outermost_blocks() as found:
         call()
     for buffer, value in zip(root.buffers(), before, strict=True):
         buffer.copy_(value)
@@ -50,7 +50,7 @@ def restore(modules: list[nn.Module]) -> None:
 
 
 @contextmanager
-def _outermost() -> Iterator[list[nn.Module]]:
+def _outermost_blocks() -> Iterator[list[nn.Module]]:
     """Collects modules called with tensors only, unless from within another one."""
     found: list[nn.Module] = []
     inside: list[nn.Module] = []

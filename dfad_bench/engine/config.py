@@ -53,7 +53,7 @@ class RunConfig(ModelSettings):
     extended: tuple[Extension, ...] = ()
 
     @property
-    def stored(self) -> dict[str, Any]:
+    def plain_values(self) -> dict[str, Any]:
         """The settings as files and records hold them; those of `_UNSAID` only where something is in them."""
         values: dict[str, Any] = plain(asdict(self))
         return {key: value for key, value in values.items() if value or key not in _UNSAID}
@@ -88,7 +88,7 @@ def write_config(out: Path, config: RunConfig) -> None:
     files = RunFolder(out)
     for path in (files.facts, files.not_finite):  # first: facts must never stand beside settings that are not theirs
         path.unlink(missing_ok=True)
-    write_text(files.config, yaml_text(config.stored))
+    write_text(files.config, yaml_text(config.plain_values))
 
 
 def read_config(run: Path) -> RunConfig:
@@ -140,7 +140,7 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     found = config_from(read_yaml(files.config), str(files.config))
     if config.extended and config.extended[-1].config_sha256 == found.sha256:
         return None  # is made longer by this call
-    if not same(config, found):
+    if not has_same_settings(config, found):
         raise IntegrityError(f"{out}: {_other_settings(config, found)}")
     if not files.facts.is_file():
         return None
@@ -151,7 +151,7 @@ def finished(out: Path, config: RunConfig) -> dict[str, Any] | None:
     return known if whole else None
 
 
-def same(config: RunConfig, found: RunConfig) -> bool:
+def has_same_settings(config: RunConfig, found: RunConfig) -> bool:
     """Whether two settings are the same; that one run was made longer in several steps does not count."""
     return replace(config, extended=()).sha256 == replace(found, extended=()).sha256
 

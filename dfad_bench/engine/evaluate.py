@@ -24,8 +24,8 @@ from dfad_bench.data.select import (
     hashes_by_dataset,
     lacks_every_group,
     manifests_hash,
+    manifests_used,
     select,
-    used,
 )
 from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
@@ -66,11 +66,11 @@ def run_evaluation(
         ProtocolError: other seen generators, or too few test faces are left.
         IntegrityError: the model's file is not what was written.
     """
-    found = plan_evaluation(run, manifests, settings)
-    found.refuse_crops()
-    with locked(found.out.path):
-        opened = OpenEvaluation(found, views, settings.allow_partial, progress)
-        return opened.predict(opened.store(found.protocol.image_size))
+    plan = plan_evaluation(run, manifests, settings)
+    plan.refuse_crops()
+    with locked(plan.out.path):
+        opened = OpenEvaluation(plan, views, settings.allow_partial, progress)
+        return opened.predict(opened.store(plan.protocol.image_size))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: Evaluate
             f"{run}: learnt the generators {', '.join(_classes(trained))} of protocol {trained.name};"
             f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
         )
-    mine, where = used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
+    mine, where = manifests_used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
     if not mine:
         raise ProtocolError(lacks_every_group(wanted, manifests))
     out = files.evaluation(wanted.name, content_hash([wanted.sha256, manifests_hash(mine)]))
@@ -117,46 +117,46 @@ class OpenEvaluation:
     """The test faces and the model of an evaluation; its folder must be locked.
 
     Args:
-        found: the run, and what it is evaluated on.
+        plan: the run, and what it is evaluated on.
         views: makes the views the model needs.
         allow_partial: go on where groups are missing or short.
         progress: shows decoding and predicting.
     """
 
     def __init__(
-        self, found: EvaluationPlan, views: ViewProvider | None, allow_partial: bool, progress: Progress
+        self, plan: EvaluationPlan, views: ViewProvider | None, allow_partial: bool, progress: Progress
     ) -> None:
-        self.found, self.progress = found, progress
-        config, protocol = found.config, found.protocol
+        self.plan, self.progress = plan, progress
+        config, protocol = plan.config, plan.protocol
         options, prompts = config.model_options, class_prompts(protocol, config.templates)
         needs = needs_of(config.model, protocol.num_generators, config.size, options, prompts)
         followed = {name: values for name, values in needs.view_settings.items() if name in needs.views}
         self.needs = replace(needs, training_views=(), view_settings=followed)
         if views is not None:
             views.follow(followed)
-        lines = [] if views is None else _same_views(found, self.needs, views)
-        self.job = Job(config, protocol, found.manifests, found.place, found.out.path, self.needs, views, progress)
+        lines = [] if views is None else _same_views(plan, self.needs, views)
+        self.job = Job(config, protocol, plan.manifests, plan.place, plan.out.path, self.needs, views, progress)
         self.job.warnings += [*lines, *unseen_warnings(config.init, protocol)]
-        chosen = select(found.protocol, found.manifests, allow_partial=allow_partial, training=False)
-        self.selection, dropped = without_trained(chosen, found.run.path)
-        refuse_short(found.protocol, self.selection, allow_partial)
+        chosen = select(plan.protocol, plan.manifests, allow_partial=allow_partial, training=False)
+        self.selection, dropped = without_trained(chosen, plan.run.path)
+        refuse_short(plan.protocol, self.selection, allow_partial)
         if dropped:
             self.job.warnings.append(f"{dropped} test faces share a source or pixels with training faces: left out")
         self.model = self.job.build()
-        load_trained(self.model, found.run)
-        self.finished = read_finished(found.run.checkpoint.path)
+        load_trained(self.model, plan.run)
+        self.finished = read_finished(plan.run.checkpoint.path)
 
     def store(self, side: int) -> CropStore:
         """The crops of the test faces, resized to `side` where they are of another."""
-        return CropStore.open(self.selection.tested, self.found.manifests, side, progress=self.progress)
+        return CropStore.open(self.selection.tested, self.plan.manifests, side, progress=self.progress)
 
     def predict(self, store: CropStore) -> RunResult:
         """Predict the clean test faces; write predictions and facts."""
-        self.job.trained = Trained.of(self.found.run, self.found.facts["run"])
-        about, finished = {**self.found.facts["run"], **_trained_on(self.found.facts)}, self.finished
-        write_rows(self.found.out.selection, self.selection)  # others can check which faces were left out
+        self.job.trained = Trained.of(self.plan.run, self.plan.facts["run"])
+        about, finished = {**self.plan.facts["run"], **_trained_on(self.plan.facts)}, self.finished
+        write_rows(self.plan.out.selection, self.selection)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
-        return RunResult(self.found.out.path, status, about["stopped"], True, tuple(self.job.warnings))
+        return RunResult(self.plan.out.path, status, about["stopped"], True, tuple(self.job.warnings))
 
 
 def _trained_on(facts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -165,13 +165,13 @@ def _trained_on(facts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     return {} if train is None else {"trained_on": generator_counts(train["generators"])}
 
 
-def _same_views(found: EvaluationPlan, needs: Needs, views: ViewProvider) -> list[str]:
+def _same_views(plan: EvaluationPlan, needs: Needs, views: ViewProvider) -> list[str]:
     """See `check_same`; the views a model sees at test time count, and files may differ where the faces do."""
-    trained = read_identity(found.config.views)
+    trained = read_identity(plan.config.views)
     names = [name for name in trained if name in needs.views]
-    others = any(found.config.manifests.get(name) != sha for name, sha in hashes_by_dataset(found.manifests).items())
+    others = any(plan.config.manifests.get(name) != sha for name, sha in hashes_by_dataset(plan.manifests).items())
     files = [name for name in names if others and not views.view(name).asks]
-    return check_same(found.run.path, found.config.views, views.identity(names) if names else {}, other_files=files)
+    return check_same(plan.run.path, plan.config.views, views.identity(names) if names else {}, other_files=files)
 
 
 def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
@@ -191,9 +191,9 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
         raise ProtocolError(f"{run}: every test face shares a source or its pixels with a training face")
     test = {name: frame for name, frame in kept.items() if len(frame)}
     wanted = {name: len(frame) for name, frame in selection.test.items() if len(frame) > len(kept[name])}
-    wanted |= {short.group: short.wanted for short in selection.short}
-    short = [ShortGroup(name, "test", count, len(kept[name])) for name, count in wanted.items() if name in test]
-    return replace(selection, test=test, short=short, missing=[*selection.missing, *emptied]), dropped
+    wanted |= {each.group: each.wanted for each in selection.short_groups}
+    short_groups = [ShortGroup(name, "test", count, len(kept[name])) for name, count in wanted.items() if name in test]
+    return replace(selection, test=test, short_groups=short_groups, missing=[*selection.missing, *emptied]), dropped
 
 
 def refuse_short(protocol: Protocol, selection: Selection, allow_partial: bool) -> None:

@@ -21,7 +21,7 @@ from dfad_bench.core.stages import Stage
 from dfad_bench.core.strict import read_yaml
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.checkpoint import Position
-from dfad_bench.engine.config import RunConfig, changes, config_from, same
+from dfad_bench.engine.config import RunConfig, changes, config_from, has_same_settings
 
 
 def going_on(out: Path, asked: RunConfig, stages: Sequence[Stage], *, extend: bool) -> RunConfig:
@@ -43,7 +43,7 @@ def going_on(out: Path, asked: RunConfig, stages: Sequence[Stage], *, extend: bo
             raise ConfigError(f"{out}: holds no run that could be trained on; leave --extend out, or correct --out")
         return asked
     found = config_from(read_yaml(files.config), str(files.config))
-    if same(asked, found):
+    if has_same_settings(asked, found):
         return replace(asked, extended=found.extended)
     if not extend:
         return asked
@@ -56,7 +56,7 @@ def going_on(out: Path, asked: RunConfig, stages: Sequence[Stage], *, extend: bo
         raise IntegrityError(f"{words}; --finetune-from {out} starts another run from its weights")
     if position is None:
         return asked  # nothing was learnt yet
-    return _longer(out, asked, found, stages, position)
+    return _lengthened_stages(out, asked, found, stages, position)
 
 
 def kept_lengths(config: RunConfig) -> dict[str, Sequence[int | None]]:
@@ -71,7 +71,9 @@ def stale_evaluations(files: RunFolder, config: RunConfig) -> list[str]:
     return ["evaluations of this run were made before it was trained on, with other weights; run `dfad evaluate` again"]
 
 
-def _longer(out: Path, asked: RunConfig, found: RunConfig, stages: Sequence[Stage], position: Position) -> RunConfig:
+def _lengthened_stages(
+    out: Path, asked: RunConfig, found: RunConfig, stages: Sequence[Stage], position: Position
+) -> RunConfig:
     new = plan_stages(stages, asked.recipe, cap_epochs=asked.epochs)
     old = plan_stages(stages, found.recipe, cap_epochs=found.epochs, kept=kept_lengths(found))
     now, before = new[position.stage], old[position.stage]

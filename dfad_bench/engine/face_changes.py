@@ -41,7 +41,7 @@ class Draws:
         """A number between the ends."""
         return ends[0] + self.unit() * (ends[1] - ends[0])
 
-    def whole(self, ends: tuple[int, int]) -> int:
+    def whole_number(self, ends: tuple[int, int]) -> int:
         """A whole number between the ends, both included."""
         return min(ends[0] + int(self.unit() * (ends[1] - ends[0] + 1)), ends[1])
 
@@ -97,7 +97,7 @@ class RandomResizedCrop(Change):
 
         height, width = image.shape[-2:]
         tall, wide = _window(height, width, draws.uniform(self.scale), _log_uniform(self.ratio, draws))
-        top, left = draws.whole((0, height - tall)), draws.whole((0, width - wide))
+        top, left = draws.whole_number((0, height - tall)), draws.whole_number((0, width - wide))
         return functional.resized_crop(image, top, left, tall, wide, [height, width], antialias=True).clamp(0, 1)
 
 
@@ -136,7 +136,7 @@ class _Compression(Change):
 
         pixels = (image * 255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
         with io.BytesIO() as file:
-            Image.fromarray(pixels).save(file, format=self.format, quality=draws.whole(self.quality))
+            Image.fromarray(pixels).save(file, format=self.format, quality=draws.whole_number(self.quality))
             decoded = np.array(Image.open(file).convert("RGB"))
         return torch.from_numpy(decoded).permute(2, 0, 1).to(image).div_(255)
 
@@ -180,7 +180,7 @@ class GaussianBlur(Change):
             sigma = draws.uniform(self.sigma)
             size = 2 * math.ceil(3 * sigma) + 1
         else:
-            size = 2 * draws.whole((self.kernel[0] // 2, self.kernel[1] // 2)) + 1
+            size = 2 * draws.whole_number((self.kernel[0] // 2, self.kernel[1] // 2)) + 1
             sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
         size = min(size, 2 * min(image.shape[-2:]) - 1)  # the border is reflected, which needs as many pixels
         return functional.gaussian_blur(image, [size, size], [sigma, sigma]).clamp(0, 1)
@@ -256,7 +256,7 @@ class RandomErasing(Change):
         """The changed face."""
         height, width = image.shape[-2:]
         tall, wide = _window(height, width, draws.uniform(self.area), _log_uniform(self.ratio, draws))
-        top, left = draws.whole((0, height - tall)), draws.whole((0, width - wide))
+        top, left = draws.whole_number((0, height - tall)), draws.whole_number((0, width - wide))
         image = image.clone()
         image[:, top : top + tall, left : left + wide] = self.fill
         return image

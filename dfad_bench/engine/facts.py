@@ -120,11 +120,11 @@ def manifest_facts(
             "dropped_exact_duplicates": selection.dropped_duplicates,
             **(leakage or {}),
         },
-        made=_made(manifests),
+        made=_dataset_and_crop_versions(manifests),
     )
 
 
-def _made(manifests: Sequence[Manifest]) -> dict[str, dict[str, Any]]:
+def _dataset_and_crop_versions(manifests: Sequence[Manifest]) -> dict[str, dict[str, Any]]:
     """What each dataset's manifest says it was made by; of several, what they have in common."""
     found: dict[str, dict[str, Any]] = {}
     for manifest in manifests:

@@ -134,11 +134,11 @@ def start_from(model: DFADModel, parent: Parent, config: RunConfig, protocol: Pr
     pairs = same_classes(parent.protocol, protocol)
     count = parent.protocol.num_generators
     if pairs == [(label, label) for label in range(max(count, protocol.num_generators))]:
-        model.load_state_dict(_fitting(theirs, mine, parent, config))
+        model.load_state_dict(_fitting_rows(theirs, mine, parent, config))
         return []
     rows = class_rows(config, protocol)
     new = {name: value.clone() for name, value in mine.items()}
-    new |= _fitting(theirs, {name: value for name, value in mine.items() if not rows.has(name)}, parent, config)
+    new |= _fitting_rows(theirs, {name: value for name, value in mine.items() if not rows.has(name)}, parent, config)
     fresh = [*rows.otherwise, *(name for name in rows.axes if not rows.copy_axis(name, theirs, new, pairs, count))]
     fresh += [template for template in rows.families if not rows.copy_family(template, theirs, new, pairs)]
     model.load_state_dict(new)
@@ -222,7 +222,7 @@ def class_rows(config: RunConfig, protocol: Protocol) -> ClassRows:
     return found
 
 
-def _fitting(
+def _fitting_rows(
     theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], parent: Parent, config: RunConfig
 ) -> dict[str, Tensor]:
     """The other model's tensors of these names.
@@ -238,19 +238,19 @@ def _fitting(
                 f"--finetune-from {parent.files.path}: {name} {there} there and {tuple(value.shape)} here"
                 + (advice if parent.config.options != config.options else "")
             )
-    taken = {name: theirs[name] for name in mine}
-    if kinds := other_kinds(taken, mine):
+    loaded = {name: theirs[name] for name in mine}
+    if kinds := other_kinds(loaded, mine):
         raise WeightsError(f"--finetune-from {parent.files.path}: {listed(kinds, 3)}")
-    return taken
+    return loaded
 
 
 def _line(parent: Parent, protocol: Protocol, pairs: Pairs, fresh: Sequence[str]) -> str:
     """What became of the classes, in one line."""
     mine = {group.label: group.generator for group in protocol.seen}
     theirs = {group.label: group.generator for group in parent.protocol.seen}
-    kept, gone = [mine[label] for _, label in pairs], set(theirs) - {label for label, _ in pairs}
+    kept, dropped = [mine[label] for _, label in pairs], set(theirs) - {label for label, _ in pairs}
     new = [name for label, name in sorted(mine.items()) if label not in {other for _, other in pairs}]
     parts = [f"{what} {', '.join(names)}" for what, names in (("new", new), ("kept", kept)) if names]
-    parts += [f"left behind {', '.join(theirs[label] for label in sorted(gone))}"] if gone else []
+    parts += [f"left behind {', '.join(theirs[label] for label in sorted(dropped))}"] if dropped else []
     parts += [f"fresh for all classes {', '.join(fresh)}"] if fresh else []
     return f"attribution classes of {parent.files.path} by name: {'; '.join(parts)}"

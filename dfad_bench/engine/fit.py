@@ -89,7 +89,7 @@ class Trainer:
     """
 
     _resume: bool  # these three are set by `run`
-    _began: float
+    _begin_s: float
     _saved: float
 
     def __init__(
@@ -144,7 +144,7 @@ class Trainer:
             InterruptedRunError: Ctrl-C; a checkpoint has been written.
         """
         self._resume = resume
-        self._began = self._saved = time.monotonic()
+        self._begin_s = self._saved = time.monotonic()
         self.place.move(self.model)
         if self.team.size > 1:
             synchronise(self.model)
@@ -171,12 +171,12 @@ class Trainer:
         facts = {"status": status, "selection": selection, "step": self.position.step}
         if self.team.lead:
             checkpoint.finish(self.folder, self.model, facts)
-        if self._interrupts.asked:
+        if self._interrupts.stop_requested:
             raise self._interruption()
         return FitResult(status, stopped, selection, loss, self.position, skipped)  # type: ignore[arg-type]
 
     def _restore(self, resume: bool) -> tuple[tuple[str, ...], dict | None]:
-        restored = self.team.from_lead(lambda: self._stored(resume))
+        restored = self.team.from_lead(lambda: self._restore_checkpoint(resume))
         if restored is None:
             return (), None
         checkpoint.fill(self.model, restored.weights, self.folder)
@@ -188,7 +188,7 @@ class Trainer:
             self.scaler.load_state_dict(scaler)
         return restored.skipped, restored.optimiser
 
-    def _stored(self, resume: bool) -> checkpoint.Restored | None:
+    def _restore_checkpoint(self, resume: bool) -> checkpoint.Restored | None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
             return checkpoint.load_latest(self.folder, *self.config_sha256)
@@ -294,8 +294,10 @@ class Trainer:
             plan.schedule, 1.0, position.epoch, position.stage_step, batches.steps,
             epoch_steps=batches.per_epoch, reductions=position.reductions,
         )  # fmt: skip
-        values, (late, asked) = self.stepper.run(batch, share, factor, [self._late(), self._interrupts.asked])
-        self._must_stop = "interrupted" if asked else "late" if late else None
+        values, (late, stop_requested) = self.stepper.run(
+            batch, share, factor, [self._is_late(), self._interrupts.stop_requested]
+        )
+        self._must_stop = "interrupted" if stop_requested else "late" if late else None
         return values, factor * plan.optimiser.lr if self.optimisers else 0.0
 
     def _refusal(self, error: NotFiniteError, plan: StagePlan, index: np.ndarray) -> DFADError:
@@ -357,10 +359,10 @@ class Trainer:
     def _out_of_patience(self, plan: StagePlan) -> bool:
         return plan.validate and self.recipe.patience is not None and self.position.waited >= self.recipe.patience
 
-    def _late(self) -> bool:
+    def _is_late(self) -> bool:
         """Whether the first process is past its minutes."""
         minutes = self.limits.max_minutes
-        return self.team.lead and minutes is not None and time.monotonic() - self._began > 60 * minutes
+        return self.team.lead and minutes is not None and time.monotonic() - self._begin_s > 60 * minutes
 
     def _check_limits(self) -> None:
         """Write a checkpoint and stop where a limit is reached or an interrupt has come."""
@@ -382,7 +384,7 @@ class Trainer:
     def _save(self) -> None:
         now = time.monotonic()
         scaler = {key: float(value) for key, value in self.scaler.state_dict().items()}
-        self.position = replace(self.position, wall_s=self.position.wall_s + now - max(self._began, self._saved))
+        self.position = replace(self.position, wall_s=self.position.wall_s + now - max(self._begin_s, self._saved))
         self.position = replace(self.position, scaler=scaler)
         if self.team.lead:
             self.trace.write()

@@ -92,19 +92,25 @@ def dependence(
         scaled: `tolerance` is of the largest value of the batch, its mean over the columns of each row taken off.
         outputs: fields of `Output` that are compared.
     """
-    whole = run(inputs)
-    allowed = {name: tolerance * (_scale(getattr(whole, name)) if scaled else 1) for name in outputs}
+    whole_batch = run(inputs)
+    allowed = {name: tolerance * (_scale(getattr(whole_batch, name)) if scaled else 1) for name in outputs}
     count = len(inputs)
     half = list(range(count - 1, -1, -2))
-    alone = sorted({round(k * (count - 1) / (ALONE - 1)) for k in range(ALONE)})
-    parts = [*(([row], "when it is alone") for row in alone), (half, "among fewer other faces")] if count > 1 else []
+    single_rows = sorted({round(k * (count - 1) / (ALONE - 1)) for k in range(ALONE)})
+    parts = (
+        [*(([row], "when it is alone") for row in single_rows), (half, "among fewer other faces")] if count > 1 else []
+    )
     for rows, when in parts:
         part = _of_part(run, rows_of(inputs, rows), when)
         if isinstance(part, str):
             return Dependence(rows[0], part, float("inf"), 0.0, when)
         for name in outputs:
-            apart = (getattr(whole, name)[rows].double() - getattr(part, name).double()).abs()  # (rows, columns)
-            worst = apart.nan_to_num(0.0).amax(dim=1)  # what is no number is refused where predictions are looked at
+            differences = (
+                getattr(whole_batch, name)[rows].double() - getattr(part, name).double()
+            ).abs()  # (rows, columns)
+            worst = differences.nan_to_num(0.0).amax(
+                dim=1
+            )  # what is no number is refused where predictions are looked at
             if float(worst.max()) > allowed[name]:
                 return Dependence(rows[int(worst.argmax())], name, float(worst.max()), allowed[name], when)
     return None

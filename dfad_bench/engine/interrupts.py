@@ -37,9 +37,9 @@ class InterruptedRunError(DFADError):
 
 def interruption(run: Path, step: int, total: int, *, resumed: bool) -> InterruptedRunError:
     """The error of a training that was asked to stop and has written a checkpoint."""
-    again = "the same command" if resumed else "the same command without --no-resume"
+    command = "the same command" if resumed else "the same command without --no-resume"
     return InterruptedRunError(
-        f"{run}: interrupted after step {step} of {total}, which is saved; {again} goes on from there"
+        f"{run}: interrupted after step {step} of {total}, which is saved; {command} goes on from there"
     )
 
 
@@ -77,14 +77,14 @@ def _memory(error: Exception) -> str | None:
 
 
 class Interrupts:
-    """Within the block, the first Ctrl-C (or SIGTERM) only sets `asked`; a later one raises KeyboardInterrupt.
+    """Within the block, the first Ctrl-C (or SIGTERM) only sets `stop_requested`; a later one raises KeyboardInterrupt.
 
     Those within a second of the first are the same one: a terminal, torchrun and a scheduler each pass it on.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._asked_at = 0.0
+        self.stop_requested = False
+        self._requested_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -98,7 +98,7 @@ class Interrupts:
             signal.signal(kind, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked and time.monotonic() - self._asked_at > _SAME_S:
+        if self.stop_requested and time.monotonic() - self._requested_at > _SAME_S:
             raise KeyboardInterrupt
-        if not self.asked:
-            self.asked, self._asked_at = True, time.monotonic()
+        if not self.stop_requested:
+            self.stop_requested, self._requested_at = True, time.monotonic()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.errors import listed
 from dfad_bench.core.files import atomic_path, write_json
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts, Samples
@@ -135,7 +135,7 @@ class Job:
             self.warnings.append(
                 f"{len(names)} training faces share a source or pixels with test faces: left out ({listed(names, 4)})"
             )
-        self.warnings += [*self._misnamed(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
+        self.warnings += [*self._misnamed_losses(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
         digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):
             status = self.predict(
@@ -155,9 +155,9 @@ class Job:
         """The model with the weights it starts from."""
         self.warnings += random_start(self.config.model, self.config.size, self.needs, self.config.init)
         if not isinstance(weights, Parent):
-            with heard() as told:
+            with collect_notices() as notices:
                 model = self.build(weights)
-            self.warnings += [*told, *self._implied()]
+            self.warnings += [*notices, *self._implied()]
             return model
         model = self.build()
         self.warnings += start_from(model, weights, self.config, self.protocol)
@@ -174,7 +174,7 @@ class Job:
             for name, value in found.items()
         ]
 
-    def _misnamed(self, losses: Sequence[str]) -> list[str]:
+    def _misnamed_losses(self, losses: Sequence[str]) -> list[str]:
         """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""
         recipe = self.config.recipe
         near = {name: get_close_matches(name, losses, n=1) for name in recipe.loss_weights if name not in losses}
@@ -274,7 +274,7 @@ class Job:
         frame = self.frame(model, rows, store)
         digest = write_predictions(self.files.predictions, frame)
         references = self.references(selection)
-        lacking = selection.missing or (selection.short and self.protocol.on_short == "error")
+        lacking = selection.missing or (selection.short_groups and self.protocol.on_short == "error")
         values = {
             "status": "partial" if lacking else status,
             "created_utc": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -315,7 +315,7 @@ class Job:
             "world_size": self.team.size,
             "steps": position.step,
             "resumed": position.resumed,
-            "config": config.stored,
+            "config": config.plain_values,
             "global_batch": stages[-1].batch_rows,
             "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,

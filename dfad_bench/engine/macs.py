@@ -23,17 +23,17 @@ class Work:
     parameters: int
 
 
-class _Used(TorchDispatchMode):
+class _UsedTensors(TorchDispatchMode):
     """Remembers which of some tensors any operation reads, inside `no_grad` and frozen parts too."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
         super().__init__()
-        self._known = {id(parameter) for parameter in parameters}
+        self._known_ids = {id(parameter) for parameter in parameters}
         self.seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves = tree_leaves((args, kwargs))
-        self.seen |= {id(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)} & self._known
+        self.seen |= {id(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)} & self._known_ids
         return func(*args, **(kwargs or {}))
 
 
@@ -45,7 +45,7 @@ def count_work(model: nn.Module, run: Callable[[], object]) -> Work:
     "meta" device too, where nothing is computed.
     """
     parameters = list(model.parameters())
-    used = _Used(parameters)
+    used = _UsedTensors(parameters)
     counter = FlopCounterMode(display=False)
     with without_fused_attention(), torch.no_grad(), used, counter:
         run()

@@ -169,15 +169,15 @@ def seconds_per_image(model: DFADModel, where: Place) -> float:
     """Median seconds of a forward pass on one image, after a warm-up."""
     where.move(model)
     inputs = where.lay_out(one_image(model, where.device))
-    taken = []
+    seconds = []
     with torch.no_grad(), where.autocast():
         for _ in range(_WARM_UP + _TIMED):
             began = time.perf_counter()
             model(inputs)
             if where.device.type == "cuda":
                 torch.cuda.synchronize(where.device)
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken[_WARM_UP:])
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[_WARM_UP:])
 
 
 def _count(build: Callable[[], DFADModel], texts: int) -> tuple[DFADModel, Work, ThopCount]:

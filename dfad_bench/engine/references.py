@@ -19,7 +19,7 @@ from dfad_bench.core.record import Reference
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_parquet import Kind, read_table
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.reference import FILE_FACTS, TREES, file_facts, known, predict_from_facts
+from dfad_bench.data.reference import FILE_FACTS, TREES, file_facts, has_facts, predict_from_facts
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.views.gaze import GAZE_FACTS, stored_gaze
 
@@ -75,7 +75,7 @@ def write_references(
         try:
             wanted = None if trained is None else dict(trained.references[name]["about"])
             found = find(manifests, gaze, wanted)
-            reference = found and _made(name, files, selection, classes, *found, trained)
+            reference = found and _make_reference(name, files, selection, classes, *found, trained)
             if reference:
                 made[name] = reference
         except (DFADError, OSError) as error:
@@ -101,7 +101,7 @@ def _gaze_facts(manifests: Sequence[Manifest], gaze: str | None, wanted: Mapping
     return None if found is None else (lambda names: found[0].reindex(list(names)), found[1])
 
 
-def _made(
+def _make_reference(
     name: str,
     files: RunFolder,
     selection: Selection,
@@ -110,7 +110,7 @@ def _made(
     about: dict[str, Any],
     trained: Trained | None,
 ) -> Reference | None:
-    learnt = _learnt(name, files, selection, facts_of) if trained is None else _read(name, trained)
+    learnt = _store_training_facts(name, files, selection, facts_of) if trained is None else _read(name, trained)
     if learnt is None:
         return None
     tested, columns = selection.tested, list(_COLUMNS[name])
@@ -129,18 +129,18 @@ def _made(
     path = files.reference(name)
     write_predictions(path, frame)
     versions = {"scikit-learn": version("scikit-learn"), "trees": TREES}
-    lacking = int((~known(facts)).sum())
+    lacking = int((~has_facts(facts)).sum())
     place = path.relative_to(files.path).as_posix()
     return Reference(place, _COLUMNS[name], len(learnt), lacking, {**about, **versions})
 
 
-def _learnt(
+def _store_training_facts(
     name: str, files: RunFolder, selection: Selection, facts_of: Callable[[Sequence[str]], pd.DataFrame]
 ) -> pd.DataFrame | None:
     """Facts and labels of the training faces, stored so that evaluations can be predicted; None where none is known."""
     train = selection.train
     facts = facts_of(train["sample_id"].tolist())
-    if not known(facts).any():
+    if not has_facts(facts).any():
         return None
     rows = train[["sample_id", *_LABELS]].reset_index(drop=True)
     rows = pd.concat([rows, facts.reset_index(drop=True)], axis=1)

@@ -83,7 +83,7 @@ def repredict(
         chosen = select(protocol, plan.manifests, allow_partial=True)
         found = {"train": chosen.train, "validation": chosen.validation, "unlabelled": chosen.unlabelled}
         parts |= {name: rows_hash(part) for name, part in found.items() if len(part)}
-    unlike = _unlike(record, opened, trained_here=run.path == folder)
+    unlike = _other_conditions(record, opened, trained_here=run.path == folder)
     return NewPredictions(frame, unlike, manifests_hash(plan.manifests), parts, tuple(opened.job.warnings))
 
 
@@ -102,13 +102,13 @@ def run_beside(folder: Path) -> RunFolder:
     return run
 
 
-def _unlike(record: ResultRecord, opened: OpenEvaluation, *, trained_here: bool) -> tuple[str, ...]:
+def _other_conditions(record: ResultRecord, opened: OpenEvaluation, *, trained_here: bool) -> tuple[str, ...]:
     """In what device, threads, versions and code are others than the record states, with both values."""
     place, about, used = opened.job.place, record.environment, toolkit_facts()
     now = environment_facts(place, deterministic=True)
     pairs = {name: (getattr(about, name), getattr(now, name)) for name in _MACHINE}
     pairs["dfad_bench"] = (_code(record.toolkit), _code(used))
-    own = model_facts(record.model.name, opened.model, asdict(opened.found.config), None)
+    own = model_facts(record.model.name, opened.model, asdict(opened.plan.config), None)
     pairs["code of the model"] = (record.model.registry_sha256[:8], own.registry_sha256[:8])
     if place.device.type == "cpu":
         sessions = record.run.sessions if trained_here else ()

@@ -139,10 +139,10 @@ class _Cells:
         self.opened, self.settings, self.out = opened, settings, out
         self.job, self.warnings = opened.job, list[str]()
         corrupted = settings.views_from == "corrupted"
-        self.live = opened.needs.views if corrupted else ()  # views made from the corrupted crops
-        self.clean = () if corrupted else opened.needs.views
+        self.live_views = opened.needs.views if corrupted else ()  # views made from the corrupted crops
+        self.clean_views = () if corrupted else opened.needs.views
         if self.job.views is not None:
-            self.job.views.check_live(self.live)
+            self.job.views.check_live(self.live_views)
 
     def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
         """Make the cells that are not finished; returns how many those were."""
@@ -162,7 +162,7 @@ class _Cells:
     def _make(
         self, row: Corruption, severity: int, store: CropStore, pool: Workers, keep: Path | None, label: str
     ) -> None:
-        tested, found = self.opened.selection.tested, self.opened.found
+        tested, found = self.opened.selection.tested, self.opened.plan
         folder = None if keep is None else keep / f"{row.name}-{severity}"
         dataset = CorruptedFaces(
             tested,
@@ -172,9 +172,9 @@ class _Cells:
             severity,
             workers=pool,
             seed=self.settings.seed,
-            needs=self.live,
+            needs=self.live_views,
             live_views=self._live_view,
-            views=self.job.sources(self.clean, tested),
+            views=self.job.sources(self.clean_views, tested),
             keep=folder,
         )
         progress = _LabelledProgress(self.job.progress, label)
@@ -205,7 +205,7 @@ class _Cells:
 
     def finish(self, clean: dict[str, Any], known: Mapping[str, Corruption]) -> None:
         """Join severity 0 and every finished cell, those of earlier calls too, to one file; write the facts."""
-        frames = [read_predictions(self.opened.found.out.predictions).assign(corruption=CLEAN, severity=0)]
+        frames = [read_predictions(self.opened.plan.out.predictions).assign(corruption=CLEAN, severity=0)]
         about: list[dict[str, Any]] = []  # a list: JSON objects are written sorted, and tables follow this order
         for row in known.values():
             levels = range(1, len(row.values) + 1)
@@ -216,7 +216,7 @@ class _Cells:
         whole = pd.concat(frames, ignore_index=True)
         whole["severity"] = whole["severity"].astype("int8")
         digest = write_predictions(self.out.predictions, whole)
-        plan = self.opened.found.protocol.corruptions
+        plan = self.opened.plan.protocol.corruptions
         asked = {(name, str(level)) for name in plan.names for level in plan.severities} if plan else set()
         lacking = asked - {(facts["name"], level) for facts in about for level in facts["values"]}
         facts = PredictionFacts(self.out.predictions.name, digest, len(whole), tuple(whole.columns))
@@ -233,12 +233,12 @@ class _Cells:
 
     def _live_view(self, name: str, samples: Sequence[str], crops: np.ndarray) -> ViewValues:
         assert self.job.views is not None
-        return self.job.views.live(name, samples, crops, self.settings.image_size)
+        return self.job.views.live_view(name, samples, crops, self.settings.image_size)
 
 
 def _clean_facts(opened: OpenEvaluation, settings: CellSettings) -> dict[str, Any]:
     """The facts of the clean faces; they are predicted now unless this model's predictions are stored and undamaged."""
-    out = opened.found.out
+    out = opened.plan.out
     if out.facts.is_file() and out.predictions.is_file():
         known = read_facts(out.facts)
         same_model = known["model"].get("checkpoint_sha256") in (settings.checkpoint_sha256, None)
@@ -246,7 +246,7 @@ def _clean_facts(opened: OpenEvaluation, settings: CellSettings) -> dict[str, An
         if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out.predictions):
             opened.job.warnings += known.get("warnings", [])
             return dict(known)
-    opened.predict(opened.store(opened.found.protocol.image_size))
+    opened.predict(opened.store(opened.plan.protocol.image_size))
     return read_facts(out.facts)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.files import sha256_file
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import Recipe, load_recipe
@@ -21,7 +21,7 @@ from dfad_bench.core.weights import find_weights
 from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import PromptTemplates, class_prompts, load_prompts
-from dfad_bench.data.select import hashes_by_dataset, select, used
+from dfad_bench.data.select import hashes_by_dataset, manifests_used, select
 from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
@@ -103,7 +103,9 @@ class Plan:
             init=_init(self.weights, self.protocol),
             views=views_needed(self.needs, views).identity(needed) if needed else {},
             implied=dict(self.implied),
-            prompts=self.prompts.stored if self.reads_prompts(settings) and self.prompts != load_prompts() else {},
+            prompts=self.prompts.plain_values
+            if self.reads_prompts(settings) and self.prompts != load_prompts()
+            else {},
         )
 
 
@@ -135,7 +137,7 @@ def run_training(
     out, where = Path(out), place(settings.device, settings.precision, settings.channels_last)
     with joined(where.device) as team, _one_error_line(team), locked(out) if team.lead else nullcontext():
         plan = Plan.of(settings)
-        mine = used(plan.protocol, manifests)
+        mine = manifests_used(plan.protocol, manifests)
         asked = plan.config(settings, mine, views)
         config = team.from_lead(lambda: going_on(out, asked, plan.needs.stages, extend=settings.extend))
         known = team.from_lead(lambda: finished(out, config))
@@ -201,7 +203,7 @@ def implied_options(settings: TrainSettings, weights: WeightFiles | Parent | Non
     if isinstance(weights, Parent):
         found |= {**kind.earlier_defaults, **weights.config.implied}
     elif weights is not None:
-        with heard():  # said again where the file is loaded
+        with collect_notices():  # said again where the file is loaded
             found |= kind.options_of(weights)
     return {name: value for name, value in found.items() if name not in settings.options}
 
@@ -238,5 +240,5 @@ def log_names(settings: TrainSettings) -> tuple[str, ...]:
 
 
 def _logs(settings: TrainSettings, config: RunConfig, out: Path) -> Logs:
-    about = {**config.stored, "run_id": config.sha256[:16], "project": settings.wandb or _WANDB_PROJECT}
+    about = {**config.plain_values, "run_id": config.sha256[:16], "project": settings.wandb or _WANDB_PROJECT}
     return Logs(log_names(settings), out, about)

@@ -37,7 +37,7 @@ class StageBatches:
     def __init__(self, plan: StagePlan, faces: FaceDataset, seed: int) -> None:
         self._plan, self._faces, self._seed = plan, faces, derived(seed, "order", plan.name)
         self._require_rows()
-        first = self._whole(0)
+        first = self._all_batches(0)
         self.per_epoch, self.largest = len(first), max(map(len, first), default=0)
         epochs = plan.epochs if plan.steps is None else math.ceil(plan.steps / self.per_epoch)
         self.epochs = min(epochs, plan.epochs)
@@ -67,7 +67,7 @@ class StageBatches:
 
     def of(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""
-        return self._whole(epoch)[: max(0, self.steps - epoch * self.per_epoch)]
+        return self._all_batches(epoch)[: max(0, self.steps - epoch * self.per_epoch)]
 
     def reopened(self, position: Position) -> Position:
         """A position at the end of a shorter stage, set back into the epoch that it ended within (stages in steps)."""
@@ -83,9 +83,9 @@ class StageBatches:
             return None
         faces = self._faces.unlabelled
         rows, ratio = (0 if faces is None else len(faces)), self._plan.unlabelled
-        return unlabelled_batches(rows, self._whole(epoch), ratio=ratio, seed=self._seed, epoch=epoch)
+        return unlabelled_batches(rows, self._all_batches(epoch), ratio=ratio, seed=self._seed, epoch=epoch)
 
-    def _whole(self, epoch: int) -> list[np.ndarray]:
+    def _all_batches(self, epoch: int) -> list[np.ndarray]:
         return epoch_batches(
             self._faces.attribution,
             self._faces.detection,

@@ -137,27 +137,31 @@ def _units(claim: Claim, rows: Sequence[GeneratorGaze]) -> Iterator[_Unit]:
 def _permutation_test(claim: Claim, scope: str, strata: list[list[_Unit]], seed: int) -> ClaimTest:
     """Permute the families within each stratum, and compare the total of the farther family's distances."""
     values = [np.array([unit.distance for unit in stratum]) for stratum in strata]
-    far = [np.array([unit.family == claim.farther for unit in stratum], dtype=bool) for stratum in strata]
-    many = sum(int(mask.sum()) for mask in far)
+    of_farther = [np.array([unit.family == claim.farther for unit in stratum], dtype=bool) for stratum in strata]
+    many = sum(int(mask.sum()) for mask in of_farther)
     counts: dict[str, Any] = {claim.nearer: sum(map(len, values)) - many, claim.farther: many}
     if not all(counts.values()):
         absent = " and no ".join(name for name, count in counts.items() if not count)
         return ClaimTest(scope, **counts, verdict=f"no {absent} generator with enough faces", claim=claim.name)
-    assignments = prod(comb(len(mask), int(mask.sum())) for mask in far)
+    assignments = prod(comb(len(mask), int(mask.sum())) for mask in of_farther)
     exact = assignments <= MOST_ASSIGNMENTS
-    observed = sum(float(of[mask].sum()) for of, mask in zip(values, far, strict=True))
-    expected = sum(float(of.mean()) * int(mask.sum()) for of, mask in zip(values, far, strict=True))
-    totals = _all_totals(values, far) if exact else _drawn_totals(values, far, np.random.default_rng([seed, 6]))
+    observed = sum(float(of[mask].sum()) for of, mask in zip(values, of_farther, strict=True))
+    expected = sum(float(of.mean()) * int(mask.sum()) for of, mask in zip(values, of_farther, strict=True))
+    totals = (
+        _all_totals(values, of_farther)
+        if exact
+        else _drawn_totals(values, of_farther, np.random.default_rng([seed, 6]))
+    )
     room = _EQUAL * max(sum(float(np.abs(of).sum()) for of in values), 1e-300)
     above = int((totals >= observed - room).sum())
     beyond = int((np.abs(totals - expected) >= abs(observed - expected) - room).sum())
     # with as many of either family in each stratum, every assignment has a mirror image as far out
-    sides = 2 if exact and all(2 * int(mask.sum()) == len(mask) for mask in far) else 1
+    sides = 2 if exact and all(2 * int(mask.sum()) == len(mask) for mask in of_farther) else 1
     drawn = 0 if exact else 1  # the observed assignment counts among the drawn ones
     all_totals = len(totals) + drawn
     alike = all(float(np.ptp(of)) <= _EQUAL * max(float(np.abs(of).max()), 1e-300) for of in values)
     return ClaimTest(
-        scope, **counts, verdict=_ALIKE if alike else "", difference_rad2=_difference(values, far),
+        scope, **counts, verdict=_ALIKE if alike else "", difference_rad2=_difference(values, of_farther),
         p=(above + drawn) / all_totals,
         smallest_p=1 / all_totals, assignments=assignments, exact=exact, claim=claim.name,
         p_two_sided=(beyond + drawn) / all_totals, smallest_p_two_sided=sides / all_totals,
@@ -178,28 +182,28 @@ def _judged(test: ClaimTest, p_holm: float | None) -> ClaimTest:
     return replace(test, p_holm=p_holm, verdict=decided if p_holm <= SIGNIFICANT else "undecided")
 
 
-def _difference(values: list[np.ndarray], far: list[np.ndarray]) -> float:
+def _difference(values: list[np.ndarray], of_farther: list[np.ndarray]) -> float:
     """Mean of the farther less mean of the nearer family, strata weighted by g d / (g + d).
 
     With these weights the sum over strata is the total of the farther family's distances plus a constant, so ordering
     permutations by that total orders them by this difference.
     """
-    differences = [float(of[mask].mean() - of[~mask].mean()) for of, mask in zip(values, far, strict=True)]
-    weights = [int(mask.sum()) * int((~mask).sum()) / len(mask) for mask in far]
+    differences = [float(of[mask].mean() - of[~mask].mean()) for of, mask in zip(values, of_farther, strict=True)]
+    weights = [int(mask.sum()) * int((~mask).sum()) / len(mask) for mask in of_farther]
     return float(np.average(differences, weights=weights))
 
 
-def _all_totals(values: list[np.ndarray], far: list[np.ndarray]) -> np.ndarray:
+def _all_totals(values: list[np.ndarray], of_farther: list[np.ndarray]) -> np.ndarray:
     totals = np.zeros(1)
-    for of, mask in zip(values, far, strict=True):
+    for of, mask in zip(values, of_farther, strict=True):
         sums = np.array([of[list(chosen)].sum() for chosen in combinations(range(len(of)), int(mask.sum()))])
         totals = (totals[:, None] + sums).ravel()
     return totals
 
 
-def _drawn_totals(values: list[np.ndarray], far: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
+def _drawn_totals(values: list[np.ndarray], of_farther: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
     totals = np.zeros(DRAWS)
-    for of, mask in zip(values, far, strict=True):
+    for of, mask in zip(values, of_farther, strict=True):
         shuffled = random.permuted(np.tile(of, (DRAWS, 1)), axis=1)
         totals += shuffled[:, : int(mask.sum())].sum(axis=1)
     return totals

@@ -146,7 +146,7 @@ def gaze_patch(face: Face, gaze: Mapping[str, float], *, arrow: bool = True) -> 
 
 
 def _typical_face(names: list[str], off: np.ndarray, seed: int) -> str:
-    near = [name for name, far in zip(names, off, strict=True) if far <= np.median(off)]
+    near = [name for name, distance in zip(names, off, strict=True) if distance <= np.median(off)]
     return str(near[int(choose(near, 1, seed)[0])])
 
 

@@ -117,10 +117,12 @@ def mean_interval(
     residuals = values - mean
     names = np.unique(np.concatenate([first, second]), return_inverse=True)[1]
     one, other = names[:n], names[n:]
-    apart = one != other
-    nodes = np.bincount(one, residuals, names.max() + 1) + np.bincount(other[apart], residuals[apart], names.max() + 1)
-    _, edge = np.unique(np.sort(np.stack([one, other], axis=1), axis=1)[apart], axis=0, return_inverse=True)
-    edges = np.bincount(edge.ravel(), residuals[apart]) if apart.any() else np.zeros(1)
+    differ = one != other
+    nodes = np.bincount(one, residuals, names.max() + 1) + np.bincount(
+        other[differ], residuals[differ], names.max() + 1
+    )
+    _, edge = np.unique(np.sort(np.stack([one, other], axis=1), axis=1)[differ], axis=0, return_inverse=True)
+    edges = np.bincount(edge.ravel(), residuals[differ]) if differ.any() else np.zeros(1)
     sides = [np.bincount(side, residuals) for side in (one, other)]
     total = max((nodes**2).sum() - (edges**2).sum(), *((side**2).sum() for side in sides))
     error = float(np.sqrt(total * count / (count - 1)) / n)

@@ -72,7 +72,7 @@ def study_gaze(
                     continue  # requested twice, once by an alias
                 raise ConfigError(f"{built.name} is requested twice, with other weights or settings; run one at a time")
             frame = gaze_frame(manifests, name, file, device=device, progress=progress)
-            lost = _without(manifests, frame, built.name)
+            lost = _manifests_without_gaze(manifests, frame, built.name)
             report = _analysed(frame, lost, settings)
         except UnknownNameError:
             raise
@@ -100,7 +100,7 @@ def _analysed(frame: pd.DataFrame, lost: Sequence[str], settings: Mapping[str, A
         raise ManifestError("; ".join(lost)) from error
 
 
-def _without(manifests: Sequence[Manifest], frame: pd.DataFrame, estimator: str) -> list[str]:
+def _manifests_without_gaze(manifests: Sequence[Manifest], frame: pd.DataFrame, estimator: str) -> list[str]:
     """A line for each manifest none of whose faces has a gaze."""
     seen = frame[frame["status"] == OK]
     lines = (why_no_gaze(m, seen[seen["dataset"] == m.name], estimator) for m in manifests)

@@ -90,7 +90,7 @@ def read(manifest: Manifest, estimator: GazeEstimator) -> pd.DataFrame | None:
     return _table(manifest, estimator).read()
 
 
-def stored(manifest: Manifest) -> dict[tuple[str, str], SideTable]:
+def stored_tables(manifest: Manifest) -> dict[tuple[str, str], SideTable]:
     """Every table beside the manifest that is of its state now, by the estimator's name and fingerprint.
 
     No estimator is built. A record that cannot be read is passed over: its table is of no use.
@@ -106,7 +106,7 @@ def stored(manifest: Manifest) -> dict[tuple[str, str], SideTable]:
             same = identity.get("version") == VERSION and identity.get("manifest_sha256") == manifest.sha256
             names = (identity.get("estimator"), identity.get("fingerprint"))
             if same and all(isinstance(name, str) for name in names):
-                table = SideTable(path.with_suffix(".parquet"), identity, again="the gaze is estimated again")
+                table = SideTable(path.with_suffix(".parquet"), identity, remake_text="the gaze is estimated again")
                 found[str(names[0]), str(names[1])] = table
     return found
 
@@ -125,7 +125,7 @@ def _table(manifest: Manifest, estimator: GazeEstimator) -> SideTable:
         "fingerprint": estimator.fingerprint,
     }
     path = table_path(manifest, estimator)
-    return SideTable(path, identity, again="the gaze is estimated again", empty=_empty())
+    return SideTable(path, identity, remake_text="the gaze is estimated again", empty=_empty_table())
 
 
 def _make(
@@ -167,7 +167,7 @@ def _facts(manifest: Manifest, estimator: GazeEstimator, table: pd.DataFrame) ->
     }
 
 
-def _empty() -> pd.DataFrame:
+def _empty_table() -> pd.DataFrame:
     import pandas as pd
 
     kinds = {"sample_id": "str", "flags": "int16"}

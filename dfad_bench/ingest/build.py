@@ -125,7 +125,7 @@ def _build(dataset: str, root: Path, out: Path, asked: BuildSettings, progress: 
         engine = "serial" if engine == "processes" and workers == 0 else engine
         with _in_place(out):
             _run(engine, todo, workers, progress, total=total, done=total - sum(len(t.samples) for t in todo))
-            missing = plan.missing(out) if shard is not None else []
+            missing = plan.missing_parts(out) if shard is not None else []
             manifest = None if missing else plan.seal(out)
     return make_report(
         out, spec, listing, manifest, plan, missing=missing, built=len(todo), kept=len(mine) - len(todo), limit=limit
@@ -171,15 +171,15 @@ def _in_place(out: Path) -> Iterator[None]:
     Raises:
         DFADError: the settings that were written into it are gone.
     """
-    gone = f"{out}: was moved or deleted while it was built; move it back and run the same build again"
+    message = f"{out}: was moved or deleted while it was built; move it back and run the same build again"
     try:
         yield
     except (DFADError, OSError) as error:
         if (out / SETTINGS).is_file():
             raise
-        raise DFADError(gone) from error
+        raise DFADError(message) from error
     if not (out / SETTINGS).is_file():
-        raise DFADError(gone)
+        raise DFADError(message)
 
 
 def _check_device(device: str, engine: Engine) -> None:
@@ -216,11 +216,11 @@ def _list_source(spec: DatasetSpec, root: Path) -> Listing:
 def _limit_samples(samples: Sequence[RawSample], limit: int | None) -> list[RawSample]:
     if limit is None:
         return list(samples)
-    taken: Counter[tuple[str, str | None]] = Counter()
+    counts: Counter[tuple[str, str | None]] = Counter()
     chosen = []
     for sample in samples:  # sorted by sample_id, a hash
-        taken[sample.generator, sample.split] += 1
-        if taken[sample.generator, sample.split] <= limit:
+        counts[sample.generator, sample.split] += 1
+        if counts[sample.generator, sample.split] <= limit:
             chosen.append(sample)
     return chosen
 
@@ -281,14 +281,14 @@ class _ItemBar:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._done: dict[str, int] = {}
+        self._done_items: dict[str, int] = {}
         self._refused = 0
 
     def update(self, task: ShardTask, done: int) -> None:
         """Set how many items of a shard are done."""
-        before = self._done.get(task.name, 0)
+        before = self._done_items.get(task.name, 0)
         if done > before:
-            self._done[task.name] = done
+            self._done_items[task.name] = done
             self._progress.advance(done - before, refused=self._refused)
 
     def record(self, record: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def seal_shards(out: Path) -> MergeReport:
             check_files(out)
             return _report(Manifest.open(out))
         plan = Plan.read(out)
-        if missing := plan.missing(out):
+        if missing := plan.missing_parts(out):
             raise ManifestError(
                 f"{out}: {len(missing)} of {len(plan.parts)} parts are missing or damaged ({listed(missing, 3)}); run "
                 "the build-manifest --shard that makes them, or once without --shard"

@@ -106,14 +106,14 @@ def _by_id(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]
 
 def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
     """Targets that the real manifest has under another path: the only real face of that source key and frame."""
-    named = forged[forged["target_id"].notna() & ~forged["target_id"].isin(real["sample_id"])]
-    named = named[named["source_key"].notna()]
-    keyed = real[real["source_key"].isin(named["source_key"])].drop_duplicates(["source_key", "frame"], keep=False)
+    unlinked = forged[forged["target_id"].notna() & ~forged["target_id"].isin(real["sample_id"])]
+    unlinked = unlinked[unlinked["source_key"].notna()]
+    keyed = real[real["source_key"].isin(unlinked["source_key"])].drop_duplicates(["source_key", "frame"], keep=False)
     faces = {
         (key, _frame(frame)): name
         for key, frame, name in zip(keyed["source_key"], keyed["frame"], keyed["sample_id"], strict=True)
     }
-    columns = (named[column] for column in ("sample_id", "source_key", "frame", "pair_confidence"))
+    columns = (unlinked[column] for column in ("sample_id", "source_key", "frame", "pair_confidence"))
     for name, key, frame, confidence in zip(*columns, strict=True):
         if target := faces.get((key, _frame(frame))):
             yield _pair(name, target, 1.0 if pd.isna(confidence) else float(confidence), KEY)
@@ -135,7 +135,7 @@ def _videos(forged: pd.DataFrame, real: pd.DataFrame, spec: DatasetSpec | None) 
         if len(names) > 1:
             video = origin if pd.isna(frame) else _folder(origin)
             grouped.setdefault((video, names), {})[_frame(frame)] = name
-    known = named(real, {name for _, names in grouped for name in names})
+    known = faces_by_name(real, {name for _, names in grouped for name in names})
     videos = []
     for (_, names), frames in sorted(grouped.items()):
         here = {name: list(known[name].values()) for name in names if name in known}
@@ -157,7 +157,7 @@ def candidates_of(
     return ()
 
 
-def named(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
+def faces_by_name(real: pd.DataFrame, names: set[str]) -> dict[str, dict[str, dict[int | None, str]]]:
     """Real faces by the name of their video or image, then by its path, then by frame."""
     known: dict[str, dict[str, dict[int | None, str]]] = {}
     columns = (real[column] for column in ("sample_id", "origin", "frame", "source_key"))

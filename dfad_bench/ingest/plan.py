@@ -78,7 +78,7 @@ class Plan:
                 "Where the source has changed since, build once without --shard"
             )
 
-    def missing(self, folder: Path) -> list[str]:
+    def missing_parts(self, folder: Path) -> list[str]:
         """The parts that are not committed yet, in order."""
         if absent := [name for name, _ in self.parts if not (folder / name).with_suffix(".json").is_file()]:
             return absent  # hashing the others would be in vain

@@ -251,22 +251,27 @@ def _coverage_of(spec: DatasetSpec, generator: str, found: Counter[str]) -> Cove
     has_splits = any(name for name in found)  # without splits on disk there is nothing to compare them with
     names = sorted({*found, *by_split}) if has_splits else sorted(found)
     splits = {name: SplitCount(found[name], by_split.get(name)) for name in names}
-    short = {name: row.expected - row.found for name, row in splits.items() if row.expected is not None}
+    missing_counts = {name: row.expected - row.found for name, row in splits.items() if row.expected is not None}
     if not here:
         lacking = max(1, total or sum(by_split.values()))
         return Coverage(generator, 0, total, splits, lacking, MISSING)
-    lacking = max(0, (total or 0) - here, sum(max(0, n) for n in short.values()))
+    lacking = max(0, (total or 0) - here, sum(max(0, n) for n in missing_counts.values()))
     return Coverage(
-        generator, here, total, splits, lacking, _verdict(here, total, short, by_split, lacking, has_splits)
+        generator, here, total, splits, lacking, _verdict(here, total, missing_counts, by_split, lacking, has_splits)
     )
 
 
 def _verdict(
-    here: int, total: int | None, short: dict[str, int], by_split: dict[str, int], lacking: int, has_splits: bool
+    here: int,
+    total: int | None,
+    missing_counts: dict[str, int],
+    by_split: dict[str, int],
+    lacking: int,
+    has_splits: bool,
 ) -> str:
     if total is None and not by_split:
         return UNPUBLISHED
-    parts = [f"{name}: {_difference_text(number)}" for name, number in sorted(short.items()) if number]
+    parts = [f"{name}: {_difference_text(number)}" for name, number in sorted(missing_counts.items()) if number]
     if total is not None and here != total:
         parts.insert(0, _difference_text(total - here))
     if not parts:
@@ -298,9 +303,9 @@ def _count_absent(spec: DatasetSpec, listing: Listing) -> tuple[dict[str, int], 
             counts[name], examples[name] = number, listing.examples[why][:_EXAMPLES]
     index = spec.table.file if spec.table is not None else Path(spec.index).name if spec.index is not None else None
     if index is not None:  # what it lists is a sample, whether the file exists or not
-        gone = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
-        if gone:
-            counts[index], examples[index] = len(gone), gone[:_EXAMPLES]
+        vanished = sorted(s.origin for s in listing.samples if not s.size and not s.refusal and not s.path.exists())
+        if vanished:
+            counts[index], examples[index] = len(vanished), vanished[:_EXAMPLES]
     return counts, examples
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.ingest.pairs import candidates_of, has_no_target, named, shipped_spec
+from dfad_bench.ingest.pairs import candidates_of, faces_by_name, has_no_target, shipped_spec
 from dfad_bench.ingest.sources.spec import DatasetSpec
 from dfad_bench.ingest.sources.template import Template
 
@@ -59,4 +59,4 @@ def _names_present(reals: Sequence[Manifest], names: set[str]) -> set[str]:
     if not names:
         return set()
     real = pd.concat([m.frame(["sample_id", "detection_label", "origin", "frame", "source_key"]) for m in reals])
-    return set(named(real[real["detection_label"] == REAL], names))
+    return set(faces_by_name(real[real["detection_label"] == REAL], names))

@@ -14,7 +14,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, WeightsError
 from dfad_bench.core.files import read_json
-from dfad_bench.core.notices import tell
+from dfad_bench.core.notices import add_notice
 from dfad_bench.core.weights import row_of
 from dfad_bench.layers.clip_layouts import OPENAI_EXTRAS
 
@@ -42,7 +42,7 @@ def check_activation(path: Path, state: Mapping[str, Any], architecture: str, qu
     other = architecture.removesuffix(_QUICK) + ("" if quick else _QUICK)
     fix = f"add --set {option}={other}" if other in list_models() else "take other weights"
     if found is None:
-        tell(
+        add_notice(
             f"{path.name}: nothing shows which activation these weights were trained with; {_NAMES[quick]} is used, as"
             f" {architecture} has it; where they are {_NAMES[not quick]} weights, {fix}"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dfad_bench.core.notices import tell
+from dfad_bench.core.notices import add_notice
 
 _USED = 2
 
@@ -21,6 +21,8 @@ def token_positions(table: Tensor, path: Path) -> Tensor:
         path: where it is from, for the line that says so.
     """
     if table.ndim == 3 and table.shape[0] > 1 and table.shape[1] == 1:
-        tell(f"{path.name}: positions are by place in the batch of {table.shape[0]}; the first is used for each token")
+        add_notice(
+            f"{path.name}: positions are by place in the batch of {table.shape[0]}; the first is used for each token"
+        )
         return table[:1].expand(1, _USED, -1).clone()
     return table[:, :_USED]

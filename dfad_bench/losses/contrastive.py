@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -48,8 +48,8 @@ def symmetric_infonce(
     """
     if image.shape != text.shape:
         raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must have one shape")
-    logits = similarity_logits(whole(image), whole(text), logit_scale)
-    return symmetric_cross_entropy(logits, targets=targets, labels=None if labels is None else whole(labels))
+    logits = similarity_logits(gather_rows(image), gather_rows(text), logit_scale)
+    return symmetric_cross_entropy(logits, targets=targets, labels=None if labels is None else gather_rows(labels))
 
 
 def symmetric_cross_entropy(

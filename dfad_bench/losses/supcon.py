@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 
 
 def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
@@ -21,7 +21,7 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
         labels: (n,) classes.
         temperature: of the softmax.
     """
-    features, labels = whole(features), whole(labels)
+    features, labels = gather_rows(features), gather_rows(labels)
     z = F.normalize(features.float(), dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))

@@ -102,9 +102,9 @@ class Metric:
             raise ValueError(f"{self.function}: near_far is of unseen faces, which {self.on!r} does not single out")
         if self.per_face is not None and self.on == "ranking":
             raise ValueError(f"{self.function}: per_face, but 'ranking' has two arrays of faces; leave it out")
-        if taken := sorted({*SETS[self.on], "threshold"} & set(self.settings)):
+        if reserved := sorted({*SETS[self.on], "threshold"} & set(self.settings)):
             raise ValueError(
-                f"{self.function}: settings name {taken[0]!r}, which is given by the faces or the protocol"
+                f"{self.function}: settings name {reserved[0]!r}, which is given by the faces or the protocol"
             )
 
     def resolve(self) -> Callable[..., Any]:

@@ -132,7 +132,7 @@ class ClusterBootstrap:
         pair = _pools(self.stratum, names).astype(np.int64) * len(every) + names
         distinct, self.cluster = np.unique(pair, return_inverse=True)  # ordered by pool
         self._sizes = np.bincount(distinct // len(every))  # clusters in each pool
-        self._kept: list[np.ndarray] = []
+        self._kept_draws: list[np.ndarray] = []
 
     @property
     def pool_sizes(self) -> np.ndarray:
@@ -233,8 +233,8 @@ class ClusterBootstrap:
 
     def _weights(self) -> Iterator[np.ndarray]:
         """(b, clusters) how often each cluster was drawn; chunks add up to `resamples`."""
-        if self._kept:
-            yield from (drawn.astype(float) for drawn in self._kept)
+        if self._kept_draws:
+            yield from (drawn.astype(float) for drawn in self._kept_draws)
             return
         rng, fresh = np.random.default_rng(self.seed), []
         chunk = max(1, min(self.resamples, _CHUNK_CELLS // max(self.rows, 1)))
@@ -246,7 +246,7 @@ class ClusterBootstrap:
             if keep:
                 fresh.append(weights.astype(np.uint16))
             yield weights.astype(float)
-        self._kept = fresh
+        self._kept_draws = fresh
 
 
 def _pools(stratum: np.ndarray, names: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def permutation_test(
     chosen = int((sizes[0, ~mixed] > 0).sum())
     ways = comb(len(pure_sums), chosen) * 2 ** int(mixed.sum())
     random = None if ways <= MOST_ASSIGNMENTS else np.random.default_rng(seed)
-    total, count = _dealt(pure_sums, pure_sizes, chosen, random)
+    total, count = _deal_sources(pure_sums, pure_sizes, chosen, random)
     total, count = _swapped(total, count, sums[:, mixed], sizes[:, mixed], random)
     n = len(positive)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -78,12 +78,12 @@ def permutation_test(
     return Permutation((1 + reached) / (1 + DRAWS), DRAWS, False)
 
 
-def _dealt(
+def _deal_sources(
     sums: np.ndarray, sizes: np.ndarray, chosen: int, random: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum of gains and number of positive rows, where `chosen` of the sources of one class are the positive ones."""
     if 2 * chosen > len(sums):  # fewer combinations on the way where the smaller class is chosen
-        total, count = _dealt(sums, sizes, len(sums) - chosen, random)
+        total, count = _deal_sources(sums, sizes, len(sums) - chosen, random)
         return sums.sum() - total, sizes.sum() - count
     if random is not None:
         return _drawn(sums, sizes, chosen, random)
@@ -104,9 +104,11 @@ def _drawn(
     step = max(1, _CELLS // max(len(sums), 1))
     for begin in range(0, DRAWS, step):
         keys = random.random((min(step, DRAWS - begin), len(sums)))
-        taken = np.argpartition(keys, chosen - 1, axis=1)[:, :chosen] if chosen else np.zeros((len(keys), 0), int)
-        totals.append(sums[taken].sum(axis=1))
-        counts.append(sizes[taken].sum(axis=1))
+        positive_sources = (
+            np.argpartition(keys, chosen - 1, axis=1)[:, :chosen] if chosen else np.zeros((len(keys), 0), int)
+        )
+        totals.append(sums[positive_sources].sum(axis=1))
+        counts.append(sizes[positive_sources].sum(axis=1))
     return np.concatenate(totals), np.concatenate(counts)
 
 

@@ -61,8 +61,8 @@ def spread(draws: np.ndarray, bootstrap: ClusterBootstrap) -> Spread | None:
     counts = [int(k) for k in sizes[~large]]
     linear = sum(parts)
     if large.any():
-        rest, k = max(total - linear, 0.0), int(sizes[large].min())
-        parts, counts = [*parts, rest], [*counts, k]
+        large_part, k = max(total - linear, 0.0), int(sizes[large].min())
+        parts, counts = [*parts, large_part], [*counts, k]
     elif linear > 0:
         parts = [part * total / linear for part in parts]
     else:

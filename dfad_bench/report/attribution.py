@@ -32,7 +32,7 @@ def attribution_numbers(faces: Faces, *, suffix: str = "") -> list[Number]:
     numbers = [n for name in seen.metrics for n in (*_part_numbers(seen, name), *_set_numbers(seen, name))]
     subsets = {"unseen": faces.averaged, **_near_and_far(faces)}
     for threshold in faces.protocol.attribution.thresholds:
-        for name in _named("unseen"):
+        for name in _metrics_on("unseen"):
             every = _groups_set(faces, "unseen", "unseen", faces.unseen, threshold, only=(name,), suffix=suffix)
             numbers += _part_numbers(every, name)
             for subset, keys in subsets.items():
@@ -98,7 +98,7 @@ def _near_and_far(faces: Faces) -> dict[str, list[str]]:
     return {name: [key for key in keys if key in present] for name, keys in nearness(faces.protocol).items()}
 
 
-def _named(on: On, *, near_far: bool = False) -> tuple[str, ...]:
+def _metrics_on(on: On, *, near_far: bool = False) -> tuple[str, ...]:
     """Metrics of the table on a set; `near_far`: those that are computed on near and far faces."""
     return tuple(name for name, metric in METRICS.items() if metric.on == on and (metric.near_far or not near_far))
 
@@ -131,12 +131,12 @@ def _groups_set(
         faces,
         "attribution",
         subset + suffix,
-        only or _named(on),
+        only or _metrics_on(on),
         faces.of(keys),
         tuple(keys),
         tuple(Part(key + suffix, faces.of([key]), (key,)) for key in keys),
         arrays,
-        missing=lambda needs, chosen: None if len(chosen) else f"no {subset} groups",
+        missing_reason=lambda needs, chosen: None if len(chosen) else f"no {subset} groups",
         no_parts=f"no {subset} groups",
         params=params,
     )
@@ -152,19 +152,19 @@ def _ranking_set(faces: Faces, subset: str, keys: list[str], suffix: str = "") -
             "seen_probs": faces.probs[inside], "labels": faces.label[inside], "unseen_probs": faces.probs[outside],
         }  # fmt: skip
 
-    def missing(needs: str, chosen: np.ndarray) -> str | None:
+    def missing_reason(needs: str, chosen: np.ndarray) -> str | None:
         return None if seen[chosen].any() and not seen[chosen].all() else f"needs seen and {subset} faces"
 
     return FaceSet(
         faces,
         "attribution",
         name + suffix,
-        _named("ranking", near_far=subset != "unseen"),
+        _metrics_on("ranking", near_far=subset != "unseen"),
         seen | faces.of(keys),
         (*faces.seen, *keys),
         tuple(Part(f"seen-vs-{key}{suffix}", seen | faces.of([key]), (*faces.seen, key)) for key in keys),
         arrays,
-        missing=missing,
+        missing_reason=missing_reason,
         no_parts=f"needs seen and {subset} faces",
         positive=seen,
         scores=faces.confidence,
@@ -196,12 +196,12 @@ def _retrieval_set(faces: Faces, subset: str, keys: list[str], suffix: str = "")
         faces,
         "attribution",
         subset + suffix,
-        _named("retrieval"),
+        _metrics_on("retrieval"),
         faces.of(usable) & ~registered,
         tuple(usable),
         tuple(Part(key + suffix, groups[key] & ~registered, (key,)) for key in usable) if enough else (),
         arrays,
-        missing=lambda needs, chosen: None if enough else reason,
+        missing_reason=lambda needs, chosen: None if enough else reason,
         no_parts=reason,
         params={"space": "class probabilities", "registered": len(known)},
     )

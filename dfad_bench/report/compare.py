@@ -235,9 +235,11 @@ def _notes(
         yield "One run each: the spread over seeds is not part of these tests."
         return
     seeds = [sorted(record.run.seed for record in records) for records in (of_a, of_b)]
-    alone = [name for name, some in zip("AB", seeds, strict=True) if len(some) == 1]
+    single_seed = [name for name, some in zip("AB", seeds, strict=True) if len(some) == 1]
     yield "Means over seeds: intervals and tests count the spread over faces and over seeds (Satterthwaite)."
-    yield from (f"{name} has one seed: its spread over seeds is not known, and not in these tests." for name in alone)
+    yield from (
+        f"{name} has one seed: its spread over seeds is not known, and not in these tests." for name in single_seed
+    )
     if 1 not in map(len, seeds) and seeds[0] != seeds[1]:
         shown = [", ".join(map(str, some)) for some in seeds]
         yield f"A has seeds {shown[0]}, B {shown[1]}; only seeds of both are compared one by one."

@@ -39,8 +39,10 @@ def one_of_each(records: Sequence[ResultRecord], checks: Checks) -> Runs:
     """
     found = Runs()
     distinct = {record.record_id: record for record in records}.values()
-    runs = _settled(_grouped(distinct, _run_key), checks, found)
-    seeds = _settled(_grouped(runs, lambda record: content_hash([row_key(record), seed_of(record)])), checks, found)
+    runs = _settle_groups(_grouped(distinct, _run_key), checks, found)
+    seeds = _settle_groups(
+        _grouped(runs, lambda record: content_hash([row_key(record), seed_of(record)])), checks, found
+    )
     return replace(found, records=seeds, notes=[*found.notes, *_other_versions(seeds)])
 
 
@@ -86,12 +88,12 @@ def _grouped(records: Iterable[ResultRecord], key: Callable[[ResultRecord], str]
     return list(groups.values())
 
 
-def _settled(groups: Sequence[list[ResultRecord]], checks: Checks, found: Runs) -> list[ResultRecord]:
+def _settle_groups(groups: Sequence[list[ResultRecord]], checks: Checks, found: Runs) -> list[ResultRecord]:
     """One record of each group, and notes where they differ."""
-    return [_one(members, checks, found) if len(members) > 1 else members[0] for members in groups]
+    return [_settle_group(members, checks, found) if len(members) > 1 else members[0] for members in groups]
 
 
-def _one(members: Sequence[ResultRecord], checks: Checks, found: Runs) -> ResultRecord:
+def _settle_group(members: Sequence[ResultRecord], checks: Checks, found: Runs) -> ResultRecord:
     def check(record: ResultRecord) -> Check:
         return checks.get(record.record_id, Check())
 
@@ -105,20 +107,20 @@ def _one(members: Sequence[ResultRecord], checks: Checks, found: Runs) -> Result
         f"{check(record).place or record.record_id[:8]} ({check(record)})" for record in members[:_NAMED]
     )
     more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
-    said = f"{who}: {len(members)} records with other numbers: {places}{more}"
+    finding = f"{who}: {len(members)} records with other numbers: {places}{more}"
     shown = f"shown is {check(chosen).place or chosen.record_id[:8]}"
     alike = all(agree(chosen, other, ROUNDING) for other in top)
     if alike and (best.checked or len(top) == len(members)):
-        found.notes.append(f"{said}; {shown}.")
+        found.notes.append(f"{finding}; {shown}.")
         return chosen
     if best.level == "repredicted":
         found.notes.append(
-            f"{said}; several are predicted again here, so it was trained more than once: the least counts."
+            f"{finding}; several are predicted again here, so it was trained more than once: the least counts."
         )
         return least
     found.unsettled.add(least.record_id)
     found.notes.append(
-        f"{said}; not ranked: `dfad verify-record --repredict` tells which of them the checkpoint makes."
+        f"{finding}; not ranked: `dfad verify-record --repredict` tells which of them the checkpoint makes."
     )
     return least
 

@@ -39,7 +39,7 @@ def _face_set(faces: Faces, subset: str, fakes: list[str], reals: list[str], suf
         p_fake = faces.p_fake[chosen]
         return {"labels": faces.truth[chosen], "p_fake": p_fake, "scores": p_fake}
 
-    def missing(needs: str, chosen: np.ndarray) -> str | None:
+    def missing_reason(needs: str, chosen: np.ndarray) -> str | None:
         needs = "any" if faces.earlier and needs == "classes" else needs
         return missing_label(faces.truth[chosen], needs)
 
@@ -52,7 +52,7 @@ def _face_set(faces: Faces, subset: str, fakes: list[str], reals: list[str], suf
         (*fakes, *reals),
         tuple(Part(key + suffix, faces.of([key, *reals]), (key, *reals)) for key in fakes),
         arrays,
-        missing=missing,
+        missing_reason=missing_reason,
         params={"reals": reals},
         positive=faces.truth == FAKE,
         scores=faces.p_fake,

@@ -15,7 +15,7 @@ from dfad_bench.report.scored_faces import Faces
 NOT_DEFINED = "not defined on these faces"
 NOT_EVERY_GROUP = "not defined for every group"
 Arrays = Callable[[np.ndarray], dict[str, Any]]
-Missing = Callable[[str, np.ndarray], str | None]
+MissingReason = Callable[[str, np.ndarray], str | None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class FaceSet:
     members: tuple[str, ...]
     parts: tuple[Part, ...]
     arrays: Arrays
-    missing: Missing = lambda needs, chosen: None
+    missing_reason: MissingReason = lambda needs, chosen: None
     no_parts: str = NOT_EVERY_GROUP
     params: Mapping[str, Any] = field(default_factory=dict)
     positive: np.ndarray | None = None
@@ -68,7 +68,7 @@ class FaceSet:
 
     def value(self, metric: Metric, chosen: np.ndarray) -> tuple[float | None, str | None]:
         """A metric of the chosen rows (m,), and why it is not defined: one of the two is None."""
-        if reason := self.missing(metric.needs, chosen):
+        if reason := self.missing_reason(metric.needs, chosen):
             return None, reason
         value = metric.compute(**self.arrays(chosen)) if len(chosen) else None
         return value, NOT_DEFINED if value is None else None

@@ -17,19 +17,19 @@ def run_labels(records: Sequence[ResultRecord], folders: Sequence[Path]) -> list
     """
     names = [record.model.display or record.model.name for record in records]
     seeded = [f"{name}, seed {record.run.seed}" for name, record in zip(names, records, strict=True)]
-    short = [f"{label} ({folder.resolve().name})" for label, folder in zip(seeded, folders, strict=True)]
+    with_folder_name = [f"{label} ({folder.resolve().name})" for label, folder in zip(seeded, folders, strict=True)]
     labels = []
     for place, folder in enumerate(folders):
-        choices = (names, seeded, short)
+        choices = (names, seeded, with_folder_name)
         own = next((some[place] for some in choices if some.count(some[place]) == 1), f"{seeded[place]} ({folder})")
         labels.append(own)
     return labels
 
 
-def mean_label(records: Sequence[ResultRecord], taken: Sequence[str] = ()) -> str:
+def mean_label(records: Sequence[ResultRecord], used_labels: Sequence[str] = ()) -> str:
     """A label for the mean of several seeds; it names them where another mean is called so already."""
     name = records[0].model.display or records[0].model.name
     label = f"{name}, mean of {len(records)} seeds"
-    if label not in taken:
+    if label not in used_labels:
         return label
     return f"{name}, mean of seeds {', '.join(str(record.run.seed) for record in records)}"

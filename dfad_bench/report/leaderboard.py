@@ -100,15 +100,15 @@ def board(
     """
     mine, strange = _of_protocol(records, protocol.name)
     runs = one_of_each(mine, checks or {})
-    measured = _measured_blocks(runs, records, _About(checks or {}, shipped_hash))
+    measured = _measured_blocks(runs, records, _FromElsewhere(checks or {}, shipped_hash))
     blocks = measured or [_planned_block(protocol)]
-    apart = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
+    section_note = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
     notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
     shown = [value for value in reported if value.threshold in (None, *protocol.attribution.thresholds)]
     printed = [_reported_block(shown, protocol.attribution.headline)] if shown else []
     notes += [f"{CHECK_NOTE} {PRETRAINED}"] if measured else []
     notes += [note for block in blocks for note in block.notes] + runs.notes
-    notes += apart if len(measured) > 1 else []
+    notes += section_note if len(measured) > 1 else []
     notes += [note for block in printed for note in block.notes] + _deviations(mine)
     notes += _other_seeds(protocol, [row for block in measured for row in block.rows])
     notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
@@ -118,7 +118,8 @@ def board(
     for block in (*blocks, *printed):
         headings[len(rows)] = block.heading
         rows += [
-            {**{key: value for key, value in row.items() if key not in unasked}, **_shown(row)} for row in block.rows
+            {**{key: value for key, value in row.items() if key not in unasked}, **_status_cell(row)}
+            for row in block.rows
         ]
     shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
     title = f"{protocol.title} ({protocol.name})"
@@ -140,7 +141,7 @@ def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[Resul
     return found, strange
 
 
-class _About(NamedTuple):
+class _FromElsewhere(NamedTuple):
     """What is known of records from elsewhere."""
 
     checks: Checks
@@ -155,7 +156,7 @@ class _Block(NamedTuple):
     notes: Sequence[str]
 
 
-def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _About) -> list[_Block]:
+def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _FromElsewhere) -> list[_Block]:
     """A block for each set of faces, rules and training; those of runs trained elsewhere stand last."""
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
     for record in runs.records:
@@ -194,7 +195,7 @@ def _reported_block(shown: Sequence[ReportedScore], headline: float) -> _Block:
 
 
 def _section(
-    records: list[ResultRecord], others: Sequence[ResultRecord], unsettled: Collection[str], about: _About
+    records: list[ResultRecord], others: Sequence[ResultRecord], unsettled: Collection[str], about: _FromElsewhere
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of one section, and notes; `others` may hold the records of the runs that it evaluates."""
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
@@ -205,8 +206,10 @@ def _section(
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
         check = about.checks.get(record.record_id, Check())
-        apart = record.record_id in unsettled or check.level == "contradicted"  # in no mean with others, and not ranked
-        runs.setdefault(f"{row_key(record)} {record.record_id if apart else ''}", []).append(record)
+        unmergeable = (
+            record.record_id in unsettled or check.level == "contradicted"
+        )  # in no mean with others, and not ranked
+        runs.setdefault(f"{row_key(record)} {record.record_id if unmergeable else ''}", []).append(record)
     tags = _distinguishing_settings([members[0] for members in runs.values()])
     measured = []
     for place, members in enumerate(runs.values()):
@@ -239,11 +242,11 @@ def _is_ranked(row: Mapping[str, Any]) -> bool:
     return row["status"] == "complete" and not row["trivial"] and row["settled"] and row["checked"] != "contradicted"
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def _status_cell(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the table for people shows of a row's status."""
     status = str(row["status"])
-    if short := row.get("short_groups"):
-        status += f", {short} short"
+    if short_groups := row.get("short_groups"):
+        status += f", {short_groups} short"
     return {"status_shown": status + ("" if row.get("settled", True) else ", disputed")}
 
 

@@ -57,14 +57,14 @@ class Sources:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._by_group = {str(key): set(rows) for key, rows in frame.groupby("group")["source_key"]}
-        self._found: dict[tuple[str, ...], int] = {}
+        self._counts: dict[tuple[str, ...], int] = {}
 
     def __call__(self, value: MetricValue) -> int:
         """Sources of all groups of a number."""
-        if value.members not in self._found:
+        if value.members not in self._counts:
             sources = (self._by_group.get(key, set()) for key in value.members)
-            self._found[value.members] = len(set().union(*sources))
-        return self._found[value.members]
+            self._counts[value.members] = len(set().union(*sources))
+        return self._counts[value.members]
 
 
 def place_of(value: MetricValue) -> Place:

@@ -110,11 +110,11 @@ def differences(name: str, stated: Any, found: Any) -> Iterator[Difference]:
     elif isinstance(stated, list | tuple) and isinstance(found, list | tuple) and len(stated) == len(found):
         for place, (a, b) in enumerate(zip(stated, found, strict=True)):
             yield from differences(f"{name}[{place}]", a, b)
-    elif not _same(stated, found):
+    elif not _is_same_value(stated, found):
         yield Difference(name, stated, found)
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same_value(a: Any, b: Any) -> bool:
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
     return math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE) if numbers else bool(a == b)
 

@@ -79,7 +79,7 @@ def compare_predictions(
     tolerance = TOLERANCES[record.run.precision]
     found = list(_same_faces(record, manifest_sha256, parts or {}))
     a, b = (frame.set_index("sample_id").sort_index() for frame in (stated, made))
-    found += _missing(a, b)
+    found += _face_differences(a, b)
     common = a.index[a.index.isin(b.index)]
     if a.index.has_duplicates or not len(common):
         found += [Difference("predictions: faces that are there twice", int(a.index.duplicated().sum()), 0)]
@@ -91,12 +91,12 @@ def compare_predictions(
         found.append(Difference("predictions: columns", ", ".join(map(str, a)), f"{', '.join(lacking)} as well"))
         return Repredicted(len(common), False, None, tolerance, tuple(unlike), tuple(found))
     old, new = a[columns].to_numpy(float), b[columns].to_numpy(float)
-    apart = np.nan_to_num(np.abs(old - new), nan=np.inf)  # (N, x + 1)
+    gaps = np.nan_to_num(np.abs(old - new), nan=np.inf)  # (N, x + 1)
     exact = bool((old == new).all())
     if not exact:
-        found += _apart(common, columns, old, new, apart, tolerance)
+        found += _probability_differences(common, columns, old, new, gaps, tolerance)
         found += _numbers(record, protocol, made)
-    return Repredicted(len(common), exact, float(apart.max()), tolerance, tuple(unlike), tuple(found))
+    return Repredicted(len(common), exact, float(gaps.max()), tolerance, tuple(unlike), tuple(found))
 
 
 def _same_faces(record: ResultRecord, manifests: str | None, parts: Mapping[str, str]) -> Iterator[Difference]:
@@ -109,7 +109,7 @@ def _same_faces(record: ResultRecord, manifests: str | None, parts: Mapping[str,
             yield Difference(f"{name} faces that the protocol chooses", stated.content_sha256, digest)
 
 
-def _missing(a: pd.DataFrame, b: pd.DataFrame) -> list[Difference]:
+def _face_differences(a: pd.DataFrame, b: pd.DataFrame) -> list[Difference]:
     lacking = int((~b.index.isin(a.index)).sum())
     further = int((~a.index.isin(b.index)).sum())
     found = [Difference("test faces without a stored prediction", 0, lacking)] if lacking else []
@@ -125,23 +125,23 @@ def _labels(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[Difference]:
                 yield Difference(f"predictions: faces with another {name}", 0, int(wrong.sum()))
 
 
-def _apart(
-    names: pd.Index, columns: Sequence[str], old: np.ndarray, new: np.ndarray, apart: np.ndarray, tolerance: float
+def _probability_differences(
+    names: pd.Index, columns: Sequence[str], old: np.ndarray, new: np.ndarray, gaps: np.ndarray, tolerance: float
 ) -> Iterator[Difference]:
     """The faces whose probabilities are too far apart, the worst ones by name."""
-    worst = apart.max(axis=1)  # (N,)
+    worst = gaps.max(axis=1)  # (N,)
     if wrong := int((worst > tolerance).sum()):
         yield Difference(f"faces whose probabilities differ by more than {tolerance:g}", 0, wrong)
         for row in np.argsort(-worst, kind="stable")[: min(wrong, _NAMED)]:
-            column = int(apart[row].argmax())
+            column = int(gaps[row].argmax())
             yield Difference(f"{columns[column]} of face {names[row]}", old[row, column], new[row, column])
 
 
 def _numbers(record: ResultRecord, protocol: Protocol, made: pd.DataFrame) -> Iterator[Difference]:
     """Stated numbers that do not follow from the new predictions."""
-    again = {metric_name(v): v.value for v in score(made, protocol, heads=record.model.heads, resamples=0).metrics}
+    rescored = {metric_name(v): v.value for v in score(made, protocol, heads=record.model.heads, resamples=0).metrics}
     for value in record.metrics:
-        new = again.get(metric_name(value))
+        new = rescored.get(metric_name(value))
         if value.value is None or new is None or not value.n:
             continue
         if abs(value.value - new) > max(NUMBERS[record.run.precision], 1 / value.n):

@@ -31,10 +31,10 @@ def row_facts(
     """The facts of a row by key, raw: of its runs of several seeds."""
     first = records[0]
     worst = min((checks.get(record.record_id, Check()) for record in records), key=lambda check: check.rank)
-    short = sum(line.startswith("short group ") for line in first.protocol.deviations)
+    short_groups = sum(line.startswith("short group ") for line in first.protocol.deviations)
     recipe = first.run.config.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
-    made = _made(first, shipped_hash)
+    made = _manifest_provenance(first, shipped_hash)
     return {
         "init": _init(first),
         "init_short": _SHORT_INIT.get(str(first.model.init.get("kind")), "pre-trained"),
@@ -47,11 +47,11 @@ def row_facts(
             recipe_provenance(recipe, first.run.config.get("epochs")) if recipe else Provenance("unknown")
         ),
         "crops": sorted({str(about["crop"]) for about in made.values() if about["crop"]}),
-        "crops_is": _common(about["crop_is"] for about in made.values()),
-        "datasets_is": _common(about["dataset_is"] for about in made.values()),
+        "crops_is": _common_text(about["crop_is"] for about in made.values()),
+        "datasets_is": _common_text(about["dataset_is"] for about in made.values()),
         "edited_datasets": sorted(name for name, about in made.items() if about["dataset_is"].startswith("edited")),
         "sources": first.samples.sources,
-        "short_groups": short,
+        "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
         "why_not": worst.why,
@@ -72,14 +72,14 @@ def edited(rows: Sequence[Mapping[str, Any]]) -> str:
 def row_note(row: Mapping[str, Any]) -> str:
     """A line about a row, for tables that people read."""
     seeds, sources = row["seed_list"], row["sources"]
-    said = ", ".join(map(str, seeds[:8])) + (f" and {len(seeds) - 8} more" if len(seeds) > 8 else "")
+    seed_text = ", ".join(map(str, seeds[:8])) + (f" and {len(seeds) - 8} more" if len(seeds) > 8 else "")
     other = "" if row["toolkit"] == __version__ else f" (this is {__version__})"
     commits = f", {len(row['commits'])} commits" if len(row["commits"]) > 1 else ""
     recipe = f"recipe {row['recipe']} {row['recipe_is']}" if row["recipe"] else "recipe not stated"
     crops = f"crops {', '.join(row['crops'])} {row['crops_is']}" if row["crops"] else "crops not stated"
     parts = [
         row["init"],
-        f"seed{'s' * (len(seeds) > 1)} {said}",
+        f"seed{'s' * (len(seeds) > 1)} {seed_text}",
         f"dfad_bench {row['toolkit']}{other}{commits}",
         f"protocol {row['protocol_is']}",
         recipe,
@@ -105,7 +105,7 @@ def _init(record: ResultRecord) -> str:
     return f"pre-trained ({', '.join(map(str, names))})"
 
 
-def _made(record: ResultRecord, shipped_hash: ShippedHash | None) -> dict[str, dict[str, Any]]:
+def _manifest_provenance(record: ResultRecord, shipped_hash: ShippedHash | None) -> dict[str, dict[str, Any]]:
     """How each manifest was made, as the record states it."""
     found = {}
     for name, about in record.manifest.made.items():
@@ -121,7 +121,7 @@ def _made(record: ResultRecord, shipped_hash: ShippedHash | None) -> dict[str, d
     return found
 
 
-def _common(words: Any) -> str:
+def _common_text(words: Any) -> str:
     """What is true of all, or the words that need saying."""
     kinds = list(dict.fromkeys(words))
     odd = [word for word in kinds if word.startswith(("edited", "version"))]

@@ -174,8 +174,8 @@ def _resampled_support(faces: FaceSet, metric: Metric, rows: np.ndarray, value: 
 
 def _share_formula(hits: np.ndarray, sources: np.ndarray) -> tuple[Interval | None, str]:
     """The interval of a share of one group, and the name of its method."""
-    alone = len(np.unique(sources)) == len(sources)
-    return share_interval(hits, sources), "wilson" if alone else "wilson_t"
+    unclustered = len(np.unique(sources)) == len(sources)
+    return share_interval(hits, sources), "wilson" if unclustered else "wilson_t"
 
 
 def _delong_t(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> Interval | None:

@@ -75,7 +75,7 @@ def render(table: Table, format: str, *, width: int | None = None) -> str:
         format: one of `FORMATS`.
         width: of "rich", in characters; None: the terminal's. A wider table is drawn in parts, one below the other.
     """
-    renderers = {"rich": _rich, "markdown": _markdown, "csv": _csv, "json": _json, "latex": _latex}
+    renderers = {"rich": _render_rich, "markdown": _markdown, "csv": _csv, "json": _json, "latex": _latex}
     return renderers[format](table, width) if format == "rich" else renderers[format](table)  # type: ignore[operator]
 
 
@@ -96,10 +96,10 @@ def cell(column: Column, value: Any) -> str:
     return f"{value * (100 if column.kind == 'percent' else 1):.{column.digits}f}"
 
 
-def shown(column: Column, row: Mapping[str, Any]) -> str:
+def printed_cell(column: Column, row: Mapping[str, Any]) -> str:
     """One cell of a row as printed.
 
-    >>> shown(Column("a", "A", "by_unit"), {"a": 0.5, "unit": "nats"})
+    >>> printed_cell(Column("a", "A", "by_unit"), {"a": 0.5, "unit": "nats"})
     '0.50'
     """
     if column.kind == "by_unit":
@@ -107,7 +107,7 @@ def shown(column: Column, row: Mapping[str, Any]) -> str:
     return cell(column, row.get(column.key))
 
 
-def _rich(table: Table, width: int | None) -> str:
+def _render_rich(table: Table, width: int | None) -> str:
     from rich.console import Console
     from rich.text import Text
 
@@ -137,17 +137,17 @@ def _drawn(table: Table, columns: Sequence[Column], width: int) -> Any:
         if index in table.sections:
             drawn.add_section()
             drawn.add_row(Text(escape.one_line(table.sections[index])))
-        drawn.add_row(*(Text(shown(column, row)) for column in columns))  # text: names are no markup
+        drawn.add_row(*(Text(printed_cell(column, row)) for column in columns))  # text: names are no markup
     return drawn
 
 
 def _parts(table: Table, width: int) -> Iterator[tuple[Column, ...]]:
     """The columns in order, in groups that fit into `width`, each behind the names of the rows."""
-    names, rest = table.columns[: table.names], table.columns[table.names :]
+    names, other_columns = table.columns[: table.names], table.columns[table.names :]
     free = width - 1 - sum(_extent(table, column)[0] + _BETWEEN for column in names)
     part: list[Column] = []
     left = free
-    for column in rest:
+    for column in other_columns:
         needed = _extent(table, column)[0] + _BETWEEN
         if part and needed > left:
             yield (*names, *part)
@@ -176,7 +176,7 @@ def _extent(table: Table, column: Column) -> tuple[int, int]:
     """
     from rich.cells import cell_len
 
-    texts = [shown(column, row) for row in table.rows]
+    texts = [printed_cell(column, row) for row in table.rows]
     title = escape.one_line(column.title)
     headings = [escape.one_line(text) for text in table.sections.values()] if column is table.columns[0] else []
     long = [text for text in texts if cell_len(text) > _FOLDED]
@@ -201,7 +201,7 @@ def _markdown(table: Table) -> str:
 def _plain_or(safe: Callable[[str], str], column: Column, row: Mapping[str, Any]) -> str:
     """One cell: numbers as they are, texts escaped. The text is taken as it was given, not as a terminal shows it."""
     value = row.get(column.key)
-    return safe(str(value)) if column.kind == "text" and value is not None else shown(column, row)
+    return safe(str(value)) if column.kind == "text" and value is not None else printed_cell(column, row)
 
 
 def _csv(table: Table) -> str:

@@ -41,7 +41,7 @@ def trivial_scores(
     """
     always = _score(protocol, tested, np.full(protocol.num_generators, 1 / protocol.num_generators), 1.0)
     if trained is None:
-        answers, fewer = _answers(protocol), _fewer(tested)
+        answers, fewer = _answers(protocol), _reduced_counts(tested)
         possible = [_score(protocol, fewer, *answer) for answer in answers]
         majority = agreed(_score(protocol, tested, *answers[0]), possible, NOT_COUNTED)
     else:
@@ -128,7 +128,7 @@ def _answers(protocol: Protocol) -> list[tuple[np.ndarray, float]]:
     return answers if len(answers) > 1 else [(classes[0], 0.0), (classes[0], 1.0)]
 
 
-def _fewer(tested: Mapping[str, int]) -> dict[str, int]:
+def _reduced_counts(tested: Mapping[str, int]) -> dict[str, int]:
     """Fewer faces in the same proportions, where there are such: constant answers score the same on them."""
     divisor = gcd(*tested.values()) or 1
     return {key: n // divisor * min(divisor, _LEAST) for key, n in tested.items()}

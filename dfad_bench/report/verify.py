@@ -108,16 +108,20 @@ def with_predictions(
     record = read_record(found.record, verify=False, ranges=False)
     protocol = from_mapping(Protocol, record.protocol.config, f"{found.record}: protocol")
     stated = read_predictions(safe_relative(found.record.parent, record.predictions.path))
-    again = compare_predictions(
+    repredicted = compare_predictions(
         record, protocol, stated, made, unlike=unlike, manifest_sha256=manifest_sha256, parts=parts
     )
-    odd = [] if again.exact or again.unlike or again.differences else [f"{again}: another processor?"]
+    odd = (
+        []
+        if repredicted.exact or repredicted.unlike or repredicted.differences
+        else [f"{repredicted}: another processor?"]
+    )
     return replace(
         found,
-        differences=(*found.differences, *again.differences),
+        differences=(*found.differences, *repredicted.differences),
         notes=(*found.notes, *odd),
         unchecked=(*found.unchecked, *odd),
-        repredicted=(*found.repredicted, again),
+        repredicted=(*found.repredicted, repredicted),
     )
 
 
@@ -139,14 +143,14 @@ def verify_seeds(folder: Path, found: Sequence[Verification]) -> Verification:
     ]
     notes = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.notes]
     unchecked = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.unchecked]
-    again = tuple(each for one in found for each in one.repredicted)
+    repredicted = tuple(each for one in found for each in one.repredicted)
     if not summary.is_file():
         unchecked += [f"no {summary.name}: no mean to check"]
-        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked), again)
+        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked), repredicted)
     whole = seeds_table([read_record(one.record, verify=False, ranges=False) for one in found], every=True)
     stated, ours = read_json(summary), plain({"title": whole.title, "rows": [dict(row) for row in whole.rows]})
     wrong += differences(summary.name, stated, ours)
-    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked), again)
+    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked), repredicted)
 
 
 class _Check:
@@ -177,14 +181,14 @@ class _Check:
     def _hashes(self, protocol: Protocol) -> Iterator[Difference]:
         """The record's own hash and those of protocol, settings, predictions and checkpoint."""
         record = self.record
-        yield from self._same("record_id", record.record_id, identity(record))
-        yield from self._same("protocol.sha256", record.protocol.sha256, protocol.sha256)
-        yield from self._same("protocol.name", record.protocol.name, protocol.name)
-        yield from self._same("protocol.version", record.protocol.version, str(protocol.version))
+        yield from self._compare_value("record_id", record.record_id, identity(record))
+        yield from self._compare_value("protocol.sha256", record.protocol.sha256, protocol.sha256)
+        yield from self._compare_value("protocol.name", record.protocol.name, protocol.name)
+        yield from self._compare_value("protocol.version", record.protocol.version, str(protocol.version))
         file = safe_relative(self.folder, record.predictions.path)
         rows = plain(protocol.included_generators)
-        yield from self._same("protocol.included_generators", record.protocol.included_generators, rows)
-        yield from self._same("predictions.sha256", record.predictions.sha256, sha256_file(file))
+        yield from self._compare_value("protocol.included_generators", record.protocol.included_generators, rows)
+        yield from self._compare_value("predictions.sha256", record.predictions.sha256, sha256_file(file))
         if record.run.config:
             yield from self._settings(record.run.config)
         if record.model.checkpoint_sha256 is None:
@@ -193,7 +197,9 @@ class _Check:
         if weights is None:
             self.unchecked.append("the checkpoint is not beside the record: model.checkpoint_sha256 was not checked")
         else:
-            yield from self._same("model.checkpoint_sha256", record.model.checkpoint_sha256, sha256_file(weights))
+            yield from self._compare_value(
+                "model.checkpoint_sha256", record.model.checkpoint_sha256, sha256_file(weights)
+            )
 
     def _files(self) -> Iterator[Difference]:
         """The run's other files, by the hashes that records of today keep of them."""
@@ -201,14 +207,14 @@ class _Check:
         for name, stated in recorded.items():
             path = safe_relative(self.folder, name)
             if path.is_file():
-                yield from self._same(f"run.files.{name}", stated, sha256_file(path))
+                yield from self._compare_value(f"run.files.{name}", stated, sha256_file(path))
             else:
                 self.unchecked.append(f"{name} is not beside the record: it was not checked")
         own = (self.files.config, self.files.trace, self.files.checkpoint.model)
         if there := [path.name for path in own if path.is_file() and not recorded]:
             self.unchecked.append(f"{', '.join(there)}: not recorded, and so not checked (a run of an earlier version)")
         if self.files.config.is_file() and self.record.run.config and self.files.config.name not in recorded:
-            yield from self._same("run.config", self.record.run.config, read_yaml(self.files.config))
+            yield from self._compare_value("run.config", self.record.run.config, read_yaml(self.files.config))
 
     def _settings(self, config: dict[str, Any]) -> Iterator[Difference]:
         """What the record says twice: in the run's settings, and beside them."""
@@ -216,7 +222,7 @@ class _Check:
         if self.config_hash is None:
             self.unchecked.append("run.config_sha256 was not checked")
         else:
-            yield from self._same("run.config_sha256", run.config_sha256, self.config_hash(config))
+            yield from self._compare_value("run.config_sha256", run.config_sha256, self.config_hash(config))
         pairs: dict[str, Any] = {
             "seed": run.seed,
             "precision": run.precision,
@@ -228,26 +234,26 @@ class _Check:
             if key in config:
                 part = "run" if hasattr(run, key) else "model"
                 name = f"{part}.{'name' if key == 'model' else key}"
-                yield from self._same(name, stated, config[key])
+                yield from self._compare_value(name, stated, config[key])
         if self.files.config.is_file() and "manifests" in config:  # not of an evaluation on other faces
             digest = content_hash(sorted(map(list, config["manifests"].items())))
-            yield from self._same("manifest.content_sha256", self.record.manifest.content_sha256, digest)
+            yield from self._compare_value("manifest.content_sha256", self.record.manifest.content_sha256, digest)
 
     def _counts(self, frame: pd.DataFrame) -> Iterator[Difference]:
         """Numbers of faces and columns."""
         record = self.record
-        yield from self._same("predictions.rows", record.predictions.rows, len(frame))
-        yield from self._same("predictions.columns", list(record.predictions.columns), list(frame.columns))
+        yield from self._compare_value("predictions.rows", record.predictions.rows, len(frame))
+        yield from self._compare_value("predictions.columns", list(record.predictions.columns), list(frame.columns))
         if "severity" in frame:
             frame = frame[frame["severity"] == 0]  # every face once
-        yield from self._same("samples.evaluated", record.samples.evaluated, len(frame))
-        yield from self._same("samples.failed", record.samples.failed, record.samples.expected - len(frame))
+        yield from self._compare_value("samples.evaluated", record.samples.evaluated, len(frame))
+        yield from self._compare_value("samples.failed", record.samples.failed, record.samples.expected - len(frame))
         if record.samples.sources is not None:
-            yield from self._same("samples.sources", record.samples.sources, frame["source_key"].nunique())
+            yield from self._compare_value("samples.sources", record.samples.sources, frame["source_key"].nunique())
         if test := record.manifest.splits.get("test"):
             groups = {str(key): int(n) for key, n in frame["group"].value_counts().items()}
-            yield from self._same("manifest.splits.test.rows", test.rows, record.samples.expected)
-            yield from self._same("manifest.splits.test.generators", dict(test.generators), groups)
+            yield from self._compare_value("manifest.splits.test.rows", test.rows, record.samples.expected)
+            yield from self._compare_value("manifest.splits.test.generators", dict(test.generators), groups)
 
     def _facts(self) -> Iterator[Difference]:
         """The run's own facts, from which the record was made."""
@@ -261,7 +267,7 @@ class _Check:
         ours = {key: value for key, value in plain(self.record).items() if key not in _OWN}
         whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(path))
         theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
-        yield from self._same("", ours, theirs)
+        yield from self._compare_value("", ours, theirs)
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
         """The rows of every part, where the run says which they were."""
@@ -287,9 +293,9 @@ class _Check:
                 mine = mine.assign(**known)
             found = {str(key): int(n) for key, n in mine["group"].value_counts().items()}
             at = f"manifest.splits.{name}"
-            yield from self._same(f"{at}.rows", split.rows, len(mine))
-            yield from self._same(f"{at}.generators", dict(split.generators), found)
-            yield from self._same(f"{at}.content_sha256", split.content_sha256, self.rows_hash(mine))
+            yield from self._compare_value(f"{at}.rows", split.rows, len(mine))
+            yield from self._compare_value(f"{at}.generators", dict(split.generators), found)
+            yield from self._compare_value(f"{at}.content_sha256", split.content_sha256, self.rows_hash(mine))
 
     def _same_faces(self, tested: pd.DataFrame, frame: pd.DataFrame) -> Iterator[Difference]:
         """The predicted faces are those selected for test, of the same groups and sources."""
@@ -297,8 +303,10 @@ class _Check:
         if not set(columns) <= set(tested):
             return
         stated, found = (set(rows[columns].astype(str).itertuples(index=False, name=None)) for rows in (tested, frame))
-        yield from self._same("predictions: faces not selected for test", 0, len(found - stated))
-        yield from self._same("predictions: faces selected for test and not predicted so", 0, len(stated - found))
+        yield from self._compare_value("predictions: faces not selected for test", 0, len(found - stated))
+        yield from self._compare_value(
+            "predictions: faces selected for test and not predicted so", 0, len(stated - found)
+        )
 
     def _scores(self, frame: pd.DataFrame, protocol: Protocol) -> Iterator[Difference]:
         """Metrics with their intervals and counts, counts of groups, the sweep."""
@@ -349,7 +357,7 @@ class _Check:
         for fault in range_faults(self.record):
             yield Difference(f"{fault.where}, expected {fault.allowed},", fault.stated, None)
 
-    def _same(self, name: str, stated: Any, found: Any) -> Iterator[Difference]:
+    def _compare_value(self, name: str, stated: Any, found: Any) -> Iterator[Difference]:
         self.compared += _leaves(stated)
         yield from differences(name, stated, found)
 

@@ -51,7 +51,7 @@ class Canvas:
         thick = max(1, round(width * _ZOOM))
         cv2.polylines(self.pixels, [fixed_point(line)], False, colour, thick, cv2.LINE_AA, _SHIFT)
 
-    def inside(self, outline: np.ndarray) -> Inset:
+    def inset_within(self, outline: np.ndarray) -> Inset:
         """A small canvas of which only a polygon is visible: for eyes behind their lids."""
         return Inset(self, outline)
 

@@ -49,7 +49,7 @@ def _draw_eye(
 ) -> None:
     opening = np.concatenate([above, below[::-1]])
     scale = project.placement.scale
-    inset = canvas.inside(opening)
+    inset = canvas.inset_within(opening)
     inset.fill(opening, _scaled_colour((236, 230, 224), 0.72 + 0.28 * sum(person.skin) / 690))
     inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM), _scaled_colour(person.iris, 0.45))
     inset.fill(project.iris_circle(eye, IRIS_RADIUS_MM * 0.84), person.iris)

@@ -75,9 +75,9 @@ def draw_identity(seed: int, name: str) -> Identity:
     """The person of an identity name, e.g. `id0007`."""
     rng = rng_for(seed, "identity", name)
     tone = rng.uniform(0, len(_SKIN) - 1)
-    skin = _between(_SKIN, tone, rng, 6.0)
+    skin = _blend_colours(_SKIN, tone, rng, 6.0)
     dark_hair = tone > 2.5
-    hair = _between(_HAIR, float(rng.uniform(0, 1.5) if dark_hair else rng.uniform(0, len(_HAIR) - 1)), rng, 8.0)
+    hair = _blend_colours(_HAIR, float(rng.uniform(0, 1.5) if dark_hair else rng.uniform(0, len(_HAIR) - 1)), rng, 8.0)
     iris = _IRIS[int(rng.integers(0, 2 if dark_hair else len(_IRIS)))]
     redness = rng.uniform(0.15, 0.75)
     lips = _mix(
@@ -158,7 +158,7 @@ def _mix(first: tuple[float, ...], second: tuple[float, ...], share: float) -> C
     return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
-def _between(palette: tuple[Colour, ...], position: float, rng: np.random.Generator, spread: float) -> Colour:
+def _blend_colours(palette: tuple[Colour, ...], position: float, rng: np.random.Generator, spread: float) -> Colour:
     low = min(int(position), len(palette) - 2)
     colour = np.asarray(_mix(palette[low], palette[low + 1], position - low)) + rng.normal(0, spread, 3) * 0.5
     return tuple(float(v) for v in np.clip(colour + rng.normal(0, spread) * 0.5, 12, 248))  # type: ignore[return-value]

@@ -58,7 +58,7 @@ def denoise(image: np.ndarray, cut: float, keep: float, edge: float) -> np.ndarr
 
     smooth = cv2.GaussianBlur(image, (0, 0), cut)
     detail = image - smooth
-    contrast = _strongest(detail) / edge
+    contrast = _largest_magnitude(detail) / edge
     return smooth + detail * (1.0 - (1.0 - keep) * np.exp(-(contrast**2)))
 
 
@@ -67,7 +67,7 @@ def remove_band(image: np.ndarray, fine: float, coarse: float, share: float) -> 
     import cv2
 
     band = cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
-    faint = np.exp(-((_strongest(band) / 14.0) ** 2))
+    faint = np.exp(-((_largest_magnitude(band) / 14.0) ** 2))
     return image - share * band * faint
 
 
@@ -129,7 +129,7 @@ def paste(target: np.ndarray, source: np.ndarray, mask: np.ndarray, gain: np.nda
     return target * (1.0 - share) + np.clip(source * gain, 0, 255) * share
 
 
-def _strongest(detail: np.ndarray) -> np.ndarray:
+def _largest_magnitude(detail: np.ndarray) -> np.ndarray:
     """The largest magnitude over the channels, (320, 320, 1); faster than a reduction over three values."""
     size = np.abs(detail)
     return np.maximum(np.maximum(size[..., 0], size[..., 1]), size[..., 2])[..., None]

@@ -15,7 +15,7 @@ from dfad_bench.core.batch import ViewValue
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.gaze.estimators.base import GazeEstimator
 from dfad_bench.gaze.estimators.build import build_estimator
-from dfad_bench.gaze.table import extract, stored
+from dfad_bench.gaze.table import extract, stored_tables
 from dfad_bench.views.base import Faces, View, ViewTable
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def stored_gaze(
     Raises:
         IntegrityError: a table is not what was stored.
     """
-    tables = [stored(manifest) for manifest in manifests]
+    tables = [stored_tables(manifest) for manifest in manifests]
     common = set.intersection(*(set(each) for each in tables)) if tables else set()
     chosen = sorted((key for key in common if fingerprint in (None, key[1])), key=lambda key: (key[0] != prefer, key))
     if not chosen:

@@ -48,7 +48,9 @@ def check_same(
         if name not in wanted or identity == wanted[name]:
             continue
         if name in other_files and _settings(identity) == _settings(wanted[name]):
-            lines.append(f"view {name}: read from other files than in training (fingerprint {_short(wanted[name])})")
+            lines.append(
+                f"view {name}: read from other files than in training (fingerprint {_short_fingerprint(wanted[name])})"
+            )
         else:
             raise ConfigError(
                 f"{run}: trained on {name} from {identity}, not {wanted[name]}; use the same settings of this view"
@@ -60,5 +62,5 @@ def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity.items() if key != "fingerprint"}
 
 
-def _short(identity: Mapping[str, Any]) -> str:
+def _short_fingerprint(identity: Mapping[str, Any]) -> str:
     return str(identity.get("fingerprint"))[:8]

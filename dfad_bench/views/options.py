@@ -42,8 +42,8 @@ def view_settings(
 
 def option_of(view: str, key: str) -> str:
     """The option that gives a setting of a view, as a user most likely wrote it."""
-    short = {"estimator": "--estimator", "weights": "--gaze-weights"}
-    return short.get(key, "") if view == "gaze" and key in short else f"--view {view}.{key}"
+    own_options = {"estimator": "--estimator", "weights": "--gaze-weights"}
+    return own_options.get(key, "") if view == "gaze" and key in own_options else f"--view {view}.{key}"
 
 
 def _value(text: str) -> Any:

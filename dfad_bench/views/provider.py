@@ -17,7 +17,7 @@ from dfad_bench.data.view_source import ViewSource, ViewValues
 from dfad_bench.views.base import Faces, View, ViewTable
 from dfad_bench.views.identity import kept_identity
 from dfad_bench.views.registry import check_needs, view_class
-from dfad_bench.views.sources import ComputedView, MappedView, held
+from dfad_bench.views.sources import ComputedView, MappedView, hold_view
 from dfad_bench.views.store import Maker, StoredImages, stored_images, stored_table
 from dfad_bench.views.targets import TargetCrops
 
@@ -54,7 +54,7 @@ class ViewProvider:
         for name in self._settings:
             view_class(name)
         self._views: dict[str, View] = dict(views or {})
-        self._given = frozenset(self._views)
+        self._given_views = frozenset(self._views)
         self._tables: dict[tuple[str, str], ViewTable] = {}
         self._arrays: dict[tuple[str, str, int], list[StoredImages]] = {}
         self._rows: dict[str, pd.DataFrame] = {}
@@ -85,7 +85,7 @@ class ViewProvider:
                         f"view {name!r}: {key} {asked[key]!r} was asked for, but the model's settings say {value!r};"
                         " leave it out, or change the model's (--set)"
                     )
-            if name not in self._given and any(key not in asked for key in values):
+            if name not in self._given_views and any(key not in asked for key in values):
                 self._settings[name] = {**asked, **values}
                 self._views.pop(name, None)
 
@@ -118,12 +118,12 @@ class ViewProvider:
             stored = [images for manifest, mine in whose for images in self._images(view, manifest, mine, side)]
             source = MappedView(view, stored, ids)
         else:
-            source = held(view, [self._table(view, manifest, side) for manifest, _ in whose], ids, side)
+            source = hold_view(view, [self._table(view, manifest, side) for manifest, _ in whose], ids, side)
         if ids and not view.asks and not source.present.any():
             raise ConfigError(f"view {name!r}: none of the {len(ids)} faces is in the files it is read from")
         return source
 
-    def live(self, name: str, sample_ids: Sequence[str], crops: np.ndarray, side: int) -> ViewValues:
+    def live_view(self, name: str, sample_ids: Sequence[str], crops: np.ndarray, side: int) -> ViewValues:
         """A view made from other pixels of known faces, such as corrupted ones, as the model gets it.
 
         Args:

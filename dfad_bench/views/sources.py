@@ -79,7 +79,7 @@ class ComputedView:
         return self._view.mirrored(values)
 
 
-def held(view: View, tables: Sequence[ViewTable], sample_ids: Sequence[str], side: int) -> HeldView:
+def hold_view(view: View, tables: Sequence[ViewTable], sample_ids: Sequence[str], side: int) -> HeldView:
     """Vectors or texts of the given faces in memory; faces that no table holds are absent."""
     whole = {name: (k, row) for k, table in enumerate(tables) for row, name in enumerate(table.sample_ids)}
     places = [whole.get(name) for name in sample_ids]

@@ -46,7 +46,7 @@ def stored_table(view: View, manifest: Manifest, maker: Maker, progress: Progres
     path = manifest.folder / "tables" / f"{view.name}-{view.fingerprint[:8]}.parquet"
     identity = _identity(view, manifest)
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _COLUMNS.items()})
-    table = SideTable(path, identity, again="the view is made again", empty=empty)
+    table = SideTable(path, identity, remake_text="the view is made again", empty=empty)
     found = table.read()
     if found is None:
         with _writable(path.parent, "they are stored beside the manifest"), table.locked():
@@ -85,7 +85,7 @@ def stored_images(
     shape = view.shape(side)
     folder = default_folder([manifest])
     stem = f"{view.name}-{view.fingerprint[:8]}-{'x'.join(map(str, shape))}"
-    found, left = _covering(view, manifest, folder, stem, shape, sample_ids)
+    found, left = _covering_arrays(view, manifest, folder, stem, shape, sample_ids)
     if left:
         name = content_hash([manifest.sha256, left])[:16]
         stored = _array(view, manifest, folder / f"{stem}-{name}.npy", shape, left)
@@ -96,7 +96,7 @@ def stored_images(
     return found
 
 
-def _covering(
+def _covering_arrays(
     view: View, manifest: Manifest, folder: Path, stem: str, shape: tuple[int, ...], sample_ids: Sequence[str]
 ) -> tuple[list[StoredImages], list[str]]:
     """Stored arrays that hold some of the faces, and the faces that none of them holds, sorted."""
@@ -123,7 +123,7 @@ def _names(record: Path) -> list[str]:
 
 def _array(view: View, manifest: Manifest, path: Path, shape: tuple[int, ...], names: Sequence[str]) -> SideArray:
     identity = {**_identity(view, manifest), "shape": list(shape), "faces": content_hash(list(names))}
-    return SideArray(path, identity, again="the view is made again")
+    return SideArray(path, identity, remake_text="the view is made again")
 
 
 def _opened(stored: SideArray, names: Sequence[str]) -> StoredImages:

@@ -16,7 +16,7 @@ from baselines.dna_det_transforms import TRANSFORMATIONS, transform
 from baselines.xception import Xception, XceptionConfig, XceptionTrunk
 from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.stage_plan import plan_stages
 from dfad_bench.engine.optimisers import parameter_groups
@@ -91,7 +91,7 @@ def test_xception_loads_detectors_people_have(
     state = {k: v for k, v in model.trunk.state_dict().items() if not k.endswith("num_batches_tracked")}
     state |= {name: torch.zeros(shape) for name, shape in classifier.items()}
     torch.save({prefix + name: value for name, value in state.items()}, tmp_path / "xception_best.pth")
-    with heard() as lines:
+    with collect_notices() as lines:
         again = Xception.build(3, size="tiny", weights=tmp_path / "xception_best.pth")
     assert all(torch.equal(a, b) for a, b in zip(again.trunk.parameters(), model.trunk.parameters(), strict=True))
     assert bool(lines) == bool(prefix), layout
@@ -136,7 +136,7 @@ def test_cvits_first_release_has_positions_by_place_in_the_batch(tmp_path: Path)
     model = CViT.build(3, size="tiny", options={"legacy_scale": True}).eval()
     table = torch.randn(32, 1, 48, generator=torch.Generator().manual_seed(0))
     path = cvit_file(tmp_path / "cvit_deepfake_detection_ep_50.pth", model, table)
-    with heard() as lines:
+    with collect_notices() as lines:
         again = CViT.build(3, size="tiny", weights=path).eval()
     model.pos_embedding.data = table[0].expand(1, 2, 48).clone()
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_cvits_attention_scale_follows_the_file(tmp_path: Path) -> None:
     own = cvit_file(tmp_path / "own.pth", model, torch.zeros(1, 2, 48))
     first = cvit_file(tmp_path / "cvit.pth", model, torch.zeros(32, 1, 48))
     narrow, full = (48 // 4) ** -0.5, 48**-0.5
-    with heard():
+    with collect_notices():
         for path, options, scale in (
             (released, {}, full),
             (first, {}, full),

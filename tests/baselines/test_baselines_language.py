@@ -13,7 +13,7 @@ from baselines.clip import CLIP
 from baselines.mfclip import MFCLIP, MFCLIPConfig, TextEncoder
 from dfad_bench.core.contract import Batch, Inputs
 from dfad_bench.core.errors import ConfigError, WeightsError
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.text import tokenize
 
@@ -183,7 +183,7 @@ def test_mfclip_loads_a_visual_encoder_of_its_authors_code(tmp_path: Path) -> No
     whole = {f"visual.{name}": value for name, value in state.items()} | text
     for content in (state, whole, {"model": {f"module.{name}": value for name, value in whole.items()}}):
         torch.save(content, tmp_path / "mfclip.pt")
-        with heard() as lines:
+        with collect_notices() as lines:
             again = MFCLIP.build(3, size="tiny", weights=tmp_path / "mfclip.pt")
         found, kept = again.vision.state_dict(), [k for k in model.vision.state_dict() if "pos_embedding" not in k]
         assert all(torch.equal(found[k], model.vision.state_dict()[k]) for k in kept)

@@ -20,7 +20,7 @@ from torch import nn
 
 from dfad_bench.core import weight_content, weights
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.notices import Notice, heard
+from dfad_bench.core.notices import Notice, collect_notices
 from dfad_bench.core.weights import find_weights, load_into, load_state_dict
 
 NAMES = ("conv1.weight", "bn1.running_mean", "fc.bias")
@@ -64,7 +64,7 @@ def prefixed(prefix: str, state: dict[str, torch.Tensor] = STATE) -> dict[str, t
 )
 def test_wrappers(tmp_path: Path, wrapper: str) -> None:
     path = saved(tmp_path / "w.pth", {wrapper: OrderedDict(STATE), "epoch": 3, "optimizer": {"state": {}}})
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path))
     averaged = "ema" in wrapper
     assert lines == ([f"w.pth: {wrapper!r} (averaged weights) is used"] if averaged else [])
@@ -72,7 +72,7 @@ def test_wrappers(tmp_path: Path, wrapper: str) -> None:
 
 def test_averaged_weights_beside_the_others_are_told_and_left(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"model": STATE, "model_ema": prefixed("x.")})
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path))
     assert lines == ["w.pth: 'model' is used, averaged weights ('model_ema') lie beside it"]
 
@@ -80,7 +80,7 @@ def test_averaged_weights_beside_the_others_are_told_and_left(tmp_path: Path) ->
 @pytest.mark.parametrize("prefix", ["backbone.", "model.", "module.", "_orig_mod.", "module._orig_mod.model.net."])
 def test_what_all_names_share_is_left_out_and_told(tmp_path: Path, prefix: str) -> None:
     path = saved(tmp_path / "w.pth", {"state_dict": prefixed(prefix)})
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path, fits))
     assert lines
     assert all(part in " ".join(lines) for part in prefix.split(".")[:-1])
@@ -89,7 +89,7 @@ def test_what_all_names_share_is_left_out_and_told(tmp_path: Path, prefix: str) 
 def test_names_that_fit_stay_as_they_are(tmp_path: Path) -> None:
     state = prefixed("main.")
     path = saved(tmp_path / "w.pth", state)
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path, lambda s: "main.conv1.weight" in s), state)
         assert same(load_state_dict(path), state)  # without knowledge of the network, nothing is guessed
     assert lines == []
@@ -97,7 +97,7 @@ def test_names_that_fit_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_compiled_parts_of_a_model(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {name.replace(".", "._orig_mod.", 1): value for name, value in STATE.items()})
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path))
     assert lines == ["w.pth: '_orig_mod.' is left out of 3 of 3 names"]
 
@@ -105,7 +105,7 @@ def test_compiled_parts_of_a_model(tmp_path: Path) -> None:
 def test_torch_averaged_model(tmp_path: Path) -> None:
     averaged = torch.optim.swa_utils.AveragedModel(nn.Linear(2, 1))
     path = saved(tmp_path / "w.pth", averaged.state_dict())
-    with heard():
+    with collect_notices():
         assert same(load_state_dict(path), dict(averaged.module.state_dict()))
 
 
@@ -116,7 +116,7 @@ def test_no_two_tensors_get_one_name(tmp_path: Path) -> None:
 
 def test_the_part_that_fits_is_used_and_told(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {**prefixed("visual."), "logit_scale": torch.zeros(()), "text.a": torch.zeros(1)})
-    with heard() as lines:
+    with collect_notices() as lines:
         assert same(load_state_dict(path, fits))
     assert lines == ["w.pth: 'visual.' is used, 3 of 5 tensors"]
 

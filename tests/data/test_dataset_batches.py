@@ -87,7 +87,7 @@ def test_every_cache_gives_the_same_pixels(manifests: list[Manifest], chosen: Se
 
 def test_crops_that_do_not_fit_on_the_gpu_stay_on_disk(store: CropStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (store.array.nbytes, 0))
-    found = crop_store._resident(store.array, ["a"] * len(store.array), "cuda:0")
+    found = crop_store._resident_store(store.array, ["a"] * len(store.array), "cuda:0")
     assert found.array is store.array
     assert found.note is not None
     assert "GiB free on cuda:0: they are read from disk" in found.note

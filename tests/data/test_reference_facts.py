@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfad_bench.data import reference
-from dfad_bench.data.reference import features, known, predict_from_facts
+from dfad_bench.data.reference import features, has_facts, predict_from_facts
 
 
 def facts(width: list[float | None], kind: list[str | None]) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def test_what_is_missing_is_an_indicator_and_never_a_zero() -> None:
 def test_a_number_that_no_training_face_has_is_left_out() -> None:
     train = facts([None, None], ["PNG", "JPEG"])
     assert features(train, facts([5, 6], ["PNG", "PNG"])).tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert known(facts([None, 1], [None, None])).tolist() == [False, True]
+    assert has_facts(facts([None, 1], [None, None])).tolist() == [False, True]
 
 
 def test_facts_that_tell_the_classes_apart_do_and_others_do_not() -> None:
@@ -63,7 +63,7 @@ def test_one_class_alone_is_certain() -> None:
 def test_of_a_large_class_the_same_faces_are_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_MOST_FACES", 5)
     names, labels = pd.Index([f"face{n}" for n in range(12)]), np.array([0] * 9 + [1] * 3)
-    kept = reference._fewer(names, labels)
+    kept = reference._sampled_rows(names, labels)
     assert (kept[labels == 0].sum(), kept[labels == 1].sum()) == (5, 3)
-    turned = reference._fewer(names[::-1], labels[::-1])
+    turned = reference._sampled_rows(names[::-1], labels[::-1])
     assert set(names[kept]) == set(names[::-1][turned])

@@ -151,10 +151,10 @@ def build_other(manifests: list[Manifest]) -> Manifest:
 
 def test_short_groups_are_errors_or_warnings_as_the_protocol_says(manifests: list[Manifest]) -> None:
     protocol = toy_protocol(test_per_group=10)
-    assert str(select(protocol, manifests).short[0]) == "synthetic/real: 9 of 10 test faces"
+    assert str(select(protocol, manifests).short_groups[0]) == "synthetic/real: 9 of 10 test faces"
     with pytest.raises(ProtocolError, match="synthetic/real: 9 of 10 test faces; .*--allow-partial"):
         select(replace(protocol, on_short="error"), manifests)
-    assert len(select(replace(protocol, on_short="error"), manifests, allow_partial=True).short) == 5
+    assert len(select(replace(protocol, on_short="error"), manifests, allow_partial=True).short_groups) == 5
 
 
 def test_refused_faces_are_never_chosen_but_counted(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_too_few_and_missing_unlabelled_faces_are_said(manifests: list[Manifest]
     partial = select(toy_protocol(unlabelled=(Group("real", "ffhq"),)), manifests, allow_partial=True)
     assert partial.deviations == ["missing group ffhq/real"]
     wanted = toy_protocol(unlabelled=(OUTSIDE,), unlabelled_per_group=500)
-    assert [str(short) for short in select(wanted, manifests).short] == [
+    assert [str(short) for short in select(wanted, manifests).short_groups] == [
         f"{OUTSIDE.key}: 42 of 500 unlabelled faces"  # 14 of 20 identities are training ones, three shots each
     ]
 

@@ -95,7 +95,7 @@ def test_however_often_it_is_interrupted_the_bytes_are_the_same(
 
 
 def test_damage_and_another_identity_are_noticed(tmp_path: Path) -> None:
-    table = SideTable(tmp_path / "t.parquet", {"of": 1}, empty=EMPTY, again="it is drawn again")
+    table = SideTable(tmp_path / "t.parquet", {"of": 1}, empty=EMPTY, remake_text="it is drawn again")
     table.write(pd.concat(values(IDS)), {"why": "a test"})
     assert table.record() == {"why": "a test", "rows": 40, "identity": {"of": 1}, "sha256": sha256_file(table.path)}
     assert SideTable(table.path, {"of": 2}).read() is None

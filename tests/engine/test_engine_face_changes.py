@@ -184,7 +184,7 @@ def test_some_of_applies_so_many_different_changes(face: torch.Tensor) -> None:
 
 def test_numbers_are_drawn_evenly_between_both_ends() -> None:
     stream = draws(5)
-    numbers = [stream.whole((3, 7)) for _ in range(2000)]
+    numbers = [stream.whole_number((3, 7)) for _ in range(2000)]
     counts = np.bincount(numbers)[3:]
     assert set(numbers) == {3, 4, 5, 6, 7}
     assert counts.min() > 320  # 400 expected, standard deviation 18

@@ -56,7 +56,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An included folder with the prompt file `mine`."""
     folder = tmp_path_factory.mktemp("own") / "mine"
     (folder / "prompts").mkdir(parents=True)
-    values = {**load_prompts().stored, "name": "mine", "real": "a face", "L4": "{name}"}
+    values = {**load_prompts().plain_values, "name": "mine", "real": "a face", "L4": "{name}"}
     (folder / "prompts" / "mine.yaml").write_text(yaml_text(values), encoding="utf-8")
     return folder
 
@@ -91,7 +91,7 @@ def test_a_run_with_default_prompts_is_as_it_was_before_there_was_the_setting(
     assert "prompts" not in read_yaml(runs / "default" / "config.yaml")
     assert "prompts" not in read_json(runs / "default" / "run.json")["run"]["config"]
     copy = tmp_path / "copy.yaml"
-    copy.write_text(yaml_text(load_prompts().stored), encoding="utf-8")
+    copy.write_text(yaml_text(load_prompts().plain_values), encoding="utf-8")
     for name in ("ftg-4", str(copy)):
         settings = TrainSettings(model="prompt_toy", protocol=toy_protocol(), recipe=SHORT, prompts=name)
         assert Plan.of(settings).config(settings, manifests).prompts == {}

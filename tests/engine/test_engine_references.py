@@ -182,10 +182,10 @@ def test_a_gaze_table_of_another_state_of_the_manifest_is_no_table(tmp_path: Pat
     used = manifests(tmp_path)
     store_gaze(used[0])
     moved = Manifest(used[0].folder, {**used[0].info, "content_sha256": "0" * 64})
-    assert gaze_table.stored(moved) == {}
-    assert list(gaze_table.stored(used[0])) == [("geometric", "a" * 64)]
+    assert gaze_table.stored_tables(moved) == {}
+    assert list(gaze_table.stored_tables(used[0])) == [("geometric", "a" * 64)]
     (used[0].folder / "tables" / "gaze-odd-00000000.json").write_text("{")
-    assert list(gaze_table.stored(used[0])) == [("geometric", "a" * 64)]
+    assert list(gaze_table.stored_tables(used[0])) == [("geometric", "a" * 64)]
 
 
 def test_those_of_an_earlier_record_are_checked_by_its_rule_and_written_by_todays(run: Path) -> None:

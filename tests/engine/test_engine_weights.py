@@ -18,7 +18,7 @@ from dfad_bench.api.training import train
 from dfad_bench.core.contract import WeightFiles
 from dfad_bench.core.errors import IntegrityError, WeightsError
 from dfad_bench.core.files import read_json, write_json
-from dfad_bench.core.notices import tell
+from dfad_bench.core.notices import add_notice
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import config_from, read_config
@@ -47,7 +47,7 @@ class Taught(Toy):
 
     @classmethod
     def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
-        tell("said while looking only")
+        add_notice("said while looking only")
         return {"steep": True} if "steep" in load_state_dict(one_file(weights, "Toy")) else {}
 
     def load_weights(self, weights: WeightFiles) -> None:

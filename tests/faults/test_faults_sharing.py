@@ -87,7 +87,7 @@ def test_a_stopped_last_shard_is_sealed_by_merge(
 
     build_here(root, tmp_path / "m", shard=(0, 2))
     with monkeypatch.context() as patched:
-        patched.setattr(Plan, "missing", lambda self, folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Plan, "missing_parts", lambda self, folder: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build_here(root, tmp_path / "m", shard=(1, 2))
     assert seal_shards(tmp_path / "m").parts == 12

@@ -11,7 +11,7 @@ from gaze_states import save
 from torch import nn
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.gaze.estimators.loading import (
     FAMILIES,
     family_of,
@@ -92,7 +92,7 @@ def one_line(call, match: str) -> None:
 @pytest.mark.parametrize("prefix", ["model.", "module._orig_mod.net."])
 def test_what_all_names_share_is_left_out(tmp_path: Path, family: str, prefix: str) -> None:
     path = save({prefix + key: value for key, value in marks(family).items()}, tmp_path / "w.pt")
-    with heard() as lines:
+    with collect_notices() as lines:
         assert read_family(path, family)[1].keys() == MARKS[family].keys()
     assert lines
 

@@ -25,7 +25,7 @@ def faces(tiny_manifests: tuple[Path, Path]) -> tuple[list[Manifest], list[str],
 
 
 def live_gaze(manifests: list[Manifest], samples: list[str], crops: np.ndarray) -> ViewValues:
-    return ViewProvider(manifests).live("gaze", samples, crops, 256)
+    return ViewProvider(manifests).live_view("gaze", samples, crops, 256)
 
 
 def distance(one: ViewValues, other: ViewValues) -> np.ndarray:

@@ -26,7 +26,7 @@ from dfad_bench.core.contract import (
     detection_term,
     expert_losses,
 )
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 from dfad_bench.losses.supcon import supervised_contrastive
 
 SCALE = 10.0  # of cosines as logits
@@ -92,9 +92,9 @@ class PrototypeToy(DFADModel):
     def after_step(self, stage: str, batch: Batch) -> None:
         self.calls[1] += 1
         training = self.training
-        embedding = whole(self.eval().embed(batch.inputs))
+        embedding = gather_rows(self.eval().embed(batch.inputs))
         self.train(training)
-        real = embedding[whole(batch.detection) == 0]
+        real = embedding[gather_rows(batch.detection) == 0]
         if len(real):
             angle = F.cosine_similarity(real, self.centre[None]).clamp(-1, 1).acos()
             quarter, three = angle.quantile(torch.tensor([0.25, 0.75]))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, LossTerm, Stage, attribution_term, expert_losses
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 
 MARGIN = 0.2
 
@@ -62,6 +62,6 @@ class PseudoLabelToy(DFADModel):
             pseudo = F.gumbel_softmax(logits.detach(), tau=1.0, hard=True)
         confidence = (logits.softmax(dim=1).detach() * pseudo).sum(dim=1)
         soft = (confidence * F.cross_entropy(logits, pseudo, reduction="none")).mean()
-        mean = whole(torch.cat([output.attribution_logits, logits]).softmax(dim=1)).mean(dim=0)
+        mean = gather_rows(torch.cat([output.attribution_logits, logits]).softmax(dim=1)).mean(dim=0)
         spread = (mean * mean.clamp(min=1e-8).log()).sum()  # minus the entropy
         return {**losses, "pseudo": attribution_term(soft, 0.5), "spread": attribution_term(spread)}

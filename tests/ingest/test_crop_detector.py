@@ -8,7 +8,14 @@ from helpers.trees import picture
 from PIL import Image
 
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
-from dfad_bench.ingest.crop.detector import FaceDetector, _Candidates, _integral, _Sums, _suppress, _suppress_nested
+from dfad_bench.ingest.crop.detector import (
+    FaceDetector,
+    _Candidates,
+    _integral_images,
+    _Sums,
+    _suppress,
+    _suppress_nested,
+)
 from dfad_bench.synthetic.faces import draw_face
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -105,8 +112,10 @@ def test_pictures_too_small_for_a_face_have_none(detector: FaceDetector):
 def test_sums_of_both_devices_are_cumulative_sums():
     pixels = np.stack([picture(n, 33, 21) for n in range(2)])
     expected = np.pad(pixels.astype(np.int64).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0), (0, 0)))
-    np.testing.assert_array_equal(_integral(pixels, "cpu").numpy(), expected)
-    np.testing.assert_array_equal(_integral(pixels, "meta").shape, expected.shape)  # the other path, without a GPU
+    np.testing.assert_array_equal(_integral_images(pixels, "cpu").numpy(), expected)
+    np.testing.assert_array_equal(
+        _integral_images(pixels, "meta").shape, expected.shape
+    )  # the other path, without a GPU
     blocks = pixels[:, :20, :32].reshape(2, 10, 2, 16, 2, 3).mean((2, 4))
     np.testing.assert_allclose(_Sums(pixels[:, :20, :32].copy(), "cpu").reduced_pictures(10, 16), blocks, rtol=1e-6)
     assert _Sums(pixels, "cpu").reduced_pictures(7, 9).shape == (2, 7, 9, 3)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import WeightsError
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.weights import load_state_dict
 from dfad_bench.layers.clip_layouts import to_open_clip
 from dfad_bench.layers.clip_towers import clip_model
@@ -40,7 +40,7 @@ def equal(model: CLIP, source: CLIP, atol: float = 0.0) -> bool:
 
 
 def build(path: Path, **more: Any) -> tuple[CLIP, list[str]]:
-    with heard() as lines:
+    with collect_notices() as lines:
         model = clip_model(tiny=True, image_size=SIDE, weights=path, **more)
     return model, lines
 
@@ -136,7 +136,7 @@ def towers(path: Path, *, quick: bool, architecture: str = "ViT-B-32") -> list[s
     """What is told of a file for towers of an activation."""
     from dfad_bench.layers.clip_activation import check_activation
 
-    with heard() as lines:
+    with collect_notices() as lines:
         name = f"{architecture}-quickgelu" if quick else architecture
         check_activation(path, load_state_dict(path), name, quick, "clip")
     return lines

@@ -21,7 +21,7 @@ from dfad_bench.gaze.analysis import GazeReport, analyse
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.report.figures import style
 from dfad_bench.report.figures.gaze import NO_PAIRS, figure_notes, save_gaze_figures
-from dfad_bench.report.figures.gaze_fid import DEG2_PER_RAD2, Shown, draw_fid_figure
+from dfad_bench.report.figures.gaze_fid import DEG2_PER_RAD2, DrawnFace, draw_fid_figure
 from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
 from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure, drawn_of, ellipse_rad
 
@@ -166,10 +166,10 @@ def rows_of(
     return report, rows, {(row["dataset"], row["generator"]): row["generator"] for row in rows[:-1]}
 
 
-def shown_of(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Shown]:
+def shown_of(rows: list[dict[str, Any]]) -> dict[tuple[str, str], DrawnFace]:
     picture = np.full((SIDE, SIDE, 3), 90, np.uint8)
     keys = [("", "real"), *((row["dataset"], row["generator"]) for row in rows[:-1])]
-    return {key: Shown(picture, picture) for key in keys}
+    return {key: DrawnFace(picture, picture) for key in keys}
 
 
 def assert_legible(figure: Figure) -> None:
@@ -268,7 +268,7 @@ def test_what_has_no_distance_is_named_and_faces_of_low_confidence_are_marked(tm
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     with style.drawing():
         figure = draw_fid_figure(
-            rows, {key: Shown(picture, picture, confident=False)}, title="t", rule="r", names=names, least=4
+            rows, {key: DrawnFace(picture, picture, confident=False)}, title="t", rule="r", names=names, least=4
         )
     note = " ".join(figure.texts[-1].get_text().split())
     assert f"Without a distance: {rows[0]['generator']}." in note
@@ -449,7 +449,7 @@ def test_svgs_of_many_photographs_stay_below_a_megabyte(tmp_path: Path) -> None:
     _, rows, names = rows_of(25, tmp_path)
     blurred = [Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).resize((256, 256)) for _ in rows]
     shown = {
-        (row["dataset"], row["generator"]): Shown(np.asarray(face), np.asarray(face.resize((224, 224))))
+        (row["dataset"], row["generator"]): DrawnFace(np.asarray(face), np.asarray(face.resize((224, 224))))
         for row, face in zip(rows, blurred, strict=True)
     }
     with style.drawing():

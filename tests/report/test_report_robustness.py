@@ -22,7 +22,7 @@ from dfad_bench.report.robustness.scores import (
     FILE,
     METRICS_KEPT,
     TOLERANCE,
-    _same,
+    _is_same_number,
     build_robustness,
     read_robustness,
     rescore_robustness,
@@ -230,9 +230,9 @@ def test_grids_of_other_settings_never_stand_side_by_side(key: str, what: str, t
 
 def test_numbers_are_the_same_within_the_tolerance_and_with_equal_names() -> None:
     value = MetricValue("robustness", "auc", "unseen", 0.5, 10, True, ci95=(0.4, 0.6), params={"corruption": "blur"})
-    assert _same(value, value)
-    assert _same(value, replace(value, value=0.5 + 0.9 * TOLERANCE))
-    assert _same(replace(value, value=None, ci95=None), replace(value, value=None, ci95=None))
+    assert _is_same_number(value, value)
+    assert _is_same_number(value, replace(value, value=0.5 + 0.9 * TOLERANCE))
+    assert _is_same_number(replace(value, value=None, ci95=None), replace(value, value=None, ci95=None))
     for other in (
         replace(value, value=0.5 + 1.1 * TOLERANCE),
         replace(value, value=None, ci95=None),
@@ -244,8 +244,8 @@ def test_numbers_are_the_same_within_the_tolerance_and_with_equal_names() -> Non
         replace(value, subset="seen"),
         replace(value, params={"corruption": "jpeg"}),
     ):
-        assert not _same(value, other)
-        assert not _same(other, value)
+        assert not _is_same_number(value, other)
+        assert not _is_same_number(other, value)
 
 
 def test_further_metrics_are_kept_on_request_and_checked_again(tmp_path: Path) -> None:

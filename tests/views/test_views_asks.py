@@ -107,7 +107,7 @@ def test_landmarks_are_in_pixels_of_the_crop_stored_or_live(manifest: Manifest) 
         assert values[place].tolist() == pytest.approx(expected)
     assert found.present.tolist() == [name != without for name in ids]
     views = ViewProvider([manifest], views={"points": Points()})
-    live = views.live("points", ids, np.zeros((len(ids), 2 * SIDE, 2 * SIDE, 3), np.uint8), SIDE)
+    live = views.live_view("points", ids, np.zeros((len(ids), 2 * SIDE, 2 * SIDE, 3), np.uint8), SIDE)
     assert np.array_equal(live.present, found.present)
     assert isinstance(live.values, np.ndarray)
     assert np.allclose(live.values[:, :10], 2 * values[:, :10]), "crops of twice the size"

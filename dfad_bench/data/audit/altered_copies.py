@@ -34,7 +34,7 @@ _AT_ONCE = 64
 
 def check(subject: Subject) -> Findings:
     """Pairs of training and test faces of different sources; where no face has a side, pairs of all faces."""
-    kept = subject.kept
+    kept = subject.kept_faces
     sides = set(kept["side"]) >= {"train", "test"}
     kept = kept[kept["side"] != ""] if sides else kept
     if len(kept) > MOST_FACES:
@@ -121,6 +121,6 @@ def _table(pairs: pd.DataFrame) -> list[dict[str, Any]]:
         {**dict(zip(keys, key, strict=True)), "pairs": number, "closest": float(closest[key])}
         for key, number in ordered[:_ROWS]
     ]
-    if rest := ordered[_ROWS:]:
-        rows.append({"group": f"{len(rest)} more", "pairs": sum(number for _, number in rest)})
+    if other_groups := ordered[_ROWS:]:
+        rows.append({"group": f"{len(other_groups)} more", "pairs": sum(number for _, number in other_groups)})
     return rows

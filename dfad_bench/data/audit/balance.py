@@ -19,7 +19,7 @@ _NAMES = {REAL: "real", FAKE: "fake"}
 
 def check(subject: Subject) -> Findings:
     """Count faces by group. Warns of very uneven groups, and of groups with many refused faces."""
-    kept, total = subject.kept, max(1, len(subject.kept))
+    kept, total = subject.kept_faces, max(1, len(subject.kept_faces))
     rows: list[dict[str, Any]] = []
     for group, every in subject.faces.groupby("group"):
         here = kept[kept["group"] == group]

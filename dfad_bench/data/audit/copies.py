@@ -29,13 +29,13 @@ class CopySet:
     def example(self, faces: pd.DataFrame) -> tuple[Face, ...]:
         """Some of the faces, one of every group and side first."""
         seen: set[tuple[str, str]] = set()
-        first: list[int] = []
-        rest: list[int] = []
+        one_of_each: list[int] = []
+        other_rows: list[int] = []
         for row in self.rows:
             kind = (str(faces["group"].iat[row]), str(faces["side"].iat[row]))
-            (rest if kind in seen else first).append(row)
+            (other_rows if kind in seen else one_of_each).append(row)
             seen.add(kind)
-        return faces_at(faces, (first + rest)[:_FACES])
+        return faces_at(faces, (one_of_each + other_rows)[:_FACES])
 
 
 def copy_sets(rows: pd.DataFrame, column: str) -> list[CopySet]:

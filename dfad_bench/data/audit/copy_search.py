@@ -82,7 +82,7 @@ def _candidates(keys: np.ndarray, probes: np.ndarray) -> pd.DataFrame:
     flat = probes.reshape(len(probes), -1)
     given = pd.DataFrame({"hash": flat.ravel(), "other": np.repeat(np.arange(len(flat)), flat.shape[1])})
     given["probe"] = np.tile(np.arange(flat.shape[1]), len(flat))
-    asked, given = _uncrowded(asked, "one"), _uncrowded(given, "other")
+    asked, given = _without_crowds(asked, "one"), _without_crowds(given, "other")
     values = np.union1d(asked["hash"], given["hash"]).astype(np.int64)
     is_key, is_probe = np.isin(values, asked["hash"]), np.isin(values, given["hash"])
     found = near_pairs(values, BITS, owners=np.where(is_key & is_probe, -1, is_key.astype(np.int64)))
@@ -96,7 +96,7 @@ def _candidates(keys: np.ndarray, probes: np.ndarray) -> pd.DataFrame:
     return pairs[["one", "key", "other", "probe", "distance"]]
 
 
-def _uncrowded(rows: pd.DataFrame, face: str) -> pd.DataFrame:
+def _without_crowds(rows: pd.DataFrame, face: str) -> pd.DataFrame:
     """Without hashes that very many faces share."""
     sizes = rows.drop_duplicates(["hash", face])["hash"].value_counts()
     return rows[~rows["hash"].isin(sizes[sizes > _CROWD].index)]

@@ -19,7 +19,7 @@ _FORMATS = 3
 def files(subject: Subject) -> pd.DataFrame:
     """One row per file with known facts, with `bytes_per_pixel`; the frames of a video are one file."""
     known = ["source_width", "source_height", "source_format", "source_bytes"]
-    rows = subject.kept.drop_duplicates(["manifest", "origin"]).dropna(subset=known)
+    rows = subject.kept_faces.drop_duplicates(["manifest", "origin"]).dropna(subset=known)
     return rows.assign(bytes_per_pixel=bytes_per_pixel(rows))
 
 
@@ -51,6 +51,6 @@ def check(subject: Subject) -> Findings:
                 "bytes/pixel": float(here["bytes_per_pixel"].median()),
             }
         )
-    unknown = subject.kept.drop_duplicates(["manifest", "origin"]).shape[0] - len(facts)
+    unknown = subject.kept_faces.drop_duplicates(["manifest", "origin"]).shape[0] - len(facts)
     remarks = (Finding("info", f"{unknown:,} files without facts; build the manifest again"),) if unknown else ()
     return Findings("file_facts", "Resolution, format and compression", _COLUMNS, rows, remarks)

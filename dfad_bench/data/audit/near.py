@@ -68,7 +68,7 @@ def near_pairs(
     crowds = [np.bincount(band, minlength=_KEYS) > crowd for band in bands]
     found: list[_Pairs] = []
     total, capped = 0, False
-    for pairs in _found(words, bands, crowds, radius, owners, chunk):
+    for pairs in _search_bands(words, bands, crowds, radius, owners, chunk):
         found.append(pairs)
         total += len(pairs[0])
         if capped := total > most:
@@ -92,7 +92,7 @@ def _words(hashes: np.ndarray, radius: int) -> np.ndarray:
     return words
 
 
-def _found(
+def _search_bands(
     words: np.ndarray,
     bands: list[np.ndarray],
     crowds: list[np.ndarray],

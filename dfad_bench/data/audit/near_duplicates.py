@@ -85,8 +85,8 @@ def _rows(counts: Counter[tuple[str, str, str]], closest: dict[tuple[str, str, s
         {"group": key[0], "other group": key[1], "sides": key[2], "pairs": number, "fewest bits": closest[key]}
         for key, number in ordered[:_ROWS]
     ]
-    if rest := ordered[_ROWS:]:
-        rows.append({"group": f"{len(rest)} more", "pairs": sum(number for _, number in rest)})
+    if other_groups := ordered[_ROWS:]:
+        rows.append({"group": f"{len(other_groups)} more", "pairs": sum(number for _, number in other_groups)})
     return rows
 
 
@@ -104,13 +104,15 @@ def _limits(subject: Subject, units: pd.DataFrame) -> list[Finding]:
             " pictures? their pairs are not counted"
         )
         found.append(Finding("warning", text, examples))
-    if subject.near.crowded:
-        text = f"{subject.near.crowded:,} hashes lie in crowded bands: some of their pairs may be missing"
+    if subject.near_pairs.crowded:
+        text = f"{subject.near_pairs.crowded:,} hashes lie in crowded bands: some of their pairs may be missing"
         found.append(Finding("info", text))
-    if subject.near.capped:
-        text = f"the search ended at {len(subject.near.first):,} pairs of hashes: there are more; ask for fewer bits"
+    if subject.near_pairs.capped:
+        text = (
+            f"the search ended at {len(subject.near_pairs.first):,} pairs of hashes: there are more; ask for fewer bits"
+        )
         found.append(Finding("warning", text))
-    missing = int(subject.kept["phash"].isna().sum())
+    missing = int(subject.kept_faces["phash"].isna().sum())
     if missing:
         found.append(Finding("info", f"{missing:,} faces have no perceptual hash"))
     return found

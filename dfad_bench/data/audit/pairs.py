@@ -15,7 +15,7 @@ _CHUNK = 100_000  # pairs of hashes joined at once
 
 def sources_of_hashes(subject: Subject) -> pd.DataFrame:
     """One row per hash, source, group and side: `hash` (position in `subject.hashes`) and `row`, its first face."""
-    kept = subject.kept[subject.kept["phash"].notna()]
+    kept = subject.kept_faces[subject.kept_faces["phash"].notna()]
     units = kept[["manifest", "group", "side", "source_key", "crop_sha256", "detection_label"]].assign(
         hash=np.searchsorted(subject.hashes, kept["phash"].to_numpy(dtype=np.int64)), row=kept.index
     )
@@ -34,7 +34,7 @@ def face_pairs(subject: Subject, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     Columns end in `_a` and `_b`, and `distance`. Crowded hashes and pairs of identical pixels are left out.
     """
     units = units[~units["hash"].isin(crowded_hashes(units).index)]
-    near = subject.near
+    near = subject.near_pairs
     sizes = units["hash"].value_counts()
     own = np.sort(sizes[sizes > 1].index.to_numpy(dtype=np.int64))
     first, second = np.concatenate([own, near.first]), np.concatenate([own, near.second])

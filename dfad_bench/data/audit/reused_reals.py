@@ -19,7 +19,7 @@ _SAME = {"source_sha256": "same file", "crop_sha256": "same pixels"}
 
 def check(subject: Subject) -> Findings:
     """Pairs of real groups that share faces, by bytes, pixels or perceptual hash."""
-    real = subject.kept[subject.kept["detection_label"] == REAL]
+    real = subject.kept_faces[subject.kept_faces["detection_label"] == REAL]
     counts: Counter[tuple[str, str, str]] = Counter()
     examples: list[tuple[Face, ...]] = []
     for column, how in _SAME.items():

@@ -23,7 +23,7 @@ def check(subject: Subject) -> Findings:
     drops such training faces, so they are a warning; one that remains is an error.
     """
     if subject.protocol is None:
-        rows = subject.kept.assign(row=subject.kept.index)
+        rows = subject.kept_faces.assign(row=subject.kept_faces.index)
         text = "of the split as released have test faces, too: a protocol drops the training faces"
         title = "Sources on both sides of the split as released"
         return Findings("split_leaks", title, _COLUMNS, *_leaks(subject, rows, text))

@@ -42,20 +42,20 @@ class Subject:
     manifests: tuple[Manifest, ...] = ()  # whose crops are compared
 
     @cached_property
-    def kept(self) -> pd.DataFrame:
+    def kept_faces(self) -> pd.DataFrame:
         """The faces that were not refused, with the index of `faces`."""
         return self.faces[self.faces["status"] == OK]
 
     @cached_property
     def hashes(self) -> np.ndarray:
         """The distinct perceptual hashes of kept faces, sorted (n,) int64."""
-        known = self.kept["phash"].dropna()
+        known = self.kept_faces["phash"].dropna()
         return np.unique(known.to_numpy(dtype=np.int64))
 
     @cached_property
-    def near(self) -> NearPairs:
+    def near_pairs(self) -> NearPairs:
         """Pairs of `hashes` (by position) that differ in at most `near_bits` bits, pairs of one source left out."""
-        known = self.kept[self.kept["phash"].notna()]
+        known = self.kept_faces[self.kept_faces["phash"].notna()]
         places = np.searchsorted(self.hashes, known["phash"].to_numpy(dtype=np.int64))
         source = pd.factorize(known["source_key"])[0]
         low, high = np.full(len(self.hashes), len(known)), np.full(len(self.hashes), -1)

@@ -40,7 +40,7 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: WorkerPool | None = None
-        self._done = 0  # blocks, which shows that the processes work
+        self._blocks_done = 0  # blocks, which shows that the processes work
         self._watch = Stillness()
 
     def __enter__(self) -> Self:
@@ -70,9 +70,9 @@ class Workers:
 
     def _wait(self, pool: WorkerPool, future: Future[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """The result of a block; gives up where no block is finished for `STILL_SECONDS`."""
-        self._done += 1  # the next block is asked for: its time begins now
+        self._blocks_done += 1  # the next block is asked for: its time begins now
         while not wait([future], timeout=_POLL_SECONDS).done:
-            if self._watch.seconds("all", self._done) > STILL_SECONDS:
+            if self._watch.seconds("all", self._blocks_done) > STILL_SECONDS:
                 pool.kill()
                 raise _worker_death(f"was stopped, or waits for the disk, and made nothing for {STILL_SECONDS:g} s")
         try:
@@ -120,28 +120,28 @@ class CorruptedFaces(FaceDataset):
         self._needs, self._live_views = tuple(needs), live_views
         if self._needs and live_views is None:
             raise ValueError(f"the views {', '.join(self._needs)} of corrupted faces need `live_views`")
-        self._ahead = 2 * workers.count
+        self._blocks_ahead = 2 * workers.count
         self.read_in(np.arange(len(self)))
 
     def read_in(self, order: np.ndarray) -> None:
         """See `FaceDataset.read_in`; blocks that are made ahead are of this order."""
         self._order, self._turn = order, np.argsort(order)
-        self._coming: dict[int, Callable[[], tuple[np.ndarray, np.ndarray]]] = {}
-        self._ready: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._calls: dict[int, Callable[[], tuple[np.ndarray, np.ndarray]]] = {}
+        self._ready_blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Corrupted pixels and their views of the given rows, on `device`."""
         corrupted, sized = self._take(np.asarray(index))
         views = self._gathered(self._views, index, lambda: torch.from_numpy(self._crops[self._rows[index]]), device)
         for name in self._needs:
-            view = self._live(name, index, corrupted)
+            view = self._live_view(name, index, corrupted)
             views[name] = view.to(device) if device is not None and isinstance(view, torch.Tensor) else view
         pixels = torch.from_numpy(sized)
         if device is not None and device.type != "cpu":
             pixels = pixels.pin_memory().to(device, non_blocking=True)
         return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
 
-    def _live(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> ViewValue:
+    def _live_view(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> ViewValue:
         assert self._live_views is not None
         made = self._live_views(name, self.sample_ids[index].tolist(), corrupted)
         if missing := int((~made.present).sum()):
@@ -154,17 +154,17 @@ class CorruptedFaces(FaceDataset):
         blocks = turns // BLOCK
         first, last = int(blocks.min()), int(blocks.max())
         final = (len(self) - 1) // BLOCK
-        for block in range(first, min(last + self._ahead, final) + 1):
-            if block not in self._coming and block not in self._ready:
-                self._coming[block] = self._begin_block(block)
+        for block in range(first, min(last + self._blocks_ahead, final) + 1):
+            if block not in self._calls and block not in self._ready_blocks:
+                self._calls[block] = self._begin_block(block)
         for block in np.unique(blocks).tolist():
-            if block in self._coming:
-                self._ready[block] = self._coming.pop(block)()
-        pairs = [(self._ready[block], row) for block, row in zip(blocks.tolist(), turns % BLOCK, strict=True)]
-        taken = np.stack([made[0][row] for made, row in pairs]), np.stack([made[1][row] for made, row in pairs])
-        self._ready = {block: made for block, made in self._ready.items() if block >= last}
-        self._coming = {block: call for block, call in self._coming.items() if block >= last}
-        return taken
+            if block in self._calls:
+                self._ready_blocks[block] = self._calls.pop(block)()
+        pairs = [(self._ready_blocks[block], row) for block, row in zip(blocks.tolist(), turns % BLOCK, strict=True)]
+        block_rows = np.stack([made[0][row] for made, row in pairs]), np.stack([made[1][row] for made, row in pairs])
+        self._ready_blocks = {block: made for block, made in self._ready_blocks.items() if block >= last}
+        self._calls = {block: call for block, call in self._calls.items() if block >= last}
+        return block_rows
 
     def _begin_block(self, block: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         rows = self._order[block * BLOCK : (block + 1) * BLOCK]

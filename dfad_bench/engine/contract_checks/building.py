@@ -67,9 +67,9 @@ def _odd_settings(model: DFADModel) -> str:
     for name, values in model.view_settings.items():
         if name not in (*model.needs, *model.needs_training):
             return f"of {name!r}, a view that it does not need"
-        taken = [field.name for field in fields(view_class(name).Settings)]
-        if unknown := [key for key in values if key not in taken]:
-            return f"of {name!r} hold {unknown[0]!r}; the view takes {', '.join(taken) or 'none'}"
+        settings = [field.name for field in fields(view_class(name).Settings)]
+        if unknown := [key for key in values if key not in settings]:
+            return f"of {name!r} hold {unknown[0]!r}; the view takes {', '.join(settings) or 'none'}"
         try:
             view_class(name).stand_in(values)
         except ConfigError as error:

@@ -138,9 +138,9 @@ def _gradients(subject: Subject, batch: Batch, stage: str, kept: Label) -> dict[
 def _agreement(model: DFADModel, found: Tensor, expected: Tensor) -> float:
     """Inner product of two losses' gradients over the parameters both reach."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    pairs = zip(_of(found, parameters), _of(expected, parameters), strict=True)
+    pairs = zip(_gradients_of_loss(found, parameters), _gradients_of_loss(expected, parameters), strict=True)
     return sum(float((a * b).sum()) for a, b in pairs if a is not None and b is not None)
 
 
-def _of(loss: Tensor, parameters: list[torch.nn.Parameter]) -> Iterator[Tensor | None]:
+def _gradients_of_loss(loss: Tensor, parameters: list[torch.nn.Parameter]) -> Iterator[Tensor | None]:
     yield from torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)

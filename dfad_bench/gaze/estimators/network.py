@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dfad_bench.core.errors import ConfigError, WeightsError, quoted
 from dfad_bench.core.files import content_hash, sha256_file
-from dfad_bench.core.notices import heard
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.weights import find_weights
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import mirror
@@ -93,7 +93,7 @@ class NetworkEstimator(ABC):
         self.channel: Channel = _check_choice("channel", channel or self.default_channel, Channel)
         self.norm: Norm = _check_choice("norm", norm or self.default_norm, Norm)
         self._device = torch.device("cpu")
-        with heard() as self._notices:
+        with collect_notices() as self._notices:
             self.network = self.load(self.weights).eval().requires_grad_(False)
 
     @classmethod

@@ -294,12 +294,14 @@ class FaceCropper:
 
     def _resize_ready_made(self, image: Image.Image) -> Crop:
         """The centred square of an image that is a crop already, after checking that it can be one."""
-        short, long = sorted(image.size)
-        if long > self.profile.most_oblong * short:
+        short_side, long_side = sorted(image.size)
+        if long_side > self.profile.most_oblong * short_side:
             most = self.profile.most_oblong
             raise ImageRefused("not_a_crop", f"{image.width}x{image.height}: sides in a ratio of more than {most:g}")
-        square, affine, pixels = self._cut(image, _square(image.width / 2, image.height / 2, float(short), image.size))
-        checks = {"not_square": long > 1.02 * short, "flat": float(pixels.std()) < _FLAT}
+        square, affine, pixels = self._cut(
+            image, _square(image.width / 2, image.height / 2, float(short_side), image.size)
+        )
+        checks = {"not_square": long_side > 1.02 * short_side, "flat": float(pixels.std()) < _FLAT}
         return Crop(pixels, affine, square, flags=tuple(name for name, true in checks.items() if true))
 
     def _add_landmarks(self, crop: Crop, image: Image.Image, found: Faces) -> Crop:

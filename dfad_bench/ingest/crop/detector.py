@@ -167,7 +167,7 @@ class _Sums:
         self.count, self.height, self.width, _ = pictures.shape
         if self.height * self.width > _MOST_PIXELS:
             raise ValueError(f"a picture has more than {_MOST_PIXELS} pixels")
-        self._sums = _integral(pictures, device)  # (n, H + 1, W + 1, 3)
+        self._sums = _integral_images(pictures, device)  # (n, H + 1, W + 1, 3)
 
     def reduced_pictures(self, height: int, width: int) -> Any:
         """Each image reduced to (n, height, width, 3) mean values."""
@@ -201,7 +201,7 @@ class _Sums:
         return total.float() / area
 
 
-def _integral(pictures: np.ndarray, device: Any) -> Any:
+def _integral_images(pictures: np.ndarray, device: Any) -> Any:
     """Sums (n, H + 1, W + 1, 3) of all pixels above and left of each corner."""
     import torch
     from torch.nn import functional
@@ -251,8 +251,8 @@ def _suppress(boxes: Any, scores: Any, group: Any, threshold: float) -> Any:
 
     if not len(boxes):
         return group.new_zeros(0)
-    apart = (boxes.max() + 1 - boxes.min()) * group
-    return nms(boxes + apart[:, None], scores, threshold)
+    offsets = (boxes.max() + 1 - boxes.min()) * group
+    return nms(boxes + offsets[:, None], scores, threshold)
 
 
 def _suppress_nested(found: _Candidates) -> list[int]:

@@ -154,7 +154,7 @@ class _Bounded:
     """
 
     def __init__(self, stream: IO[bytes], packed: int) -> None:
-        self._stream, self._left = stream, max(_FREE, MAX_RATIO * packed)
+        self._stream, self._bytes_left = stream, max(_FREE, MAX_RATIO * packed)
         self.damaged = False
 
     def read(self, size: int = -1) -> bytes:
@@ -163,8 +163,8 @@ class _Bounded:
         except _STREAM_DAMAGE:
             self.damaged = True
             raise
-        self._left -= len(data)
-        if self._left < 0:
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
             raise ValueError(f"unpacks to more than {MAX_RATIO} times its size")
         return data
 
@@ -178,7 +178,7 @@ class Tar:
         self._begin()
 
     def _begin(self) -> None:
-        self._next, self._broken = 0, ""
+        self._next_number, self._damage_reason = 0, ""
         self._packed.seek(0)
         self._file: IO[bytes] = self._packed if self._seekable else self._unpacker(self._packed, "rb")
         try:
@@ -198,7 +198,7 @@ class Tar:
     def _headers(self) -> Iterator[tarfile.TarInfo]:
         while (header := self._tar.next()) is not None:
             self._tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps them all, a kilobyte each
-            self._next += 1
+            self._next_number += 1
             yield header
 
     def members(self) -> Iterator[Member]:
@@ -207,14 +207,14 @@ class Tar:
         for header in self._headers():
             if header.isdir():
                 continue
-            if self._next > MAX_MEMBERS:
+            if self._next_number > MAX_MEMBERS:
                 raise ValueError(f"more than {MAX_MEMBERS} members")
             name = member_name(header.name)
             special = "repeated name" if name in seen else ""
             if not header.isreg() or header.issparse():
                 special = "link or device"
             seen.add(name)
-            yield Member(name, header.size, self._next - 1, special)
+            yield Member(name, header.size, self._next_number - 1, special)
 
     def read(self, wanted: Member, max_bytes: int) -> bytes:
         """The bytes of a member.
@@ -223,15 +223,15 @@ class Tar:
             ImageRefused: it is not there, or larger than `max_bytes`.
         """
         assert wanted.position is not None
-        if wanted.position < self._next:
+        if wanted.position < self._next_number:
             self._end()
             self._begin()
-        if self._broken:
-            raise ImageRefused("unreadable", self._broken)
+        if self._damage_reason:
+            raise ImageRefused("unreadable", self._damage_reason)
         try:
             return self._forward(wanted, max_bytes)
         except DAMAGE as error:
-            self._broken = refusal(error).reason
+            self._damage_reason = refusal(error).reason
             raise
 
     def check_rest(self) -> None:
@@ -242,8 +242,8 @@ class Tar:
                 there is more, as in a file that was only partly written.
         """
         zeros = 0
-        rest: Any = self._tar.fileobj  # holds what was read ahead
-        while data := rest.read(_SMALL):
+        raw_stream: Any = self._tar.fileobj  # holds what was read ahead
+        while data := raw_stream.read(_SMALL):
             if data.count(0) != len(data):
                 raise ValueError("data behind its end mark")
             zeros += len(data)
@@ -262,7 +262,7 @@ class Tar:
     def _forward(self, wanted: Member, max_bytes: int) -> bytes:
         header = None
         for header in self._headers():  # noqa: B007  the last one is the wanted member's
-            if self._next > (wanted.position or 0):
+            if self._next_number > (wanted.position or 0):
                 break
         if header is None or member_name(header.name) != wanted.name or not header.isreg() or header.issparse():
             raise ImageRefused("unreadable", "not in the archive any more")

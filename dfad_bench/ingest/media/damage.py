@@ -42,14 +42,14 @@ def trace_damage(
             continue
         inside = _first_damage(held, lost, before)
         damaged = inside if damaged is None else damaged
-        yield from (Decoded(f, n, _own(f, n, damaged)) for f, n in held[:-1])
+        yield from (Decoded(f, n, _first_damage_of(f, n, damaged)) for f, n in held[:-1])
         if frame.key_frame and not frame.is_corrupt and (not keys or number in keys):
             damaged = None
-        yield Decoded(frame, number, _own(frame, number, damaged))
+        yield Decoded(frame, number, _first_damage_of(frame, number, damaged))
         held, before = [], number
     inside = _first_damage(held, lost, before)
     damaged = inside if damaged is None else damaged
-    yield from (Decoded(f, n, _own(f, n, damaged)) for f, n in held)
+    yield from (Decoded(f, n, _first_damage_of(f, n, damaged)) for f, n in held)
 
 
 def _first_damage(held: list[tuple[Any, int]], lost: Container[int], before: int) -> int | None:
@@ -60,5 +60,5 @@ def _first_damage(held: list[tuple[Any, int]], lost: Container[int], before: int
     return min(damaged, default=None)
 
 
-def _own(frame: Any, number: int, damaged: int | None) -> int | None:
+def _first_damage_of(frame: Any, number: int, damaged: int | None) -> int | None:
     return number if frame.is_corrupt else damaged

@@ -106,7 +106,7 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
     discarded, latest, complete_until = 0, None, None
     packets = packets_of(container, stream)
     while True:
-        packet, error = _next(packets)
+        packet, error = _next_packet(packets)
         if packet is None or packet.is_corrupt:  # corrupt: a frame cut in the middle
             if packet or error:
                 cut = f"damaged after {len(times)} frames" + (f": {error_text(error)}" if error else "")
@@ -129,7 +129,7 @@ def _gather(container: Any, stream: Any, cut: str, times: list[int | None], keys
     return cut
 
 
-def _next(packets: Iterator[Any]) -> tuple[Any, Exception | None]:
+def _next_packet(packets: Iterator[Any]) -> tuple[Any, Exception | None]:
     try:
         return next(packets, None), None
     except Exception as error:  # demuxers of damaged bytes raise nearly anything

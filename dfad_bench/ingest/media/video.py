@@ -51,13 +51,15 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame | LostFrame]
         if not index.count:
             raise ImageRefused("unreadable", index.cut or "no frames")
         wanted = frames_to_take(sample, sampling, index.count)
-        yield from _taken(path, index, wanted, digest, size)
+        yield from _take_frames(path, index, wanted, digest, size)
     except ImageRefused as refused:
         refused.source_sha256 = digest
         raise
 
 
-def _taken(path: Path, index: Index, wanted: Sequence[int], digest: str, size: int) -> Iterator[Frame | LostFrame]:
+def _take_frames(
+    path: Path, index: Index, wanted: Sequence[int], digest: str, size: int
+) -> Iterator[Frame | LostFrame]:
     held: list[Frame | LostFrame] = []
     try:
         for number, image in pictures(path, index, wanted):

@@ -132,7 +132,7 @@ class _Walk:
                 if is_hidden(name):
                     self.listing.ignore("hidden", origin)
                     continue
-                yield _found(self.base, os.path.join(folder, name), origin, self.follow)  # noqa: PTH118
+                yield _found_file(self.base, os.path.join(folder, name), origin, self.follow)  # noqa: PTH118
 
     def _is_new(self, folder: str) -> bool:
         facts = os.stat(folder)  # noqa: PTH116
@@ -156,7 +156,7 @@ class _Walk:
                 self.linked.append((real, f"{here}{name}/"))
 
 
-def _found(base: str, name: str, origin: str, follow: bool) -> FoundFile:
+def _found_file(base: str, name: str, origin: str, follow: bool) -> FoundFile:
     path = Path(name)
     try:
         facts = os.lstat(name)  # noqa: PTH116  a Path would keep a second copy of the name

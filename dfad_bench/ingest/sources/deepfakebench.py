@@ -31,7 +31,7 @@ _PAIRED = {
 }
 
 
-class _Listed(NamedTuple):
+class _ListedFrame(NamedTuple):
     dataset: str
     label: str
     split: str
@@ -51,8 +51,8 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     listing = Listing()
-    chosen: dict[str, tuple[RawSample, _Listed]] = {}
-    listed = sorted(_listed(Path(spec.index)), key=lambda item: _rank(item.split))
+    chosen: dict[str, tuple[RawSample, _ListedFrame]] = {}
+    listed = sorted(_listed_frames(Path(spec.index)), key=lambda item: _rank(item.split))
     wanted = {name: {value.casefold() for value in values} for name, values in spec.only.items()}
     for item in listed:
         origin = map_prefix(_origin(item.frame), spec.prefixes)
@@ -76,7 +76,7 @@ def list_frames(spec: DatasetSpec, root: Path) -> Listing:
     return listing
 
 
-def _unwanted_field(item: _Listed, wanted: Mapping[str, set[str]]) -> str | None:
+def _unwanted_field(item: _ListedFrame, wanted: Mapping[str, set[str]]) -> str | None:
     """The first field whose value is not among those asked for, or None; compression is optional."""
     values = item._asdict()
     return next((k for k, texts in wanted.items() if (v := values.get(k)) and v.casefold() not in texts), None)
@@ -90,7 +90,7 @@ def _origin(frame: str) -> str:
     return plain_path(printable_name(frame))
 
 
-def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _Listed) -> RawSample:
+def _sample(spec: DatasetSpec, root: Path, origin: str, generator: str, item: _ListedFrame) -> RawSample:
     refusal, path, size, changed = None, root, 0, 0
     try:
         path = safe_relative(root, origin, follow=spec.follow_links)
@@ -128,7 +128,7 @@ def _labels() -> dict[str, str]:
     return {name.casefold(): key for name, key in load_dataset_spec("deepfakebench").generators.items()}
 
 
-def _with_targets(chosen: dict[str, tuple[RawSample, _Listed]]) -> list[RawSample]:
+def _with_targets(chosen: dict[str, tuple[RawSample, _ListedFrame]]) -> list[RawSample]:
     reals: dict[tuple[str, str, str, int | None], str] = {}
     for sample, item in chosen.values():
         if sample.generator == "real":
@@ -143,21 +143,21 @@ def _with_targets(chosen: dict[str, tuple[RawSample, _Listed]]) -> list[RawSampl
     return samples
 
 
-def _target(item: _Listed) -> str | None:
+def _target(item: _ListedFrame) -> str | None:
     for prefix, (template, name) in _PAIRED.items():
         if item.label.startswith(prefix) and (fields := template.match(item.video)):
             return name.fill(fields)
     return None
 
 
-def _listed(file: Path) -> Iterator[_Listed]:
+def _listed_frames(file: Path) -> Iterator[_ListedFrame]:
     for dataset, labels in _mapping(read_json(file), str(file)).items():
         for label, splits in _mapping(labels, f"{file}: {dataset}").items():
             for split, videos in _mapping(splits, f"{file}: {dataset}: {label}").items():
                 yield from _videos(videos, f"{file}: {dataset}: {label}: {split}", (dataset, label, split.lower()))
 
 
-def _videos(value: Any, where: str, above: tuple[str, str, str], compression: str = "") -> Iterator[_Listed]:
+def _videos(value: Any, where: str, above: tuple[str, str, str], compression: str = "") -> Iterator[_ListedFrame]:
     for name, video in _mapping(value, where).items():
         if not isinstance(video, Mapping) or "frames" not in video:
             if compression:
@@ -169,7 +169,9 @@ def _videos(value: Any, where: str, above: tuple[str, str, str], compression: st
             raise ConfigError(f"{where}: {name}: `frames` must be a list of paths")
         label = video.get("label", above[1])
         for frame in frames:
-            yield _Listed(above[0], label if isinstance(label, str) else above[1], above[2], compression, name, frame)
+            yield _ListedFrame(
+                above[0], label if isinstance(label, str) else above[1], above[2], compression, name, frame
+            )
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

@@ -70,14 +70,14 @@ def parts_of(template: str) -> list[str]:
 
 def _explain(fit: _Fit) -> str:
     pieces = parts_of(fit.template)
-    rest = fit.place[fit.letters :]
+    remainder = fit.place[fit.letters :]
     fitting = f"its {''.join(pieces[: fit.parts])!r} fits {fit.place[: fit.letters]!r}, then " if fit.parts else ""
     if fit.parts == len(pieces):
-        found = f"{fitting}the path goes on with {rest!r}"
-    elif not rest:
+        found = f"{fitting}the path goes on with {remainder!r}"
+    elif not remainder:
         found = f"{fitting}the path ends before {_described(pieces[fit.parts])}"
     else:
-        found = f"{fitting}{_described(pieces[fit.parts])} does not fit {rest!r}"
+        found = f"{fitting}{_described(pieces[fit.parts])} does not fit {remainder!r}"
     return f"nearest is {fit.template!r}: {found}"
 
 

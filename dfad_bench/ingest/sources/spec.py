@@ -187,11 +187,11 @@ class DatasetSpec:
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
         for key in used:
             if key not in taxonomy() or taxonomy()[key].key != key:
-                near = " or ".join(taxonomy().near(key))
-                meant = f"; did you mean {near}?" if near else ""
+                near = " or ".join(taxonomy().nearest_keys(key))
+                suggestion = f"; did you mean {near}?" if near else ""
                 raise ValueError(
-                    f"{quoted(key)} is not a key of the taxonomy{meant} (`dfad list generators` shows them; declare one"
-                    " of your own under `taxonomy` of this file)"
+                    f"{quoted(key)} is not a key of the taxonomy{suggestion} (`dfad list generators` shows them;"
+                    " declare one of your own under `taxonomy` of this file)"
                 )
 
     @cached_property

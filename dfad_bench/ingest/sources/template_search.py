@@ -34,7 +34,7 @@ class Search:
         names = [part.name for part in parts]
         self._side_by_side = _side_by_side(parts)
         # fields that are used again behind a part: what they hold decides whether the rest fits
-        self._again = [
+        self._repeated_names = [
             tuple(dict.fromkeys(name for name in names[:index] if name and name in names[index:]))
             for index in range(len(parts))
         ]
@@ -68,12 +68,12 @@ class _Fit:
     """One path; `found` holds the fields so far."""
 
     def __init__(self, search: Search, path: str, found: dict[str, str]) -> None:
-        self._search, self._path, self._found = search, path, found
-        self._dead: dict[tuple[int, int, tuple[str, ...]], int] = {}
+        self._search, self._path, self._fields = search, path, found
+        self._dead_ends: dict[tuple[int, int, tuple[str, ...]], int] = {}
 
     def from_part(self, index: int, start: int) -> bool:
         """Whether the parts from one on fit the path from a letter on to its end."""
-        search, path, found = self._search, self._path, self._found
+        search, path, found = self._search, self._path, self._fields
         if index == len(search._parts):
             return start == len(path)
         literal = search._literals[index].match(path, start)
@@ -86,15 +86,15 @@ class _Fit:
             same = re.compile(re.escape(found[part.name]), FLAGS).match(path, start)
             return same is not None and self.from_part(index + 1, same.end())
         limit = _limit(path, start, part)
-        state = index, limit, tuple(found[name] for name in search._again[index])
-        tried = self._dead.get(state, limit)  # every end behind this letter was tried in vain
+        state = index, limit, tuple(found[name] for name in search._repeated_names[index])
+        tried = self._dead_ends.get(state, limit)  # every end behind this letter was tried in vain
         for end in _ends(path, start, min(limit, tried), part):
             found[part.name] = path[start:end]
             if self.from_part(index + 1, end):
                 return True
             del found[part.name]
         if not part.endings:
-            self._dead[state] = start
+            self._dead_ends[state] = start
         return False
 
 

@@ -88,7 +88,7 @@ def _until_broken(
                 return  # an idle worker was killed: no shard is suspect, a new pool takes the rest
         done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for task, slot in running.values():
-            on_progress(task, pool.done(task, slot))
+            on_progress(task, pool.count_done(task, slot))
         pool.kill_stopped(running.values())
         for future in done:
             task, slot = running.pop(future)
@@ -117,7 +117,7 @@ def run_suspect(run: Run, task: ShardTask, on_progress: ProgressCallback = ignor
             try:
                 future = pool.submit(run, task, 0)
                 while not wait([future], timeout=_POLL_SECONDS).done:
-                    on_progress(task, pool.done(task, 0))
+                    on_progress(task, pool.count_done(task, 0))
                     pool.kill_stopped([(task, 0)])
                 return future.result()
             except BrokenProcessPool:
@@ -172,7 +172,7 @@ class _Pool:
         limit = task.seconds(index) if index >= 0 else STILL_SECONDS  # to start a worker, or to write a part
         return seconds > limit + 2 * min(_GRACE, limit)  # its own watchdog comes first
 
-    def done(self, task: ShardTask, slot: int) -> int:
+    def count_done(self, task: ShardTask, slot: int) -> int:
         """How many items of the shard in a slot are done."""
         index = int(self._items[2 * slot])
         return len(task.samples) if index == -1 else max(index, 0)

@@ -101,12 +101,12 @@ class Beat:
 
     def __init__(self, task: ShardTask) -> None:
         self.file = task.part.with_name(f".{task.part.stem}.beat")
-        self._told = -_BEAT_SECONDS
+        self._written_at = -_BEAT_SECONDS
 
     def tell(self, index: int) -> None:
         """An item begins."""
-        if time.monotonic() - self._told >= _BEAT_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._written_at >= _BEAT_SECONDS:
+            self._written_at = time.monotonic()
             ray = sys.modules.get("ray")
             node = ray.get_runtime_context().get_node_id() if ray else ""
             write_json(self.file, {"node": node, "pid": os.getpid(), "item": index, "time": time.time()})
@@ -114,10 +114,10 @@ class Beat:
     def read(self) -> dict[str, Any] | None:
         """What the worker wrote last; None where it wrote nothing."""
         try:
-            told = read_json(self.file)
+            beat = read_json(self.file)
         except ConfigError:
             return None
-        return told if isinstance(told, dict) and isinstance(told.get("pid"), int) else None
+        return beat if isinstance(beat, dict) and isinstance(beat.get("pid"), int) else None
 
     def forget(self) -> None:
         """Remove the file, as a shard is begun and once it is done."""
@@ -145,7 +145,7 @@ class _Cluster:
     workers: int
     on_progress: ProgressCallback
     _slots: list[Any] = field(default_factory=list)  # idle actors
-    _tried: set[str] = field(default_factory=set)  # shards a worker died on
+    _tried_shards: set[str] = field(default_factory=set)  # shards a worker died on
     _watch: Stillness = field(default_factory=Stillness)
 
     def drain(self, waiting: deque[ShardTask]) -> Iterator[dict[str, Any]]:
@@ -191,14 +191,14 @@ class _Cluster:
     def _end_stopped(self, tasks: Iterable[ShardTask]) -> None:
         """Kill the workers that show no life; Ray then says that they died, as of any other."""
         for task in tasks:
-            told = Beat(task).read()
+            beat = Beat(task).read()
             longest = max((task.seconds(index) for index in range(len(task.samples))), default=0)
-            if told is None or self._watch.seconds(task.name, told) < longest + STILL_SECONDS:
+            if beat is None or self._watch.seconds(task.name, beat) < longest + STILL_SECONDS:
                 continue
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            there = NodeAffinitySchedulingStrategy(str(told["node"]), soft=False)
-            self.ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_end_worker).remote(told["pid"])
+            there = NodeAffinitySchedulingStrategy(str(beat["node"]), soft=False)
+            self.ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_end_worker).remote(beat["pid"])
             self._watch.seconds(task.name, None)  # and again after as long, should that fail
 
     def _slot(self) -> Any:
@@ -215,9 +215,9 @@ class _Cluster:
         except errors.RayError as error:
             if item.slot is not None:
                 self._slots.append(self._slot())  # the actor died with its shard
-            if item.task.name in self._tried:
+            if item.task.name in self._tried_shards:
                 raise DFADError(f"{item.task.name}: Ray cannot run it ({type(error).__name__})") from error
-            self._tried.add(item.task.name)
+            self._tried_shards.add(item.task.name)
             suspects.append(item.task)
             return None
         Beat(item.task).forget()

@@ -27,7 +27,7 @@ from dfad_bench.gaze.examples import (
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.metrics import METRICS
 from dfad_bench.report.figures import style
-from dfad_bench.report.figures.gaze_fid import Shown, draw_fid_figure
+from dfad_bench.report.figures.gaze_fid import DrawnFace, draw_fid_figure
 from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
 from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure
 
@@ -82,7 +82,7 @@ def save_gaze_figures(
         for estimator, report in reports.items():
             if not any(row.get("fid_rad2") is not None for row in rows[estimator]):
                 continue
-            shown = _shown(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
+            shown = _draw_faces(chosen[estimator], faces, frames[estimator], sees_patch(estimator))
             title = f"FID of the gaze of real and forged faces, estimator {estimator}{data}"
             few = settings.min_faces
             figure = draw_fid_figure(rows[estimator], shown, title=title, rule=RULE, names=names, least=few)
@@ -117,13 +117,13 @@ def _measured(report: GazeReport) -> bool:
     return any(row.fid.fid_rad2 is not None for row in report.rows)
 
 
-def _shown(
+def _draw_faces(
     chosen: Mapping[Key, tuple[str, bool]], faces: Mapping[str, Face], frame: pd.DataFrame, normalised: bool
-) -> dict[Key, Shown]:
+) -> dict[Key, DrawnFace]:
     """The chosen faces as they are drawn: with an arrow where their gaze is confident."""
     gaze = gaze_of(frame, (name for name, _ in chosen.values()))
     return {
-        key: Shown(
+        key: DrawnFace(
             with_arrow(faces[name], gaze[name], normalised=normalised) if confident else faces[name].crop,
             gaze_patch(faces[name], gaze[name], arrow=confident),
             confident,

@@ -31,7 +31,7 @@ _READING = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnFace:
     """A face with its gaze and its normalised patch, both (H, W, 3) uint8 RGB, and whether the gaze is confident."""
 
     face: np.ndarray
@@ -53,13 +53,13 @@ class Column:
     high: float
     floor: float | None
     floor_high: float | None
-    shown: Shown | None
+    shown: DrawnFace | None
     few: bool = False  # too few faces for a bar
 
 
 def draw_fid_figure(
     rows: Sequence[Mapping[str, Any]],
-    shown: Mapping[tuple[str, str], Shown],
+    shown: Mapping[tuple[str, str], DrawnFace],
     *,
     title: str,
     rule: str,
@@ -100,7 +100,7 @@ def draw_fid_figure(
 
 def _columns(
     rows: Sequence[Mapping[str, Any]],
-    shown: Mapping[tuple[str, str], Shown],
+    shown: Mapping[tuple[str, str], DrawnFace],
     names: Mapping[tuple[str, str], str],
     least: int,
 ) -> tuple[list[Column], list[str]]:
@@ -138,7 +138,7 @@ def _columns(
     return [*_real(columns, shown.get(("", "real"))), *columns], without
 
 
-def _real(columns: Sequence[Column], shown: Shown | None) -> list[Column]:
+def _real(columns: Sequence[Column], shown: DrawnFace | None) -> list[Column]:
     """The real faces' own column, with the floor at the number of faces most generators have."""
     floors = [column for column in columns if column.floor is not None and not column.few]
     if shown is None or not floors:

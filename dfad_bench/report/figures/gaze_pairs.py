@@ -132,8 +132,8 @@ def _note(
         if row["forgery"] == "control" and row.get("cosine_2d") is not None
     ]
     if controls:
-        said = "; ".join(f"{estimator} {_mean(row).removeprefix('mean ')}" for estimator, row in controls)
-        parts.append(f"Each forged face against another one's target: {said}.")
+        control_text = "; ".join(f"{estimator} {_mean(row).removeprefix('mean ')}" for estimator, row in controls)
+        parts.append(f"Each forged face against another one's target: {control_text}.")
     if not all(panel.confident for panel in panels):
         parts.append("*: none of the pairs is confident, so there are no arrows.")
     if left_out:

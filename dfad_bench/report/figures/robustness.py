@@ -79,7 +79,7 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
     figure = Figure(figsize=(2.6 * columns + 0.8, 2.1 * rows + 1.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    floor = _trivial(key, evaluations)
+    floor = _trivial_value(key, evaluations)
     for panel, name in zip(panels, names, strict=False):
         for number, (label, line) in enumerate(lines):
             _curve(panel, legend_name(label), line.get(name, []), number)
@@ -115,7 +115,7 @@ def _curve(axes: Axes, label: str, values: Sequence[MetricValue], number: int) -
     axes.set_xticks(sorted({0, *severity}))
 
 
-def _trivial(key: str, evaluations: Sequence[Evaluation]) -> float | None:
+def _trivial_value(key: str, evaluations: Sequence[Evaluation]) -> float | None:
     record = evaluations[0][1]
     protocol = protocol_of({"protocol": {"config": record.protocol.config}}, "record")
     scored = trivial_scores_of(record, protocol)[ALWAYS_FAKE]

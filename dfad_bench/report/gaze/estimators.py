@@ -119,8 +119,8 @@ def claim_line(claim: Mapping[str, Any]) -> str:
     """One scope of the paper's claim (fields of `ClaimTest`) as a sentence."""
     of = f"{claim['diffusion']} diffusion, {claim['gan']} GAN generators"
     if claim["p"] is not None:
-        apart = f"{claim['difference_rad2'] * _DEG2:.2f}"
-        of = f"GAN less diffusion {apart} deg², p {claim['p']:.4f}, {of}"
+        difference = f"{claim['difference_rad2'] * _DEG2:.2f}"
+        of = f"GAN less diffusion {difference} deg², p {claim['p']:.4f}, {of}"
     return f"Is diffusion nearer to real than GAN, as GazeCLIP says? {claim['scope']}: {claim['verdict']} ({of})."
 
 

@@ -44,7 +44,7 @@ def fid_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequence
         Column("covariance_part_deg2", "spreads"),
         Column("low_confidence", "low conf. %", "percent", 0),
     )
-    shown = [_shown(row) for row in found]
+    shown = [_printed_row(row) for row in found]
     return Table(f"Gaze FID, estimator {estimator}", columns, shown, (*notes, UNIT_NOTE), _sections(found))
 
 
@@ -61,7 +61,7 @@ def short_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequen
         Column("cosine_2d", "cosine 2-D"),
         Column("angle_deg", "angle, deg"),
     )
-    shown = [{**_shown(row), **({"interval_deg2": None} if row["forgery"] == "control" else {})} for row in found]
+    shown = [{**_printed_row(row), **({"interval_deg2": None} if row["forgery"] == "control" else {})} for row in found]
     return Table(f"Gaze, estimator {estimator}", columns, shown, (*notes, SHORT_NOTE), _sections(found))
 
 
@@ -80,7 +80,7 @@ def pair_table(rows: Sequence[Mapping[str, Any]], estimator: str) -> Table:
         Column("median_angle_deg", "median"),
     )
     title = f"Gaze of forged faces against their targets, estimator {estimator}"
-    return Table(title, columns, [_shown(row) for row in rows], (PAIR_NOTE,), _sections(rows))
+    return Table(title, columns, [_printed_row(row) for row in rows], (PAIR_NOTE,), _sections(rows))
 
 
 _NAMES = (Column("generator", "Generator", "text"), Column("family_name", "Family", "text"))
@@ -105,7 +105,7 @@ def flat_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     return Table(title, tuple(Column(key, key) for key in keys), list(rows))
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def _printed_row(row: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(row)
     for name in _IN_DEG2:
         value = row.get(f"{name}_rad2")

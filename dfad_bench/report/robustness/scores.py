@@ -129,7 +129,7 @@ def rescore_robustness(folder: Path) -> ResultRecord:
     earlier = old.schema_version in EARLIER_INTERVALS
     new = _scored(folder, facts, old.model.heads, resamples, metrics_of(old), earlier=earlier)
     pairs = zip(old.metrics, new.metrics, strict=False)
-    odd = [_label(b) for a, b in pairs if not _same(a, b)]
+    odd = [_label(b) for a, b in pairs if not _is_same_number(a, b)]
     if odd or len(old.metrics) != len(new.metrics) or old.groups != new.groups:
         raise IntegrityError(f"{path}: does not follow from its predictions: {listed(odd, 3, '; ') or 'counts'}")
     values = {name: getattr(old, name) for name in old.__dataclass_fields__ if name != "record_id"}
@@ -163,8 +163,8 @@ def read_robustness(folder: Path) -> tuple[ResultRecord, dict[str, Any]]:
     record, settings = read_record(files.record), read_settings(files.settings)
     digests = {value.params.get("settings_sha256") for value in record.metrics}
     if digests != {content_hash(settings)[:16]}:
-        again = "run `dfad evaluate` again"
-        raise IntegrityError(f"{files.settings}: not the settings {files.record.name} was made with; {again}")
+        advice = "run `dfad evaluate` again"
+        raise IntegrityError(f"{files.settings}: not the settings {files.record.name} was made with; {advice}")
     return record, settings
 
 
@@ -188,7 +188,7 @@ def _cell(number: MetricValue, about: dict[str, Any]) -> MetricValue:
     return replace(number, task="robustness", params=params, members=())  # members are those of the clean record
 
 
-def _same(a: MetricValue, b: MetricValue) -> bool:
+def _is_same_number(a: MetricValue, b: MetricValue) -> bool:
     if _label(a) != _label(b) or a.n != b.n:
         return False
     if a.value is None or b.value is None:

@@ -122,9 +122,9 @@ def _stage(key: str) -> tuple[int, str] | None:
 
 def _rank(name: str, state: State) -> tuple[int, bool, str]:
     """Sort key of a convolution: `block1`'s layers, `trans1`, `block2`'s layers and so on, for any order of keys."""
-    number, rest = _stage(f"{name}.weight") or (0, name)
+    number, remainder = _stage(f"{name}.weight") or (0, name)
     outputs, inputs = state[f"{name}.weight"].shape[:2]
-    return number, outputs == inputs, _natural_order(rest)
+    return number, outputs == inputs, _natural_order(remainder)
 
 
 def _natural_order(name: str) -> str:
