@@ -24,5 +24,5 @@ def shipped_hash(kind: str, name: str) -> tuple[Any, str] | None:
 
         spec = load_dataset_spec(name)
         return spec.version, spec.sha256
-    except DFADError:  # a broken folder is included; what is shipped cannot be told then
+    except DFADError:  # a broken folder is included: shipped files cannot be recognised then
         return None

@@ -51,7 +51,7 @@ def echo_tables(tables: Iterable[Table], format: str = "rich") -> None:
 def set_up_streams() -> None:
     """Let stdout and stderr take any text: what their code page lacks is written as its likeness, or as an escape.
 
-    Also UTF-8 lacks something: bytes of file names that are no text.
+    UTF-8, too, cannot encode everything: bytes of file names that are not text.
     """
     for stream in (sys.stdout, sys.stderr):
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:  # not so under some test runners

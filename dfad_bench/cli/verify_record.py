@@ -41,7 +41,7 @@ def command(run: Path | None, record: Path | None, strict: bool, as_json: bool, 
     hold (a checkpoint that was not kept, say) cannot be checked, and is said; --strict refuses it. With --repredict the
     checkpoint predicts the faces of the given manifests again, chosen anew by the protocol, and the predictions are
     compared: equal to the bit with equal device, threads and versions, else within a stated tolerance. Boards show
-    what was checked here. Nothing tells how the weights came about: for that, train again.
+    what was checked here. How the weights came about cannot be checked: for that, train again.
     """
     from dfad_bench.api.runs import verify_record
     from dfad_bench.cli.progress import make_progress

@@ -23,7 +23,7 @@ class Group:
 
     `label` is the attribution class in this protocol (seen groups only). `train` and `test` override the protocol's
     counts for this group; of an unlabelled group, `train` overrides `unlabelled_per_group`. `split` narrows the
-    rows to a split of the dataset, `source` to one of several collections the dataset tells apart. `in_average`
+    rows to a split of the dataset, `source` to one of several collections the dataset distinguishes. `in_average`
     False keeps an unseen group out of the attribution averages (a real set that only detection needs, GazeCLIP
     Table III).
     """

@@ -110,7 +110,7 @@ class ManifestFacts:
 
 @dataclass(frozen=True)
 class Extension:
-    """One time a run was trained on for longer than it had been asked to be.
+    """One extension of a run: training continued beyond the length asked for before.
 
     `as_one_run`: whether a run of this length from scratch ends with the same bits; `reasons`: why not. `kept`: epochs,
     and steps where it counts those, of the stages that were done.

@@ -143,7 +143,7 @@ def _of_facts(record: Any) -> Iterator[Fault]:
 
 
 def _check_range(value: Any, low: float, high: float, where: str, unit: str | None = None) -> Iterator[Fault]:
-    """A fault where a number lies outside its range, or is none; None passes, since a number may be missing."""
+    """A fault where a value is no number or outside its range; None passes, since a number may be missing."""
     if value is None:
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -20,7 +20,7 @@ REAL_KEY = "real"
 UNLABELLED_KEY = "unlabelled"
 _OWN_ROWS = " Rows of your own come with `dfad --include DIR` (or a dataset file that declares them), or DFAD_INCLUDE."
 _DRAWN = "synthetic-"  # how the keys of faces drawn by this toolkit begin
-_ALMOST = 0.9  # likeness from which one of them is meant
+_ALMOST = 0.9  # similarity (0 to 1) from which a drawn stand-in's name is suggested
 _KEY = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 

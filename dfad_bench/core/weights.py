@@ -142,7 +142,7 @@ def one_file(weights: Path | Mapping[str, Path], model: str) -> Path:
 def load_into(
     module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str, *, hint: str = "", keep: Iterable[str] = ()
 ) -> None:
-    """Load the tensors of a file into a module, all of both used.
+    """Load the tensors of a file into a module; no tensor of either may be left over.
 
     Args:
         module: keeps its own precision and device.
@@ -174,7 +174,7 @@ def load_into(
 
 
 def other_kinds(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Tensors whose numbers torch would silently turn into others, each with both types, for messages.
+    """Tensors whose values torch would silently change on loading, each with both types, for messages.
 
     Of complex numbers it leaves out the imaginary part; integers, as quantised weights have them, lack their scale.
 

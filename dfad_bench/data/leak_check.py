@@ -56,7 +56,7 @@ class Leaks:
 
     @property
     def warnings(self) -> list[str]:
-        """Lines for whoever trains."""
+        """Warnings about what was found, for the user."""
         if self.skipped:
             return [self.skipped]
         if not self.pairs:

@@ -70,7 +70,7 @@ SCHEMA = pa.schema(
         b"huggingface": json.dumps({"info": {"features": _FEATURES}}, sort_keys=True).encode(),
     },
 )
-SOURCE = "source"  # which of several collections of its dataset a face is from; only where the dataset tells them apart
+SOURCE = "source"  # collection of the dataset that a face is from; only where the dataset distinguishes several
 SCHEMA_WITH_SOURCE = SCHEMA.append(pa.field(SOURCE, _NAME))
 
 

@@ -22,7 +22,7 @@ _COLUMNS = ("sample_id", "generator", "split", "origin", "frame", "status", "rea
 def refused_sheet(manifests: Sequence[Manifest], roots: Sequence[Path], path: Path, *, most: int = _MOST) -> Path:
     """Draw up to `most` refused pictures of each status, by origin, with generator, reason and origin below.
 
-    Only image files are drawn; what does not decode, lies in a video or an archive, or is gone, is a grey square.
+    Only image files are drawn; a grey square stands for any other, and for one that is missing or does not decode.
 
     Args:
         manifests: whose refused rows are shown.

@@ -336,7 +336,7 @@ def _read_state(folder: Path, place: Path) -> _State:
 
 
 def _content(state: Mapping[str, Any]) -> str:
-    """The hash of a state's values; of a file's own keys, so that one with fewer (an earlier version's) is whole."""
+    """The hash of a state's values, over the keys the file has; earlier versions wrote fewer keys."""
     return content_hash({**state, "sha256": ""})
 
 

@@ -335,7 +335,7 @@ class Trainer:
                 team=self.team, labels=self._labels,
             )  # fmt: skip
         except DFADError as error:
-            kind = IntegrityError if isinstance(error, IntegrityError) else DFADError  # a face without a cache
+            kind = IntegrityError if isinstance(error, IntegrityError) else DFADError  # raised by a damaged crop
             raise kind(f"step {self.position.step}: {error}") from error
 
     def _choose_weights(self, status: str) -> tuple[str, float | None]:

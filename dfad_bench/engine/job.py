@@ -102,7 +102,7 @@ class Job:
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.trained: Trained | None = None  # of an evaluation: the run
         self._independent = False  # whether the model was found to answer for each face alone
-        self.leakage: dict[str, int | None] = {}  # what the run's selection does not know of
+        self.leakage: dict[str, int | None] = {}  # counts of the record's `leakage` that the selection does not hold
         self.views = views_needed(needs, views) if needs.all_views else None
         make_deterministic()
 

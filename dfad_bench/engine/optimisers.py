@@ -114,7 +114,7 @@ class OptimiserSet:
 
 
 def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimizer, settings: Optimiser) -> None:
-    """Refuse what would break a step, or silently make another one of it: `torch` takes whatever it is given."""
+    """Refuse a state that would break a step or silently change it: `torch` does not check what it loads."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     like = _kept_of_one(settings)
     for number, values in kept.items():
@@ -123,7 +123,7 @@ def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimize
         for name, value in values.items():
             shape = parameters[number].shape if like[name].dim() else like[name].shape
             counted = isinstance(value, (int, float)) and not like[name].dim() and abs(value) < 2**53
-            tensor = torch.as_tensor(value) if counted else value  # steps were plain numbers once
+            tensor = torch.as_tensor(value) if counted else value  # earlier versions stored steps as plain numbers
             if not isinstance(tensor, torch.Tensor) or tensor.shape != shape or tensor.is_complex():
                 raise ValueError(f"{name} of parameter {number} is not real numbers of shape {tuple(shape)}")
             if not bool(tensor.isfinite().all()):
@@ -131,7 +131,7 @@ def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimize
 
 
 def _kept_of_one(settings: Optimiser) -> dict[str, torch.Tensor]:
-    """What an optimiser of this kind keeps of a parameter of one number, by name: one step is taken to see."""
+    """What an optimiser of this kind stores for a scalar parameter, by name; found by taking one step."""
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     optimiser = make_optimiser([parameter], settings)

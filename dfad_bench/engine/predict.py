@@ -81,7 +81,7 @@ def predict(
 def _probabilities(
     model: DFADModel, dataset: FaceDataset, place: Place, batches: Sequence[np.ndarray], progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each generator (N, x), and of being forged (N,), both float64, in the order of the dataset."""
+    """Probabilities of each generator (N, x) and of being forged (N,), float64, in the order of the dataset."""
     order = np.concatenate(batches) if batches else np.arange(0)
     dataset.read_in(order)
     attribution, fake = [], []

@@ -64,7 +64,7 @@ class _Settings:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What is stored and hashed; settings that are off are left out, as before there were any."""
+        """What is stored and hashed; settings that are off are left out, so that earlier hashes stay the same."""
         values = asdict(self)
         if not self.follow_links:
             del values["follow_links"]
@@ -169,7 +169,7 @@ def _in_place(out: Path) -> Iterator[None]:
     """Say so where the folder was moved or deleted in the block, whatever error that led to.
 
     Raises:
-        DFADError: the settings that were written into it are gone.
+        DFADError: the settings file written into it no longer exists.
     """
     message = f"{out}: was moved or deleted while it was built; move it back and run the same build again"
     try:

@@ -1,4 +1,4 @@
-"""What only decoding tells: is every picture that of its row, and what lies beside a manifest as it was stored?"""
+"""Checks that need decoding: is every picture that of its row, are files beside a manifest as they were stored?"""
 
 from __future__ import annotations
 

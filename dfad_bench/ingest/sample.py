@@ -20,7 +20,7 @@ class RawSample:
     `target_origin` is the real face a forged one was made from, in `target_dataset` (its own where None).
     `target_path` is the target's file where frames of two videos are to be paired; `target_size` its bytes.
     `changed` and `target_changed` are the times of the files' last change (or of the archive's), in nanoseconds.
-    `source` is the collection within the dataset, None where the dataset tells none apart, empty where it does but
+    `source` is the collection within the dataset, None where the dataset distinguishes none, empty where it does but
     not for this sample. `refusal` is a manifest status where the adapter already knows that the file must not be
     opened, `refusal_reason` says why.
     """

@@ -64,7 +64,7 @@ def note_check(found: Verification) -> Check:
     """Note what a verification shows, for later boards; a folder that cannot be written is passed over."""
     check = check_of(found)
     record = read_record(found.record, verify=False, ranges=False)
-    with suppress(OSError, DFADError, RuntimeError):  # no home, no room: the check counts for this board only
+    with suppress(OSError, DFADError, RuntimeError):  # no home folder, or a full disk: it counts for this board only
         path = _note(identity(record))
         known = _noted(identity(record))
         if check.level == "contradicted":

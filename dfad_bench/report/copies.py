@@ -120,7 +120,7 @@ def _settle_group(members: Sequence[ResultRecord], checks: Checks, found: Runs) 
         return least
     found.unsettled.add(least.record_id)
     found.notes.append(
-        f"{finding}; not ranked: `dfad verify-record --repredict` tells which of them the checkpoint makes."
+        f"{finding}; not ranked: `dfad verify-record --repredict` finds which of them the checkpoint makes."
     )
     return least
 

@@ -94,7 +94,7 @@ class ReportedScore:
 
 @dataclass(frozen=True)
 class ReportedTable:
-    """One table of a paper. `protocol_inferred`: the paper does not name the test set, its values give it away."""
+    """One table of a paper. `protocol_inferred`: the paper does not name the test set; its values show it."""
 
     name: str
     paper: str

@@ -13,7 +13,7 @@ from dfad_bench.report.board_checks import LEVELS, Check
 
 # kind ("datasets" or "crops") and name -> version and hash of what is shipped under the name
 ShippedHash = Callable[[str, str], "tuple[Any, str] | None"]
-PRETRAINED = "Pre-trained weights may have seen the test generators; nothing here tells."
+PRETRAINED = "Pre-trained weights may have seen the test generators; this is not checked."
 _SHORT_INIT = {"random": "random init", "run": "another run"}
 _SHORT_CHECK = {"repredicted": "repredicted", "follows": "numbers", "claimed": "claimed", "contradicted": "wrong"}
 CHECK_NOTE = (

@@ -107,7 +107,7 @@ def trained_elsewhere(record: ResultRecord) -> str | None:
 
 
 def history(record: ResultRecord) -> list[str]:
-    """What the reader must know of a model's training: from another's weights, with other prompts, on for longer."""
+    """What the reader must know of a model's training: from another run's weights, with other prompts, or extended."""
     init, lines = record.model.init, []
     if init.get("kind") == "run":
         from_run = f"run {str(init.get('run_id'))[:8]} of protocol {init.get('protocol')}, seed {init.get('seed')}"

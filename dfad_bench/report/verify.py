@@ -64,10 +64,12 @@ class Verification:
     @property
     def not_shown(self) -> str:
         """What this check does not prove, in a line."""
-        trained = "that the weights were trained as the record states, and on no test face; only training again tells"
+        trained = (
+            "that the weights were trained as the record states, and on no test face; only a new training shows it"
+        )
         if self.repredicted:
             return f"Not shown: {trained}."
-        return f"Not shown: that a model made these predictions (--repredict tells); {trained}."
+        return f"Not shown: that a model made these predictions (--repredict checks it); {trained}."
 
 
 def verify_record(

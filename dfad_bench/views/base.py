@@ -93,7 +93,7 @@ class View:
 
     @classmethod
     def stand_in(cls, settings: Mapping[str, Any] | None = None) -> Self:
-        """The view with default settings but those given, good for `shape` and `example` only."""
+        """The view with default settings but those given; only `shape` and `example` can be asked of it."""
         return cls({**cls.stand_in_settings, **(settings or {})})
 
     def shape(self, side: int) -> tuple[int, ...]:

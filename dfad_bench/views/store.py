@@ -32,7 +32,7 @@ VERSION = 1
 PART_ROWS, PART_SECONDS = 1024, 60.0  # faces between two commits, or so long
 _COLUMNS = {"sample_id": "str", "present": "bool", "value": "object"}
 
-# sample ids that are left -> what was made of some of them at a time
+# remaining sample ids -> tables of some of them at a time
 Maker = Callable[[Sequence[str]], Iterator[tuple[tuple[str, ...], ViewValues]]]
 
 
@@ -192,7 +192,7 @@ def _mask(column: pd.Series) -> np.ndarray:
 
 @contextmanager
 def _writable(folder: Path, hint: str) -> Iterator[None]:
-    """Have the folder, and say in one line where it cannot be written."""
+    """Make the folder; where it cannot be written the error is one line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

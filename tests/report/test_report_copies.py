@@ -114,7 +114,7 @@ def test_edited_predictions_dispute_the_run_until_it_is_predicted_again(tmp_path
     assert oscr(theirs) > oscr(mine)
     (row,), table = shown(tmp_path / "runs")
     assert (row.get("rank"), row["settled"]) == (None, False)
-    assert "not ranked: `dfad verify-record --repredict` tells" in conflict(table)
+    assert "not ranked: `dfad verify-record --repredict` finds" in conflict(table)
     assert "complete, disputed" in table.render("markdown")
     predicted_again(mine)
     (row,), table = shown(tmp_path / "runs")

@@ -82,7 +82,7 @@ def test_edited_predictions_agree_with_themselves_and_not_with_the_checkpoint(ma
     assert record.source.trust == "recomputed"  # what a record says of its own trust is a claim
     alone = verify(made, run, again=False)
     assert (alone.exit_code, "hashes agree" in alone.stdout) == (0, True)
-    assert "Not shown: that a model made these predictions (--repredict tells)" in alone.stdout
+    assert "Not shown: that a model made these predictions (--repredict checks it)" in alone.stdout
     found = verify(made, run)
     assert found.exit_code == 4
     assert "not what its checkpoint predicts" in found.stderr

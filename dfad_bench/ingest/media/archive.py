@@ -54,7 +54,7 @@ def frames(sample: RawSample, sampling: Sampling) -> Iterator[Frame]:
     Raises:
         ImageRefused: the member cannot be read or decoded.
     """
-    assert sample.member is not None  # by the adapter that found it
+    assert sample.member is not None  # set by the adapter that found the sample
     data = read_member(sample.path, sample.member, sample.position)
     digest = hashlib.sha256(data).hexdigest()
     yield Frame(decode_known(data, digest, sample.member), digest, source_bytes=len(data))

@@ -32,7 +32,7 @@ def trace_damage(
     Args:
         frames: FFmpeg's frames with their positions, ascending.
         lost: positions of frames that could not be decoded; may grow while frames are taken.
-        keys: positions of keyframes, where the file tells: AV1 shows old keyframes again, which end no damage.
+        keys: positions of keyframes, where the file states them: AV1 shows old keyframes again, which end no damage.
     """
     held: list[tuple[Any, int]] = []
     before, damaged = -1, None  # the last frame that is no B-frame; the damaged frame that those after it depend on

@@ -32,7 +32,7 @@ _UNREAD = (
     "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "tga", "dds", "psd", "exr", "cr2", "nef", "arw", "dng",
     "wmv", "flv", "mpg", "mpeg", "3gp", "ogv",
 )  # fmt: skip
-# extensions of what was meant to be read, if only it were another layout, another format or unpacked
+# extensions of pictures, videos and archives, readable or not: one left out may have been meant to be read
 PICTURES = (
     *EXTENSIONS, *VIDEO_EXTENSIONS, *ANIMATION_EXTENSIONS, *_UNREAD,
     "tar", "zip", "gz", "tgz", "7z", "rar", "bz2", "xz",

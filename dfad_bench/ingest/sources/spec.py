@@ -203,7 +203,7 @@ class DatasetSpec:
         """
         values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
         if not self.prefixes:
-            del values["prefixes"]  # as before there were any
+            del values["prefixes"]  # so that hashes of earlier builds stay the same
         for part in (*values["entries"], *([values["table"]] if values["table"] else [])):
             if part["source"] is None:
                 del part["source"]  # likewise

@@ -199,7 +199,7 @@ class _Cluster:
 
             there = NodeAffinitySchedulingStrategy(str(beat["node"]), soft=False)
             self.ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_end_worker).remote(beat["pid"])
-            self._watch.seconds(task.name, None)  # and again after as long, should that fail
+            self._watch.seconds(task.name, None)  # should that fail, it is tried again after the same time
 
     def _slot(self) -> Any:
         share = 1 / _SLOTS_A_GPU

@@ -67,7 +67,7 @@ def save_robustness_figures(
 
 
 def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
-    """Panels of one column of `robustness_table.NUMBERS`; bands are 95 % intervals, the dotted line knows nothing."""
+    """Panels of one column of `robustness_table.NUMBERS`; bands are 95 % intervals; dotted: a constant model."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
