@@ -47,6 +47,7 @@ SCORING = (
 TESTS = (
     "tests/metrics", "tests/report", "tests/gaze/test_gaze_metric_table.py", "tests/cli/test_cli_compare.py",
     "dfad_bench/metrics", "dfad_bench/report", "--deselect=tests/report/test_report_gaze_figures.py",
+    "--deselect=tests/report/test_report_gaze_panels.py",
 )  # fmt: skip
 LIBRARIES = (
     "numpy", "pandas", "torch", "torchvision", "sklearn.metrics", "scipy.stats", "scipy.sparse.csgraph", "hypothesis",
