@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +20,9 @@ def test_every_registered_model_is_importable() -> None:
 @pytest.mark.parametrize("module", ["facenet_pytorch", "open_clip", "timm", "cv2", "pyarrow", "sklearn", "av"])
 def test_core_dependency_is_there(module: str) -> None:
     import_module(module)
+
+
+def test_files_of_tests_are_short() -> None:
+    folder = Path(__file__).parent
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py")}
+    assert [f"{path.relative_to(folder)}: {n} lines" for path, n in lengths.items() if n > 400] == []
