@@ -198,10 +198,10 @@ class DNADet(DFADModel):
 
         The weights of a stage's losses learn at their own rate.
         """
-        first, alone = stage == "pretrain", not self.config.pretrain_supcon
+        first, cross_entropy_only = stage == "pretrain", not self.config.pretrain_supcon
         heads = [self.transformation] if first else [self.experts]
-        heads += [] if first and alone else [self.projection]
+        heads += [] if first and cross_entropy_only else [self.projection]
         yield from (p for part in (self.backbone, *heads) for p in part.parameters() if p.requires_grad)
-        if not (first and alone):
+        if not (first and cross_entropy_only):
             weights = self.pretrain_auto_weight if first else self.auto_weight
             yield ParameterGroup(tuple(weights.parameters()), lr=self.config.auto_weight_lr)
