@@ -78,7 +78,7 @@ def test_other_arrays_are_refused(image: np.ndarray) -> None:
 def test_a_plan_counts_in_the_hash_of_a_protocol_and_its_absence_does_not() -> None:
     plain = load_protocol("synthetic")
     cosmetic = ("title", "paper", "notes", "changes")
-    later = ("corruptions", "unlabelled", "unlabelled_per_group", "unlabelled_share", "crops")
+    later = ("corruptions", "unlabelled", "unlabelled_per_group", "unlabelled_share", "crops", "seeds")
     fields = {k: v for k, v in asdict(plain).items() if k not in (*cosmetic, *later)}
     for group in (*fields["seen"], *fields["unseen"]):
         del group["source"]  # likewise
