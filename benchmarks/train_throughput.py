@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dfad_bench.core.contract import Batch, Inputs
+from dfad_bench.core.contract import Batch
 from dfad_bench.core.cores import usable_cores
 from dfad_bench.core.files import write_json
 from dfad_bench.core.protocol import Protocol, load_protocol
@@ -118,7 +118,7 @@ class Bench:
             batch = dataset.batch(index, self.place.device)  # labels and views; its pixels are replaced
             faces = [np.asarray(Image.open(files[row]).convert("RGB").resize((side, side))) for row in index]
             images = torch.stack([torch.from_numpy(face.copy()).permute(2, 0, 1) / 255 for face in faces])
-            yield replace(batch, inputs=Inputs(images.to(self.place.device), batch.inputs.views))
+            yield replace(batch, inputs=replace(batch.inputs, images=images.to(self.place.device)))
 
     def _wait(self) -> None:
         if self.place.device.type == "cuda":
@@ -167,7 +167,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     files = _png_files(bench)
     fixed_batch = first.batch(bench.batches[0], bench.place.device)
     fixed_batch = replace(
-        fixed_batch, inputs=Inputs(torch.rand_like(fixed_batch.inputs.images), fixed_batch.inputs.views)
+        fixed_batch, inputs=replace(fixed_batch.inputs, images=torch.rand_like(fixed_batch.inputs.images))
     )
     ways: dict[str, Callable[[], Iterator[Batch]]] = {RESIDENT: lambda: iter([fixed_batch] * len(bench.batches))}
     ways |= {name: (lambda data=data: bench.cached(data)) for name, data in datasets.items()}

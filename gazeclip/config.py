@@ -38,6 +38,7 @@ class GazeCLIPConfig:
     use_gi: bool = True  # Table XIII: False keeps the gaze token, drops the injectors
     aws_pos: Literal["before", "between", "after", "none"] = "before"  # Tables IV and IX
     gi_query: Literal["cls", "patch", "all"] = "cls"  # Table X
+    missing_gaze: Literal["mask", "zero"] = "mask"  # a face without a gaze: no gaze token, or looking straight ahead
     levels: int = 4  # Table XI: prompts L1 to L<levels>
     lora_gie: int = 2  # Table XII: the last so many GITBs are followed by a LoRA
     lora_lre: int = 1  # Table XII: likewise TRTBs

@@ -39,14 +39,21 @@ class GazeInjector(nn.Module):
         self.W_val = nn.Linear(d, inner, bias=False)
         self.W_fc = nn.Linear(inner, d, bias=False)
 
-    def forward(self, tokens: Tensor, gaze: Tensor) -> Tensor:
-        """I_tok (B, m+1, d), class token first, and I_f (B, 1, d) to I_ig (B, m+1, d)."""
+    def forward(self, tokens: Tensor, gaze: Tensor, present: Tensor | None = None) -> Tensor:
+        """I_tok (B, m+1, d), class token first, and I_f (B, 1, d) to I_ig (B, m+1, d).
+
+        Tokens of faces that are not `present` (B,) stay as they are.
+        """
         cls, patches = tokens[:, :1], tokens[:, 1:]
         if self.query == "cls":
-            return torch.cat([cls + self.answer(cls, gaze), patches], dim=1)
+            return torch.cat([cls + self._told(cls, gaze, present), patches], dim=1)
         if self.query == "patch":
-            return torch.cat([cls, patches + self.answer(patches, gaze)], dim=1)
-        return tokens + self.answer(tokens, gaze)
+            return torch.cat([cls, patches + self._told(patches, gaze, present)], dim=1)
+        return tokens + self._told(tokens, gaze, present)
+
+    def _told(self, asking: Tensor, gaze: Tensor, present: Tensor | None) -> Tensor:
+        answer = self.answer(asking, gaze)
+        return answer if present is None else torch.where(present[:, None, None], answer, torch.zeros_like(answer))
 
     def answer(self, asking: Tensor, gaze: Tensor) -> Tensor:
         """I_glo W_fc: (B, q, d) tokens that ask and (B, 1, d) gaze to (B, q, d); (B, 1, d) when `fast`."""

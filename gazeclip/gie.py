@@ -27,12 +27,12 @@ class GITB(nn.Module):
         self.injector = injector
         self.lora = lora
 
-    def forward(self, x: Tensor, gaze: Tensor | None) -> Tensor:
-        """(B, m+1, d) and (B, 1, d) to (B, m+1, d)."""
+    def forward(self, x: Tensor, gaze: Tensor | None, present: Tensor | None = None) -> Tensor:
+        """(B, m+1, d) and (B, 1, d) to (B, m+1, d); `present` (B,) as in `GazeInjector`."""
         block: Any = self.block
         x = x + block.ls_1(block.attention(q_x=block.ln_1(x)))
         if self.injector is not None and gaze is not None:
-            x = self.injector(x, gaze)
+            x = self.injector(x, gaze, present)
         x = x + block.ls_2(block.mlp(block.ln_2(x)))
         return x if self.lora is None else self.lora(x)
 
@@ -76,14 +76,14 @@ class GIE(nn.Module):
         followed = j >= config.N - config.lora_gie
         return LoRA(config.d, config.lora_rank, config.lora_alpha) if followed else None
 
-    def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
-        """(B, 3, S, S) at CLIP's size and I_f (B, 1, d) to I_g^ig (B, d)."""
+    def forward(self, images: Tensor, gaze: Tensor | None, present: Tensor | None = None) -> Tensor:
+        """(B, 3, S, S) at CLIP's size and I_f (B, 1, d) to I_g^ig (B, d); faces not `present` (B,) get no gaze."""
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, m, d)
         cls = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         x = torch.cat([cls, patches], dim=1) + self.P_i.to(patches.dtype)
         x = self.ln_pre(x)
         for block in self.blocks:
-            x = block(x, gaze)
+            x = block(x, gaze, present)
         return self.ln_post(x)[:, 0]
 
     def train(self, mode: bool = True) -> GIE:

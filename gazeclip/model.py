@@ -33,6 +33,10 @@ from gazeclip.lre import LRE
 from gazeclip.vpe import VPE
 
 PAPER = "GazeCLIP, arXiv 2603.29295"
+MISSING_GAZE = {  # by `missing_gaze`, what is done for a face without a gaze
+    "mask": "no gaze token is attended to and nothing is injected (missing_gaze=mask)",
+    "zero": "taken to look straight ahead (missing_gaze=zero)",
+}
 
 
 class GazeCLIP(DFADModel):
@@ -61,6 +65,7 @@ class GazeCLIP(DFADModel):
     image_size: ClassVar[int] = 256
     needs: tuple[str, ...] = ("gaze",)
     needs_prompts = True
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"missing_gaze": "zero"}
     known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
     preset: ClassVar[Mapping[str, Any]] = {}  # settings a named variant changes
 
@@ -68,6 +73,7 @@ class GazeCLIP(DFADModel):
         super().__init__(config.s, num_generators, side=config.clip_size)
         self.config = config
         self.needs = ("gaze",) if config.use_gaze else ()
+        self.missing_views = {"gaze": MISSING_GAZE[config.missing_gaze]} if config.use_gaze else {}
         self.needs_prompts = config.use_lre
         tiny = config.clip == "tiny"
         name = GazeCLIPConfig.clip if tiny else config.clip
@@ -123,15 +129,24 @@ class GazeCLIP(DFADModel):
         """
         if self.config.use_gaze and "gaze" not in inputs.views:
             raise ConfigError("gazeclip needs the view 'gaze' (pitch, yaw in radians); run `dfad gaze-extract` first")
-        gaze = inputs.views["gaze"] if self.config.use_gaze else None
-        appearance, gaze_token = self.vpe(inputs.images, gaze)
+        gaze, present = self._gaze(inputs)
+        appearance, gaze_token = self.vpe(inputs.images, gaze, present)
         parts = []
         mapped = self.W_ag(appearance) if self.W_ag is not None else None
         if mapped is not None:
             parts.append(mapped)
         if self.gie is not None and self.W_ig is not None:
-            parts.append(self.W_ig(self.gie(self.prepare(inputs.images), gaze_token)))
+            parts.append(self.W_ig(self.gie(self.prepare(inputs.images), gaze_token, present)))
         return torch.stack(parts).sum(dim=0), mapped
+
+    def _gaze(self, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
+        """The gaze (B, 2), and where it is masked which faces have one; what stands for the others is never read."""
+        gaze = inputs.views["gaze"] if self.config.use_gaze else None
+        if not isinstance(gaze, Tensor) or "gaze" not in inputs.present:
+            return gaze, None  # type: ignore[return-value]
+        present = inputs.has("gaze")
+        known = torch.where(present[:, None], gaze, torch.zeros_like(gaze))
+        return known, present if self.config.missing_gaze == "mask" else None
 
     def losses(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
         """Equation 7's three terms; without LRE the first two.

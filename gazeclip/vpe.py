@@ -47,12 +47,24 @@ class AGPM(nn.Module):
         self.P_e = nn.Parameter(0.02 * torch.randn(1, 3 if config.use_gaze else 2, config.a))
         self.agte = PreNormTransformer(config.a, config.E, config.r, 2 * config.a, legacy_scale=config.legacy_scale)
 
-    def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
-        """(B, 3, H, W) and I_f (B, 1, d) to I_g^ag, (B, a)."""
-        tokens = [self.I_c.expand(len(images), -1, -1), self.ae(images)]
+    def forward(self, images: Tensor, gaze: Tensor | None, present: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) and I_f (B, 1, d) to I_g^ag, (B, a); nothing attends to the gaze of faces not `present` (B,).
+
+        The class token of such a face is what it is without a third token, since positions are added to each.
+        """
+        tokens, mask = [self.I_c.expand(len(images), -1, -1), self.ae(images)], None
         if self.gaze_proj is not None and gaze is not None:
             tokens.append(self.gaze_proj(gaze))
-        return self.agte(torch.cat(tokens, dim=1) + self.P_e)[:, 0]
+            mask = None if present is None else _hidden_gaze(present)
+        return self.agte(torch.cat(tokens, dim=1) + self.P_e, mask)[:, 0]
+
+
+def _hidden_gaze(present: Tensor) -> Tensor:
+    """(B, 1, 1, 3) to add to the logits of [class, appearance, gaze]: 0, and -inf for the gaze of faces without one."""
+    mask = torch.zeros(len(present), 1, 1, 3, device=present.device)
+    return mask.masked_fill(
+        ~present[:, None, None, None] & (torch.arange(3, device=present.device) == 2), float("-inf")
+    )
 
 
 class VPE(nn.Module):
@@ -63,7 +75,12 @@ class VPE(nn.Module):
         self.ge = GazeEncoder(config.d) if config.use_gaze else None
         self.agpm = AGPM(config) if config.use_agpm else None
 
-    def forward(self, images: Tensor, gaze: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """Images (B, 3, H, W) and gaze (B, 2) to I_g^ag (B, a) and I_f (B, 1, d); None where switched off."""
+    def forward(
+        self, images: Tensor, gaze: Tensor | None, present: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Images (B, 3, H, W) and gaze (B, 2) to I_g^ag (B, a) and I_f (B, 1, d); None where switched off.
+
+        Faces not `present` (B,) have no gaze.
+        """
         traces = self.ge(gaze) if self.ge is not None and gaze is not None else None
-        return (self.agpm(images, traces) if self.agpm is not None else None), traces
+        return (self.agpm(images, traces, present) if self.agpm is not None else None), traces

@@ -62,6 +62,58 @@ class UnmadeView(Sound):
         return super().embed(inputs) + inputs.views["no_such_view"].mean(dim=(1, 2, 3))[:, None]
 
 
+class SilentZero(Sound):
+    """It takes the zeros that stand for a missing gaze for looking straight ahead, and does not say so."""
+
+    needs = ("gaze",)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs) + inputs.views["gaze"].mean(dim=1, keepdim=True)
+
+
+class SaidOnly(SilentZero):
+    """It says that it masks, and does not."""
+
+    missing_views = {"gaze": "masked"}
+
+
+class Masked(SilentZero):
+    """It says so and does so: no fault."""
+
+    missing_views = {"gaze": "nothing is added"}
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        seen = torch.where(inputs.has("gaze"), inputs.views["gaze"].mean(dim=1), 0)
+        return Sound.embed(self, inputs) + seen[:, None]
+
+
+class OtherPath(Masked):
+    """Faces that have a gaze get another result where others of the batch may lack it."""
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs) + ("gaze" in inputs.present)
+
+
+class NaNWithout(Masked):
+    def embed(self, inputs: Inputs) -> Tensor:
+        return torch.where(inputs.has("gaze")[:, None], super().embed(inputs), torch.nan)
+
+
+class LossReadsFiller(Sound):
+    """Its loss reads a mask that a face does not have."""
+
+    needs_training = ("parsing",)
+    missing_views = {"parsing": "left out"}
+
+    def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
+        labels = batch.views["parsing"].float().mean(dim=(1, 2, 3))
+        return {**super().losses(batch, stage), "area": self.body.bias.square().mean() * labels.mean()}
+
+
+class SaysOfOthers(Sound):
+    missing_views = {"gaze": "masked"}
+
+
 class LaxOptions(Sound):
     @classmethod
     def configure(cls, size: Any, options: Mapping[str, Any] | None) -> SoundConfig:
@@ -272,6 +324,12 @@ class Random(Sound):
 
 FAULTS = {
     UnmadeView: ("views", "no_such_view"),
+    SilentZero: ("missing_views", "needs the view 'gaze', which some faces lack, and does not say what it does then"),
+    SaidOnly: ("missing_views", "reads what stands in 'gaze' for faces that have none"),
+    OtherPath: ("missing_views", "treats a face that has 'gaze' otherwise where others may lack it"),
+    NaNWithout: ("missing_views", "NaN or infinity for faces without 'gaze'"),
+    LossReadsFiller: ("missing_views", "loss 'area' reads what stands in 'parsing'"),
+    SaysOfOthers: ("missing_views", "missing_views of 'gaze', a view that it does not need"),
     LaxOptions: ("options", "no_such_option"),
     IgnoredWeights: ("weights", "ignores `weights`"),
     UnknownWeights: ("card", "weights_nobody_knows"),
@@ -323,7 +381,7 @@ def test_a_planted_fault_is_named_and_nothing_else(
     assert words in found[check]
 
 
-@pytest.mark.parametrize("kind", [Sound, TaggedTerm, KeepingHook, Random], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [Sound, Masked, TaggedTerm, KeepingHook, Random], ids=lambda kind: kind.__name__)
 def test_a_sound_model_passes(kind: type[DFADModel], checked: Callable) -> None:
     assert checked(kind) == {}
 

@@ -18,6 +18,14 @@ ViewValue = Tensor | tuple[str, ...]  # a vector, tokens or an image a row; or a
 Label = Literal["attribution", "detection"]
 
 
+def _masks_on(present: Mapping[str, Tensor], device: torch.device, non_blocking: bool) -> dict[str, Tensor]:
+    return {name: mask.to(device, non_blocking=non_blocking) for name, mask in present.items()}
+
+
+def _which_have(present: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+    return present[name] if name in present else torch.ones(len(like), dtype=torch.bool, device=like.device)
+
+
 def _views_on(views: Mapping[str, ViewValue], device: torch.device, non_blocking: bool) -> dict[str, ViewValue]:
     return {
         name: view.to(device, non_blocking=non_blocking) if isinstance(view, Tensor) else view
@@ -30,11 +38,17 @@ class Inputs:
     """All that a model may see at test time: pixels, and what is computed from pixels.
 
     Views are named as in `dfad_bench.views`: "gaze" is (B, 2), pitch and yaw in radians; an image-shaped view is
-    (B, C, H, W); a text view is a tuple of B strings.
+    (B, C, H, W); a text view is a tuple of B strings. `present` has a mask for views that some faces lack: what stands
+    in `views` there means nothing, and a model says in `missing_views` what it does then.
     """
 
     images: Tensor  # (B, 3, H, W), RGB in [0, 1]
     views: Mapping[str, ViewValue] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)  # view -> (B,) bool; a view without: all have it
+
+    def has(self, name: str) -> Tensor:
+        """(B,) bool: which faces have the view `name`."""
+        return _which_have(self.present, name, self.images)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -42,7 +56,8 @@ class Inputs:
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Inputs:
         """The same inputs on `device`."""
         images = self.images.to(device, non_blocking=non_blocking)
-        return Inputs(images, _views_on(self.views, device, non_blocking))
+        masks = _masks_on(self.present, device, non_blocking)
+        return Inputs(images, _views_on(self.views, device, non_blocking), masks)
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,11 @@ class Batch:
     prompts: Sequence[Sequence[str]] = ()  # B rows, coarse to fine (levels L1 to L4)
     views: Mapping[str, ViewValue] = field(default_factory=dict)  # "mask", "parsing", ...: in training only
     unlabelled: Inputs | None = None  # faces of the protocol's unlabelled part, as many as the stage asks for
+    present: Mapping[str, Tensor] = field(default_factory=dict)  # of `views`, as `Inputs.present`
+
+    def has(self, name: str) -> Tensor:
+        """(B,) bool: which faces have the training-only view `name`."""
+        return _which_have(self.present, name, self.attribution)
 
     def __len__(self) -> int:
         return len(self.attribution)
@@ -68,6 +88,7 @@ class Batch:
             self.prompts,
             _views_on(self.views, device, non_blocking),
             None if self.unlabelled is None else self.unlabelled.to(device, non_blocking=non_blocking),
+            _masks_on(self.present, device, non_blocking),
         )
 
 

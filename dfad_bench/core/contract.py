@@ -82,8 +82,8 @@ class DFADModel(nn.Module):
     form of its paper; whatever it is must map an embedding to `Output`.
 
     `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
-    constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `needs_prompts`,
-    `view_settings` and `stages` may be set on the instance where they follow from its settings.
+    constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `missing_views`,
+    `needs_prompts`, `view_settings` and `stages` may be set on the instance where they follow from its settings.
 
     State that a hook makes (prototypes, thresholds) belongs in registered buffers: they are in every checkpoint, so
     a killed run goes on with the same bits. Hooks run on every process, see the same faces, draw from seeded global
@@ -100,6 +100,9 @@ class DFADModel(nn.Module):
     known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
     needs: tuple[str, ...] = ()  # views the loader must give, at test time too
     needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
+    # by view that some faces may lack: what the model does for those, in words that records and warnings repeat;
+    # `Inputs.has(name)` says which they are, and whatever stands in the view there must change nothing
+    missing_views: Mapping[str, str] = MappingProxyType({})
     needs_prompts: bool = False
     # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;
     # settings of a run need not repeat them, and must not contradict them

@@ -183,13 +183,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class Samples:
-    """Test faces asked for, evaluated, and without a prediction."""
+    """Test faces asked for, evaluated, and without a prediction; the last two are empty in earlier records."""
 
     expected: int
     evaluated: int
     failed: int
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest could not crop
     sources: int | None = None  # different `source_key` of the faces evaluated; None in earlier records
+    without_view: dict[str, dict[str, int]] = field(default_factory=dict)  # view -> part -> faces that lack it
+    missing_views: dict[str, str] = field(default_factory=dict)  # view -> what the model does then, in its words
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class FaceDataset:
         prompts: per class its prompts; empty for models that read none.
         unlabelled: the faces of `Selection.unlabelled` with the test-time views, for models that learn from them.
 
-    `without_view` counts, per view, the faces that have no value and get zeros (an empty text); `presence` names them.
+    `without_view` counts, per view, the faces that have no value; batches carry a mask of them (`Inputs.present`), and
+    `presence` names them.
     `mirrors` gives, per view that has a source, what flipping a face does to its values.
     """
 
@@ -74,10 +75,11 @@ class FaceDataset:
         views = self._gathered(self._views, index, lambda: pixels, device)
         if device is not None and device.type != "cpu" and pixels.device.type == "cpu":
             pixels = pixels.pin_memory().to(device, non_blocking=True)  # a quarter of the bytes of float pixels
-        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
+        masks = self._masks(self._views, index, device)
+        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views, masks)
 
     def presence(self, name: str, index: np.ndarray) -> np.ndarray:
-        """(B,) bool: which of the given rows have the view `name`; the others get zeros, or an empty text."""
+        """(B,) bool: which of the given rows have the view `name`."""
         return {**self._training_views, **self._views}[name].present[index]
 
     def batch(
@@ -105,6 +107,7 @@ class FaceDataset:
             tuple(self._prompts[label] for label in labels) if self._prompts else (),
             self._gathered(self._training_views, index, lambda: self._store.gather(self._places[index]), device),
             None if unlabelled is None else self._unlabelled_inputs(unlabelled, device),
+            self._masks(self._training_views, index, device),
         )
 
     def _unlabelled_inputs(self, index: np.ndarray, device: torch.device | None) -> Inputs:
@@ -124,6 +127,14 @@ class FaceDataset:
         if device is None or device.type == "cpu":
             return views
         return {name: view.to(device) if isinstance(view, torch.Tensor) else view for name, view in views.items()}
+
+    @staticmethod
+    def _masks(
+        sources: Mapping[str, ViewSource], index: np.ndarray, device: torch.device | None
+    ) -> dict[str, torch.Tensor]:
+        """Which of the given rows have each view, on `device`; of views that some face of the dataset lacks."""
+        masks = {name: source.present[index] for name, source in sources.items() if not source.present.all()}
+        return {name: torch.from_numpy(mask).to(device or "cpu") for name, mask in masks.items()}
 
     def _view(self, name: str, source: ViewSource | np.ndarray) -> ViewSource:
         if isinstance(source, np.ndarray):

@@ -18,7 +18,7 @@ from dfad_bench.core.batch import ViewValue
 
 @dataclass(frozen=True)
 class ViewValues:
-    """Values of one view for N faces; a face that is not `present` has zeros, or an empty text."""
+    """Values of one view for N faces; what a face that is not `present` has means nothing (zeros, or an empty text)."""
 
     values: np.ndarray | tuple[str, ...]  # (N, ...), or N texts
     present: np.ndarray  # (N,) bool

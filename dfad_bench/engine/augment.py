@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfad_bench.core.batch import Batch, Inputs, ViewValue
+from dfad_bench.core.batch import Batch, ViewValue
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.recipe import Augmentation, require
 from dfad_bench.core.registry import resolve
@@ -119,12 +119,12 @@ class Augmenter:
         if not self:
             return batch
         images, flipped = self._changed(batch.inputs.images, derived(seed, "labelled"), rows)
-        inputs = Inputs(images, self._followed(batch.inputs.views, flipped))
+        inputs = replace(batch.inputs, images=images, views=self._followed(batch.inputs.views, flipped))
         unlabelled = batch.unlabelled
         if unlabelled is not None:
             places = range(len(unlabelled)) if unlabelled_rows is None else unlabelled_rows
             images, turned = self._changed(unlabelled.images, derived(seed, "unlabelled"), places)
-            unlabelled = Inputs(images, self._followed(unlabelled.views, turned))
+            unlabelled = replace(unlabelled, images=images, views=self._followed(unlabelled.views, turned))
         return replace(batch, inputs=inputs, views=self._followed(batch.views, flipped), unlabelled=unlabelled)
 
     def _followed(self, views: Mapping[str, ViewValue], flipped: Tensor) -> dict[str, ViewValue]:

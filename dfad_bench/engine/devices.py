@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -55,7 +55,7 @@ class Place:
         if not self.channels_last:
             return inputs
         images: Tensor = inputs.images.contiguous(memory_format=torch.channels_last)
-        return Inputs(images, inputs.views)
+        return replace(inputs, images=images)
 
 
 def place(device: str = "auto", precision: str = "fp32", channels_last: bool | None = None) -> Place:

@@ -140,7 +140,8 @@ def rows_of(inputs: Inputs, rows: slice | Sequence[int]) -> Inputs:
         name: view[rows] if isinstance(view, Tensor) else tuple(view[row] for row in numbers)
         for name, view in inputs.views.items()
     }
-    return Inputs(inputs.images[rows], views)
+    masks = {name: mask[rows] for name, mask in inputs.present.items()}
+    return Inputs(inputs.images[rows], views, masks)
 
 
 def _refusal(model: DFADModel, face: str, found: Dependence, place: Place) -> str:

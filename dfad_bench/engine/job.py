@@ -38,7 +38,7 @@ from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.needs import Needs, random_start, views_needed
+from dfad_bench.engine.needs import Needs, random_start, views_needed, without_view
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.references import Trained, write_references
 from dfad_bench.engine.seeding import make_deterministic
@@ -102,6 +102,7 @@ class Job:
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.trained: Trained | None = None  # of an evaluation: the run
         self._independent = False  # whether the model was found to answer for each face alone
+        self.lacking: dict[str, dict[str, int]] = {}  # view -> part -> faces that have none
         self.leakage: dict[str, int | None] = {}  # counts of the record's `leakage` that the selection does not hold
         self.views = views_needed(needs, views) if needs.all_views else None
         make_deterministic()
@@ -192,13 +193,13 @@ class Job:
         self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
     ) -> Trainer:
         config = self.config
-        train = self.dataset(selection.train, store, training=True)
+        train = self.dataset(selection.train, store, "train")
         if require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model):
-            train.unlabelled = self.dataset(selection.unlabelled, store)
+            train.unlabelled = self.dataset(selection.unlabelled, store, "unlabelled")
         return Trainer(
             model,
             train,
-            self.dataset(selection.validation, store, training=True),
+            self.dataset(selection.validation, store, "validation"),
             config.recipe,
             seed=config.seed,
             place=self.place,
@@ -218,8 +219,13 @@ class Job:
         """The model, freshly initialised from the seed."""
         return build_model(self.config, self.protocol, weights)
 
-    def dataset(self, rows: pd.DataFrame, store: CropStore, *, training: bool = False) -> FaceDataset:
-        """Rows with the views and prompts the model asks for; faces without a view become a warning."""
+    def dataset(self, rows: pd.DataFrame, store: CropStore, part: str = "test") -> FaceDataset:
+        """Rows of a part with the views and prompts the model asks for; faces without a view become a warning.
+
+        Raises:
+            ConfigError: faces lack a view, and the model does not say what it does then.
+        """
+        training = part in ("train", "validation")
         made = FaceDataset(
             rows,
             store,
@@ -229,17 +235,16 @@ class Job:
             prompts=class_prompts(self.protocol, self.config.templates) if training and self.needs.prompts else (),
         )
         for name, count in made.without_view.items():
-            self.warnings.append(f"{count} of {len(made)} faces have no {name}: {self.filler(name)} used")
+            self.warnings.append(without_view(self.needs, name, count, f"{len(made)} {part} faces"))
+        seen = self.needs.all_views if training else self.needs.views
+        for name in (name for name in seen if self.views is not None and self.views.view(name).may_lack()):
+            self.lacking.setdefault(name, {})[part] = made.without_view.get(name, 0)
         return made
 
     def sources(self, names: Sequence[str], rows: pd.DataFrame) -> dict[str, ViewSource]:
         """The given views of the given faces; stored ones are made where they are not there."""
         ids, side = rows["sample_id"].tolist(), self.protocol.image_size
         return {name: self.views.source(name, ids, side) for name in names} if self.views is not None else {}
-
-    def filler(self, name: str) -> str:
-        """What a face without this view gets, in words."""
-        return "zeros" if self.views is None else self.views.filler(name)
 
     def frame(self, model: DFADModel, rows: pd.DataFrame, store: CropStore) -> pd.DataFrame:
         """The predictions of these rows; see `engine.predict.predict`.
@@ -284,11 +289,7 @@ class Job:
             "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
             "run": {**run, "references": references, "files": facts.file_hashes(self.files, references)},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
-            "samples": asdict(
-                Samples(
-                    len(rows), len(frame), len(rows) - len(frame), selection.refused, int(frame["source_key"].nunique())
-                )
-            ),
+            "samples": asdict(self._samples(selection, frame)),
             "predictions": asdict(
                 PredictionFacts(self.files.predictions.name, digest, len(frame), tuple(frame.columns))
             ),
@@ -296,6 +297,11 @@ class Job:
         }
         write_json(self.files.facts, plain(values))
         return str(values["status"])
+
+    def _samples(self, selection: Selection, frame: pd.DataFrame) -> Samples:
+        asked, sources = len(selection.tested), int(frame["source_key"].nunique())
+        does = {name: text for name, text in self.needs.missing_views.items() if name in self.lacking}
+        return Samples(asked, len(frame), asked - len(frame), selection.refused, sources, self.lacking, does)
 
     def references(self, selection: Selection) -> dict[str, Any]:
         """The trivial predictors of these faces, stored beside the predictions; a line for each that is lacking."""

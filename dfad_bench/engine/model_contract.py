@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dfad_bench.engine.contract_checks import building, forward, training
+from dfad_bench.engine.contract_checks import building, forward, missing, training
 from dfad_bench.engine.contract_checks.subject import Subject
 
 
@@ -33,6 +33,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "deterministic": forward.check_deterministic,
     "inference_mode": forward.check_inference_mode,
     "label_blind": forward.check_label_blind,
+    "missing_views": missing.check_missing_views,
     "side_effects": forward.check_side_effects,
     "losses": training.check_losses,
     "gradients": training.check_gradients,

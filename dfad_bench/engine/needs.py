@@ -17,7 +17,10 @@ from dfad_bench.views.provider import ViewProvider
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model asks for: views at test time and for training, prompts, weight files, stages, settings of views."""
+    """What a model asks for: views at test time and for training, prompts, weight files, stages, settings of views.
+
+    And what it does where a face lacks a view.
+    """
 
     views: tuple[str, ...] = ()
     training_views: tuple[str, ...] = ()
@@ -25,6 +28,8 @@ class Needs:
     weights: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = field(default=(), compare=False)
     view_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    missing_views: Mapping[str, str] = field(default_factory=dict)  # what it does for a face without a view, in words
+    display: str = field(default="the model", compare=False)
 
     @property
     def all_views(self) -> tuple[str, ...]:
@@ -66,6 +71,8 @@ def needs_of(
         tuple(model.pretrained),
         tuple(model.stages),
         _view_settings(model),
+        missing_views_of(model),
+        model.card.display,
     )
 
 
@@ -108,6 +115,41 @@ def _view_settings(model: DFADModel) -> dict[str, dict[str, Any]]:
     if unknown := sorted(set(given) - named):
         raise ConfigError(f"{model.card.display}: view_settings of {unknown[0]!r}, a view that it does not need")
     return {name: dict(values) for name, values in given.items()}
+
+
+def missing_views_of(model: DFADModel) -> dict[str, str]:
+    """What a model says it does for a face without a view, by view.
+
+    Raises:
+        ConfigError: not texts by names of views that it needs.
+    """
+    given, named = model.missing_views, {*model.needs, *model.needs_training}
+    whole = isinstance(given, Mapping) and all(isinstance(text, str) and text.strip() for text in given.values())
+    if not whole:
+        raise ConfigError(f"{model.card.display}: missing_views must be a mapping of views to what is done, in words")
+    if unknown := sorted(set(given) - named):
+        raise ConfigError(f"{model.card.display}: missing_views of {unknown[0]!r}, a view that it does not need")
+    return dict(given)
+
+
+def without_view(needs: Needs, name: str, count: int, whose: str) -> str:
+    """A line that says what a model does for the faces that lack a view.
+
+    Args:
+        needs: of the model.
+        name: of the view.
+        count: how many faces lack it.
+        whose: of which faces, as in "300 test faces".
+
+    Raises:
+        ConfigError: the model does not say what it does then.
+    """
+    if name not in needs.missing_views:
+        raise ConfigError(
+            f"{count} of {whose} have no {name}, and {needs.display} does not say what it does then: have it declare"
+            f" `missing_views` (dfad_bench/views/README.md), or use manifests all of whose faces have the view"
+        )
+    return f"{count} of {whose} have no {name}: {needs.missing_views[name]}"
 
 
 def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.engine.config import locked, plain
 from dfad_bench.engine.evaluate import EvaluationPlan, OpenEvaluation, plan_evaluation
+from dfad_bench.engine.needs import without_view
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.settings import RobustnessSettings, ViewsFrom
 from dfad_bench.views.provider import ViewProvider
@@ -183,7 +184,7 @@ class _Cells:
         keys, videos = tested["source_key"], tested["video"]
         frame = predict(model, dataset, keys, videos=videos, place=found.place, seed=seed, progress=progress)
         for name, count in dataset.without_view.items():
-            lacking = f"{count} of {len(frame)} faces have no {name}: {self.job.filler(name)} used"
+            lacking = without_view(self.job.needs, name, count, f"{len(frame)} faces")
             self.warnings.append(f"{row.name} {severity}: {lacking}")
         path = self.out.cell(row.name, severity)
         digest = write_predictions(path, frame)

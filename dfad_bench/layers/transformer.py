@@ -32,7 +32,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, t, dim) to (B, t, dim); `mask` (t, t) is added to the logits (-inf: not attended to)."""
+        """(B, t, dim) to (B, t, dim); `mask`, (t, t) or (B, 1, 1, t), is added to the logits (-inf: hidden)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, t, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, h, t, d)
         logits = q @ k.transpose(-2, -1) * self.scale  # (B, h, t, t)
@@ -112,7 +112,7 @@ class PreNormTransformer(nn.Module):
         self.layers = nn.ModuleList([block() for _ in range(depth)])
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Run all blocks; `mask` (t, t) is added to every block's attention logits."""
+        """Run all blocks; `mask`, (t, t) or (B, 1, 1, t), is added to every block's attention logits."""
         for attention, mlp in (tuple(layer.children()) for layer in self.layers):
             x = mlp(attention(x, mask))
         return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dfad_bench.core.errors import cut
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.shipped_files import Provenance, protocol_provenance, provenance, recipe_provenance
@@ -51,6 +52,7 @@ def row_facts(
         "datasets_is": _common_text(about["dataset_is"] for about in made.values()),
         "edited_datasets": sorted(name for name, about in made.items() if about["dataset_is"].startswith("edited")),
         "sources": first.samples.sources,
+        "without_view": _without_view(records),
         "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
@@ -85,11 +87,23 @@ def row_note(row: Mapping[str, Any]) -> str:
         recipe,
         crops,
         *([f"dataset {row['datasets_is']}"] if row["edited_datasets"] else []),
+        *row.get("without_view", ()),
         "sources not stated" if sources is None else f"{sources:,} test sources",
         *([f"{row['short_groups']} short groups"] if row["short_groups"] else []),
         LEVELS[row["checked"]] + (f" ({row['why_not']})" if row["why_not"] else ""),
     ]
     return f"{row['model']}: {'; '.join(parts)}."
+
+
+def _without_view(records: Sequence[ResultRecord]) -> list[str]:
+    """A line for each view that test faces lack: how many, and what the model says it does then."""
+    found = []
+    for record in records:
+        for name, parts in record.samples.without_view.items():
+            if count := parts.get("test", 0):
+                does = record.samples.missing_views.get(name, "what is done is not stated")
+                found.append(f"{count:,} of {record.samples.evaluated:,} test faces without {cut(name)} ({cut(does)})")
+    return list(dict.fromkeys(found))
 
 
 def _init(record: ResultRecord) -> str:

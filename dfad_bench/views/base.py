@@ -76,6 +76,7 @@ class View:
     dtype: ClassVar[Dtype]  # as the model gets it: float32 or int64 vectors, uint8 or float32 images, str
     when: ClassVar[Time] = "test"  # "training": for losses only, never in `forward`
     stored: ClassVar[bool] = True  # kept beside the manifest; False: computed from the crops of each batch
+    every_face: ClassVar[bool] = False  # True: `make` has a value for every face, so models need not expect otherwise
     asks: ClassVar[tuple[Ask, ...]] = ("crops",)
     columns: ClassVar[tuple[str, ...]] = ()  # of the manifest, which `make` finds in `Faces.rows`
     Settings: ClassVar[type[Any]] = NoSettings
@@ -95,6 +96,11 @@ class View:
     def stand_in(cls, settings: Mapping[str, Any] | None = None) -> Self:
         """The view with default settings but those given; only `shape` and `example` can be asked of it."""
         return cls({**cls.stand_in_settings, **(settings or {})})
+
+    @classmethod
+    def may_lack(cls) -> bool:
+        """Whether some faces may have no value; of views computed in the batch every face has one."""
+        return cls.stored and not cls.every_face
 
     def shape(self, side: int) -> tuple[int, ...]:
         """Shape of a face's values for images of this side: (d,), (C, H, W), or () for texts."""
@@ -164,7 +170,7 @@ class View:
         """What `make` gave, once it is what the view says of itself; values of absent faces are zeros.
 
         Raises:
-            ConfigError: another number of faces, shape or dtype.
+            ConfigError: another number of faces, shape or dtype, or a face without a value that should have one.
         """
         whose = f"view {quoted(self.name)}: `make` gave"
         if not isinstance(made, ViewValues) or not isinstance(made.values, np.ndarray | tuple):
@@ -172,6 +178,8 @@ class View:
             raise ConfigError(f"{whose} {given}, not ViewValues of a NumPy array or a tuple of texts")
         if len(made.values) != count or made.present.shape != (count,) or made.present.dtype != bool:
             raise ConfigError(f"{whose} {len(made.values)} values and a mask {made.present.shape} for {count} faces")
+        if self.every_face and not made.present.all():
+            raise ConfigError(f"{whose} no value for a face, and the view says that every face has one (`every_face`)")
         if isinstance(made.values, tuple):
             if self.kind != "text" or not all(isinstance(text, str) for text in made.values):
                 raise ConfigError(f"{whose} a tuple that is not of texts, or is of a view of kind {self.kind}")

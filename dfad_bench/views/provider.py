@@ -138,6 +138,8 @@ class ViewProvider:
         view = self.view(name)
         self.check_live([name])
         made = self._from_crops(view, sample_ids, crops, side)
+        if not view.may_lack() and not made.present.all():
+            raise ConfigError(f"view {name!r}: no value for a corrupted face, and none may lack it")
         given: ViewValue = view.handed(made.values)
         return ViewValues(given if isinstance(given, tuple) else given.numpy(), made.present)
 
@@ -154,10 +156,6 @@ class ViewProvider:
                     f"the model needs the view {name!r} of corrupted faces, and nothing makes it from their crops;"
                     " take the one of the faces as they are (--views-from clean)"
                 )
-
-    def filler(self, name: str) -> str:
-        """What a face without the view gets, in words."""
-        return "empty texts" if self.view(name).kind == "text" else "zeros"
 
     def _from_crops(self, view: View, names: Sequence[str], crops: np.ndarray, side: int) -> ViewValues:
         landmarks = scale = None

@@ -133,6 +133,14 @@ def test_views_and_prompts_reach_the_batch_and_gaps_are_counted(chosen: Selectio
     batch = dataset.batch(np.array([0, 1, 3, 4]))
     assert dataset.presence("gaze", np.array([0, 1, 3, 4])).tolist() == [False, True, False, True]
     assert batch.inputs.views["gaze"].tolist() == pytest.approx(np.array([[0, 0], [0.1, 0.01], [0, 0], [0.1, 0.04]]))
+    assert batch.inputs.present["gaze"].tolist() == batch.inputs.has("gaze").tolist() == [False, True, False, True]
+    assert batch.inputs.has("another").tolist() == batch.has("mask").tolist() == [True] * 4
+    whole = FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": HeldView(np.where(known > 9, 0, 0.5))})
+    assert not whole.inputs(np.arange(2)).present  # nothing to mask, nothing for a model to do
+    hidden = FaceDataset(chosen.train, store, toy_protocol(), training_views={"gaze": source}).batch(np.array([0, 1]))
+    assert (hidden.has("gaze").tolist(), hidden.inputs.present) == ([False, True], {})
+    moved = hidden.to(torch.device("cpu"))
+    assert torch.equal(moved.present["gaze"], hidden.present["gaze"])
     assert [list(row) for row in batch.prompts] == [list(prompts[label]) for label in batch.attribution]
     with pytest.raises(ValueError, match="view 'gaze' has 3 rows for"):
         FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": np.zeros((3, 2))})

@@ -94,7 +94,7 @@ def test_what_cannot_be_opened_is_one_line(work: Path, tmp_path: Path) -> None:
 
 def test_needs_are_of_the_settings_not_of_the_class(work: Path) -> None:
     assert needs_of("toy", 3) == Needs()
-    assert needs_of("gaze_toy", 3) == Needs(("gaze",), (), True)
+    assert needs_of("gaze_toy", 3) == Needs(("gaze",), (), True, missing_views={"gaze": "nothing is added"})
     with_gaze, without = (needs_of("gazeclip", 3, "tiny", {"use_gaze": on}) for on in (True, False))
     assert with_gaze.views == with_gaze.all_views == ("gaze",)
     assert without.all_views == ()

@@ -48,7 +48,8 @@ def test_the_folder_holds_everything_and_facts_agree(manifests: list[Manifest], 
     facts, config = read_json(run / "run.json"), read_config(run)
     assert facts["run"]["config_sha256"] == config.sha256
     assert facts["run"]["steps"] == len((run / "trace.csv").read_text().splitlines()) - 1
-    assert facts["samples"] == {"expected": 45, "evaluated": 45, "failed": 0, "refused": {}, "sources": 6}
+    counted = {"expected": 45, "evaluated": 45, "failed": 0, "refused": {}, "sources": 6}
+    assert facts["samples"] == {**counted, "without_view": {}, "missing_views": {}}
     assert facts["manifest"]["splits"]["train"]["rows"] + facts["manifest"]["splits"]["validation"]["rows"] == 63
     assert facts["manifest"]["leakage"]["exact_duplicates_train_test"] == 0
     assert facts["protocol"]["sha256"] == toy_protocol().sha256
@@ -106,7 +107,7 @@ def test_views_come_from_the_provider(manifests: list[Manifest], tmp_path: Path)
     made = {"estimator": "fake"}
     result = train(manifests, tmp_path / "run", "gaze_toy", views=made_up(manifests, angles, identity=made))
     assert asked == [len(manifest.frame(["sample_id"])) for manifest in manifests], "once a manifest"
-    assert any("have no gaze: zeros used" in warning for warning in result.warnings)
+    assert any("have no gaze: nothing is added" in warning for warning in result.warnings)
     assert read_config(tmp_path / "run").views == made
     with pytest.raises(ConfigError, match="needs the view 'gaze'"):
         train(manifests, tmp_path / "other", "gaze_toy")

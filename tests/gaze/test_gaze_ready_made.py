@@ -55,6 +55,7 @@ def test_faces_have_a_gaze_and_a_crop_without_landmarks_stays_ok(root: Path, tmp
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.heavy
 def test_a_manifest_on_whose_crops_no_landmarks_were_found_says_so(tmp_path: Path) -> None:
     save(tmp_path / "root" / "none.png", 1, width=224, height=224)
     manifest = build(tmp_path / "root", tmp_path / "m", "crops-256-landmarks")

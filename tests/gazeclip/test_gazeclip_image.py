@@ -44,7 +44,7 @@ def test_injector_sits_between_attention_and_feed_forward() -> None:
     block = clip_model(image_size=64, tiny=True).visual.transformer.resblocks[0].eval()
 
     class Shift(torch.nn.Module):
-        def forward(self, x: torch.Tensor, gaze: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, gaze: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor:
             return x + gaze
 
     x, gaze = torch.randn(2, 5, 32), torch.randn(2, 1, 32)

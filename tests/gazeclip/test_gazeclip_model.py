@@ -229,6 +229,51 @@ def test_unknown_variant_offers_the_nearest() -> None:
         tiny(variant="query_ptch")
 
 
+def lacking(inputs: Inputs, filler: float) -> Inputs:
+    """Faces 1 and 3 of four have no gaze."""
+    present = torch.tensor([True, False, True, False])
+    gaze = torch.where(present[:, None], inputs.views["gaze"], torch.full_like(inputs.views["gaze"], filler))
+    return Inputs(inputs.images, {"gaze": gaze}, {"gaze": present})
+
+
+@pytest.mark.parametrize("options", [{}, {"gi_query": "all"}, {"use_gie": False}, {"use_agpm": False}], ids=str)
+@torch.no_grad()
+def test_a_face_without_a_gaze_is_one_that_no_gaze_token_and_no_injector_saw(options: dict) -> None:
+    model, inputs = tiny(**options).eval(), batch().inputs
+    found = model.embed(lacking(inputs, 9.0))
+    assert torch.equal(found, model.embed(lacking(inputs, float("nan"))))  # what stands in its place is not read
+    assert torch.equal(found[::2], model.embed(inputs)[::2])  # to the bit
+    parts = []
+    if model.vpe.agpm is not None:  # two tokens: equation 1 without the gaze
+        agpm = model.vpe.agpm
+        tokens = torch.cat([agpm.I_c.expand(4, -1, -1), agpm.ae(inputs.images)], dim=1)
+        parts.append(model.W_ag(agpm.agte(tokens + agpm.P_e[:, :2])[:, 0]))
+    if model.gie is not None:  # CLIP's blocks and the LoRA, nothing injected
+        parts.append(model.W_ig(model.gie(model.prepare(inputs.images), None)))
+    assert torch.allclose(found[1::2], sum(parts)[1::2], atol=1e-5)
+
+
+@torch.no_grad()
+def test_runs_before_the_setting_take_a_missing_gaze_for_looking_straight_ahead() -> None:
+    assert GazeCLIP.earlier_defaults == {"missing_gaze": "zero"}
+    model, inputs = tiny(missing_gaze="zero").eval(), batch().inputs
+    found = model.embed(lacking(inputs, 9.0))
+    before = Inputs(inputs.images, {"gaze": lacking(inputs, 0.0).views["gaze"]})  # as they got them
+    assert torch.equal(found, model.embed(before))
+    assert "look straight ahead" in model.missing_views["gaze"]
+    assert "no gaze token" in tiny().missing_views["gaze"]
+    assert not tiny(use_gaze=False).missing_views
+
+
+def test_losses_of_faces_without_a_gaze_are_finite_and_train_all_but_them() -> None:
+    model, faces = tiny().train(), batch()
+    faces = Batch(lacking(faces.inputs, 9.0), faces.attribution, faces.detection, faces.prompts)
+    sum(weighted_losses(model.losses(faces)).values()).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert model.vpe.ge.W_g.weight.grad.abs().max() > 0
+
+
 def test_missing_gaze_is_one_line() -> None:
     with pytest.raises(ConfigError, match="needs the view 'gaze'"):
         tiny()(Inputs(torch.rand(1, 3, 64, 64)))

@@ -152,7 +152,8 @@ class Toy(DFADModel):
 
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
         time.sleep(self.config.delay_s)
-        noisy = Inputs(batch.inputs.images + 0.01 * torch.randn_like(batch.inputs.images), batch.inputs.views)
+        images = batch.inputs.images + 0.01 * torch.randn_like(batch.inputs.images)
+        noisy = replace(batch.inputs, images=images)
         losses = super().losses(Batch(noisy, batch.attribution, batch.detection), stage)
         self.calls += 1
         if self.calls == self.config.bad_step:
@@ -164,11 +165,13 @@ class GazeToy(Toy):
     """The same, looking at the gaze and reading prompts, too."""
 
     needs = ("gaze",)
+    missing_views = {"gaze": "nothing is added"}
     needs_prompts = True
     stages = (Stage("main"),)
 
     def embed(self, inputs: Inputs) -> Tensor:
-        return super().embed(inputs) + inputs.views["gaze"].mean(dim=1, keepdim=True)
+        seen = torch.where(inputs.has("gaze"), inputs.views["gaze"].mean(dim=1), 0)
+        return super().embed(inputs) + seen[:, None]
 
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
         assert all(len(prompts) == 4 for prompts in batch.prompts)

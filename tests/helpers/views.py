@@ -94,6 +94,7 @@ class ToyText(View):
     """A text that says how bright a face is."""
 
     name, meaning, kind, dtype = "toy_text", "how bright the face is", "text", "str"
+    every_face = True
     Settings = SlowSettings
 
     def shape(self, side: int) -> tuple[int, ...]:
@@ -143,6 +144,7 @@ class ViewToy(Toy):
 
     needs = ("toy_map", "toy_text", "toy_level")
     needs_training = ("toy_mask",)
+    missing_views = {"toy_map": "a map of zeros", "toy_mask": "a mask of zeros"}
 
     def __init__(self, num_generators: int, config: Any) -> None:
         super().__init__(num_generators, config)
@@ -154,6 +156,7 @@ class ViewToy(Toy):
         maps, texts = inputs.views["toy_map"], inputs.views["toy_text"]
         assert isinstance(maps, Tensor)
         assert maps.dtype == torch.uint8
+        maps = maps * inputs.has("toy_map")[:, None, None, None]
         assert isinstance(texts, tuple)
         words = torch.tensor([int("bright" in text) for text in texts], device=maps.device)
         seen = self.of_map(maps.float()).mean(dim=(2, 3)) + self.of_text(words)
@@ -163,6 +166,10 @@ class ViewToy(Toy):
         losses = super().losses(batch, stage)
         mask, maps = batch.views["toy_mask"], batch.inputs.views["toy_map"]
         assert isinstance(mask, Tensor)
+        mask, maps = (
+            each * has[:, None, None, None]
+            for each, has in ((mask, batch.has("toy_mask")), (maps, batch.inputs.has("toy_map")))
+        )
         assert torch.equal(mask, maps.float())
         lengths = torch.tensor([float(len(text)) for text in batch.inputs.views["toy_text"]])
         told = self.of_text.weight.mean(dim=1)[0] * lengths.mean() / 100
@@ -173,22 +180,25 @@ class ParsingToy(Toy):
     """The toy that sees the label map of a face."""
 
     needs = ("parsing",)
+    missing_views = {"parsing": "nothing is added"}
 
     def embed(self, inputs: Inputs) -> Tensor:
         labels = inputs.views["parsing"]
         assert isinstance(labels, Tensor)
-        return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19
+        return super().embed(inputs) + labels.float().mean(dim=(2, 3)) / 19 * inputs.has("parsing")[:, None]
 
 
 class ParsingTrainedToy(Toy):
     """The toy whose losses see the label map of a face, and whose forward pass does not."""
 
     needs_training = ("parsing",)
+    missing_views = {"parsing": "counts as background"}
 
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
         labels = batch.views["parsing"]
         assert isinstance(labels, Tensor)
-        return {**super().losses(batch, stage), "labels": self.body[0].bias.square().mean() * labels.float().mean()}
+        level = (labels.float().mean(dim=(1, 2, 3)) * batch.has("parsing")).mean()
+        return {**super().losses(batch, stage), "labels": self.body[0].bias.square().mean() * level}
 
 
 class BrightnessToy(Toy):

@@ -39,13 +39,15 @@ class Follower(Toy):
 
     Config = FollowedConfig
     needs = ("toy_map",)
+    missing_views = {"toy_map": "nothing is added"}
 
     def __init__(self, num_generators: int, config: Any) -> None:
         super().__init__(num_generators, config)
         self.view_settings = {"toy_map": {"bright": config.bright}}
 
     def embed(self, inputs: Inputs) -> Tensor:
-        return super().embed(inputs) + inputs.views["toy_map"].float().mean(dim=(2, 3))
+        seen = inputs.views["toy_map"].float().mean(dim=(2, 3))
+        return super().embed(inputs) + seen * inputs.has("toy_map")[:, None]
 
 
 class Unneeded(Follower):

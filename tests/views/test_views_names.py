@@ -168,6 +168,22 @@ def test_what_make_gives_is_checked(given: ViewValues | None, message: str) -> N
         Wrong().checked(given, 3, SIDE)
 
 
+def test_a_view_that_every_face_has_is_held_to_it() -> None:
+    class Every(Wrong):
+        every_face = True
+
+    class Live(Wrong):
+        stored = False
+
+    values = ViewValues(np.zeros((3, 2), np.float32), np.array([True, False, True]))
+    assert Wrong.may_lack()
+    assert not Every.may_lack()
+    assert not Live.may_lack()
+    Wrong().checked(values, 3, SIDE)
+    with pytest.raises(ConfigError, match="no value for a face, and the view says that every face has one"):
+        Every().checked(values, 3, SIDE)
+
+
 def test_absent_faces_get_zeros_whatever_was_given() -> None:
     values = np.array([[1, 2], [np.nan, 3], [4, 5]], np.float32)
     made = Wrong().checked(ViewValues(values, np.array([True, False, True])), 3, SIDE)

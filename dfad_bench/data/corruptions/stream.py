@@ -121,6 +121,7 @@ class CorruptedFaces(FaceDataset):
         if self._needs and live_views is None:
             raise ValueError(f"the views {', '.join(self._needs)} of corrupted faces need `live_views`")
         self._blocks_ahead = 2 * workers.count
+        self._lacking: dict[str, set[int]] = {}  # by view, the rows that were found to have none
         self.read_in(np.arange(len(self)))
 
     def read_in(self, order: np.ndarray) -> None:
@@ -133,20 +134,26 @@ class CorruptedFaces(FaceDataset):
         """Corrupted pixels and their views of the given rows, on `device`."""
         corrupted, sized = self._take(np.asarray(index))
         views = self._gathered(self._views, index, lambda: torch.from_numpy(self._crops[self._rows[index]]), device)
+        masks = self._masks(self._views, index, device)
         for name in self._needs:
-            view = self._live_view(name, index, corrupted)
+            view, masks[name] = self._live_view(name, index, corrupted, device)
             views[name] = view.to(device) if device is not None and isinstance(view, torch.Tensor) else view
         pixels = torch.from_numpy(sized)
         if device is not None and device.type != "cpu":
             pixels = pixels.pin_memory().to(device, non_blocking=True)
-        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views)
+        return Inputs(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255), views, masks)
 
-    def _live_view(self, name: str, index: np.ndarray, corrupted: np.ndarray) -> ViewValue:
+    def _live_view(
+        self, name: str, index: np.ndarray, corrupted: np.ndarray, device: torch.device | None
+    ) -> tuple[ViewValue, torch.Tensor]:
+        """A view of corrupted faces, and which of them have it."""
         assert self._live_views is not None
         made = self._live_views(name, self.sample_ids[index].tolist(), corrupted)
-        if missing := int((~made.present).sum()):
-            self.without_view[name] = self.without_view.get(name, 0) + missing
-        return made.values if isinstance(made.values, tuple) else torch.from_numpy(made.values)
+        if not made.present.all():  # a face may be asked for more than once
+            self._lacking.setdefault(name, set()).update(np.asarray(index)[~made.present].tolist())
+            self.without_view[name] = len(self._lacking[name])
+        values = made.values if isinstance(made.values, tuple) else torch.from_numpy(made.values)
+        return values, torch.from_numpy(made.present).to(device or "cpu")
 
     def _take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corrupted crops (B, S, S, 3) at their own size and at the protocol's."""

@@ -50,7 +50,7 @@ def check_card(subject: Subject) -> str:
 def check_views(subject: Subject) -> str:
     """Every view the model needs, also with its yes-or-no options turned, is one that something makes as it asks."""
     known = view_names()
-    for words, model in _with_options_turned(subject):
+    for words, model in with_options_turned(subject):
         if unknown := [name for name in (*model.needs, *model.needs_training) if name not in known]:
             return f"needs the view {unknown[0]!r}{words}, which nothing makes; known: {', '.join(known)}"
         try:
@@ -77,7 +77,7 @@ def _odd_settings(model: DFADModel) -> str:
     return ""
 
 
-def _with_options_turned(subject: Subject) -> Iterator[tuple[str, DFADModel]]:
+def with_options_turned(subject: Subject) -> Iterator[tuple[str, DFADModel]]:
     """The model, and one for each yes-or-no option with the other value where it can be built so; "" or that option."""
     yield "", subject.model
     for name, value in _settings(subject).items():

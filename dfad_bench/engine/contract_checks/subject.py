@@ -188,7 +188,12 @@ def predict(model: DFADModel, inputs: Inputs) -> Output:
 def _rows_of_batch(batch: Batch, rows: slice) -> Batch:
     views = {name: view[rows] for name, view in batch.views.items()}
     return Batch(
-        rows_of(batch.inputs, rows), batch.attribution[rows], batch.detection[rows], batch.prompts[rows], views
+        rows_of(batch.inputs, rows),
+        batch.attribution[rows],
+        batch.detection[rows],
+        batch.prompts[rows],
+        views,
+        present={name: mask[rows] for name, mask in batch.present.items()},
     )
 
 
