@@ -64,11 +64,15 @@ def seed_of(record: ResultRecord) -> list[int]:
 
 
 def agree(a: ResultRecord, b: ResultRecord, tolerance: float) -> bool:
-    """Whether two records state the same numbers, within a tolerance or one face."""
-    ours, theirs = ({metric_name(v): v for v in r.metrics if v.value is not None} for r in (a, b))
-    common = ours.keys() & theirs.keys()
-    return bool(common) and all(
-        abs((ours[name].value or 0) - (theirs[name].value or 0)) <= _allowed(ours[name].n, tolerance) for name in common
+    """Whether two records state the same numbers, within a tolerance or one face.
+
+    A number that one of them leaves open (null) is not the same as one that is given.
+    """
+    ours, theirs = ({metric_name(v): v for v in r.metrics} for r in (a, b))
+    pairs = [(ours[name].value, theirs[name].value, ours[name].n) for name in ours.keys() & theirs.keys()]
+    given = [(one, other, n) for one, other, n in pairs if one is not None or other is not None]
+    return bool(given) and all(
+        one is not None and other is not None and abs(one - other) <= _allowed(n, tolerance) for one, other, n in given
     )
 
 

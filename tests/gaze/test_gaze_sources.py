@@ -14,6 +14,7 @@ from dfad_bench.gaze.analysis import analyse
 from dfad_bench.gaze.fid import FidStudy, RealSide, Side, study_fid
 from dfad_bench.gaze.sources import LEAST_FLOOR_SOURCES, LEAST_PAIR_SOURCES, LEAST_SOURCES, sources_of, with_videos
 from dfad_bench.metrics.frechet import gaussian, gaussian_frechet_2d
+from dfad_bench.report.gaze.tables import fid_table
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TIMES = 25  # hundreds of studies of each kind: benchmarks/gaze_coverage.py
@@ -183,3 +184,10 @@ def test_interval_of_a_distance_never_leaves_what_is_possible() -> None:
         assert found.unbiased_rad2 == max(found.debiased_rad2, 0)
     same = videos(rng, "r", 12, 4)
     assert float(gaussian_frechet_2d(*gaussian(same.angles), *gaussian(same.angles))) == pytest.approx(0, abs=1e-12)
+
+
+def test_sources_that_a_row_does_not_state_are_not_none_of_them() -> None:
+    row = {"estimator": "e", "dataset": "d", "forgery": "FS", "family": "gan", "generator": "g", "n": 5, "pairs": 0}
+    told, open_ = (fid_table([{**row, **more}], "e") for more in ({"sources_real": 3, "sources_fake": 2}, {}))
+    assert told.rows[0]["sources_text"] == "3 real, 2 fake"
+    assert open_.rows[0]["sources_text"] is None

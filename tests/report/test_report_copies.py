@@ -19,6 +19,7 @@ from dfad_bench.core.record import plain, read_record, write_record
 from dfad_bench.core.version import __version__
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.report.board_checks import Check, note_check
+from dfad_bench.report.copies import agree
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.repredicted import Repredicted
 from dfad_bench.report.run_record import build_record
@@ -236,3 +237,15 @@ def test_boards_can_do_without_checking(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("dfad_bench.report.verify.verify_record", lambda *args, **kwargs: pytest.fail("checked"))
     (row,) = [row for row in leaderboard(PROTOCOL, tmp_path / "runs", check=False).rows if row["kind"] == "measured"]
     assert row["checked"] == "claimed"
+
+
+def test_a_number_that_one_record_leaves_open_is_not_the_number_of_the_other(tmp_path: Path) -> None:
+    record = read_record(honest(tmp_path / "a") / "record.json")
+    assert agree(record, record, 0.0)
+    opened = [
+        replace(m, value=None, ci95=None, null_reason="left open") if m.metric == "oscr" else m for m in record.metrics
+    ]
+    other = replace(record, metrics=tuple(opened))
+    assert not agree(record, other, 0.005)
+    assert not agree(other, record, 0.005)
+    assert agree(other, other, 0.0)

@@ -115,14 +115,16 @@ def _printed_row(row: Mapping[str, Any]) -> dict[str, Any]:
         shown[name.replace("_rad", "_deg")] = None if value is None else math.degrees(value)
     interval = _interval(shown["low_deg2"], shown["high_deg2"], 2)
     shown["interval_deg2"] = row.get("fid_verdict") or interval or row.get("interval_verdict")
-    shown["sources_text"] = f"{row.get('sources_real', 0):,} real, {row.get('sources_fake', 0):,} fake"
+    sources = [row.get(f"sources_{side}") for side in ("real", "fake")]  # not stated is not none
+    shown["sources_text"] = None if None in sources else f"{sources[0]:,} real, {sources[1]:,} fake"
     shown["generator"] = row["generator"] if row.get("gaze_is_eyes", True) else f"{row['generator']} *"
-    shown["reals_text"] = f"{row.get('n', 0):,}" + (" (all)" if row.get("reals") == "all" else "")
+    every = " (all)" if row.get("reals") == "all" else ""
+    shown["reals_text"] = None if row.get("n") is None else f"{row['n']:,}{every}"
     shown["cosine_2d_text"] = _interval(row.get("cosine_2d_low"), row.get("cosine_2d_high"), 2)
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
     shown["angle_text"] = _interval(shown["angle_deg_low"], shown["angle_deg_high"], 2)
     shown["family_name"] = family_name(str(row.get("family", "")))
-    shown["pairs_text"] = row.get("pair_verdict") or f"{row.get('pairs', 0):,}"
+    shown["pairs_text"] = row.get("pair_verdict") or (None if row.get("pairs") is None else f"{row['pairs']:,}")
     return shown
 
 
