@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
+    from dfad_bench.api.sensitivity import sensitivity
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.doctor import diagnose
@@ -55,6 +56,7 @@ _PUBLIC = {
     "load_run": "dfad_bench.engine.load:load_run",
     "evaluate": "dfad_bench.api.evaluation:evaluate",
     "robustness": "dfad_bench.api.evaluation:robustness",
+    "sensitivity": "dfad_bench.api.sensitivity:sensitivity",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
@@ -91,8 +93,8 @@ __all__ = [
     "TrainSettings", "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
     "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models",
     "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
-    "profile_model", "profile_models", "quickstart", "rescore", "robustness", "scores", "survey", "synthesize", "train",
-    "verify_record", "__version__",
+    "profile_model", "profile_models", "quickstart", "rescore", "robustness", "scores", "sensitivity", "survey",
+    "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

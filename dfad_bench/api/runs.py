@@ -232,6 +232,10 @@ def _verified(path: Path) -> Verification:
     from dfad_bench.data.select import rows_hash
     from dfad_bench.engine.config import config_from
     from dfad_bench.report import verify
+    from dfad_bench.report.sensitivity_record import is_sensitivity, verify_sensitivity
+
+    if is_sensitivity(path):
+        return verify_sensitivity(path)
 
     def config_hash(config: dict[str, Any]) -> str:
         return config_from(config, "the record's run.config").sha256
@@ -252,8 +256,9 @@ def verify_record(
     What was found is noted for later boards of this user (see `report.board_checks`), never in the run's folder.
 
     Args:
-        run: the folder of a run, an evaluation or a robustness evaluation, the loaded run, or a record beside its
-            predictions. Of a folder of several seeds every run is checked, and their mean.
+        run: the folder of a run, an evaluation or a robustness evaluation, the loaded run, a record beside its
+            predictions, or a run's `sensitivity-<hash>.json`. Of a folder of several seeds every run is checked, and
+            their mean.
         repredict: manifests, one a dataset of the protocol: the checkpoint predicts their faces again, and predictions
             and numbers are compared with the stored ones. None: only what is in the folder is checked, without torch.
         device: where to predict: auto, cpu, cuda or cuda:N.
@@ -269,7 +274,13 @@ def verify_record(
         ProtocolError: the manifests have no faces of the protocol.
     """
     from dfad_bench.report import verify
+    from dfad_bench.report.sensitivity_record import is_sensitivity
 
+    if is_sensitivity(folder_of(run)):
+        if repredict:
+            where = "predict the records of the run and its evaluations again"
+            raise ConfigError(f"{folder_of(run)}: holds numbers of several evaluations and no predictions; {where}")
+        return _verified(folder_of(run))
     folders, found = runs_of(run), []
     for folder in folders:
         one = _verified(folder)

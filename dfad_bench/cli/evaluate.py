@@ -10,7 +10,6 @@ import click
 
 from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
-from dfad_bench.core.errors import quoted
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
 
 if TYPE_CHECKING:
@@ -31,15 +30,6 @@ _ONLY_WITH = {
 }  # fmt: skip
 
 
-def _split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    names = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not names:
-        raise click.BadParameter("nothing is named", context, parameter)
-    return names
-
-
 def _refuse_unused_options(context: click.Context) -> None:
     """Refuse options that would change nothing."""
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
@@ -48,16 +38,6 @@ def _refuse_unused_options(context: click.Context) -> None:
             given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
             if given and not context.params[needed]:
                 raise click.UsageError(f"{options[name]} needs {options[needed]}")
-
-
-def _parse_levels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    texts = _split_names(context, parameter, value)
-    if not all(text.isdecimal() for text in texts):
-        words = f"{quoted(value)}: expected whole numbers with commas, as in 1,3,5"
-        raise click.BadParameter(words, context, parameter)
-    return tuple(int(text) for text in texts)
 
 
 @click.command(
@@ -76,8 +56,8 @@ def _parse_levels(context: click.Context, parameter: click.Parameter, value: str
 @options.manifest(required=False)
 @_setting("protocol")
 @click.option("--rescore", is_flag=True, help="Compute the numbers again from the stored predictions and compare.")
-@_setting("corruptions", type=str, default=None, callback=_split_names)
-@_setting("severities", type=str, callback=_parse_levels)
+@_setting("corruptions", type=str, default=None, callback=options.split_names)
+@_setting("severities", type=str, callback=options.parse_levels)
 @_setting("corruptions_file", type=click.Path(path_type=Path, dir_okay=False))
 @_setting("corrupt_at")
 @_setting("views_from", also=("--gaze-on",))

@@ -31,6 +31,7 @@ COMMANDS = {
     "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),
     "train": ("train", "Train a model under a protocol, predict, score."),
     "evaluate": ("evaluate", "Score a trained model again."),
+    "sensitivity": ("sensitivity", "Test whether a run's numbers survive another crop, size or quality."),
     "compare": ("compare", "Test whether one run is better than another on the same faces."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),

@@ -236,3 +236,24 @@ each_weights = click.option(
 def settings_in(values: dict[str, Any], owner: type) -> dict[str, Any]:
     """Those values of a command that are fields of the settings class `owner`."""
     return {field.name: values[field.name] for field in fields(owner) if field.name in values}
+
+
+def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names in a text, separated by commas; none where the option is not given."""
+    if value is None:
+        return ()
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter("nothing is named", context, parameter)
+    return names
+
+
+def parse_levels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """The whole numbers in a text, separated by commas; None where the option is not given."""
+    if value is None:
+        return None
+    texts = split_names(context, parameter, value)
+    if not all(text.isdecimal() for text in texts):
+        words = f"{quoted(value)}: expected whole numbers with commas, as in 1,3,5"
+        raise click.BadParameter(words, context, parameter)
+    return tuple(int(text) for text in texts)

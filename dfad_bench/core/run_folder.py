@@ -12,6 +12,7 @@
     RUN/record.json                  facts and scores
     RUN/evaluations/<protocol>-<hash>/                     the same files for other faces, or another protocol
     RUN/evaluations/<protocol>-<hash>/robustness-<hash>/   see `RobustnessFolder`
+    RUN/sensitivity-<hash>.json      the run on faces cropped otherwise, and corrupted, beside those it learnt from
     OUT/seed-<N>/, OUT/seeds.json    runs of several seeds, and their mean
 
 Nothing here looks into a file.
@@ -27,6 +28,7 @@ SELECTION, PREDICTIONS = "selection.parquet", "predictions.parquet"
 TRACE, NOT_FINITE, SEEDS = "trace.csv", "not_finite.json", "seeds.json"
 CHECKPOINT, EVALUATIONS = "checkpoint", "evaluations"
 WEIGHTS, OPTIMISER, STATE, MODEL = "model.safetensors", "optimiser.safetensors", "state.json", "model.json"
+SENSITIVITY = "sensitivity-"
 ROBUSTNESS, SETTINGS, CELLS = "robustness.json", "settings.json", "cells"
 GRID, TABLE = "robustness.csv", "robustness.md"
 _LOCK = ".lock"
@@ -114,6 +116,10 @@ class RunFolder:
     def evaluations(self) -> list[Path]:
         """The folders of all evaluations of a run."""
         return sorted(self.path.glob(f"{EVALUATIONS}/*"))
+
+    def sensitivity(self, sha256: str) -> Path:
+        """The record of how numbers change with crops and quality; `sha256` is of the predictions compared."""
+        return self.path / f"{SENSITIVITY}{sha256[:_KEY]}.json"
 
     def robustness(self, sha256: str) -> RobustnessFolder:
         """Where an evaluation is repeated on corrupted faces; `sha256` is of what decides their pixels."""

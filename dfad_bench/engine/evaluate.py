@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfad_bench.core.errors import ProtocolError
-from dfad_bench.core.files import content_hash
+from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import generator_counts
@@ -46,6 +46,7 @@ def run_evaluation(
     settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008  frozen
     *,
     views: ViewProvider | None = None,
+    again: bool = True,
     progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> RunResult:
     """Predict with the model of a finished run.
@@ -59,6 +60,7 @@ def run_evaluation(
         manifests: one a dataset of the protocol.
         settings: another protocol of the same seen generators, the device, whether groups may be missing.
         views: makes the views the model needs.
+        again: predict also where this model's predictions of these faces are stored and undamaged.
         progress: shows decoding and predicting.
 
     Raises:
@@ -70,6 +72,9 @@ def run_evaluation(
     plan.refuse_crops()
     with locked(plan.out.path):
         opened = OpenEvaluation(plan, views, settings.allow_partial, progress)
+        if not again and (known := opened.stored()) is not None:
+            warnings = tuple(dict.fromkeys([*opened.job.warnings, *known.get("warnings", ())]))
+            return RunResult(plan.out.path, known["status"], str(known["run"].get("stopped")), False, warnings)
         return opened.predict(opened.store(plan.protocol.image_size))
 
 
@@ -149,6 +154,17 @@ class OpenEvaluation:
     def store(self, side: int) -> CropStore:
         """The crops of the test faces, resized to `side` where they are of another."""
         return CropStore.open(self.selection.tested, self.plan.manifests, side, progress=self.progress)
+
+    def stored(self) -> dict[str, Any] | None:
+        """The facts of an earlier call, where its predictions are of this model and these faces, and undamaged."""
+        out = self.plan.out
+        if not (out.facts.is_file() and out.predictions.is_file()):
+            return None
+        known = read_facts(out.facts)
+        same_model = known["model"].get("checkpoint_sha256") in (self.finished["sha256"], None)
+        same_faces = known["samples"]["evaluated"] == len(self.selection.tested)
+        undamaged = known["predictions"]["sha256"] == sha256_file(out.predictions)
+        return known if same_model and same_faces and undamaged else None
 
     def predict(self, store: CropStore) -> RunResult:
         """Predict the clean test faces; write predictions and facts."""

@@ -101,7 +101,7 @@ def run_robustness(
         # a model that needs no views has one folder, whatever was asked
         views_from: ViewsFrom = settings.views_from if opened.needs.views else "corrupted"
         decided = CellSettings(side, found.protocol.image_size, settings.seed, views_from, checkpoint)
-        clean = _clean_facts(opened, decided)
+        clean = _clean_facts(opened)
         grid = _Cells(opened, decided, found.out.robustness(content_hash(asdict(decided))))
         cells = [(row, severity) for row, levels in chosen for severity in levels]
         made = grid.run(cells, workers, settings.keep_images)
@@ -237,18 +237,13 @@ class _Cells:
         return self.job.views.live_view(name, samples, crops, self.settings.image_size)
 
 
-def _clean_facts(opened: OpenEvaluation, settings: CellSettings) -> dict[str, Any]:
+def _clean_facts(opened: OpenEvaluation) -> dict[str, Any]:
     """The facts of the clean faces; they are predicted now unless this model's predictions are stored and undamaged."""
-    out = opened.plan.out
-    if out.facts.is_file() and out.predictions.is_file():
-        known = read_facts(out.facts)
-        same_model = known["model"].get("checkpoint_sha256") in (settings.checkpoint_sha256, None)
-        same_faces = known["samples"]["evaluated"] == len(opened.selection.tested)
-        if same_model and same_faces and known["predictions"]["sha256"] == sha256_file(out.predictions):
-            opened.job.warnings += known.get("warnings", [])
-            return dict(known)
+    if (known := opened.stored()) is not None:
+        opened.job.warnings += known.get("warnings", [])
+        return known
     opened.predict(opened.store(opened.plan.protocol.image_size))
-    return read_facts(out.facts)
+    return read_facts(opened.plan.out.facts)
 
 
 def _crop_side(asked: int | None, found: EvaluationPlan, opened: OpenEvaluation) -> int:

@@ -59,7 +59,7 @@ def test_too_many_refusals_end_with_3_after_everything_is_written(options: list[
     ("change", "code", "error"),
     [
         (["--dataset", "exra"], 1, "no dataset named 'exra'. Did you mean extra"),
-        (["--crop", "face-256-1.4"], 1, "Did you mean face-256-1.3"),
+        (["--crop", "face-256-1.4"], 1, "Did you mean face-256-1.6 or face-256-1.3"),
         (["--root", "nowhere"], 1, "nowhere: no such folder"),
         (["--generator", "flux"], 1, "--generator is for `images`"),
         (["--limit", "0"], 2, "Invalid value for '--limit'"),

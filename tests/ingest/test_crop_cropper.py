@@ -248,7 +248,9 @@ def test_profiles_are_data(tmp_path: Path):
     profile = load_crop_profile("face-256-1.3")
     assert replace(profile, title="other", notes=("said",)).sha256 == profile.sha256
     assert replace(profile, margin=1.4).sha256 != profile.sha256
-    with pytest.raises(UnknownNameError, match="no crop named 'face-256-1.4'. Did you mean face-256-1.3"):
+    with pytest.raises(
+        UnknownNameError, match="no crop named 'face-256-1.4'. Did you mean face-256-1.6 or face-256-1.3"
+    ):
         load_crop_profile("face-256-1.4")
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nversion: 1\ntitle: x\nmargin: 0.5\n")
@@ -265,3 +267,44 @@ def test_profiles_are_data(tmp_path: Path):
     with pytest.raises(ConfigError, match="must equal the file's name"):
         load_crop_profile(str(file))
     assert CropProfile("x", 1, "x").size == 256
+
+
+def test_faces_reduced_to_one_size_first_hold_as_much_whatever_size_they_had() -> None:
+    """A picture and its enlargement: their crops differ by what the larger holds, until both are reduced."""
+    plain = CropProfile("raw", 1, "raw", detector="none", size=128)
+    reduced = replace(plain, native_side=32)
+    rng = np.random.default_rng(0)
+    large = Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8))
+    small = large.resize((64, 64), Image.Resampling.LANCZOS)
+
+    def apart(profile: CropProfile) -> float:
+        one, other = (FaceCropper(profile).crop(image).pixels.astype(float) for image in (large, small))
+        return float(np.abs(one - other).mean())
+
+    assert apart(plain) > 15
+    assert apart(reduced) < 2
+    crop = FaceCropper(reduced).crop(large)
+    assert crop.pixels.shape == (128, 128, 3)
+    assert crop.affine == FaceCropper(plain).crop(large).affine  # of the image, not of what it was reduced to
+
+
+def test_a_face_smaller_than_the_one_size_is_refused_and_says_so() -> None:
+    profile = CropProfile("raw", 1, "raw", detector="none", native_side=64)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (63, 63, 3), np.uint8))
+    with pytest.raises(ImageRefused, match="has 63 pixels, the profile needs 64") as caught:
+        FaceCropper(profile).crop(image)
+    assert caught.value.status == "too_small"
+    with pytest.raises(ValueError, match="native_side"):
+        replace(profile, native_side=profile.size + 1)
+    assert replace(profile, native_side=None).sha256 != profile.sha256
+
+
+def test_shipped_margins_differ_in_the_margin_alone() -> None:
+    known = load_crop_profile("face-256-1.3")
+    for margin in ("1.0", "1.6", "2.0"):
+        other = load_crop_profile(f"face-256-{margin}")
+        same = replace(other, name=known.name, version=known.version, title=known.title, margin=known.margin)
+        assert (other.margin, same) == (float(margin), known)
+    reduced = load_crop_profile("face-256-1.3-native-64")
+    kept = {"name": known.name, "version": known.version, "title": known.title, "notes": known.notes}
+    assert replace(reduced, native_side=None, **kept) == known

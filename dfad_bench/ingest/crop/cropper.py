@@ -44,8 +44,9 @@ class CropProfile:
     at most `most_oblong`; flags `not_square` and `flat`), its centred square is resized, and there are neither box
     score nor landmarks. `uncut` keeps the same pixels and looks for the landmarks of the face in them: the biggest of
     at least `min_face_share` of the image with a border of a quarter of its shorter side; a crop on which none is found
-    has no landmarks, and 0 `faces`. With a `template` the face is rotated and scaled so that its five landmarks fit
-    the template.
+    has no landmarks, and 0 `faces`. With `native_side` the square is reduced to that side before it is resized to
+    `size`, so that all crops hold as much of their image; a face whose square is smaller is refused. With a `template`
+    the face is rotated and scaled so that its five landmarks fit the template.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CropProfile:
     min_face_share: float = 0.2  # ... and faces of at least about this share of its shorter side
     retry_side: int = 1024  # second pass, where the first finds nothing: shrunk to this longer side ...
     retry_min_face: int = 20  # ... and smallest face
+    native_side: int | None = None  # side every square is reduced to first; None: as large as the image has it
     uncut: bool = False  # the image is a crop already: landmarks are found, nothing is cut
     notes: tuple[str, ...] = ()  # for the reader: where the crops are not those of the profile's name
 
@@ -77,11 +79,14 @@ class CropProfile:
             raise ValueError("needs ten numbers in template, template_side >= 1, most_oblong >= 1")
         if self.uncut and (self.detector == "none" or self.template):
             raise ValueError("uncut needs a detector and no template")
+        if self.native_side is not None and (self.template or not SMALLEST <= self.native_side <= self.size):
+            raise ValueError(f"native_side must be {SMALLEST} to size, and needs no template")
 
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that decides a pixel or a landmark."""
-        left_out = {"title", "notes"} | ({"uncut"} if not self.uncut else set())  # profiles keep the hash they had
+        later = {"uncut": False, "native_side": None}  # as they were before: profiles keep the hash they had
+        left_out = {"title", "notes", *(name for name, unset in later.items() if getattr(self, name) == unset)}
         return content_hash({key: value for key, value in asdict(self).items() if key not in left_out})
 
     @cached_property
@@ -318,8 +323,15 @@ class FaceCropper:
     def _cut(self, image: Image.Image, square: tuple[float, float, float, float]) -> _Cut:
         from PIL import Image
 
-        side = self.profile.size
-        pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=square))
+        side, native = self.profile.size, self.profile.native_side
+        if native is None:
+            pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=square))
+        elif square[2] - square[0] < native:
+            found = f"the square around the face has {square[2] - square[0]:.0f} pixels"
+            raise ImageRefused("too_small", f"{found}, the profile needs {native}")
+        else:
+            reduced = image.resize((native, native), Image.Resampling.LANCZOS, box=square)
+            pixels = np.asarray(reduced.resize((side, side), Image.Resampling.LANCZOS))
         return square, box_affine(square, side), pixels
 
 
