@@ -46,12 +46,12 @@ class GazeInjector(nn.Module):
         """
         cls, patches = tokens[:, :1], tokens[:, 1:]
         if self.query == "cls":
-            return torch.cat([cls + self._told(cls, gaze, present), patches], dim=1)
+            return torch.cat([cls + self._masked_answer(cls, gaze, present), patches], dim=1)
         if self.query == "patch":
-            return torch.cat([cls, patches + self._told(patches, gaze, present)], dim=1)
-        return tokens + self._told(tokens, gaze, present)
+            return torch.cat([cls, patches + self._masked_answer(patches, gaze, present)], dim=1)
+        return tokens + self._masked_answer(tokens, gaze, present)
 
-    def _told(self, asking: Tensor, gaze: Tensor, present: Tensor | None) -> Tensor:
+    def _masked_answer(self, asking: Tensor, gaze: Tensor, present: Tensor | None) -> Tensor:
         answer = self.answer(asking, gaze)
         return answer if present is None else torch.where(present[:, None, None], answer, torch.zeros_like(answer))
 

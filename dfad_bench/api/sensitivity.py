@@ -85,9 +85,9 @@ def _of_run(
     ]
     if settings.corruptions:
         conditions += _corrupted(folder, sets[0], settings, progress, warnings)
-    told = tuple(dict.fromkeys(warnings))
-    path, record = build_sensitivity(folder, (sets[0].name, files[0]), conditions, warnings=told)
-    return SensitivityResult(path, record, record.table, told)
+    distinct_warnings = tuple(dict.fromkeys(warnings))
+    path, record = build_sensitivity(folder, (sets[0].name, files[0]), conditions, warnings=distinct_warnings)
+    return SensitivityResult(path, record, record.table, distinct_warnings)
 
 
 def _predicted(
@@ -101,7 +101,7 @@ def _predicted(
         allow_partial=settings.allow_partial,
     )
     views = provide_views(one.manifests, asked.views, settings.device, progress)
-    result = run_evaluation(folder, one.manifests, asked, views=views, again=False, progress=progress)
+    result = run_evaluation(folder, one.manifests, asked, views=views, predict_again=False, progress=progress)
     files = RunFolder(result.out)
     if result.fresh or not files.record.is_file():
         build_record(result.out)

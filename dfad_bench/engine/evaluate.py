@@ -46,7 +46,7 @@ def run_evaluation(
     settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008  frozen
     *,
     views: ViewProvider | None = None,
-    again: bool = True,
+    predict_again: bool = True,
     progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> RunResult:
     """Predict with the model of a finished run.
@@ -60,7 +60,7 @@ def run_evaluation(
         manifests: one a dataset of the protocol.
         settings: another protocol of the same seen generators, the device, whether groups may be missing.
         views: makes the views the model needs.
-        again: predict also where this model's predictions of these faces are stored and undamaged.
+        predict_again: predict also where this model's predictions of these faces are stored and undamaged.
         progress: shows decoding and predicting.
 
     Raises:
@@ -72,7 +72,7 @@ def run_evaluation(
     plan.refuse_crops()
     with locked(plan.out.path):
         opened = OpenEvaluation(plan, views, settings.allow_partial, progress)
-        if not again and (known := opened.stored()) is not None:
+        if not predict_again and (known := opened.stored_facts()) is not None:
             warnings = tuple(dict.fromkeys([*opened.job.warnings, *known.get("warnings", ())]))
             return RunResult(plan.out.path, known["status"], str(known["run"].get("stopped")), False, warnings)
         return opened.predict(opened.store(plan.protocol.image_size))
@@ -155,7 +155,7 @@ class OpenEvaluation:
         """The crops of the test faces, resized to `side` where they are of another."""
         return CropStore.open(self.selection.tested, self.plan.manifests, side, progress=self.progress)
 
-    def stored(self) -> dict[str, Any] | None:
+    def stored_facts(self) -> dict[str, Any] | None:
         """The facts of an earlier call, where its predictions are of this model and these faces, and undamaged."""
         out = self.plan.out
         if not (out.facts.is_file() and out.predictions.is_file()):

@@ -239,7 +239,7 @@ class _Cells:
 
 def _clean_facts(opened: OpenEvaluation) -> dict[str, Any]:
     """The facts of the clean faces; they are predicted now unless this model's predictions are stored and undamaged."""
-    if (known := opened.stored()) is not None:
+    if (known := opened.stored_facts()) is not None:
         opened.job.warnings += known.get("warnings", [])
         return known
     opened.predict(opened.store(opened.plan.protocol.image_size))

@@ -78,7 +78,7 @@ def compare_conditions(
         IntegrityError: no face is in all conditions, or one has other labels or sources in some.
     """
     every = [learnt, *conditions]
-    common = _common(every)
+    common = _common_faces(every)
     frames = [_rows(one.frame, common) for one in every]
     for one, frame in zip(every, frames, strict=True):
         if odd := [name for name in _LABELS if not frame[name].equals(frames[0][name].astype(frame[name].dtype))]:
@@ -117,7 +117,7 @@ def sensitivity_table(found: Sensitivity, title: str, notes: Sequence[str] = ())
     return Table(title, columns, found.rows, (*_notes(found), *notes), sections)
 
 
-def _common(conditions: Sequence[Condition]) -> list[str]:
+def _common_faces(conditions: Sequence[Condition]) -> list[str]:
     """Names of the faces that all conditions have, in order."""
     names: set[str] = set.intersection(*(set(one.frame["sample_id"]) for one in conditions))
     if not names:
@@ -157,8 +157,10 @@ def _verdict(change: Compared | None) -> str | None:
     if change.difference is None or (change.ci95 is None and change.p_holm is None):
         return change.null_reason or change.ci_reason
     sign = 1 if METRICS[change.metric].higher_is_better else -1
-    apart = change.ci95 is None or not change.ci95[0] <= 0 <= change.ci95[1]  # tests of few sources may say otherwise
-    shown = change.p_holm is not None and change.p_holm < LEVEL and apart
+    excludes_zero = (
+        change.ci95 is None or not change.ci95[0] <= 0 <= change.ci95[1]
+    )  # tests of few sources may say otherwise
+    shown = change.p_holm is not None and change.p_holm < LEVEL and excludes_zero
     if shown and sign * change.difference > 0:
         return "rises"
     if change.ci95 is not None and min(sign * bound for bound in change.ci95) > -ALLOWED:

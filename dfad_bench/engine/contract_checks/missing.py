@@ -22,11 +22,11 @@ def check_missing_views(subject: Subject) -> str:
     """For each view that some faces may lack the model says what it does then; that is finite, and reads no filler."""
     for words, model in with_options_turned(subject):
         try:
-            said = missing_views_of(model)
+            stated_views = missing_views_of(model)
         except ConfigError as error:
             return f"{error}{words}"
         for name in may_lack(model):
-            if name not in said:
+            if name not in stated_views:
                 return (
                     f"needs the view {name!r}{words}, which some faces lack, and does not say what it does then: read"
                     f" `has({name!r})` of inputs or batch, and declare `missing_views`"
@@ -49,9 +49,9 @@ def _reads_filler(subject: Subject) -> str:
             return f"gives NaN or infinity for faces without {name!r}"
         if changed := differing(*outputs):
             return f"reads what stands in {name!r} for faces that have none: {changed} changes with it"
-        alone = predict(model, rows_of(lacking(inputs, name, 0), slice(0, 1)))  # a face that has the view
+        single = predict(model, rows_of(lacking(inputs, name, 0), slice(0, 1)))  # a face that has the view
         whole = predict(model, rows_of(inputs, slice(0, 1)))
-        if changed := differing(alone, whole):
+        if changed := differing(single, whole):
             return f"treats a face that has {name!r} otherwise where others may lack it: {changed} changes"
     return ""
 
@@ -88,5 +88,6 @@ def _filled(values: ViewValue, filler: int) -> ViewValue:
         shape = (-1, *[1] * (values.ndim - 1))
         return torch.where(_LACKING.reshape(shape), torch.full_like(values, filler), values)
     return tuple(
-        ("", "no text")[filler] if gone else text for text, gone in zip(values, _LACKING.tolist(), strict=True)
+        ("", "no text")[filler] if lacking_view else text
+        for text, lacking_view in zip(values, _LACKING.tolist(), strict=True)
     )
