@@ -15,9 +15,9 @@ ONE_SEED = "†"  # behind the rank of a row of one seed
 
 
 def row_intervals(records: Sequence[ResultRecord], protocol: Protocol, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Intervals of a row's unseen accuracy and OSCR: a record's own, of several seeds those of their mean."""
+    """Intervals of a row's unseen accuracy and OSCR, of several seeds those of their mean, or why there are none."""
     pairs = [headline_numbers(record.metrics, protocol) for record in records]
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"no_interval": {}}
     for name, numbers in zip(("unseen", "oscr"), zip(*pairs, strict=True), strict=True):
         values = [None if number is None else number.value for number in numbers]
         spreads = [None if number is None else spread_of(number) for number in numbers]
@@ -27,10 +27,23 @@ def row_intervals(records: Sequence[ResultRecord], protocol: Protocol, row: Mapp
             low, high = interval(mean, of, (0.0, 1.0)) if of is not None and mean is not None else (None, None)
         else:
             low, high = (numbers[0].ci95 if numbers[0] is not None else None) or (None, None)
+        reasons = (number.ci_reason for number in numbers if number is not None and number.ci_reason is not None)
+        if low is None and (why := next(reasons, None)) is not None:
+            found["no_interval"]["unseen ACC" if name == "unseen" else "OSCR"] = why
         half = None if low is None or high is None else (high - low) / 2
         found |= {f"{name}_low": low, f"{name}_high": high, f"{name}_pm" if name == "unseen" else "oscr_half": half}
     del found["_unseen_by_seed"]
     return {**found, "unseen_range": range_text(found["unseen_low"], found["unseen_high"])}
+
+
+def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each row and reason why a number of it has no interval."""
+    lines: dict[str, None] = {}
+    for row in rows:
+        for why in dict.fromkeys(row["no_interval"].values()):
+            names = [name for name, reason in row["no_interval"].items() if reason == why]
+            lines[f"{row['model']}, {' and '.join(names)}: {why}."] = None
+    return list(lines)
 
 
 def rank_rows(rows: Sequence[dict[str, Any]]) -> None:

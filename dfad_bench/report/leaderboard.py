@@ -16,7 +16,7 @@ from dfad_bench.core.run_folder import RECORD
 from dfad_bench.core.shipped_files import protocol_provenance
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
-from dfad_bench.report.board_ranks import ONE_SEED, rank_rows, row_intervals
+from dfad_bench.report.board_ranks import ONE_SEED, interval_notes, rank_rows, row_intervals
 from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.references import shown_references
@@ -226,6 +226,7 @@ def _section(
         *of_references,
         *_protocol_notes(protocol, records[0].manifest.content_sha256),
         *map(row_note, measured),
+        *interval_notes(measured),
     ]
     return [*rows, *measured], notes
 

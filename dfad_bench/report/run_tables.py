@@ -20,7 +20,7 @@ _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds 
 
 
 def metrics_table(record: ResultRecord) -> Table:
-    """Every number with its interval, or why it is not defined."""
+    """Every number with its interval, or why it or its interval is not defined."""
     columns = [
         Column("task", "Task", "text"),
         Column("metric", "Metric", "text"),
@@ -33,6 +33,8 @@ def metrics_table(record: ResultRecord) -> Table:
         Column("n", "n", "count"),
         Column("null_reason", "Not defined", "text"),
     ]
+    if any(value.ci_reason for value in record.metrics):
+        columns.append(Column("ci_reason", "No interval", "text"))
     place = [column.key for column in columns].index("n")
     columns[place:place] = [Column(name, name, "by_unit") for name in record.references]
     of_references = {name: {_key(v): v.value for v in values} for name, values in record.references.items()}
@@ -44,6 +46,7 @@ def metrics_table(record: ResultRecord) -> Table:
         low, high = value.ci95 or (None, None)
         facts = {**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high}
         facts["unit"] = units[value.metric]
+        facts["ci_reason"] = None if value.ci_reason is None else value.ci_reason.removeprefix("no interval: ")
         facts |= {name: values.get(_key(value)) for name, values in of_references.items()}
         rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
     notes = (*metric_notes(dict.fromkeys(value.metric for value in record.metrics)), *unknown_metrics(record.metrics))

@@ -12,6 +12,7 @@ import pandas as pd
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, generator_counts
+from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.score import Score, score
 
 ALWAYS_FAKE = "always fake, never sure"
@@ -97,7 +98,7 @@ def agreed(shown: Score, possible: Sequence[Score], reason: str) -> Score:
         values = [score.metrics[place].value for score in possible]
         known = [value for value in values if value is not None]
         same = len(known) in (0, len(values)) and (not known or max(known) - min(known) < _SAME)
-        metrics.append(number if same else replace(number, value=None, ci95=None, null_reason=reason))
+        metrics.append(number if same else replace(without_interval(number), value=None, null_reason=reason))
     alike = all(score.groups == possible[0].groups for score in possible)
     return Score(tuple(metrics), shown.groups if alike else {}, shown.sweep if alike else None)
 

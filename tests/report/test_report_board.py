@@ -97,6 +97,39 @@ def test_seeds_are_averaged_into_one_row() -> None:
     assert single[0]["unseen_sd"] is None
 
 
+def test_no_interval_of_a_row_leaves_what_is_possible() -> None:
+    protocol = toy_protocol()
+
+    def near_all(seed: int, value: float) -> ResultRecord:
+        made = record(protocol, seed=seed)
+        share = {"value": value, "ci95": (0.8, 1.0), "standard_error": 0.08, "df": 3.0}
+        return record(
+            protocol,
+            seed=seed,
+            metrics=[replace(m, **share) if m.metric == "unseen_accuracy" else m for m in made.metrics],
+        )
+
+    for values in ((1.0,), (1.0, 1.0), (1.0, 0.7), (0.99, 0.97, 1.0)):
+        row = board(protocol, [near_all(seed, value) for seed, value in enumerate(values)]).rows[-1]
+        assert 0 <= row["unseen_low"] < row["unseen_acc"] <= row["unseen_high"] <= 1
+        assert row["unseen_range"] == f"{100 * row['unseen_low']:.2f} to {100 * row['unseen_high']:.2f}"
+
+
+def test_a_row_without_an_interval_says_why() -> None:
+    protocol = toy_protocol()
+    few, none = "no interval: 1 sources in a group, 2 are needed", {"ci95": None, "standard_error": None, "df": None}
+    wanted = {("unseen_accuracy", "unseen"), ("oscr", "seen-vs-unseen")}
+    made = [
+        replace(m, ci_reason=few, **none) if (m.metric, m.subset) in wanted else m for m in record(protocol).metrics
+    ]
+    for seeds in (1, 2):
+        runs = [record(protocol, seed=seed, metrics=made) for seed in range(seeds)]
+        table = board(protocol, runs)
+        assert table.rows[-1]["unseen_range"] is None
+        assert f"Toy, unseen ACC and OSCR: {few}." in table.notes
+    assert not any("no interval" in note for note in board(protocol, [record(protocol)]).notes)
+
+
 def test_seeds_of_records_that_were_read_are_averaged_too(tmp_path: Path) -> None:
     protocol = toy_protocol()
     for seed in range(2):

@@ -92,3 +92,18 @@ def test_a_confusion_of_other_classes_than_the_protocols_is_refused(record: Resu
     groups = {**record.groups, first: replace(record.groups[first], named=(1, 2))}
     with pytest.raises(IntegrityError, match=f"record: {first} is named as 2 classes, not as 3"):
         TABLES["confusion"](replace(record, groups=groups))
+
+
+def test_numbers_of_few_sources_say_how_many_there_are(tmp_path: Path) -> None:
+    frame = toy_predictions(PROTOCOL, 12)
+    alone = frame["group"] == PROTOCOL.unseen[0].key
+    record = write_run(
+        tmp_path, PROTOCOL, frame.assign(source_key=frame["source_key"].mask(alone, "one")), resamples=20
+    )
+    table = TABLES["metrics"](record)
+    row = next(
+        r for r in table.rows if (r["metric"], r["averaging"], r["threshold"]) == ("unseen_accuracy", "macro", 0.9)
+    )
+    assert (row["low"], row["ci_reason"]) == (None, "1 sources in a group, 2 are needed")
+    assert table.columns[-1].title == "No interval"
+    assert all((value.ci95 is None) or (value.ci_reason is None) for value in record.metrics)

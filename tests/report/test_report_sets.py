@@ -145,6 +145,11 @@ def test_videos_are_the_mean_of_their_frames_and_never_cross_groups() -> None:
     assert auc.value == pytest.approx(oracle.roc_auc_score(truth, p))
     assert found(scored, "accuracy", "unseen-videos").value == pytest.approx(oracle.accuracy_score(truth, p > 0.5))
     assert found(scored, "auc", "synthetic/synthetic-flow-a-videos").n_pos == 10
+    means = frame[frame["group"] == "synthetic/synthetic-flow-a"].groupby("video")[["p_0", "p_1", "p_2"]].mean()
+    below = found(scored, "unseen_accuracy", "synthetic/synthetic-flow-a-videos", threshold=0.7)
+    assert (below.n, below.value) == (10, pytest.approx((means.max(axis=1) < 0.7).mean()))
+    assert found(scored, "seen_accuracy", "seen-videos", "macro").n == 30
+    assert found(scored, "oscr", "seen-vs-unseen-videos", "micro").n_pos == 30
     frames = score(frame.drop(columns="video"), protocol, resamples=20)
     assert [m for m in scored.metrics if "videos" not in m.subset] == list(frames.metrics)
     mixed = frame.assign(p_fake=frame["p_0"]).sample(frac=1, random_state=0)  # rows of a video apart from each other

@@ -61,6 +61,7 @@ def test_what_depends_on_the_majority_is_null_with_a_reason_where_counts_are_mis
     unknown = {(v.metric, v.subset): v for v in trivial_scores_of(lost, PROTOCOL)[MAJORITY].metrics}
     for key in (("accuracy", "unseen"), ("tpr", "unseen"), ("seen_accuracy", "synthetic/real")):
         assert (unknown[key].value, unknown[key].null_reason) == (None, NOT_COUNTED)
+        assert (unknown[key].ci95, unknown[key].ci_method, unknown[key].sources) == (None, "none", None)
     assert unknown["seen_accuracy", "seen"].value == pytest.approx(1 / 3)  # whichever class it is
     assert unknown["auc", "unseen"].value == 0.5
     for trained in (FORGED, REAL, {"real": 1, "synthetic-gan-a": 1, "synthetic-diffusion-a": 9}):
