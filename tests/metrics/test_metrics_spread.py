@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from dfad_bench.metrics.spread import (
     spread,
 )
 
+RULES = ("before", "after")
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "coverage.json"
 
 
@@ -118,6 +120,43 @@ def test_the_table_is_that_of_the_simulation() -> None:
         if cell["rule"] == "after" and cell["printed"] >= 50 and cell["sources"] >= least_sources(cell["metric"]):
             error = (0.95 * 0.05 / cell["printed"]) ** 0.5
             assert cell["coverage"] >= 0.93 - 2 * error, cell
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> dict[str, Any]:
+    path = RESULTS.with_name("comparisons.json")
+    if not path.is_file():
+        pytest.skip("not a checkout: results are not shipped in the wheel")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_equal_models_have_no_winner_whatever_their_groups_sizes(comparisons: dict[str, Any]) -> None:
+    error = (0.05 * 0.95 / comparisons["repeats"]) ** 0.5
+    assert comparisons["groups"]["before"] > 0.9
+    assert comparisons["groups"]["after"] <= 0.05 + 2 * error
+
+
+def test_differences_of_equal_models_are_held_and_rarely_tell_them_apart(comparisons: dict[str, Any]) -> None:
+    cells = {rule: [cell for cell in comparisons["pairs"] if cell["rule"] == rule] for rule in ("before", "after")}
+    assert len(cells["after"]) > 90
+    for cell in cells["after"]:
+        if cell["printed"] >= 50:
+            error = (0.95 * 0.05 / cell["printed"]) ** 0.5
+            assert cell["coverage"] >= 0.93 - 2 * error, cell
+            assert cell["rejected"] <= 0.07 + 2 * error, cell
+    assert min(cell["coverage"] for cell in cells["before"] if cell["printed"] >= 50) < 0.75
+    assert max(cell["rejected"] for cell in cells["before"] if cell["printed"] >= 50) > 0.2
+
+
+def test_means_over_seeds_are_held_and_a_lucky_seed_does_not_stand_alone(comparisons: dict[str, Any]) -> None:
+    several = {rule: [c for c in comparisons["seeds"] if c["rule"] == rule and c["seeds"] > 1] for rule in RULES}
+    for cell in several["after"]:
+        assert cell["coverage"] >= 0.93 - 2 * (0.95 * 0.05 / cell["printed"]) ** 0.5, cell
+    assert min(cell["coverage"] for cell in several["before"]) < 0.88
+    alone = {rule: [cell["alone"] for cell in comparisons["lucky"] if cell["rule"] == rule] for rule in RULES}
+    assert max(alone["before"]) > 0.4
+    assert max(alone["after"]) < 0.02
 
 
 def test_a_number_of_too_few_sources_says_how_many() -> None:
