@@ -19,6 +19,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench": ({"dfad_bench.cli"}, set()),  # __main__ only; what __init__ offers is below
     "dfad_bench.core": (set(), {"yaml"}),
     "dfad_bench.core.contract": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.core.added_loss": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.core.batch": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.core.stages": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.core.parallel": ({"dfad_bench.core"}, {"torch"}),

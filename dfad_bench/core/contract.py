@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfad_bench.core.added_loss import AddedLoss, check_dim, heard_experts, split_options
 from dfad_bench.core.batch import (
     Batch,
     Inputs,
@@ -79,7 +80,9 @@ class DFADModel(nn.Module):
 
     Images come as RGB in [0, 1] at the protocol's size; `prepare` resizes and normalises inside the model, so
     that no model can be evaluated with another's statistics. A model may replace `self.experts` by the head
-    form of its paper; whatever it is must map an embedding to `Output`.
+    form of its paper; whatever it is must map an embedding to `Output`. `losses` should call `self.experts`, which is
+    where a loss that a user adds (`core.added_loss`) finds the embedding; where it gives several rows a face (crops),
+    those of a face come one after another.
 
     `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
     constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `missing_views`,
@@ -108,12 +111,15 @@ class DFADModel(nn.Module):
     # settings of a run need not repeat them, and must not contradict them
     view_settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     stages: tuple[Stage, ...] = (Stage("main"),)
+    added: ClassVar[Mapping[str, Any]] = {}  # what its paper sets of `core.added_loss.CentreOptions`
 
     def __init__(self, dim: int, num_generators: Any, *, side: int | None = None) -> None:
         super().__init__()
         self.side = side or self.image_size
         self.num_generators = num_generators
+        self.embedding_dim = dim
         self.experts: nn.Module = Experts(dim, num_generators)
+        self.added_loss: AddedLoss | None = None
 
     @classmethod
     def build(
@@ -132,7 +138,7 @@ class DFADModel(nn.Module):
             size: "paper" is the published architecture, "tiny" the same modules at toy widths.
             weights: pre-trained weights to start from; None is random initialisation, always possible.
             class_prompts: per class, its prompts coarse to fine (for models whose classifier is text).
-            options: fields of `Config`, checked strictly.
+            options: fields of `Config`, checked strictly, and those of `core.added_loss.CentreOptions`.
 
         Raises:
             ConfigError: a bad option, or weights for a model that takes none.
@@ -144,8 +150,18 @@ class DFADModel(nn.Module):
         _check_options(options or {}, cls.card.display)
         with collect_notices():  # lines about the file come when it is loaded
             implied = cls.options_of(weights) if weights is not None else {}
-        given = {**implied, **(options or {})}
-        return cls.assemble(num_generators, cls.configure(size, given), weights, class_prompts)
+        given = cls.expanded({**implied, **(options or {})})
+        own, centres = split_options(given, getattr(cls, "Config", None), cls.added, cls.card.display)
+        model = cls.assemble(num_generators, cls.configure(size, own), weights, class_prompts)
+        if centres.centre_loss != "none":  # after all else, whose random start is the same without
+            dim = check_dim(model.embedding_dim, cls.card.display)
+            model.added_loss = AddedLoss(centres, model.num_generators, dim)
+        return model
+
+    @classmethod
+    def expanded(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options with those that the name of a variant stands for; overridden by models with such names."""
+        return options
 
     @classmethod
     def assemble(
@@ -207,6 +223,15 @@ class DFADModel(nn.Module):
         A term that is made of labels, or of prompts, and is not named dfa or dfd is a `LossTerm` that says so.
         """
         return expert_losses(self(batch.inputs), batch)
+
+    def terms(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
+        """`losses`, and the loss that a user added; what training sums. Models override `losses`, not this."""
+        if self.added_loss is None:
+            return self.losses(batch, stage)
+        with heard_experts(self) as outputs:
+            losses = self.losses(batch, stage)
+        last = stage == self.stages[-1].name
+        return {**losses, **self.added_loss.terms(outputs, batch, last=last, model=self.card.display)}
 
     def prepare(self, images: Tensor) -> Tensor:
         """Resize to (B, 3, side, side), antialiased, and normalise with the model's mean and std."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -44,15 +45,16 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 }
 
 
-def check_model(name: str) -> list[CheckResult]:
+def check_model(name: str, options: Mapping[str, Any] | None = None) -> list[CheckResult]:
     """Run every check on a registered model, tiny, on the CPU; torch's global random state is left as it was.
 
-    Where a model cannot be built, or needs a view that nothing makes, no check after that is run.
+    Where a model cannot be built, or needs a view that nothing makes, no check after that is run. `options` are its
+    settings.
 
     Raises:
         UnknownNameError: no such model.
     """
-    subject = Subject(name)
+    subject = Subject(name, options)
     results = []
     with torch.random.fork_rng(devices=[]):
         for check, function in CHECKS.items():

@@ -33,6 +33,9 @@ def parameter_groups(model: DFADModel, stage: str) -> list[ParameterGroup]:
                 f"{model.card.display}: parameters_of({stage!r}) gives a {type(item).__name__};"
                 " give parameters and objects of ParameterGroup"
             )
+    named = {id(parameter) for parameter in (*bare, *(p for group in groups for p in group.parameters))}
+    if named and model.added_loss is not None:  # a stage without gradients stays one
+        bare += [parameter for parameter in model.added_loss.parameters() if id(parameter) not in named]
     groups = [ParameterGroup(tuple(bare)), *groups] if bare else groups
     groups = [group for group in groups if group.parameters]
     numbers = [id(parameter) for group in groups for parameter in group.parameters]

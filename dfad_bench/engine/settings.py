@@ -45,7 +45,7 @@ class ModelSettings:
     heads: Heads = field(default="both", metadata=option("Experts that are trained."))
     options: Mapping[str, Any] = field(
         default_factory=dict,
-        metadata=option("Settings of the model; repeatable.", flag="--set", metavar="KEY=VALUE"),
+        metadata=option("Settings of the model (or centre_loss=dfacc); repeatable.", flag="--set", metavar="KEY=VALUE"),
     )
     allow_partial: bool = field(default=False, metadata=_PARTIAL)
     compiled: bool = field(

@@ -77,7 +77,7 @@ class Objective(nn.Module):
         Raises:
             ConfigError: no term may be trained on, or the weight of each is 0.
         """
-        terms = loss_terms(self.model.losses(batch, self.stage))
+        terms = loss_terms(self.model.terms(batch, self.stage))
         used = weighted_losses(terms, self.weights, self.labels)
         if not used:
             raise ConfigError(

@@ -38,8 +38,8 @@ DOUBLE = ("calm_double", "xception_double")
 # left in float32 is rounding, and no mistake hides in it.
 TOLERANCE = {"xception": SWITCHES, "mfclip": SWITCHES, **dict.fromkeys(DOUBLE, 1e-7)}
 TOGETHER = (
-    "calm", "calm_attribution", "calm_odd", "calm_augmented", "pseudo", "calm_half", "clip_multi", "gazeclip", "mfclip",
-    "majority", *DOUBLE,
+    "calm", "calm_attribution", "calm_odd", "calm_augmented", "calm_centres", "pseudo", "calm_half", "clip_multi",
+    "gazeclip", "mfclip", "majority", *DOUBLE,
 )  # fmt: skip
 TOGETHER_SLOW = ("xception", "clip")  # of the same models as xception_double and clip_multi
 

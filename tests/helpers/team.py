@@ -176,6 +176,7 @@ WORKS = {
         Work("calm", "calm_adam", recipe=replace(SGD, optimiser=Optimiser("adam", 1e-3, 0.0))),
         Work("calm", "calm_augmented", recipe=replace(SGD, augment=CHANGES)),
         Work("pseudo", options={"drawn": False}, protocol={"unlabelled_share": 0.6}),
+        Work("calm", "calm_centres", options={"centre_loss": "dfacc"}),
         Work("calm", "calm_half", max_steps=5),
         Work("calm", "calm_bad", options={"bad_step": 4}),
         Work("calm", "calm_bf16", precision="bf16"),

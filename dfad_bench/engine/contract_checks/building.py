@@ -142,7 +142,7 @@ def check_paper_size(subject: Subject) -> str:
     """The published size can be built, as far as shapes tell (on torch's "meta" device, which holds no numbers)."""
 
     def build() -> None:
-        subject.cls.build(GENERATORS, size="paper", class_prompts=PROMPTS)
+        subject.cls.build(GENERATORS, size="paper", class_prompts=PROMPTS, options=subject.options)
 
     try:
         with torch.device("meta"), no_network():

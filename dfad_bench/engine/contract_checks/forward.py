@@ -71,7 +71,7 @@ def check_label_blind(subject: Subject) -> str:
     before = predict(model, batch.inputs)
     shifted = replace(batch, attribution=batch.attribution.roll(1), detection=batch.detection.roll(1))
     with torch.no_grad():
-        model.losses(shifted, model.stages[-1].name)
+        model.terms(shifted, model.stages[-1].name)
     changed = differing(before, predict(model, batch.inputs))
     return f"labels seen by losses() in evaluation change {changed}" if changed else ""
 
@@ -84,7 +84,7 @@ def check_side_effects(subject: Subject) -> str:
         with torch.no_grad():
             model(batch.inputs)
             for stage in model.stages:
-                model.losses(batch, stage.name)
+                model.terms(batch, stage.name)
 
     for training in (True, False):
         model.train(training)

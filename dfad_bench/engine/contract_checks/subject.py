@@ -44,22 +44,23 @@ PROMPTS = (
 
 
 class Subject:
-    """A registered model under check.
+    """A registered model under check, with settings where they are given.
 
     Raises:
         UnknownNameError: no model of that name.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
+        self.name, self.options = name, dict(options or {})
         self.cls: type[DFADModel] = model_class(name)
         self._trained: Trained | None = None
         self._model: DFADModel | None = None
 
     def build(self, seed: int = 0, options: Mapping[str, Any] | None = None) -> DFADModel:
-        """A tiny model on the CPU, randomly initialised from `seed`."""
+        """A tiny model on the CPU, randomly initialised from `seed`; `options` change further settings."""
         torch.manual_seed(seed)
-        return self.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=options)
+        given = {**self.options, **(options or {})}
+        return self.cls.build(GENERATORS, size="tiny", class_prompts=PROMPTS, options=given)
 
     @property
     def model(self) -> DFADModel:
@@ -147,7 +148,7 @@ def _train(subject: Subject) -> Trained:
         optimisers = OptimiserSet(groups, Optimiser("adam", lr=1e-3, weight_decay=0.0))
         for _ in range(STEPS):
             model.zero_grad(set_to_none=True)
-            losses[stage.name] = loss_terms(model.losses(batch, stage.name))
+            losses[stage.name] = loss_terms(model.terms(batch, stage.name))
             if parameters:
                 torch.stack(list(weighted_losses(losses[stage.name]).values())).sum().backward()
                 learned |= {names[id(p)] for p in parameters if p.grad is not None and bool(p.grad.ne(0).any())}

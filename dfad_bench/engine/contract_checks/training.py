@@ -73,7 +73,7 @@ def check_label_polarity(subject: Subject) -> str:
     for label in range(GENERATORS):
         batch = _all_of_class(mixed, label)
         output = model(batch.inputs)
-        found = loss_terms(model.losses(batch, model.stages[-1].name))
+        found = loss_terms(model.terms(batch, model.stages[-1].name))
         for name, logits, labels in (
             ("dfd", output.detection_logits, batch.detection),
             ("dfa", output.attribution_logits, batch.attribution),
@@ -127,7 +127,7 @@ def _gradients(subject: Subject, batch: Batch, stage: str, kept: Label) -> dict[
     """Gradients of the objective of one expert alone, from a fresh model and equal random draws."""
     model = subject.build().train()
     torch.manual_seed(7)
-    used = weighted_losses(model.losses(batch, stage), labels=frozenset({kept}))
+    used = weighted_losses(model.terms(batch, stage), labels=frozenset({kept}))
     total = torch.stack(list(used.values())).sum() if used else torch.zeros(())
     if not total.requires_grad:
         return {}
