@@ -9,4 +9,5 @@ DFAD_MODELS = {
     "dna_det": "baselines.dna_det:DNADet",
     "clip": "baselines.clip:CLIP",
     "mfclip": "baselines.mfclip:MFCLIP",
+    "bmrl": "baselines.bmrl:BMRL",
 }

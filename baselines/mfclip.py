@@ -23,14 +23,13 @@ from dfad_bench.core.contract import (
     attribution_term,
     expert_losses,
 )
-from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.parallel import gather_rows
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
 from dfad_bench.layers.positions import token_positions
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.srm import SRM
-from dfad_bench.layers.text import CONTEXT, VOCABULARY, row_keys, tokenize, unique_rows
+from dfad_bench.layers.text import CONTEXT, VOCABULARY, prompt_tokens, row_keys
 from dfad_bench.layers.transformer import Activation, PreNormTransformer, causal_mask
 from dfad_bench.losses.alignment import kl_alignment
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, similarity_logits, symmetric_cross_entropy
@@ -249,13 +248,8 @@ class MFCLIP(DFADModel):
 
     def _text(self, batch: Batch) -> Tensor:
         """Text features (B, dim) of each row's prompts."""
-        levels = self.config.levels
-        if len(batch.prompts) != len(batch.attribution) or min(map(len, batch.prompts), default=0) < levels:
-            raise ConfigError(f"mfclip trains on {levels} prompts a face; the batch has fewer, check the prompt file")
-        distinct, index = unique_rows([row[:levels] for row in batch.prompts])
-        tokens = tokenize([prompt for row in distinct for prompt in row]).unflatten(0, (len(distinct), levels))
-        index = index.to(self.spa.device)
-        return self.text(tokens.to(index.device))[index]
+        tokens, index = prompt_tokens(batch.prompts, self.config.levels, self.spa.device)
+        return self.text(tokens)[index]
 
 
 _THEIRS = {  # beginnings of the names in the authors' code -> ours

@@ -7,21 +7,9 @@ built, nor is Table XIII's fine-tuned gaze encoder, which would need the estimat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from dfad_bench.core.errors import UnknownNameError
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One ablation row: `changes` are fields of `GazeCLIPConfig` that differ from the full model."""
-
-    table: str
-    row: str  # as printed, or what the printed row means
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
+from dfad_bench.core.variants import Variant, variant_settings
 
 VARIANTS: dict[str, Variant] = {
     "full": Variant("II to XIII", "GazeCLIP"),
@@ -57,6 +45,4 @@ def overrides_of(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: no such row; the nearest are offered.
     """
-    if name not in VARIANTS:
-        raise UnknownNameError("gazeclip variant", name, VARIANTS)
-    return dict(VARIANTS[name].changes)
+    return variant_settings("gazeclip", name, VARIANTS)

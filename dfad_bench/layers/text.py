@@ -55,6 +55,19 @@ def unique_rows(prompts: Sequence[Sequence[str]]) -> tuple[list[tuple[str, ...]]
     return list(place), torch.tensor(index, dtype=torch.int64)
 
 
+def prompt_tokens(prompts: Sequence[Sequence[str]], levels: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Tokens of the distinct rows of prompts (n, levels, 77), and for each row its index among them (B,).
+
+    Raises:
+        ConfigError: a row has fewer than `levels` prompts.
+    """
+    if min(map(len, prompts), default=0) < levels:
+        raise ConfigError(f"the model trains on {levels} prompts a face, the batch has fewer; check the prompt file")
+    distinct, index = unique_rows([row[:levels] for row in prompts])
+    tokens = tokenize([prompt for row in distinct for prompt in row]).unflatten(0, (len(distinct), levels))
+    return tokens.to(device), index.to(device)
+
+
 def row_keys(prompts: Sequence[Sequence[str]]) -> Tensor:
     """(B,) numbers that are equal exactly where rows of prompts are equal, the same in every process.
 

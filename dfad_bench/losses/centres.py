@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfad_bench.core.parallel import whole
+from dfad_bench.core.parallel import gather_rows
 
 Start = Literal["sphere", "small"]
 
@@ -48,7 +48,7 @@ class DFACC(Centres):
 
     def forward(self, rows: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):  # differences of near rows need all digits
-            rows, labels = whole(rows).float(), whole(labels)
+            rows, labels = gather_rows(rows).float(), gather_rows(labels)
             return self.intra(rows, labels) + self.factor * self.inter(rows, labels)
 
     def intra(self, rows: Tensor, labels: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class ContrastiveCentre(Centres):
 
     def forward(self, rows: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
-            rows, labels = whole(rows).float(), whole(labels)
+            rows, labels = gather_rows(rows).float(), gather_rows(labels)
             squared = _squared(rows, self.centres.float())  # (B, classes)
             own = squared.gather(1, labels[:, None])[:, 0]
             return (own / (squared.sum(dim=1) - own + 1)).sum() / 2
