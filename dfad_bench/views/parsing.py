@@ -33,11 +33,13 @@ class ParsingSettings:
             eyes 4 and 5, ears 7 and 8, ...).
         swapped: pairs of labels, left and right, that change places when a face is flipped; by default brows, eyes
             and ears where there are 19 classes, none elsewhere.
+        parser: what wrote the maps, "BiSeNet" say; kept with the run, so that a record names it.
     """
 
     folder: str
     classes: int = 19
     swapped: tuple[tuple[int, int], ...] | None = None
+    parser: str | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.classes <= 256:
@@ -78,7 +80,13 @@ class Parsing(View):
         return (1, side, side)
 
     def public_settings(self) -> dict[str, Any]:
-        return {"classes": self.settings.classes, "swapped": [list(pair) for pair in self.settings.pairs]}
+        settings: dict[str, Any] = {
+            "classes": self.settings.classes,
+            "swapped": [list(pair) for pair in self.settings.pairs],
+        }
+        if self.settings.parser is not None:  # maps of a parser without a name keep their fingerprint
+            settings["parser"] = self.settings.parser
+        return settings
 
     def mirrored(self, values: ViewValue) -> ViewValue:
         assert isinstance(values, Tensor)

@@ -200,6 +200,14 @@ def test_other_files_are_another_view(labels: Path) -> None:
     assert fingerprint() not in (first, changed)
 
 
+def test_a_parser_with_a_name_is_kept_with_the_run(labels: Path) -> None:
+    kind, before = view_class("parsing"), view_class("parsing")({"folder": str(labels)})
+    named = kind({"folder": str(labels), "parser": "SegFace, Swin-B"})
+    assert named.identity()["parser"] == "SegFace, Swin-B"
+    assert "parser" not in before.identity()  # and so it has the fingerprint of runs made before
+    assert named.fingerprint != before.fingerprint
+
+
 def test_only_what_is_not_stored_yet_is_made(manifests, ids, labels: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("DFAD_CACHE", str(tmp_path / "cache"))
     made: list[str] = []
