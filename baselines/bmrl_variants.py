@@ -1,7 +1,7 @@
 """The rows of BMRL's ablation tables as settings: `--model bmrl --set variant=NAME`.
 
-Table 5 (face parsers) is chosen by the view (`--view parsing.folder=...`, named by `parsing.parser`), Table 7 (detection
-or attribution) by `--heads`. The CLIP rows of Tables 4, 9 and 10 are `--model clip --set centre_loss=...`.
+Table 5 (face parsers) is chosen by the view (`--view parsing.folder=...`, named by `parsing.parser`), Table 7
+(detection or attribution) by `--heads`. The CLIP rows of Tables 4, 9 and 10 are `--model clip --set centre_loss=...`.
 """
 
 from __future__ import annotations
