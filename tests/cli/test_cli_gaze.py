@@ -116,7 +116,14 @@ def test_the_short_table_fits_a_screen_and_tells_what_was_lost() -> None:
 
     row = {"estimator": "e", "dataset": "d", "forgery": "FS", "family": "gan", "n": 5, "fid_rad2": 0.01, "pairs": 0}
     rows = [row | {"generator": f"g{index:02}", "pair_verdict": "no pairs"} for index in range(25)]
-    claim = {"scope": "all generators", "diffusion": 2, "gan": 3, "difference_rad2": 0.001, "p": 0.25}
+    claim = {
+        "scope": "all generators",
+        "diffusion": 2,
+        "gan": 3,
+        "difference_rad2": 0.001,
+        "p": 0.25,
+        "p_two_sided": 0.25,
+    }
     claims = [claim | {"estimator": "e", "verdict": "undecided"}, claim | {"estimator": "e", "verdict": "as claimed"}]
     about = {"notes": ["3 faces were refused."], "remarks": ["not calibrated"]}
     facts = {"estimators": {"e": about}, "rows": rows, "claims": claims, "groups": [], "agreement": []}

@@ -96,3 +96,17 @@ def test_distances_below_zero_count_as_they_are() -> None:
     (test,) = check_claims(rows_of([2.0, -2.0, 1.0, -1.0], [0.1, -0.1, 0.05, -0.05]))
     assert test.difference_rad2 == pytest.approx(0)
     assert test.verdict == "undecided"
+
+
+def test_the_sentence_states_the_p_its_verdict_is_by() -> None:
+    """The least p of four generators against four is 2 of 70, and one of 70 on one side."""
+    from dataclasses import asdict
+
+    from dfad_bench.report.gaze.estimators import claim_line
+
+    (told,) = map(asdict, check_claims(rows_of([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 3.0, 4.0])))
+    assert claim_line(told).count("p (Holm) 0.0286, 4 diffusion") == 1
+    assert "p (Holm) 0.0429" in claim_line(told | {"p_holm": 0.0429})  # corrected over several scopes
+    assert "p (Holm) <0.0001" in claim_line(told | {"p_holm": 1e-9})
+    (short,) = map(asdict, check_claims(rows_of([3.0, 1.0], [2.0])))
+    assert f"p {short['p_two_sided']:.4f}, 1 diffusion" in claim_line(short)

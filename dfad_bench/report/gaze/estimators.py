@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dfad_bench.core.labels import ForgeryType
-from dfad_bench.report.table import Column, Table
+from dfad_bench.report.table import Column, Table, printed_cell
 
 _DEG2 = math.degrees(1.0) ** 2
 FORGERIES = {
@@ -30,6 +30,8 @@ _CLAIM_NOTES = (
     "It takes generators as interchangeable but for their family; the effect of other resolutions or training"
     " faces is not separated from it.",
 )
+_P = Column("p_two_sided", "p", "p_value", 4)
+_P_HOLM = Column("p_holm", "p (Holm)", "p_value", 4)
 _SIDE_NOTES = ("FIDs of different estimators are not comparable; the order of the generators is.",)
 
 
@@ -106,8 +108,8 @@ def claim_table(claims: Sequence[Mapping[str, Any]], estimator: str) -> Table:
         Column("diffusion", "Diffusion", "count"),
         Column("gan", "GAN", "count"),
         Column("difference_deg2", "GAN less diffusion, deg²"),
-        Column("p_two_sided", "p", "p_value", 4),
-        Column("p_holm", "p (Holm)", "p_value", 4),
+        _P,
+        _P_HOLM,
         Column("smallest_p_two_sided", "smallest p possible", digits=4),
         Column("ways", "dealings", "text"),
         Column("verdict", "Verdict", "text"),
@@ -116,11 +118,12 @@ def claim_table(claims: Sequence[Mapping[str, Any]], estimator: str) -> Table:
 
 
 def claim_line(claim: Mapping[str, Any]) -> str:
-    """One scope of the paper's claim (fields of `ClaimTest`) as a sentence."""
+    """One scope of the paper's claim (fields of `ClaimTest`) as a sentence, with the p-value its verdict is by."""
     of = f"{claim['diffusion']} diffusion, {claim['gan']} GAN generators"
     if claim["p"] is not None:
         difference = f"{claim['difference_rad2'] * _DEG2:.2f}"
-        of = f"GAN less diffusion {difference} deg², p {claim['p']:.4f}, {of}"
+        column = _P if claim.get(_P_HOLM.key) is None else _P_HOLM  # none: no test, for lack of generators
+        of = f"GAN less diffusion {difference} deg², {column.title} {printed_cell(column, claim)}, {of}"
     return f"Is diffusion nearer to real than GAN, as GazeCLIP says? {claim['scope']}: {claim['verdict']} ({of})."
 
 
