@@ -106,9 +106,13 @@ class Number:
         return replace(value, ci95=fallback, ci_method="wilson", **facts)
 
     def _with_earlier_interval(self, resamples: int, seed: int) -> MetricValue:
-        """The interval as in records of schema 1.1: percentiles of draws, formulas with the normal quantile."""
-        if self.formula is not None and self.formula[0] is not None:
-            return replace(self.value, ci95=self.formula[0], ci_method=self.formula[1])
+        """The interval as in records of schema 1.1: percentiles of draws, formulas with the normal quantile.
+
+        Where a formula gave none, as of an area whose variance is zero, no draws took its place.
+        """
+        if self.formula is not None:
+            of, by = self.formula
+            return self.value if of is None else replace(self.value, ci95=of, ci_method=by)
         method = "bootstrap_stratified"
         between = bounds(self.draws()) if self.draws is not None and resamples and not self.biased else None
         if between is not None and between[1] - between[0] < _NO_WIDTH:

@@ -88,6 +88,16 @@ def test_the_earlier_rule_takes_percentiles() -> None:
     assert (made.ci_method, made.standard_error, made.sources) == ("bootstrap_stratified", None, None)
 
 
+def test_by_the_earlier_rule_an_area_without_variance_has_no_interval() -> None:
+    """Percentiles of draws took no formula's place: a record made by that rule has none, and must still agree."""
+    rows = frame()
+    certain = rows.assign(p_fake=rows["detection_label"].astype(float))
+    made = one(numbers(certain, PROTOCOL, resamples=201, earlier=True)[1], "auc", FORGED, "none")
+    assert made.formula == (None, "delong")
+    spread_out = replace(made, draws=lambda: np.linspace(0, 1, 201))
+    assert (spread_out.with_interval(201, 7).ci95, spread_out.with_interval(201, 7).ci_method) == (None, "none")
+
+
 def test_too_few_sources_have_no_interval_and_are_counted() -> None:
     few = replace(drawn(HALF), counts={"seen sources": 50, "unseen sources": 1}).with_interval(201, 0)
     assert few.ci95 is None
