@@ -48,7 +48,7 @@ _Z95 = 1.959963984540054
 Key = tuple[str, str, str]
 
 
-def found(frame: pd.DataFrame, resamples: int, seed: int) -> dict[Key, Number]:
+def numbers_of(frame: pd.DataFrame, resamples: int, seed: int) -> dict[Key, Number]:
     """The numbers of some predictions, those of the smaller simulation."""
     made = numbers(frame, PROTOCOL, resamples=resamples, seed=seed)[1]
     keys = {(n.value.metric, n.value.subset, n.value.averaging): n for n in made}
@@ -116,7 +116,7 @@ def pairs(task: tuple[str, int, int, int]) -> list[dict[str, Any]]:
         rng = np.random.default_rng([repeat, sources, 7, list(SCENARIOS).index(scenario)])
         base = drawn(sources, scenario, rng)
         of = pd.factorize(base["group"] + base["source_key"])[0]
-        sides = [found(as_good(base, of, rng), resamples, repeat) for _ in "ab"]
+        sides = [numbers_of(as_good(base, of, rng), resamples, repeat) for _ in "ab"]
         sources_of = Sources(base)
         for key, a in sides[0].items():
             b = sides[1][key]

@@ -117,7 +117,7 @@ class AddedLoss(nn.Module):
         return output.attribution_logits.float().softmax(dim=1)
 
 
-class _Heard:
+class _RecordedExperts:
     """Calls experts and keeps what they give; everything else is theirs. Not a module, so that none is compiled."""
 
     def __init__(self, experts: nn.Module) -> None:
@@ -138,7 +138,7 @@ def heard_experts(model: nn.Module) -> Iterator[list[Output]]:
 
     A hook would do the same until a module is compiled: torch.compile need not see hooks that come later.
     """
-    heard = _Heard(model.get_submodule("experts"))
+    heard = _RecordedExperts(model.get_submodule("experts"))
     model.__dict__["experts"] = heard  # found before the registered module, which stays where it is
     try:
         yield heard.outputs

@@ -34,18 +34,18 @@ def suggest_prefix(root: Path, missing: Iterable[str], prefixes: Mapping[str, st
     """
     tried = [path for path in islice(missing, _TRIED) if ".." not in path.split("/")]
     for path in tried:
-        if (begin := _found(root, path.split("/"), 1)) is not None:
+        if (begin := _find_begin(root, path.split("/"), 1)) is not None:
             return _advice(path, begin, "", prefixes)
     for folder in _folders(root):
         for path in tried:
             parts = path.split("/")
-            begin = _found(root / folder, parts, 0)
+            begin = _find_begin(root / folder, parts, 0)
             if begin is not None and begin < len(parts) - 1:  # a file's name alone may be anybody's
                 return _advice(path, begin, folder, prefixes)
     return None
 
 
-def _found(folder: Path, parts: list[str], least: int) -> int | None:
+def _find_begin(folder: Path, parts: list[str], least: int) -> int | None:
     """The first part, from `least` on, from which on the path is a file of this folder."""
     tails = ((begin, "/".join(parts[begin:])) for begin in range(least, len(parts)))
     return next((begin for begin, tail in tails if tail and (folder / tail).is_file()), None)
