@@ -90,7 +90,7 @@ def cautious(parts: Sequence[tuple[float, float]]) -> Spread | None:
     interval reaches as far as the root of the sum of squares (Banerjee, Technometrics 2, 1960); the degrees of freedom
     are those of that reach.
 
-    >>> [round(x, 3) for x in cautious([(1.0, 1), (1.0, 1)])]
+    >>> [round(x, 3) for x in cautious([(1.0, 1.0), (1.0, 1.0)])]
     [1.414, 1.0]
     """
     from scipy.special import stdtridf
