@@ -49,6 +49,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
             [*train, "--model", "always_fake", "--out", str(second)],
         ],
         "evaluate": [["evaluate", "--run", str(first), "--rescore"], ["evaluate", "--run", str(first), *both]],
+        "sensitivity": [["sensitivity", "--run", str(first), *both, "--corruptions", "jpeg"]],
         "compare": [["compare", "--run", str(first), "--run", str(second), "--resamples", "100"]],
         "verify-record": [["verify-record", "--run", str(first)]],
         "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
