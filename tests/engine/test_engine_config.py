@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-import torch
 import yaml
-from helpers.toy import RECIPE, Toy, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, Toy, toy_protocol
 from helpers.training import run_training
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
@@ -63,13 +61,6 @@ size: tiny
 views: {}
 """
 BEFORE_SHA256 = "6868eba3074f029a4ae64b6508a94e801f09c284f05b1b5124d13ded7362d665"
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    torch.set_num_threads(1)
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 def test_a_run_made_before_has_the_same_identity() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.batch_effects import PLANTED, SharedTrace, WeakTrace, switched
-from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_protocol
 from helpers.training import run_evaluation, run_robustness, run_training
 from sklearn.metrics import roc_auc_score
 
@@ -34,13 +34,6 @@ from dfad_bench.report.run_record import build_record
 CPU = Place(torch.device("cpu"))
 SHORT = replace(RECIPE, epochs=1)
 REFUSED = "answers depend on the other faces of the batch"
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    torch.set_num_threads(1)
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 @pytest.fixture(scope="module")

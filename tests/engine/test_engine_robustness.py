@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.toy import RECIPE, SEEN, SIDE, UNSEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.toy import RECIPE, SEEN, SIDE, UNSEEN, toy_protocol, toy_rows, toys_registered
 from helpers.training import run_evaluation, run_robustness, run_training
 from helpers.views import made_up
 
@@ -36,13 +36,6 @@ from dfad_bench.report.robustness.scores import build_robustness
 SHORT = replace(RECIPE, epochs=1)
 NAMES = ("gaussian_noise", "jpeg")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    torch.set_num_threads(1)
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 @pytest.fixture(scope="module")

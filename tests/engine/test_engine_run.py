@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from helpers.toy import RECIPE, SEEN, toy_manifests, toy_protocol, toy_rows, toys_registered
+from helpers.toy import RECIPE, SEEN, toy_protocol, toy_rows
 from helpers.training import run_evaluation, run_training
 from helpers.views import made_up
 
@@ -20,13 +19,6 @@ from dfad_bench.engine.config import locked, read_config
 from dfad_bench.engine.fit import Limits
 
 SHORT = replace(RECIPE, epochs=2)
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    torch.set_num_threads(1)
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 def train(manifests: list[Manifest], out: Path, name: str = "toy", **changes):

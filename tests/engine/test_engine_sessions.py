@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy import RECIPE, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, toy_protocol
 from helpers.training import run_training
 
 from dfad_bench.core.files import read_json, write_json
@@ -19,13 +18,6 @@ from dfad_bench.report.run_record import build_record
 from dfad_bench.report.verify import verify_record
 
 ONE = Session(0, 1, 1, "2.9")
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    torch.set_num_threads(1)
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 def train(manifests: list[Manifest], out: Path, steps: int | None = None) -> RunResult:

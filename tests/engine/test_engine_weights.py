@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers.toy import RECIPE, Toy, ToyConfig, toy_manifests, toy_protocol, toys_registered
+from helpers.toy import RECIPE, Toy, ToyConfig, toy_protocol
 from helpers.training import run_evaluation, run_training
 
 from baselines.mfclip import MFCLIP
@@ -54,12 +54,6 @@ class Taught(Toy):
         path = one_file(weights, "Toy")
         state = load_state_dict(path, lambda state: "0.weight" in state)
         load_into(self.body, {name: v for name, v in state.items() if name != "steep"}, path, "a toy")
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Manifest]]:
-    with toys_registered():
-        yield toy_manifests(tmp_path_factory.mktemp("manifests"))
 
 
 @pytest.fixture(autouse=True)
