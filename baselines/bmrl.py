@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.bmrl_variants import VARIANTS
-from baselines.mfclip import MFCLIPConfig, NormExperts, TextEncoder, TokenEncoder
+from baselines.mfclip import EncoderConfig, NormExperts, TextEncoder, TokenEncoder
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, LossTerm, attribution_term, expert_losses
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.label_colours import label_colours
@@ -22,29 +22,22 @@ from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.sobel import edges
 from dfad_bench.layers.srm import SRM
 from dfad_bench.layers.text import prompt_tokens, row_keys
-from dfad_bench.layers.transformer import Activation
 from dfad_bench.losses.alignment import kl_alignment
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, symmetric_infonce
 
 
 @dataclass(frozen=True)
-class BMRLConfig:
-    """Sizes in the paper's letters where it has one (section 4.1), the switches of its ablations, open questions."""
+class BMRLConfig(EncoderConfig):
+    """Sizes in the paper's letters where it has one (section 4.1), the switches of its ablations, open questions.
 
-    side: int = 224  # H and W
-    appearance_widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # the last is c; also of the edge and parsing stems
-    noise_widths: tuple[int, int] = (32, 64)
-    dim: int = 512  # d
-    heads: int = 8
-    mlp_dim: int = 1024
-    appearance_depth: int = 6
-    # The text gives all transformers "the same architecture as ATE"; the authors' networks have three blocks here
-    noise_depth: int = 3
+    `side` is its H and W, `dim` its d, the last of `appearance_widths`, which the edge and parsing stems have too, its
+    c. The text gives all transformers "the same architecture as ATE"; the authors' networks have three blocks in those
+    of noise and edges. `temperature` and `alpha` of `kl`: the paper gives no number and points to MFCLIP's.
+    """
+
     edge_depth: int = 3
     Q: int = 6  # blocks of the parsing encoder
     L: int = 6  # blocks of the language encoder
-    text_dim: int = 512
-    levels: int = 4  # prompts of 77 tokens: t = 308
 
     use_ae: bool = True  # Table 6
     use_ne: bool = True
@@ -53,15 +46,10 @@ class BMRLConfig:
     use_le: bool = True  # False trains without text, hence without `cmc` and `kl`
     use_kl: bool = True  # Table 8
 
-    temperature: float = 20.0  # of `kl`: the paper gives no number and points to MFCLIP, whose code has these
-    alpha: float = 0.5
     kd_ce: float = 0.5  # weight of the attribution loss that MFCLIP's code adds to `kl`; 0 is equation 12 as printed
-    cmc_targets: Literal["diag", "multi"] = "diag"  # "multi" spreads the target over equal captions
     shared_scale: bool = (
         False  # True: one temperature for `cmc` and `cpc`, as in the journal version; the paper has two
     )
-    legacy_scale: bool = False  # attention logits divided by the square root of the full width, as CViT's code does
-    text_activation: Activation = "quick_gelu"  # as CLIP's
 
     def __post_init__(self) -> None:
         if not (self.use_ae or self.use_ne or self.use_ee):
@@ -70,35 +58,8 @@ class BMRLConfig:
             raise ValueError(f"side must be a multiple of 32, got {self.side}")
 
     @classmethod
-    def tiny(cls) -> BMRLConfig:
-        return cls(
-            side=128,
-            appearance_widths=(8, 12, 16, 24, 32),
-            noise_widths=(6, 8),
-            dim=32,
-            heads=4,
-            mlp_dim=64,
-            appearance_depth=2,
-            noise_depth=1,
-            edge_depth=1,
-            Q=1,
-            L=1,
-            text_dim=16,
-        )
-
-    @property
-    def shared(self) -> MFCLIPConfig:
-        """The sizes of the parts that are MFCLIP's: token encoders and the text tower."""
-        return MFCLIPConfig(
-            dim=self.dim,
-            heads=self.heads,
-            mlp_dim=self.mlp_dim,
-            text_dim=self.text_dim,
-            text_depth=self.L,
-            levels=self.levels,
-            legacy_scale=self.legacy_scale,
-            text_activation=self.text_activation,
-        )
+    def tiny(cls) -> Self:
+        return replace(super().tiny(), edge_depth=1, Q=1, L=1)
 
 
 class GlobalEncoder(nn.Module):
@@ -107,7 +68,7 @@ class GlobalEncoder(nn.Module):
     def __init__(self, stem: nn.Module, features: int, depth: int, config: BMRLConfig) -> None:
         super().__init__()
         self.stem = stem
-        self.encoder = TokenEncoder(features, config.shared, depth)
+        self.encoder = TokenEncoder(features, config, depth)
 
     def forward(self, images: Tensor) -> Tensor:
         encoded: Tensor = self.encoder(self.stem(images))
@@ -201,7 +162,7 @@ class BMRL(DFADModel):
         self.mpve = MPVE(config)
         self.experts = NormExperts(config.dim, num_generators)
         self.pe = ParsingEncoder(config) if config.use_pe else None
-        self.le = TextEncoder(config.shared) if config.use_le else None
+        self.le = TextEncoder(config, config.L) if config.use_le else None
         self.predictor = nn.Linear(config.dim, config.dim) if config.use_le and config.use_kl else None
         needs_scale = config.use_le or (config.use_pe and config.shared_scale)
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE)) if needs_scale else None

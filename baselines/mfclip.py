@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,30 +36,27 @@ from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, similarity_logits
 
 
 @dataclass(frozen=True)
-class MFCLIPConfig:
-    """Sizes of the paper's networks; `levels` prompts of 77 tokens make a text of 308."""
+class EncoderConfig:
+    """What encoders of images and prompts share in MFCLIP and in models built from its parts; sizes of the papers."""
 
-    side: int = 224
+    side: int = 224  # H and W
     appearance_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     noise_widths: tuple[int, int] = (32, 64)
-    dim: int = 512  # of both encoders, the text and their common space
+    dim: int = 512  # of all encoders, the text and their common space
     heads: int = 8
     mlp_dim: int = 1024
     appearance_depth: int = 6
     noise_depth: int = 3
     text_dim: int = 512
-    text_depth: int = 12
-    levels: int = 4
-    pairs: int = 24  # side of the sample pair attention, the paper's batch size
-    temperature: float = 20.0
+    levels: int = 4  # prompts of 77 tokens, which make a text of 308
+    temperature: float = 20.0  # of KL
     alpha: float = 0.5  # weight of KL; 1 - alpha that of the cross-entropy beside it
-    cmc_targets: Literal["diag", "multi"] = "diag"
+    cmc_targets: Literal["diag", "multi"] = "diag"  # "multi" spreads the target over equal captions
     legacy_scale: bool = False  # True: attention scaled as in the authors' code, the default with weights saved by it
     text_activation: Activation = "quick_gelu"  # of the text tower, as in the authors' code; earlier runs have "gelu"
-    grey_levels: Literal["truncated", "rounded"] = "truncated"  # of the richest patch; earlier runs have "rounded"
 
     @classmethod
-    def tiny(cls) -> MFCLIPConfig:
+    def tiny(cls) -> Self:
         return cls(
             side=128,
             appearance_widths=(8, 12, 16, 24, 32),
@@ -70,14 +67,26 @@ class MFCLIPConfig:
             appearance_depth=2,
             noise_depth=1,
             text_dim=16,
-            text_depth=1,
         )
+
+
+@dataclass(frozen=True)
+class MFCLIPConfig(EncoderConfig):
+    """Sizes of the paper's networks."""
+
+    text_depth: int = 12
+    pairs: int = 24  # side of the sample pair attention, the paper's batch size
+    grey_levels: Literal["truncated", "rounded"] = "truncated"  # of the richest patch; earlier runs have "rounded"
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return replace(super().tiny(), text_depth=1)
 
 
 class TokenEncoder(nn.Module):
     """A feature map becomes one token; a transformer's class token is the result, (B, dim)."""
 
-    def __init__(self, features: int, config: MFCLIPConfig, depth: int) -> None:
+    def __init__(self, features: int, config: EncoderConfig, depth: int) -> None:
         super().__init__()
         self.to_embedding = nn.Linear(features, config.dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim))
@@ -116,14 +125,14 @@ class TextEncoder(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, config: MFCLIPConfig) -> None:
+    def __init__(self, config: EncoderConfig, depth: int) -> None:
         super().__init__()
         width, length = config.text_dim, config.levels * CONTEXT
         self.levels = config.levels
         self.token_embedding = nn.Embedding(VOCABULARY, width)
         self.positional_embedding = nn.Parameter(torch.empty(length, width))
         self.transformer = PreNormTransformer(
-            width, config.text_depth, config.heads, 4 * width, qkv_bias=True, activation=config.text_activation
+            width, depth, config.heads, 4 * width, qkv_bias=True, activation=config.text_activation
         )
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.dim))
@@ -187,7 +196,7 @@ class MFCLIP(DFADModel):
         self.config = config
         self.vision = VisionEncoder(config)
         self.experts = NormExperts(config.dim, num_generators)
-        self.text = TextEncoder(config)
+        self.text = TextEncoder(config, config.text_depth)
         self.predictor = nn.Linear(config.dim, config.dim)
         self.spa = nn.Parameter(torch.zeros(config.pairs, config.pairs))
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))

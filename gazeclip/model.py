@@ -141,9 +141,13 @@ class GazeCLIP(DFADModel):
 
     def _gaze(self, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
         """The gaze (B, 2), and where it is masked which faces have one; what stands for the others is never read."""
-        gaze = inputs.views["gaze"] if self.config.use_gaze else None
-        if not isinstance(gaze, Tensor) or "gaze" not in inputs.present:
-            return gaze, None  # type: ignore[return-value]
+        if not self.config.use_gaze:
+            return None, None
+        gaze = inputs.views["gaze"]
+        if not isinstance(gaze, Tensor):
+            raise TypeError(f"the view gaze must be a tensor (B, 2), got {type(gaze).__name__}")
+        if "gaze" not in inputs.present:
+            return gaze, None
         present = inputs.has("gaze")
         known = torch.where(present[:, None], gaze, torch.zeros_like(gaze))
         return known, present if self.config.missing_gaze == "mask" else None

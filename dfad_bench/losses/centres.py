@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from dfad_bench.core.parallel import gather_rows
 Start = Literal["sphere", "small"]
 
 
-class Centres(nn.Module):
+class Centres(nn.Module, ABC):
     """A learned centre c_k for each of `classes`, (classes, dim), and a loss that compares rows with them.
 
     Args:
@@ -28,9 +29,9 @@ class Centres(nn.Module):
         drawn = torch.randn(classes, dim)
         self.centres = nn.Parameter(F.normalize(drawn, dim=1) if start == "sphere" else 0.02 * drawn)
 
+    @abstractmethod
     def forward(self, rows: Tensor, labels: Tensor) -> Tensor:
         """(B, dim) rows and (B,) classes to a scalar; where a batch is split over processes, of all of its rows."""
-        raise NotImplementedError
 
 
 class DFACC(Centres):

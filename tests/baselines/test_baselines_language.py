@@ -70,7 +70,7 @@ def test_missing_prompts_are_one_line(model: type) -> None:
 
 def text_encoder() -> TextEncoder:
     torch.manual_seed(0)
-    return TextEncoder(MFCLIPConfig.tiny()).eval()
+    return TextEncoder(MFCLIPConfig.tiny(), depth=1).eval()
 
 
 def test_mfclip_text_sees_every_level() -> None:
