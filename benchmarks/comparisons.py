@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import sys
 from math import hypot, sqrt
@@ -27,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
-from coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn
+from coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn, parse_options, write_or_print
 
 from dfad_bench.metrics import METRICS, few_sources
 from dfad_bench.metrics.interval import bounds
@@ -199,12 +197,7 @@ def lucky(repeats: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run all simulations and print or write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=120)
-    parser.add_argument("--resamples", type=int, default=300)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = parse_options(__doc__, repeats=120)
     tasks = [
         (scenario, count, options.repeats, options.resamples)
         for count in sorted(COUNTS, reverse=True)
@@ -212,16 +205,12 @@ def main() -> None:
     ]
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         rows = [row for part in pool.imap(pairs, tasks) for row in part]
-    made = {
+    result = {
         "repeats": options.repeats, "resamples": options.resamples,
         "groups": groups(options.repeats, options.resamples), "pairs": rows, "seeds": seeds(10 * options.repeats),
         "lucky": lucky(5 * options.repeats),
     }  # fmt: skip
-    text = json.dumps(made, indent=1)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(result, options.out)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ is simulated in two scenarios, and not in the table, which counts all sources an
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Iterator
 from math import sqrt
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.files import json_text, write_json
 from dfad_bench.core.protocol import AttributionRule, Group, Protocol
 from dfad_bench.metrics import METRICS, few_sources
 from dfad_bench.metrics.retrieval import prototype_retrieval
@@ -170,26 +170,35 @@ def tasks(repeats: int, resamples: int) -> Iterator[tuple[Any, ...]]:
                 yield scenario, sources, repeats, resamples, earlier, truth[scenario]
 
 
-def main() -> None:
-    """Run all cells and print or write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=240)
+def parse_options(description: str | None, *, repeats: int) -> argparse.Namespace:
+    """How often to draw and to resample, by how many processes, and where to write."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--resamples", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def write_or_print(result: dict[str, Any], out: Path | None) -> None:
+    """The result as JSON, into a file or on stdout."""
+    if out:
+        write_json(out, result)
+    else:
+        print(json_text(result), end="")
+
+
+def main() -> None:
+    """Run all cells and print or write what was found."""
+    options = parse_options(__doc__, repeats=240)
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         cells = pool.imap(cell, tasks(options.repeats, options.resamples))
         rows = [row for found in cells for row in found]
-    made = {
+    result = {
         "repeats": options.repeats, "resamples": options.resamples, "wanted": WANTED,
         "least_sources": least(rows), "cells": rows,
     }  # fmt: skip
-    text = json.dumps(made, indent=1)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(result, options.out)
 
 
 if __name__ == "__main__":
