@@ -11,6 +11,7 @@ import pytest
 
 from dfad_bench.api.gaze import GazeReport
 from dfad_bench.core import parallel
+from dfad_bench.gaze.study import GazeStudy
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dfad_bench", "gazeclip", "baselines", "benchmarks")
@@ -90,5 +91,5 @@ def test_an_earlier_public_name_works_and_names_the_new_one() -> None:
 def test_the_gaze_report_has_its_earlier_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfad_bench.api.gaze.short_tables", lambda facts: [facts])
     with pytest.warns(DeprecationWarning, match="is now called short_tables"):
-        found = GazeReport({"rows": []}, [], None).short  # type: ignore[arg-type]
+        found = GazeReport({"rows": []}, [], GazeStudy({}, {}, {}, {}, {})).short
     assert found == [{"rows": []}]

@@ -178,6 +178,7 @@ def per_include(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         text = os.environ.get(INCLUDE, "")
+        # the stub of `cache` forgets the types of arguments and asks for hashable ones; others raise TypeError
         return cached_call((text, _generation if text else 0), *args, **kwargs)  # type: ignore[arg-type]
 
     return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from helpers.dataset_trees import draw
 
@@ -13,9 +14,9 @@ from dfad_bench.ingest.build import BuildReport, build_manifest
 KINDS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
 
-def build(root: Path, out: Path, **options: object) -> BuildReport:
-    settings = {"crop": "raw-256", "workers": 0, "shard_size": 4, **options}
-    return build_manifest("extra", root, out, **settings)  # type: ignore[arg-type]
+def build(root: Path, out: Path, **options: Any) -> BuildReport:
+    settings: dict[str, Any] = {"crop": "raw-256", "workers": 0, "shard_size": 4, **options}
+    return build_manifest("extra", root, out, **settings)
 
 
 def tree(root: Path, count: int = 6) -> Path:

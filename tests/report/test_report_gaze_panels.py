@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.gaze_figures import MANY, SIDE, make, rows_of, shown_of
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -19,9 +20,14 @@ from dfad_bench.report.figures.gaze_pairs import PairPanel, draw_pairs_figure
 from dfad_bench.report.figures.gaze_scatter import draw_scatter_figure, drawn_of, ellipse_rad
 
 
+def renderer_of(figure: Figure) -> RendererAgg:
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    return figure.canvas.get_renderer()
+
+
 def assert_legible(figure: Figure) -> None:
     """Nothing is cut off, no text is too small, no two texts or pictures lie over each other."""
-    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    renderer = renderer_of(figure)
     figure.draw(renderer)
     wide, high = figure.canvas.get_width_height()
     hidden = out_of_view(figure)
@@ -224,7 +230,7 @@ def test_lines_fill_the_width_and_fit_it(text: str) -> None:
     with style.drawing():
         figure = style.new_figure(4, 1)
         drawn = [figure.text(0, 0, line, fontsize=7.0) for line in lines]
-        renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        renderer = renderer_of(figure)
         widths = [line.get_window_extent(renderer).width / figure.dpi for line in drawn]
     assert len(lines) > 1
     assert max(widths) < 3.1
