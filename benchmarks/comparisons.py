@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
-from coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn, parse_options, write_or_print
+from interval_coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn, parse_options, write_or_print
 
 from dfad_bench.metrics import METRICS, few_sources
 from dfad_bench.metrics.interval import bounds
@@ -108,7 +108,7 @@ def as_good(base: pd.DataFrame, sources: np.ndarray, rng: np.random.Generator) -
 def pairs(task: tuple[str, int, int, int]) -> list[dict[str, Any]]:
     """Intervals and p-values of differences of two equally good models."""
     scenario, sources, repeats, resamples = task
-    few_sources.LEAST_SOURCES = dict.fromkeys(METRICS, 2)  # as in `coverage.py`: every interval is made
+    few_sources.LEAST_SOURCES = dict.fromkeys(METRICS, 2)  # as in `interval_coverage.py`: every interval is made
     tally: dict[tuple[Key, str], list[tuple[bool, bool]]] = {}
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, sources, 7, list(SCENARIOS).index(scenario)])

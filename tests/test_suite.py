@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -26,3 +29,17 @@ def test_files_of_tests_are_short() -> None:
     folder = Path(__file__).parent
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py")}
     assert [f"{path.relative_to(folder)}: {n} lines" for path, n in lengths.items() if n > 400] == []
+
+
+def test_no_benchmark_stands_in_the_way_of_a_library() -> None:
+    """Python looks for modules in the folder of a script first: `benchmarks/coverage.py` once hid coverage.py."""
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for lines in project["optional-dependencies"].values() for line in lines),
+    ]
+    libraries = {re.split(r"[^\w.-]", line)[0].lower().replace("-", "_") for line in wanted}
+    assert {"coverage", "numpy", "pytest"} <= libraries
+    names = {path.stem for path in (root / "benchmarks").glob("*.py")}
+    assert names & (libraries | set(sys.stdlib_module_names)) == set()

@@ -1,8 +1,8 @@
 """From how many sources on a number has an interval: the one table, found by simulation.
 
-`benchmarks/coverage.py` draws faces of k sources a class or group with known truth; the entry of a metric is the
-smallest k from which on its intervals hold the truth in 93 % of draws or more, less two Monte Carlo errors, in every
-scenario (`benchmarks/results/coverage.json`). A test holds the two equal.
+`benchmarks/interval_coverage.py` draws faces of k sources a class or group with known truth; the entry of a metric
+is the smallest k from which on its intervals hold the truth in 93 % of draws or more, less two Monte Carlo errors, in
+every scenario (`benchmarks/results/interval_coverage.json`). A test holds the two equal.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dfad_bench.metrics.spread import (
 )
 
 RULES = ("before", "after")
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "coverage.json"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "interval_coverage.json"
 
 
 def test_the_standard_error_is_that_of_independent_strata() -> None:

@@ -6,7 +6,7 @@ eight alike faces a source; four faces a source, of targets that all forged grou
 faces. The truth of retrieval is that of the generators as they are registered, over all queries there could be; it
 is simulated in two scenarios, and not in the table, which counts all sources and not those that are asked for.
 
-    python benchmarks/coverage.py --out benchmarks/results/coverage.json
+    python benchmarks/interval_coverage.py --out benchmarks/results/interval_coverage.json
 """
 
 from __future__ import annotations
