@@ -328,3 +328,12 @@ def test_draws_are_kept_where_there_is_room_and_made_again_where_there_is_not(
     monkeypatch.setattr(np.random, "default_rng", lambda seed: made.append(seed) or fresh(seed))
     np.testing.assert_array_equal(bootstrap.macro_share_draws(np.arange(60) % 3 == 0), first)
     assert made == ([] if kept else [0])
+
+
+@pytest.mark.parametrize(
+    ("strata", "clusters"),
+    [(np.zeros((2, 3)), np.zeros((2, 3))), (np.zeros(3), np.zeros(4)), (np.zeros(3), np.zeros((3, 1)))],
+)
+def test_groups_and_clusters_of_a_bootstrap_are_one_value_a_row(strata: np.ndarray, clusters: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"must be \(n,\)"):
+        ClusterBootstrap(strata, clusters)

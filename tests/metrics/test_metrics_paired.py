@@ -195,3 +195,8 @@ def test_areas_of_few_sources_are_compared_with_students_t(ups: int) -> None:
     found = paired.delong(labels, *scores, sources)
     statistic = abs(found.auc_a - found.auc_b) / found.standard_error
     assert found.p == pytest.approx(2 * t.sf(statistic, min(ups, 20) - 1))
+
+
+def test_signs_are_counted_out_up_to_a_hundred_sources() -> None:
+    for discordant, exact in ((paired.EXACT_UP_TO, True), (paired.EXACT_UP_TO + 1, False)):
+        assert paired.mcnemar(np.ones(discordant), np.zeros(discordant)).exact is exact

@@ -44,3 +44,15 @@ def test_every_way_is_counted_once(seed: int) -> None:
     a, b = rng.random(len(labels)), rng.integers(0, 3, len(labels)).astype(float)
     p, ways, exact = permutation_test(labels, a, b, clusters)
     assert (pytest.approx(p), ways, exact) == (*by_hand(labels, a, b, clusters), True)
+
+
+def test_of_drawn_ways_the_one_that_was_seen_counts_beside_those_that_reach_it() -> None:
+    rng = np.random.default_rng(1)
+    counted = []
+    for _ in range(6):
+        labels = rng.permutation(np.repeat([0, 1], 15))
+        p, ways, exact = permutation_test(labels, rng.random(30), rng.random(30))
+        assert not exact
+        counted.append(round(p * (ways + 1)))
+        assert p == pytest.approx(counted[-1] / (ways + 1))
+    assert {count % 2 for count in counted} == {0, 1}  # one more than any number of those that reach it

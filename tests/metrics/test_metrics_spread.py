@@ -15,6 +15,7 @@ from dfad_bench.metrics.few_sources import LEAST_SOURCES, OTHERS, least_sources,
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.spread import (
     Spread,
+    _linear_part,
     cautious,
     combined,
     difference_interval,
@@ -163,3 +164,35 @@ def test_a_number_of_too_few_sources_says_how_many() -> None:
     assert too_few("fpr95", {"seen sources": 9, "unseen sources": 7}) == "no interval: 7 unseen sources, 8 are needed"
     assert too_few("fpr95", {"seen sources": 8}) is None
     assert least_sources("brier") == OTHERS
+
+
+def test_parts_without_variance_count_in_no_spread() -> None:
+    assert cautious([(0.0, 3)]) is None
+    assert cautious([(0.0, 1), (4.0, 30)]) == cautious([(4.0, 30)]) == Spread(2.0, 30)
+
+
+def test_a_share_of_clustered_rows_is_wilsons_of_rows_over_the_design_effect() -> None:
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(12), rng.integers(2, 9, 12))
+    hits = rng.random(len(clusters)) < np.where(clusters % 2, 0.9, 0.2)  # sources differ
+    n, k, share = len(hits), 12, hits.mean()
+    variance = k / (k - 1) * sum((hits[clusters == c] - share).sum() ** 2 for c in range(k)) / n**2
+    effect = variance / (share * (1 - share) / n)
+    assert effect > 2
+    few, z = n / effect, quantile(k - 1)
+    middle = (share + z**2 / (2 * few)) / (1 + z**2 / few)
+    half = z / (1 + z**2 / few) * (share * (1 - share) / few + z**2 / (4 * few**2)) ** 0.5
+    assert share_interval(hits, clusters) == pytest.approx((middle - half, middle + half))
+
+
+def test_the_linear_part_is_what_a_regression_explains_beyond_chance() -> None:
+    rng = np.random.default_rng(5)
+    weights = rng.multinomial(4, [0.25] * 4, size=12).astype(float)
+    draws = weights @ np.array([1.0, -2.0, 0.5, 3.0]) + rng.normal(size=12)
+    design = np.column_stack([np.ones(12), weights[:, 1:]])  # rows of weights have one sum
+    fitted = design @ np.linalg.lstsq(design, draws, rcond=None)[0]
+    left = ((draws - fitted) ** 2).sum() / (12 - 1 - 3)
+    expected = ((fitted - draws.mean()) ** 2).sum() / 11 - left * 3 / 11
+    assert _linear_part(draws, weights) == pytest.approx(expected)
+    noise = [_linear_part(rng.normal(size=12), weights) for _ in range(40)]
+    assert min(noise) == 0.0  # draws that do not follow the weights: chance explains more, and no variance is below 0

@@ -245,3 +245,9 @@ def test_a_metric_that_raises_is_named_and_keeps_its_error() -> None:
         with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
             call(**arrays("detection"))
         assert caught.value.__notes__ == [f"in the metric {__name__}:divided, on the set 'detection'"]
+
+
+@pytest.mark.parametrize(("on", "draws"), [("ranking", "ece"), ("detection", "oscr")])
+def test_draws_of_the_other_set_are_refused_however_the_name_was_made(on: str, draws: str) -> None:
+    with pytest.raises(ValueError, match="is not a statistic of"):
+        replace(TOY, on=on, averaging=("pooled",), draws="".join(list(draws)))

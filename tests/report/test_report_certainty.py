@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from helpers.runs import write_run
 from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.cli.main import dfad
+from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.compare import Compared, compare_runs, comparison_table
+from dfad_bench.report.ranks import spread_of
 from dfad_bench.report.table import Column, cell
 
 PROTOCOL = toy_protocol()
@@ -116,3 +120,12 @@ def test_tables_say_which_class_is_positive(pair: Path, command: tuple[str, ...]
     text = " ".join(shown.split())
     assert "fpr95: seen faces are the positive class" in text
     assert "fpr95_openood: unseen faces are the positive class, as in OpenOOD" in text
+
+
+def test_records_without_a_standard_error_have_that_of_their_interval() -> None:
+    value = MetricValue("detection", "auc", "unseen", 0.7, 4, True)
+    assert spread_of(value) is None
+    found = spread_of(replace(value, ci95=(0.7 - 1.96 * 0.05, 0.7 + 1.96 * 0.05)))
+    assert found is not None
+    assert found.error == pytest.approx(0.05, rel=1e-4)
+    assert spread_of(replace(value, ci95=(0.6, 0.8), standard_error=0.04, df=7.0)) == Spread(0.04, 7.0)

@@ -17,7 +17,7 @@ from dfad_bench.metrics.paired import mcnemar
 from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.compare import Comparison, compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
-from dfad_bench.report.paired_numbers import Compared, _tested
+from dfad_bench.report.paired_numbers import Compared, _spread, _tested, mean_number
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import FORMATS, render
 
@@ -269,3 +269,21 @@ def test_a_test_of_two_models_needs_what_it_compares_of_both() -> None:
         assert _tested(full, full, of, None, 4)["test"] == test
         assert _tested(full, bare, of, None, 4)["test"] == _tested(bare, full, of, None, 4)["test"] == "bootstrap t"
     assert _tested(bare, bare, None, None, 4)["p"] is None
+
+
+def test_the_spread_of_a_difference_needs_resamples_of_both() -> None:
+    value = MetricValue("detection", "auc", "unseen", 0.5, 4, True)
+    bare = Number(value)
+    drawn = Number(value, draws=lambda: np.arange(5.0))
+    for a, b in ((bare, drawn), (drawn, bare), (bare, bare), (drawn, drawn)):
+        of, reason = _spread(a, b)
+        assert of is None
+        assert reason
+
+
+def test_the_variance_between_seeds_of_a_mean_is_theirs_over_their_number() -> None:
+    values = (0.2, 0.4, 0.9)
+    numbers = [Number(MetricValue("detection", "auc", "unseen", one, 4, True)) for one in values]
+    [(variance, df)] = mean_number(numbers).of_seeds
+    assert (variance, df) == (pytest.approx(np.var(values, ddof=1) / 3), 2)
+    assert mean_number(numbers[:1]).of_seeds == ()

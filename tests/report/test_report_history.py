@@ -12,6 +12,7 @@ from helpers.runs import write_run
 from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.core.errors import IntegrityError
+from dfad_bench.core.files import content_hash
 from dfad_bench.core.record import Extension, Reference, ResultRecord, plain
 from dfad_bench.report.compare import compare_runs
 from dfad_bench.report.leaderboard import _short_text
@@ -39,7 +40,7 @@ def test_history_tells_of_prompts_and_of_each_extension(record: ResultRecord) ->
     assert history(run_with(record, config={"prompts": {}})) == []
     assert history(run_with(record, config={"prompts": "mine"})) == []
     [line] = history(run_with(record, config={"prompts": {"name": "mine"}}))
-    assert line.startswith("prompts mine (")
+    assert line == f"prompts mine ({content_hash({'name': 'mine'})[:8]})"
     alike, unlike = (Extension("0" * 64, 2.0, 9, whole, why, {}) for whole, why in ((True, ()), (False, ("cosine",))))
     lines = ["trained on after 2 epochs", "trained on after 2 epochs, not as one run: cosine"]
     assert history(run_with(record, extended=(alike, unlike))) == lines

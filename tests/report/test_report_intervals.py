@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -249,6 +250,8 @@ def test_half_of_the_sources_are_registered_by_seed() -> None:
     assert (chosen[:2000] == chosen[2000:]).all()
     assert 0.46 < chosen.mean() < 0.54
     assert _registered(sources, 0).tolist() == chosen.tolist()
+    digests = [hashlib.sha256(f"0:retrieval:{source}".encode()).digest()[:6] for source in sources]
+    assert chosen.tolist() == [digest < b"\x80" + bytes(5) for digest in digests]  # below a half, whatever the model
     assert 0.4 < (_registered(sources, 1) != chosen).mean() < 0.6
     assert _registered(sources[::-1], 0).tolist() == chosen[::-1].tolist()
 

@@ -75,6 +75,12 @@ def test_rescoring_agrees_and_says_so(copy: Path) -> None:
     assert rescore(copy) == record
 
 
+def test_a_reproduced_record_stays_so_when_it_is_computed_again(copy: Path) -> None:
+    old = read_record(copy / "record.json")
+    write_record(copy / "record.json", edited(copy, source=replace(old.source, trust="reproduced")))
+    assert rescore(copy).source.trust == "reproduced"
+
+
 def edited(copy: Path, **changes: object) -> ResultRecord:
     """The record with fields changed and a fitting identity: a careful forger's."""
     old = read_record(copy / "record.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection
 from dfad_bench.engine.facts import manifest_facts
 from dfad_bench.report.leaderboard import board
+from dfad_bench.report.row_facts import CHECK_NOTE
 from dfad_bench.report.score import score
 from dfad_bench.report.table import Table, render
 
@@ -68,6 +70,8 @@ def test_an_edited_protocol_that_keeps_name_and_version_is_said_in_the_heading()
     honest, edited = record(SHIPPED), replace(SHIPPED, unseen=SHIPPED.unseen[:-3])
     row, heading = measured(board(SHIPPED, [honest]))
     assert (row["protocol_is"], heading) == ("shipped", "Measured on faces aaaaaaaa")
+    assert any(note.startswith(CHECK_NOTE) for note in board(SHIPPED, [honest]).notes)
+    assert not any(note.startswith(CHECK_NOTE) for note in board(SHIPPED, []).notes)  # nothing was measured
     table = board(SHIPPED, [record(edited)])
     row, heading = measured(table)
     assert (row["protocol_is"], heading) == ("edited", "Measured on faces aaaaaaaa, protocol edited")
@@ -83,7 +87,7 @@ def test_edited_rules_under_the_shipped_hash_are_left_out_and_named() -> None:
     table = board(SHIPPED, [record(SHIPPED), record(edited, protocol={"sha256": SHIPPED.sha256})])
     assert [row["kind"] for row in table.rows].count("measured") == 1
     (line,) = [note for note in table.notes if note.startswith("left out: ")]
-    assert "of Toy, seed 0: the protocol does not match its hash" in line
+    assert re.match(r"left out: record [0-9a-f]{8} of Toy, seed 0: the protocol does not match its hash", line)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def test_the_sweep_and_the_confusion_matrix_are_the_records(record: ResultRecord
     table = TABLES["confusion"](record)
     seen = sorted(PROTOCOL.seen, key=lambda group: group.label)
     assert [column.key for column in table.columns[2:]] == [group.key for group in seen]
+    assert {(column.kind, column.digits) for column in table.columns[2:]} == {("percent", 1)}
     for row in table.rows:
         counts = record.groups[row["group"]]
         assert [row[group.key] for group in seen] == pytest.approx([n / counts.n for n in counts.named])

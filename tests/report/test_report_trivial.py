@@ -17,6 +17,7 @@ from dfad_bench.report.trivial import (
     MAJORITY,
     NOT_COUNTED,
     NOT_FIXED,
+    _reduced_counts,
     planned_scores,
     trivial_scores,
     trivial_scores_of,
@@ -99,3 +100,11 @@ def test_counts_that_a_protocol_leaves_open_are_not_taken_for_one() -> None:
     assert value(open_, ALWAYS_FAKE, "accuracy") == (None, NOT_FIXED)
     assert value(open_, ALWAYS_FAKE, "balanced_accuracy") == (0.5, None)
     assert any(NOT_FIXED in note for note in board(open_, []).notes)
+
+
+def test_fewer_faces_keep_their_proportions() -> None:
+    tested = {"a": 12_000, "b": 18_000, "c": 30_000}
+    fewer = _reduced_counts(tested)
+    assert sum(fewer.values()) < sum(tested.values())
+    assert {key: n * tested["a"] for key, n in fewer.items()} == {key: n * fewer["a"] for key, n in tested.items()}
+    assert _reduced_counts({"a": 2, "b": 3}) == {"a": 2, "b": 3}
