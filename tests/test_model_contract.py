@@ -6,11 +6,12 @@ from functools import cache
 
 import pytest
 import torch
+from helpers.models import FAST_MODELS, every_model
 from torch import nn
 
 from dfad_bench.core import registry
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, Stage
-from dfad_bench.core.registry import model_names
+from dfad_bench.core.registry import model_class, model_names
 from dfad_bench.engine.model_contract import CHECKS, CheckResult, check_model
 
 
@@ -20,12 +21,17 @@ def results(name: str) -> dict[str, CheckResult]:
     return {result.check: result for result in check_model(name)}
 
 
-# variants of a model differ from it in a setting
-NAMES = [pytest.param(n, marks=pytest.mark.heavy if n.startswith("gazeclip_") else ()) for n in model_names()]
+def test_the_fast_suite_has_one_of_each_kind() -> None:
+    assert set(FAST_MODELS) < set(model_names())
+    kinds = {name: model_class(name).build(4, size="tiny") for name in FAST_MODELS}
+    assert any(not list(model.parameters()) for model in kinds.values())
+    assert any(model.needs_prompts for model in kinds.values())
+    assert any(model.needs for model in kinds.values())
+    assert any(len(model.stages) > 1 for model in kinds.values())
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every_model())
 def test_contract(name: str, check: str) -> None:
     assert results(name)[check].ok, results(name)[check].detail
 
