@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.layers.aws import AWS
 from dfad_bench.layers.clip_towers import freeze
 from dfad_bench.layers.lora import LoRA
 from dfad_bench.layers.transformer import causal_mask
-from gazeclip.aws import AWS
 from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
 
 Position = Literal["before", "between", "after", "none"]

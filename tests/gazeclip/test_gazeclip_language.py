@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.layers.aws import AWS
 from dfad_bench.layers.clip_towers import clip_model, freeze
 from dfad_bench.layers.text import tokenize
 from dfad_bench.layers.transformer import causal_mask
-from gazeclip.aws import AWS
 from gazeclip.config import GazeCLIPConfig
 from gazeclip.lre import LRE, TRTB
 from gazeclip.model import GazeCLIP

@@ -1,4 +1,4 @@
-"""AWS: a learned weight for every word position (section III-E)."""
+"""AWS: a learned weight for every word position (GazeCLIP, section III-E)."""
 
 from __future__ import annotations
 
