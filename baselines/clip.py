@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from dfad_bench.core.contract import (
     Batch,
@@ -21,24 +22,25 @@ from dfad_bench.core.contract import (
 )
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.weights import one_file
-from dfad_bench.layers.clip_towers import clip_model
-from dfad_bench.layers.text import row_keys, tokenize, unique_rows
+from dfad_bench.layers.aws import AWS, Position, weighed_block
+from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model
+from dfad_bench.layers.text import CONTEXT, row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import symmetric_infonce
-
-_OPENAI = {  # by architecture, its row of weights.yaml
-    "ViT-B-32-quickgelu": ("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
-    "ViT-L-14-quickgelu": ("openai_clip_vit_l14",),
-}
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """ViT-B/32; `cmc_targets`: "diag", or the target spread over equal captions ("multi", here of equal value)."""
+    """ViT-B/32; `cmc_targets`: "diag", or the target spread over equal captions ("multi", here of equal value).
+
+    `aws_pos`: where every text block has GazeCLIP's word selector, as in `gazeclip`; "before" is the row "CLIP w/ AWS"
+    of GazeCLIP Table IX, with the 77 positions of the one prompt.
+    """
 
     architecture: str = "ViT-B-32-quickgelu"
     side: int = 224
     tiny_towers: bool = False
     cmc_targets: Literal["diag", "multi"] = "diag"
+    aws_pos: Position = "none"
 
     @classmethod
     def tiny(cls) -> CLIPConfig:
@@ -75,6 +77,8 @@ class CLIP(DFADModel):
         super().__init__(clip.visual.output_dim, num_generators, side=config.side)
         self.config = config
         self.clip = clip
+        blocks = clip.transformer.resblocks if config.aws_pos != "none" else ()
+        self.aws = nn.ModuleList(AWS(CONTEXT) for _ in blocks)  # 77 weights a text block
 
     @classmethod
     def assemble(
@@ -88,10 +92,23 @@ class CLIP(DFADModel):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        return _OPENAI.get(self.config.architecture, self.card.weights)
+        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Token ids (n, 77) to text features (n, 512), read at the end token."""
+        if not self.aws:
+            return self.clip.encode_text(tokens)
+        clip: Any = self.clip
+        x = clip.token_embedding(tokens) + clip.positional_embedding  # (n, 77, s)
+        for block, aws in zip(clip.transformer.resblocks, self.aws, strict=True):
+            assert isinstance(aws, AWS)
+            x = weighed_block(block, x, clip.attn_mask, aws, self.config.aws_pos)
+        ends = clip.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]  # the largest id
+        text: Tensor = ends @ clip.text_projection
+        return text
 
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor | LossTerm]:
         """`dfa`, `dfd` and `cmc`: symmetric InfoNCE of images and captions.
@@ -104,7 +121,7 @@ class CLIP(DFADModel):
         output = self(batch.inputs)
         distinct, index = unique_rows([row[-1:] for row in batch.prompts])
         index = index.to(output.embedding.device)
-        text = self.clip.encode_text(tokenize([row[0] for row in distinct]).to(index.device))[index]  # (B, 512)
+        text = self.encode_text(tokenize([row[0] for row in distinct]).to(index.device))[index]  # (B, 512)
         cmc = symmetric_infonce(
             output.embedding,
             text,

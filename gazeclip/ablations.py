@@ -1,8 +1,9 @@
 """The rows of the paper's ablation tables as settings.
 
 Any row can be trained as `--model gazeclip --set variant=NAME`, any single setting as `--set gi_query=patch`.
-Table V (gaze estimators) is chosen by `--estimator`; Table IX's CLIP rows and Table XI's learnable prompt are not
-built, nor is Table XIII's fine-tuned gaze encoder, which would need the estimator inside the training graph.
+Table V (gaze estimators) is chosen by `--estimator`; Table IX's CLIP rows are `--model clip`, with AWS by
+`--set aws_pos=before`. Table XI's learnable prompt is not built, nor is Table XIII's fine-tuned gaze encoder, which
+would need the estimator inside the training graph.
 """
 
 from __future__ import annotations

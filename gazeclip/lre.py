@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.layers.aws import AWS
+from dfad_bench.layers.aws import AWS, Position, weighed_block
 from dfad_bench.layers.clip_towers import freeze
 from dfad_bench.layers.lora import LoRA
 from dfad_bench.layers.transformer import causal_mask
 from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
 
-Position = Literal["before", "between", "after", "none"]
-
 
 class TRTB(nn.Module):
-    """Text-refining transformer block: CLIP's frozen block with AWS at one of three places (Table IV).
-
-    "before" weighs what attention reads, "between" what the feed-forward layer reads, "after" the block's output.
-    The first two act behind the layer norm ("normalized ... embeddings", III-E): before it, a positive weight
-    would be divided out again.
-    """
+    """Text-refining transformer block: CLIP's frozen block with AWS at one of three places (`layers.aws`); LoRA."""
 
     def __init__(self, block: Any, aws: AWS | None, position: Position, lora: LoRA | None) -> None:
         super().__init__()
         self.block = freeze(block)
         self.aws = aws
-        self.position = position
+        self.position: Position = position
         self.lora = lora
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(n, t, s) and the additive mask, (t, t) or (n heads, t, t), to (n, t, s)."""
-        block: Any = self.block
-        x = x + block.ls_1(block.attention(q_x=self._weigh(block.ln_1(x), "before"), attn_mask=mask))
-        x = x + block.ls_2(block.mlp(self._weigh(block.ln_2(x), "between")))
-        x = self._weigh(x, "after")
+        x = weighed_block(self.block, x, mask, self.aws, self.position)
         return x if self.lora is None else self.lora(x)
-
-    def _weigh(self, x: Tensor, here: Position) -> Tensor:
-        return self.aws(x) if self.aws is not None and self.position == here else x
 
     def train(self, mode: bool = True) -> TRTB:
         super().train(mode)

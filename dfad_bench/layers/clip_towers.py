@@ -23,6 +23,10 @@ _TINY: dict[str, Any] = {
     "quick_gelu": True,
 }
 
+OPENAI_WEIGHTS = {  # by architecture, its rows of weights.yaml
+    "ViT-B-32-quickgelu": ("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
+    "ViT-L-14-quickgelu": ("openai_clip_vit_l14",),
+}
 M = TypeVar("M", bound=nn.Module)
 
 

@@ -62,6 +62,37 @@ def test_clip_on_distinct_prompts_equals_clip_on_every_row() -> None:
         assert torch.allclose(model.losses(data)["cmc"].value, expected, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_clip_with_aws_weighs_each_of_77_positions_in_every_text_block() -> None:
+    torch.manual_seed(0)
+    model = CLIP.build(3, size="tiny", options={"aws_pos": "before"}).eval()
+    clip, tokens = model.clip, tokenize(["a photo of a face", "the source generative model of this photo is DDPM"])
+    x = clip.token_embedding(tokens) + clip.positional_embedding
+    for block, aws in zip(clip.transformer.resblocks, model.aws, strict=True):
+        read = block.ln_1(x)
+        for place in range(77):
+            read[:, place] *= aws.D[place]
+        x = x + block.attn(read, read, read, attn_mask=clip.attn_mask)[0]
+        x = x + block.mlp(block.ln_2(x))
+    ends = [clip.ln_final(row)[int(ids.argmax())] @ clip.text_projection for row, ids in zip(x, tokens, strict=True)]
+    assert torch.allclose(model.encode_text(tokens), torch.stack(ends), atol=1e-5)
+    for aws in model.aws:
+        torch.nn.init.ones_(aws.D)
+    assert torch.allclose(model.encode_text(tokens), clip.encode_text(tokens), atol=1e-6)
+
+
+def test_aws_trains_only_through_the_captions_of_clip() -> None:
+    torch.manual_seed(0)
+    assert [name for name in CLIP.build(3, size="tiny").state_dict() if "aws" in name] == []
+    model = CLIP.build(3, size="tiny", options={"aws_pos": "before"})
+    model.losses(batch())["cmc"].value.backward()
+    assert [int(aws.D.grad.ne(0).sum()) > 2 for aws in model.aws] == [True, True]
+    with torch.no_grad():
+        plain = CLIP.build(3, size="tiny")
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if "aws" not in k})
+        assert torch.equal(model.eval()(batch().inputs).embedding, plain.eval()(batch().inputs).embedding)
+
+
 @pytest.mark.parametrize("model", [CLIP, MFCLIP])
 def test_missing_prompts_are_one_line(model: type) -> None:
     with pytest.raises(ConfigError, match="trains on .*prompts"):
