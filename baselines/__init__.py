@@ -10,4 +10,5 @@ DFAD_MODELS = {
     "clip": "baselines.clip:CLIP",
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",
+    "effort": "baselines.effort:Effort",
 }
