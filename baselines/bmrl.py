@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.bmrl_variants import VARIANTS
-from baselines.mfclip import EncoderConfig, NormExperts, TextEncoder, TokenEncoder
+from baselines.mfclip import EncoderConfig, TextEncoder, TokenEncoder
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, LossTerm, attribution_term, expert_losses
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.label_colours import label_colours
 from dfad_bench.core.parallel import gather_rows
 from dfad_bench.core.variants import variant_settings
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
+from dfad_bench.layers.experts import NormExperts
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.sobel import edges
 from dfad_bench.layers.srm import SRM

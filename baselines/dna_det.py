@@ -17,7 +17,6 @@ from dfad_bench.core.contract import (
     DFADModel,
     Inputs,
     LossTerm,
-    Output,
     ParameterGroup,
     Stage,
     WeightFiles,
@@ -26,6 +25,7 @@ from dfad_bench.core.contract import (
 )
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.crops import random_crops
+from dfad_bench.layers.experts import DropoutExperts
 from dfad_bench.losses.auto_weight import AutoWeight
 from dfad_bench.losses.supcon import supervised_contrastive
 
@@ -77,18 +77,6 @@ class SimpleCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.main(x).mean(dim=(2, 3))
-
-
-class DropoutExperts(nn.Module):
-    """Both experts in DNA-Det's head form: dropout, then one linear layer each."""
-
-    def __init__(self, dim: int, num_generators: int, dropout: float) -> None:
-        super().__init__()
-        self.attribution = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_generators))
-        self.detection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 2))
-
-    def forward(self, embedding: Tensor) -> Output:
-        return Output(self.attribution(embedding), self.detection(embedding), embedding)
 
 
 class DNADet(DFADModel):

@@ -17,7 +17,6 @@ from dfad_bench.core.contract import (
     DFADModel,
     Inputs,
     LossTerm,
-    Output,
     Stage,
     WeightFiles,
     attribution_term,
@@ -26,6 +25,7 @@ from dfad_bench.core.contract import (
 from dfad_bench.core.parallel import gather_rows
 from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
+from dfad_bench.layers.experts import NormExperts
 from dfad_bench.layers.positions import token_positions
 from dfad_bench.layers.richest_patch import richest_patch
 from dfad_bench.layers.srm import SRM
@@ -150,18 +150,6 @@ class TextEncoder(nn.Module):
         x = self.ln_final(self.transformer(x, self.mask))
         end = (self.levels - 1) * CONTEXT + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
         return x[torch.arange(len(x), device=x.device), end] @ self.text_projection
-
-
-class NormExperts(nn.Module):
-    """Both experts in MFCLIP's head form: LayerNorm, then one linear layer each."""
-
-    def __init__(self, dim: int, num_generators: int) -> None:
-        super().__init__()
-        self.attribution = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_generators))
-        self.detection = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2))
-
-    def forward(self, embedding: Tensor) -> Output:
-        return Output(self.attribution(embedding), self.detection(embedding), embedding)
 
 
 class MFCLIP(DFADModel):
