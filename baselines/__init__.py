@@ -5,6 +5,8 @@ DFAD_MODELS = {
     "never_sure": "baselines.constant:NeverSure",
     "majority": "baselines.constant:Majority",
     "xception": "baselines.xception:Xception",
+    "resnet": "baselines.resnet:ResNet",
+    "vit": "baselines.vit:ViT",
     "cvit": "baselines.cvit:CViT",
     "dna_det": "baselines.dna_det:DNADet",
     "clip": "baselines.clip:CLIP",
