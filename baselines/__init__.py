@@ -13,4 +13,5 @@ DFAD_MODELS = {
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",
     "effort": "baselines.effort:Effort",
+    "lida": "baselines.lida:LIDA",
 }
