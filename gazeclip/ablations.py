@@ -2,8 +2,8 @@
 
 Any row can be trained as `--model gazeclip --set variant=NAME`, any single setting as `--set gi_query=patch`.
 Table V (gaze estimators) is chosen by `--estimator`; Table IX's CLIP rows are `--model clip`, with AWS by
-`--set aws_pos=before`. Table XI's learnable prompt is not built, nor is Table XIII's fine-tuned gaze encoder, which
-would need the estimator inside the training graph.
+`--set aws_pos=before`. Table XIII's fine-tuned gaze encoder is not built: it would need the estimator inside the
+training graph.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ VARIANTS: dict[str, Variant] = {
     "levels_1": Variant("XI", "L1", {"levels": 1}),
     "levels_2": Variant("XI", "L1+L2", {"levels": 2}),
     "levels_3": Variant("XI", "L1+L2+L3", {"levels": 3}),
+    "levels_4_context": Variant("XI", "L1+L2+L3+L4+LP", {"context": 16}),
     "lora_1_1": Variant("XII", "GIE 1, LRE 1", {"lora_gie": 1, "lora_lre": 1}),
     "lora_2_1": Variant("XII", "GIE 2, LRE 1", {"lora_gie": 2, "lora_lre": 1}),
     "lora_3_1": Variant("XII", "GIE 3, LRE 1", {"lora_gie": 3, "lora_lre": 1}),

@@ -40,6 +40,7 @@ class GazeCLIPConfig:
     gi_query: Literal["cls", "patch", "all"] = "cls"  # Table X
     missing_gaze: Literal["mask", "zero"] = "mask"  # a face without a gaze: no gaze token, or looking straight ahead
     levels: int = 4  # Table XI: prompts L1 to L<levels>
+    context: int = 0  # Table XI, LP: learned context vectors behind the last prompt; 16 in its row
     lora_gie: int = 2  # Table XII: the last so many GITBs are followed by a LoRA
     lora_lre: int = 1  # Table XII: likewise TRTBs
 
@@ -54,6 +55,7 @@ class GazeCLIPConfig:
     cmc_targets: Literal["diag", "multi"] = "diag"  # "multi" spreads the target over equal captions: same value
     mask_padding: bool = False  # True hides the zeros behind each prompt, which CLIP's text tower attends to
     text_projection: bool = True  # CLIP's own projection after the pooled text token
+    learn_positions: bool = False  # P_i and P_l learn, as III-D and III-E call them; frozen as the rest of CLIP
 
     def __post_init__(self) -> None:
         if not (self.use_agpm or self.use_gie):
@@ -64,6 +66,8 @@ class GazeCLIPConfig:
             raise ValueError(f"ae_size {self.ae_size} is no multiple of {2 ** len(self.ae_widths)}")
         if not 1 <= self.levels <= 4:
             raise ValueError(f"levels must be 1 to 4, got {self.levels}")
+        if not 0 <= self.context <= PROMPT_TOKENS:
+            raise ValueError(f"context must be 0 to {PROMPT_TOKENS}, got {self.context}")
         if not (0 <= self.lora_gie <= self.N and 0 <= self.lora_lre <= self.L):
             raise ValueError(f"lora_gie must be 0 to {self.N} and lora_lre 0 to {self.L}")
         if self.gi_inner % self.r or self.a % self.r:
@@ -78,8 +82,8 @@ class GazeCLIPConfig:
 
     @property
     def t(self) -> int:
-        """Text tokens: `levels` prompts of 77."""
-        return self.levels * PROMPT_TOKENS
+        """Text tokens: `levels` prompts of 77, and the learned context."""
+        return self.levels * PROMPT_TOKENS + self.context
 
     @property
     def injects(self) -> bool:

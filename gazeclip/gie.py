@@ -59,7 +59,7 @@ class GIE(nn.Module):
             raise ConfigError(f"CLIP {config.clip!r} has {len(blocks)} image blocks of width {width}; set N and d so")
         self.conv1 = freeze(visual.conv1)
         self.class_embedding = nn.Parameter(visual.class_embedding.detach(), requires_grad=False)
-        self.P_i = nn.Parameter(visual.positional_embedding.detach(), requires_grad=False)
+        self.P_i = nn.Parameter(visual.positional_embedding.detach().clone(), requires_grad=config.learn_positions)
         self.ln_pre, self.ln_post = freeze(visual.ln_pre), freeze(visual.ln_post)
         self.blocks = nn.ModuleList(
             GITB(block, self._injector(config), self._lora(config, j)) for j, block in enumerate(blocks)

@@ -43,6 +43,9 @@ class LRE(nn.Module):
     each prompt meets the positions it was trained with (stretching 77 rows to 308 would not). The causal mask
     spans all 308 tokens; only the last level's end token has seen every level, hence it is the one read.
 
+    Table XI's learnable prompt (`context` vectors, N(0, 0.02) as CoOp's) is a segment more, behind the last level, with
+    the first rows of CLIP's table as positions. No token before it sees it, so its last token is then the one read.
+
     Raises:
         ConfigError: the tower is not L blocks.
     """
@@ -57,13 +60,16 @@ class LRE(nn.Module):
                 f"CLIP {config.clip!r} has {len(blocks)} text blocks and embeddings of"
                 f" {clip.text_projection.shape[1]}; set L and s so"
             )
-        self.levels, self.mask_padding = config.levels, config.mask_padding
+        self.levels, self.mask_padding, self.context = config.levels, config.mask_padding, config.context
         self.heads = blocks[0].attn.num_heads
         width = clip.token_embedding.embedding_dim
         if not config.text_projection and width != config.s:
             raise ConfigError(f"text_projection=false needs text tokens of width s = {config.s}, they have {width}")
         self.token_embedding = freeze(clip.token_embedding)
-        self.P_l = nn.Parameter(clip.positional_embedding.detach().repeat(config.levels, 1), requires_grad=False)
+        table = clip.positional_embedding.detach()
+        positions = torch.cat([table.repeat(config.levels, 1), table[: config.context]])  # (t, s)
+        self.P_l = nn.Parameter(positions, requires_grad=config.learn_positions)
+        self.LP = nn.Parameter(0.02 * torch.randn(config.context, width)) if config.context else None
         self.blocks = nn.ModuleList(
             TRTB(
                 block,
@@ -80,11 +86,16 @@ class LRE(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids (n, levels, 77) to T_g^l (n, s)."""
-        x = self.token_embedding(tokens).flatten(1, 2) + self.P_l  # (n, t, s)
+        words = self.token_embedding(tokens).flatten(1, 2)
+        if self.LP is not None:
+            words = torch.cat([words, self.LP.to(words.dtype).expand(len(words), -1, -1)], dim=1)
+        x = words + self.P_l  # (n, t, s)
         mask = self._attention_mask(tokens)
         for block in self.blocks:
             x = block(x, mask)
         end = (self.levels - 1) * PROMPT_TOKENS + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
+        if self.context:
+            end = torch.full_like(end, len(self.P_l) - 1)
         pooled = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
         return pooled if self.text_projection is None else pooled @ self.text_projection
 
@@ -94,7 +105,8 @@ class LRE(nn.Module):
             return self.mask
         place = torch.arange(PROMPT_TOKENS, device=tokens.device)
         padding = place > tokens.argmax(dim=-1, keepdim=True)  # (n, levels, 77): behind the end token
-        hidden = self.mask.new_zeros(padding.shape).masked_fill(padding, float("-inf")).flatten(1)  # (n, t)
+        hidden = self.mask.new_zeros(padding.shape).masked_fill(padding, float("-inf")).flatten(1)
+        hidden = nn.functional.pad(hidden, (0, self.context))  # (n, t)
         return (self.mask + hidden[:, None]).repeat_interleave(self.heads, dim=0)
 
     def train(self, mode: bool = True) -> LRE:
