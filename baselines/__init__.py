@@ -10,6 +10,7 @@ DFAD_MODELS = {
     "cvit": "baselines.cvit:CViT",
     "dna_det": "baselines.dna_det:DNADet",
     "clip": "baselines.clip:CLIP",
+    "de_fake": "baselines.de_fake:DEFAKE",
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",
     "effort": "baselines.effort:Effort",

@@ -105,6 +105,7 @@ class Job:
         self.lacking: dict[str, dict[str, int]] = {}  # view -> part -> faces that have none
         self.leakage: dict[str, int | None] = {}  # counts of the record's `leakage` that the selection does not hold
         self.views = views_needed(needs, views) if needs.all_views else None
+        self.warnings += [] if self.views is None else self.views.substitutes(needs.all_views)
         make_deterministic()
 
     def train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +44,9 @@ class Published:
     flops_g: float | None = None
     seconds: float | None = None
     count: Literal["thop", "numel"] = "thop"
+    images: int = 1
     texts: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
     graph: PublishedGraph | None = None
     params: str | None = None
     flops: str | None = None
@@ -130,12 +132,16 @@ def profile_model(
     cls = model_class(name)
     options = dict(options or {})
 
-    def build() -> DFADModel:
-        return cls.build(GENERATORS, size=size, class_prompts=(_PROMPTS,) * GENERATORS, options=options).eval()
+    def build(options: Mapping[str, Any] = options) -> DFADModel:
+        return cls.build(GENERATORS, size=size, class_prompts=(_PROMPTS,) * GENERATORS, options=dict(options)).eval()
 
     printed = published().rows.get(name) if size == "paper" and not options else None
-    model, work, thop = _count(build, printed.texts if printed else 0)
-    convention = _convention(work, thop, printed)
+    model, work, thop = _count(build, printed)
+    if printed is not None and printed.options:
+        _, work_published, thop = _count(lambda: build(printed.options), printed)
+        convention = _convention(work_published, thop, printed)
+    else:
+        convention = _convention(work, thop, printed)
     timing: dict[str, Any] = {}
     if latency:
         where = place(device)
@@ -159,16 +165,26 @@ def profile_model(
     )
 
 
-def one_image(model: DFADModel, device: torch.device | str) -> Inputs:
-    """A random image at the model's own side, with every view it needs."""
-    views = example_views(model.needs, 1, model.side, device=device, settings=model.view_settings)
-    return Inputs(torch.rand(1, 3, model.side, model.side, device=device), views)
+def random_images(model: DFADModel, device: torch.device | str, count: int = 1, texts: int = 0) -> Inputs:
+    """Random images at the model's own side, with every view it needs.
+
+    Args:
+        model: decides side and views.
+        device: where they are made.
+        count: of images.
+        texts: how many different ones views of texts hold; 0: as many as images.
+    """
+    views = example_views(model.needs, count, model.side, device=device, settings=model.view_settings)
+    for name, values in views.items():
+        if isinstance(values, tuple) and texts:
+            views[name] = tuple(values[row % texts] for row in range(count))
+    return Inputs(torch.rand(count, 3, model.side, model.side, device=device), views)
 
 
 def seconds_per_image(model: DFADModel, where: Place) -> float:
     """Median seconds of a forward pass on one image, after a warm-up."""
     where.move(model)
-    inputs = where.lay_out(one_image(model, where.device))
+    inputs = where.lay_out(random_images(model, where.device))
     seconds = []
     with torch.no_grad(), where.autocast():
         for _ in range(_WARM_UP + _TIMED):
@@ -180,25 +196,31 @@ def seconds_per_image(model: DFADModel, where: Place) -> float:
     return statistics.median(seconds[_WARM_UP:])
 
 
-def _count(build: Callable[[], DFADModel], texts: int) -> tuple[DFADModel, Work, ThopCount]:
+def _count(build: Callable[[], DFADModel], printed: Published | None) -> tuple[DFADModel, Work, ThopCount]:
     try:
-        return _count_on("meta", build, texts)
+        return _count_on("meta", build, printed)
     except (NotImplementedError, RuntimeError):  # an operation that needs values, or has no shape rule
-        return _count_on("cpu", build, texts)
+        return _count_on("cpu", build, printed)
 
 
-def _count_on(device: str, build: Callable[[], DFADModel], texts: int) -> tuple[DFADModel, Work, ThopCount]:
+def _count_on(
+    device: str, build: Callable[[], DFADModel], printed: Published | None
+) -> tuple[DFADModel, Work, ThopCount]:
     with torch.device(device):
         model = build()
-        inputs = one_image(model, device)
+        inputs = random_images(model, device)
         work = count_work(model, lambda: model(inputs))
-        thop = thop_count(model, lambda: _published_pass(model, inputs, texts))
+        thop = thop_count(model, lambda: _published_pass(model, inputs, printed))
     return model, work, thop
 
 
-def _published_pass(model: DFADModel, inputs: Inputs, texts: int) -> object:
-    """The pass the published count was made of: the image alone, or with one face's prompts as in training."""
-    if not texts:
+def _published_pass(model: DFADModel, inputs: Inputs, printed: Published | None) -> object:
+    """The pass the published count was made of: one image, several, or one with a face's prompts as in training."""
+    if printed is None:
+        return model(inputs)
+    if printed.images > 1:
+        return model(random_images(model, inputs.images.device, printed.images, printed.texts))
+    if not printed.texts:
         return model(inputs)
     label = torch.zeros(1, dtype=torch.int64)
     return model.losses(Batch(inputs, label, label, (_PROMPTS,)), model.stages[-1].name)
@@ -216,6 +238,11 @@ def _notes(printed: Published | None, params_m: float, flops_g: float, side: int
     if printed is None:
         return ()
     notes = []
+    if printed.images > 1:
+        notes.append(f"published of {printed.images} images with {printed.texts} texts, and counted so")
+    if printed.options:
+        given = ", ".join(f"{name}={value}" for name, value in printed.options.items())
+        notes.append(f"published, and counted, with --set {given}")
     if side != printed.side:
         notes.append(f"counted at {side} pixels, published at {printed.side}")
     if printed.graph is not None:

@@ -24,21 +24,29 @@ def _tokenizer() -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _row(prompt: str) -> tuple[int, ...]:
+def _row(prompt: str, cut: bool = False) -> tuple[int, ...]:
     tokenizer = _tokenizer()
-    tokens = (tokenizer.sot_token_id, *tokenizer.encode(prompt), tokenizer.eot_token_id)
+    words = tokenizer.encode(prompt)
+    if cut:
+        words = words[: CONTEXT - 2]
+    tokens = (tokenizer.sot_token_id, *words, tokenizer.eot_token_id)
     if len(tokens) > CONTEXT:
         raise ConfigError(f"prompt of {len(tokens)} tokens, CLIP takes {CONTEXT}; shorten it: {prompt[:60]!r}...")
     return tokens + (0,) * (CONTEXT - len(tokens))
 
 
-def tokenize(prompts: Sequence[str]) -> Tensor:
+def tokenize(prompts: Sequence[str], *, cut: bool = False) -> Tensor:
     """(n, 77) int64: start token, the prompt, end token, zeros. The end token is the row's largest id.
 
+    Args:
+        prompts: texts.
+        cut: leave out what is beyond 75 tokens, as CLIP's own code does; for captions, which nobody wrote by hand.
+
     Raises:
-        ConfigError: a prompt is longer than 75 tokens (CLIP's own code would truncate it silently).
+        ConfigError: a prompt is longer than 75 tokens.
     """
-    return torch.tensor([_row(prompt) for prompt in prompts], dtype=torch.int64).reshape(len(prompts), CONTEXT)
+    rows = [_row(prompt, cut) for prompt in prompts]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(prompts), CONTEXT)
 
 
 def unique_rows(prompts: Sequence[Sequence[str]]) -> tuple[list[tuple[str, ...]], Tensor]:

@@ -53,6 +53,7 @@ def row_facts(
         "edited_datasets": sorted(name for name, about in made.items() if about["dataset_is"].startswith("edited")),
         "sources": first.samples.sources,
         "without_view": _without_view(records),
+        "substitutes": _substitutes(records),
         "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
@@ -87,6 +88,7 @@ def row_note(row: Mapping[str, Any]) -> str:
         recipe,
         crops,
         *([f"dataset {row['datasets_is']}"] if row["edited_datasets"] else []),
+        *row.get("substitutes", ()),
         *row.get("without_view", ()),
         "sources not stated" if sources is None else f"{sources:,} test sources",
         *([f"{row['short_groups']} short groups"] if row["short_groups"] else []),
@@ -103,6 +105,17 @@ def _without_view(records: Sequence[ResultRecord]) -> list[str]:
             if count := parts.get("test", 0):
                 does = record.samples.missing_views.get(name, "what is done is not stated")
                 found.append(f"{count:,} of {record.samples.evaluated:,} test faces without {cut(name)} ({cut(does)})")
+    return list(dict.fromkeys(found))
+
+
+def _substitutes(records: Sequence[ResultRecord]) -> list[str]:
+    """A line for each view whose values only stood in the place of real ones, as the run kept it."""
+    found = []
+    for record in records:
+        views = record.run.config.get("views")
+        for name, kept in (views if isinstance(views, Mapping) else {}).items():
+            words = kept.get("substitute") if isinstance(kept, Mapping) else None
+            found += [f"view {cut(str(name))}: {cut(words)}"] if isinstance(words, str) else []
     return list(dict.fromkeys(found))
 
 

@@ -130,9 +130,14 @@ class View:
         """The settings, without where files lie on this machine: equal on every machine for equal values."""
         return asdict(self.settings)
 
+    def substitute(self) -> str:
+        """What stands in the place of the real values, in words, where no network or file gives those; else empty."""
+        return ""
+
     def identity(self) -> dict[str, Any]:
         """What a run keeps about the view: it is opened only with views of the same identity."""
-        return {**self.public_settings(), "fingerprint": self.fingerprint}
+        words = self.substitute()
+        return {**self.public_settings(), **({"substitute": words} if words else {}), "fingerprint": self.fingerprint}
 
     def stored_elsewhere(self, manifest: Manifest, device: str, progress: Progress) -> ViewTable | None:
         """The values of a manifest's faces from a table that the view keeps itself; None: it keeps none."""

@@ -1,4 +1,4 @@
-"""Captions as a view: a text a face, from a table that any captioning model wrote."""
+"""Captions as a view: a text a face, from a table that any captioning model wrote, or one constant in their place."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dfad_bench.core.errors import ConfigError, listed
+from dfad_bench.core.errors import ConfigError, listed, quoted
 from dfad_bench.core.files import sha256_file
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.views.base import Faces, View
@@ -20,9 +21,15 @@ class CaptionSettings:
 
     Attributes:
         file: CSV (UTF-8, with a header) or Parquet, with the columns `sample_id` and `caption`.
+        constant: the caption of every face where there is no file, a stand-in: it says nothing of the face.
     """
 
-    file: str
+    file: str | None = None
+    constant: str = "a photo of a face"
+
+    def __post_init__(self) -> None:
+        if not self.constant.strip():
+            raise ValueError("constant must be a text, got an empty one")
 
 
 class Captions(View):
@@ -34,7 +41,6 @@ class Captions(View):
     dtype = "str"
     asks = ()
     Settings = CaptionSettings
-    stand_in_settings = {"file": "captions.csv"}
     settings: CaptionSettings
 
     def __init__(self, settings: Any = None) -> None:
@@ -45,15 +51,24 @@ class Captions(View):
         return ()
 
     def public_settings(self) -> dict[str, Any]:
-        return {}
+        return {} if self.settings.file is not None else {"constant": self.settings.constant}
+
+    def substitute(self) -> str:
+        if self.settings.file is not None:
+            return ""
+        return f"every face has the caption {quoted(self.settings.constant)}, a stand-in (--view captions.file=FILE)"
 
     def files(self) -> str:
+        if self.settings.file is None:
+            return ""
         path = Path(self.settings.file)
         if not path.is_file():
             raise ConfigError(f"view captions: {path}: no such file")
         return sha256_file(path)
 
     def make(self, faces: Faces) -> ViewValues:
+        if self.settings.file is None:
+            return ViewValues((self.settings.constant,) * len(faces), np.ones(len(faces), bool))
         if self._texts is None:
             self._texts = read_captions(Path(self.settings.file))
         texts = tuple(self._texts.get(name, "") for name in faces.sample_ids)

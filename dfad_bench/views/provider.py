@@ -102,6 +102,10 @@ class ViewProvider:
         """How the given views are made, as a run keeps it (`RunConfig.views`)."""
         return kept_identity({name: self.view(name).identity() for name in names})
 
+    def substitutes(self, names: Sequence[str]) -> list[str]:
+        """A line for each of the given views whose values only stand in the place of real ones."""
+        return [f"view {name}: {words}" for name in names if (words := self.view(name).substitute())]
+
     def source(self, name: str, sample_ids: Sequence[str], side: int) -> ViewSource:
         """A view of the given faces for images of this side; stored ones are made now where they are not there.
 

@@ -22,7 +22,7 @@ PRINTED = {  # GazeCLIP Table VII: parameters, FLOPs
     "dna_det": (5.90, 16.37),
     "de_fake": (84.26, 95.91),
     "forensics_adapter": (5.70, None),
-    "lin": (85.31, 96.04),
+    "repdfd": (85.31, 96.04),
     "omnidfa": (31.75, 5.88),
     "cdal": (38.26, 1.04),
     "gazeclip": (204.40, 17.65),

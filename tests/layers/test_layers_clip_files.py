@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.clip_files import transformers_layout
 from open_clip import CLIP
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -43,39 +44,6 @@ def build(path: Path, **more: Any) -> tuple[CLIP, list[str]]:
     with collect_notices() as lines:
         model = clip_model(tiny=True, image_size=SIDE, weights=path, **more)
     return model, lines
-
-
-def transformers_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names and shapes that Hugging Face's CLIPModel saves (its position ids, too, as older versions did)."""
-    found = {
-        "logit_scale": state["logit_scale"],
-        "text_projection.weight": state["text_projection"].T,
-        "visual_projection.weight": state["visual.proj"].T,
-        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
-        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
-        "text_model.embeddings.position_ids": torch.arange(77)[None],
-        "vision_model.embeddings.class_embedding": state["visual.class_embedding"],
-        "vision_model.embeddings.patch_embedding.weight": state["visual.conv1.weight"],
-        "vision_model.embeddings.position_embedding.weight": state["visual.positional_embedding"],
-        "vision_model.embeddings.position_ids": torch.arange(17)[None],
-    }
-    norms = {
-        "text_model.final_layer_norm": "ln_final",
-        "vision_model.pre_layrnorm": "visual.ln_pre",
-        "vision_model.post_layernorm": "visual.ln_post",
-    }
-    for tower, blocks in (("text_model", "transformer"), ("vision_model", "visual.transformer")):
-        for layer in range(2):
-            theirs, ours = f"{tower}.encoder.layers.{layer}", f"{blocks}.resblocks.{layer}"
-            norms |= {f"{theirs}.layer_norm1": f"{ours}.ln_1", f"{theirs}.layer_norm2": f"{ours}.ln_2"}
-            norms |= {f"{theirs}.mlp.fc1": f"{ours}.mlp.c_fc", f"{theirs}.mlp.fc2": f"{ours}.mlp.c_proj"}
-            norms[f"{theirs}.self_attn.out_proj"] = f"{ours}.attn.out_proj"
-            for kind in ("weight", "bias"):
-                parts = state[f"{ours}.attn.in_proj_{kind}"].chunk(3)
-                names = [f"{theirs}.self_attn.{letter}_proj.{kind}" for letter in "qkv"]
-                found |= dict(zip(names, parts, strict=True))
-    found |= {f"{t}.{kind}": state[f"{o}.{kind}"] for t, o in norms.items() for kind in ("weight", "bias")}
-    return {name: value.contiguous() for name, value in found.items()}
 
 
 @pytest.mark.parametrize("prefix", ["", "clip."])
