@@ -49,7 +49,8 @@ class GazeCLIPConfig:
     ae_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     ae_depths: tuple[int, ...] = (3, 3, 3, 4, 4)
     gi_inner: int = 768  # width of query, key and value: d as printed, or 512 (eight heads of 64)
-    gi_fast: bool = False  # skip W_que and W_key, which cannot matter with one gaze token; same output
+    gi_fast: bool = True  # skip W_que and W_key, which cannot matter with one gaze token; same output
+    shortcuts: bool = True  # leave out what no loss depends on: same output and gradients up to rounding
     legacy_scale: bool = False  # AGTE: divide logits by sqrt(a), as CViT's code does, instead of sqrt(a / r)
     cmc_pair: Literal["I_v", "I_ag"] = "I_v"  # what is compared with the text: III-B says I_v, III-F says I_ag
     cmc_targets: Literal["diag", "multi"] = "diag"  # "multi" spreads the target over equal captions: same value

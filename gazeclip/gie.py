@@ -27,10 +27,16 @@ class GITB(nn.Module):
         self.injector = injector
         self.lora = lora
 
-    def forward(self, x: Tensor, gaze: Tensor | None, present: Tensor | None = None) -> Tensor:
-        """(B, m+1, d) and (B, 1, d) to (B, m+1, d); `present` (B,) as in `GazeInjector`."""
+    def forward(
+        self, x: Tensor, gaze: Tensor | None, present: Tensor | None = None, *, cls_only: bool = False
+    ) -> Tensor:
+        """(B, m+1, d) and (B, 1, d) to (B, m+1, d), or to the class token (B, 1, d); `present` as in `GazeInjector`."""
         block: Any = self.block
-        x = x + block.ls_1(block.attention(q_x=block.ln_1(x)))
+        read = block.ln_1(x)
+        if cls_only:
+            x = x[:, :1] + block.ls_1(block.attention(read[:, :1], read, read))
+        else:
+            x = x + block.ls_1(block.attention(q_x=read))
         if self.injector is not None and gaze is not None:
             x = self.injector(x, gaze, present)
         x = x + block.ls_2(block.mlp(block.ln_2(x)))
@@ -57,6 +63,7 @@ class GIE(nn.Module):
         width = visual.conv1.out_channels
         if (len(blocks), width) != (config.N, config.d):
             raise ConfigError(f"CLIP {config.clip!r} has {len(blocks)} image blocks of width {width}; set N and d so")
+        self.shortcuts = config.shortcuts
         self.conv1 = freeze(visual.conv1)
         self.class_embedding = nn.Parameter(visual.class_embedding.detach(), requires_grad=False)
         self.P_i = nn.Parameter(visual.positional_embedding.detach().clone(), requires_grad=config.learn_positions)
@@ -82,9 +89,10 @@ class GIE(nn.Module):
         cls = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         x = torch.cat([cls, patches], dim=1) + self.P_i.to(patches.dtype)
         x = self.ln_pre(x)
-        for block in self.blocks:
-            x = block(x, gaze, present)
-        return self.ln_post(x)[:, 0]
+        last = len(self.blocks) - 1
+        for j, block in enumerate(self.blocks):  # nothing reads the patches of the last block
+            x = block(x, gaze, present, cls_only=self.shortcuts and j == last)
+        return self.ln_post(x[:, 0])
 
     def train(self, mode: bool = True) -> GIE:
         super().train(mode)

@@ -25,9 +25,9 @@ class TRTB(nn.Module):
         self.position: Position = position
         self.lora = lora
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(n, t, s) and the additive mask, (t, t) or (n heads, t, t), to (n, t, s)."""
-        x = weighed_block(self.block, x, mask, self.aws, self.position)
+    def forward(self, x: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
+        """(n, t, s) and the additive mask, (t, t) or (n heads, t, t), to (n, t, s), or at (n,) to (n, 1, s)."""
+        x = weighed_block(self.block, x, mask, self.aws, self.position, at)
         return x if self.lora is None else self.lora(x)
 
     def train(self, mode: bool = True) -> TRTB:
@@ -61,6 +61,7 @@ class LRE(nn.Module):
                 f" {clip.text_projection.shape[1]}; set L and s so"
             )
         self.levels, self.mask_padding, self.context = config.levels, config.mask_padding, config.context
+        self.shortcuts = config.shortcuts
         self.heads = blocks[0].attn.num_heads
         width = clip.token_embedding.embedding_dim
         if not config.text_projection and width != config.s:
@@ -84,20 +85,40 @@ class LRE(nn.Module):
         self.text_projection = nn.Parameter(projection, requires_grad=False) if projection is not None else None
         self.register_buffer("mask", causal_mask(config.t), persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Token ids (n, levels, 77) to T_g^l (n, s)."""
+    def forward(self, tokens: Tensor, length: int | None = None) -> Tensor:
+        """Token ids (n, levels, 77) to T_g^l (n, s).
+
+        With `shortcuts`, tokens behind `length` (one more than the last place read) are left out, which no token
+        before them attends to, and the last block computes the token that is read alone.
+        """
         words = self.token_embedding(tokens).flatten(1, 2)
         if self.LP is not None:
             words = torch.cat([words, self.LP.to(words.dtype).expand(len(words), -1, -1)], dim=1)
         x = words + self.P_l  # (n, t, s)
         mask = self._attention_mask(tokens)
-        for block in self.blocks:
-            x = block(x, mask)
         end = (self.levels - 1) * PROMPT_TOKENS + tokens[:, -1].argmax(dim=-1)  # the end token has the largest id
         if self.context:
             end = torch.full_like(end, len(self.P_l) - 1)
-        pooled = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
+        pooled = self.ln_final(self._refined(x, mask, end, length))
         return pooled if self.text_projection is None else pooled @ self.text_projection
+
+    def used_length(self, tokens: Tensor) -> int:
+        """One more than the last place that is read, of token ids (n, levels, 77) that are not on a device yet."""
+        if self.context:
+            return len(self.P_l)
+        return (self.levels - 1) * PROMPT_TOKENS + int(tokens[:, -1].argmax(dim=-1).max()) + 1
+
+    def _refined(self, x: Tensor, mask: Tensor, end: Tensor, length: int | None) -> Tensor:
+        """(n, t, s) through the blocks; the token at `end` (n,) of each row, (n, s)."""
+        if not self.shortcuts:
+            for block in self.blocks:
+                x = block(x, mask)
+            return x[torch.arange(len(x), device=x.device), end]
+        if length is not None:
+            x, mask = x[:, :length], mask[..., :length, :length]
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        return self.blocks[-1](x, mask, end)[:, 0]
 
     def _attention_mask(self, tokens: Tensor) -> Tensor:
         """The causal mask (t, t), or with padding hidden too, a mask per row and head (n heads, t, t)."""

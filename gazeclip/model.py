@@ -65,7 +65,7 @@ class GazeCLIP(DFADModel):
     image_size: ClassVar[int] = 256
     needs: tuple[str, ...] = ("gaze",)
     needs_prompts = True
-    earlier_defaults: ClassVar[Mapping[str, Any]] = {"missing_gaze": "zero"}
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"missing_gaze": "zero", "gi_fast": False, "shortcuts": False}
     known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
     preset: ClassVar[Mapping[str, Any]] = {}  # settings a named variant changes
 
@@ -184,6 +184,7 @@ class GazeCLIP(DFADModel):
         assert self.lre is not None
         distinct, index = unique_rows([row[:levels] for row in prompts])
         tokens = tokenize([prompt for row in distinct for prompt in row])
+        tokens = tokens.reshape(len(distinct), levels, PROMPT_TOKENS)
         device = self.lre.P_l.device
-        text = self.lre(tokens.reshape(len(distinct), levels, PROMPT_TOKENS).to(device))
+        text = self.lre(tokens.to(device), self.lre.used_length(tokens))
         return text[index.to(device)], index

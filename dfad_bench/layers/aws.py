@@ -21,12 +21,14 @@ class AWS(nn.Module):
         super().__init__()
         self.D = nn.Parameter(torch.randn(t))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, t, s) to (B, t, s), token i times D_i."""
-        return tokens * self.D[:, None]
+    def forward(self, tokens: Tensor, at: Tensor | None = None) -> Tensor:
+        """(B, t', s) to (B, t', s), token i times D_i, of the first t' tokens; or (B, 1, s), tokens at places (B,)."""
+        return tokens * (self.D[: tokens.shape[1], None] if at is None else self.D[at][:, None, None])
 
 
-def weighed_block(block: Any, x: Tensor, mask: Tensor, aws: AWS | None, position: Position) -> Tensor:
+def weighed_block(
+    block: Any, x: Tensor, mask: Tensor, aws: AWS | None, position: Position, at: Tensor | None = None
+) -> Tensor:
     """A text block of open_clip with AWS at one place; without it, that block bit for bit.
 
     "before" weighs what attention reads, "between" what the feed-forward layer reads, "after" the block's output.
@@ -39,11 +41,29 @@ def weighed_block(block: Any, x: Tensor, mask: Tensor, aws: AWS | None, position
         mask: added to the attention logits, (t, t) or (n heads, t, t).
         aws: of t positions.
         position: the place.
+        at: (n,) the one token of each row whose output is wanted, (n, 1, s); all are where it is None.
     """
 
-    def weigh(tokens: Tensor, here: Position) -> Tensor:
-        return aws(tokens) if aws is not None and position == here else tokens
+    def weigh(tokens: Tensor, here: Position, place: Tensor | None = at) -> Tensor:
+        return aws(tokens, place) if aws is not None and position == here else tokens
 
-    x = x + block.ls_1(block.attention(q_x=weigh(block.ln_1(x), "before"), attn_mask=mask))
+    read = weigh(block.ln_1(x), "before", None)
+    if at is None:
+        x = x + block.ls_1(block.attention(q_x=read, attn_mask=mask))
+    else:
+        mask = _mask_rows(mask, at, block.attn.num_heads)
+        x = _tokens_at(x, at) + block.ls_1(block.attention(_tokens_at(read, at), read, read, attn_mask=mask))
     x = x + block.ls_2(block.mlp(weigh(block.ln_2(x), "between")))
     return weigh(x, "after")
+
+
+def _tokens_at(x: Tensor, at: Tensor) -> Tensor:
+    """(n, t, s) and places (n,) to (n, 1, s)."""
+    return x[torch.arange(len(x), device=x.device), at][:, None]
+
+
+def _mask_rows(mask: Tensor, at: Tensor, heads: int) -> Tensor:
+    """What the tokens at places (n,) may attend to, (n heads, 1, t), of a mask (t, t) or (n heads, t, t)."""
+    if mask.ndim == 2:
+        return mask[at].repeat_interleave(heads, dim=0)[:, None]
+    return mask[torch.arange(len(mask), device=mask.device), at.repeat_interleave(heads)][:, None]
