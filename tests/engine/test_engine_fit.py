@@ -95,11 +95,27 @@ def test_one_step_equals_plain_torch(parts, tmp_path: Path) -> None:
     order = trainer.batches[0].of(0)[0]
     seed_all(derived(0, "step", 0, 0))
     losses = twin.train().losses(parts[0].batch(order))
-    optimiser = torch.optim.Adam(twin.parameters(), RECIPE.optimiser.lr)
+    optimiser = torch.optim.Adam(twin.parameters(), RECIPE.optimiser.lr, fused=True)
     (losses["dfa"] + 0.5 * losses["dfd"] + 2 * losses["size"]).backward()
     optimiser.step()
     for name, value in twin.state_dict().items():
         assert torch.equal(value, trainer.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_fused_steps_are_those_of_the_plain_optimiser(name: str) -> None:
+    settings = Optimiser(name, lr=1e-2, weight_decay=0.1, momentum=0.9)
+    ours, plain = (torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2))
+    fused, twin = make_optimiser([ours], settings), make_optimiser([plain], settings)
+    assert fused.param_groups[0]["fused"]
+    twin.param_groups[0]["fused"] = None
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        ours.grad = torch.randn(50, generator=generator)
+        plain.grad = ours.grad.clone()
+        fused.step()
+        twin.step()
+    assert torch.allclose(ours, plain, atol=1e-6)
 
 
 @pytest.mark.parametrize(("heads", "still"), [("attribution", "detection"), ("detection", "attribution")])
