@@ -64,7 +64,7 @@ def milliseconds(crop: np.ndarray, repeats: int) -> dict[str, float]:
 
 def ratios(model: DFADModel, crops: np.ndarray, where: Place, name: str, workers: int, rounds: int) -> dict[str, float]:
     """Medians over rounds of time with corruption to time without."""
-    protocol = replace(load_protocol("synthetic"), image_size=crops.shape[1])
+    protocol = replace(load_protocol("synthetic@1"), image_size=crops.shape[1])
     ids = [f"{k:016x}" for k in range(len(crops))]
     rows = pd.DataFrame({"sample_id": ids, "group": "synthetic/real", "attribution_label": 0, "detection_label": 0})
     store, keys, row = CropStore(crops, ids), pd.Series(ids), corruptions()[name]

@@ -127,7 +127,7 @@ class Bench:
 
 def _faces(folder: Path, number: int) -> tuple[Protocol, list[Manifest]]:
     """A manifest of about `number` training faces."""
-    protocol = load_protocol("synthetic")
+    protocol = load_protocol("synthetic@1")
     synthesize(folder / "faces", per_group=max(8, round(number / (0.675 * len(protocol.seen)))), seed=0)
     for name in ("synthetic", "synthetic-outdoor"):
         build_manifest(name, folder / "faces", folder / name, crop="raw-256", workers=0)

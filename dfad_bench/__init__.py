@@ -3,7 +3,8 @@
     import dfad_bench as dfad
 
     settings = dfad.TrainSettings(model="xception", protocol="synthetic", size="tiny", recipe="quick")
-    dfad.train(settings, ["manifests/synthetic", "manifests/synthetic-outdoor"], "runs/xception")
+    faces = ["manifests/synthetic", "manifests/synthetic-outdoor", "manifests/synthetic-unseen"]
+    dfad.train(settings, faces, "runs/xception")
     run = dfad.load_run("runs/xception")
 
 Every name below is imported when it is first used, so that `import dfad_bench` takes no time. docs/api.md says what

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.synthetic import synthetic_tree
+from helpers.synthetic import made_once, synthetic_tree
 
 import dfad_bench
 from dfad_bench.core import contract
+from dfad_bench.synthetic import synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,7 +73,16 @@ def work(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
     (folder / "quickstart" / "manifests").mkdir()
     for manifest in tiny_manifests:
         (folder / "quickstart" / "manifests" / manifest.name).symlink_to(manifest)
+    shutil.copytree(made_once("tiny-unseen", _build_unseen), folder / "quickstart/manifests/synthetic-unseen")
     return folder
+
+
+def _build_unseen(out: Path) -> None:
+    """One face of each stand-in that is only tested."""
+    from dfad_bench.ingest.build import build_manifest
+
+    synthesize(out.parent / "tiny-unseen-faces", per_group=1, unseen=True)
+    build_manifest("synthetic-unseen", out.parent / "tiny-unseen-faces", out, workers=0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def runs(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("runs")
     sources = [argument for path in tiny_manifests for argument in ("--manifest", str(path))]
     for model in MODELS:
-        line = ["train", "--model", model, "--size", "tiny", "--protocol", "synthetic", "--recipe", "quick", *sources]
+        line = ["train", "--model", model, "--size", "tiny", "--protocol", "synthetic@1", "--recipe", "quick", *sources]
         line += ["--epochs", "1", "--device", "cpu", "--quiet", "--out", str(folder / model)]
         result = CliRunner().invoke(dfad, line)
         assert result.exit_code == 0, f"{model}: {result.output}"
@@ -34,7 +34,7 @@ def runs(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("model", MODELS)
 def test_every_run_ends_in_a_complete_record(runs: Path, model: str) -> None:
     record = read_record(runs / model / "record.json")
-    protocol = load_protocol("synthetic")
+    protocol = load_protocol("synthetic@1")
     assert record.status == "complete"
     assert set(record.groups) == {group.key for group in protocol.groups}
     frame = pd.read_parquet(runs / model / "predictions.parquet")

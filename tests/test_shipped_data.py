@@ -54,7 +54,10 @@ CELEB_DF_PP = words("""Celeb-DF BlendFace GHOST HifiFace InSwapper MobileFaceSwa
 def test_every_file_is_plain_and_told_apart_by_its_name(path: Path) -> None:
     raw = read_yaml(path)
     assert isinstance(raw, dict)
-    assert raw.get("name", path.stem) == path.stem
+    name, _, version = path.stem.partition("@")
+    assert raw.get("name", path.stem) == name
+    assert (path.parent.name == "earlier") == bool(version)
+    assert not version or raw["version"] == int(version)
     assert path.read_bytes().endswith(b"\n")
     assert b"\t" not in path.read_bytes()
 
@@ -158,7 +161,9 @@ def test_synthetic_and_corpus_take_what_there_is() -> None:
         protocol = load_protocol(name)
         assert (protocol.train_per_group, protocol.test_per_group, protocol.on_short) == (None, None, "warn")
     assert load_protocol("corpus").split == "hash"
-    assert (len(load_protocol("synthetic").seen), len(load_protocol("synthetic").unseen)) == (6, 5)
+    assert (len(load_protocol("synthetic").seen), len(load_protocol("synthetic").unseen)) == (6, 17)
+    families = Counter(group.taxon.family for group in load_protocol("synthetic").unseen)
+    assert min(families[family] for family in (Family.GAN, Family.DIFFUSION, Family.FLOW)) >= 5
 
 
 @pytest.mark.parametrize("name", recipe_names())

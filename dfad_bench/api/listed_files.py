@@ -117,9 +117,15 @@ def _table(name: str) -> Row:
     return {**shown, "rows": len(table.rows), "origin": origin_of("reported", name, "leaderboards")}
 
 
+def _protocols() -> list[str]:
+    from dfad_bench.core.protocol import earlier_protocol_names, protocol_names
+
+    return sorted([*protocol_names(), *earlier_protocol_names()])
+
+
 KINDS = {
     "protocols": Kind(
-        yaml_files_of("protocols"),
+        _protocols,
         _protocol,
         {
             "title": "Title",

@@ -11,7 +11,7 @@ from typing import Any
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.report.table import Table
 
-SOURCES = ("synthetic", "synthetic-outdoor")
+SOURCES = {"synthetic": "faces", "synthetic-outdoor": "faces", "synthetic-unseen": "unseen-faces"}  # name -> folder
 PROTOCOL = "synthetic"
 
 
@@ -20,12 +20,13 @@ class Scale:
     """How much of everything: enough to beat the trivial rows, or just enough to see each command run."""
 
     per_group: int
+    unseen: int  # faces of each stand-in that is only tested
     epochs: int
     models: tuple[str, ...] = ("xception", "gazeclip")
 
 
-FULL = Scale(per_group=150, epochs=12)
-SMALL = Scale(per_group=16, epochs=1)
+FULL = Scale(per_group=136, unseen=12, epochs=12)
+SMALL = Scale(per_group=16, unseen=2, epochs=1)
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Quickstart:
     @property
     def places(self) -> dict[str, Path]:
         """Where everything lies."""
-        names = {"faces": "faces", "manifests": "manifests", "contact sheet": "contact-sheet.png"}
-        return {what: self.out / name for what, name in {**names, "gaze": "gaze", "runs": "runs"}.items()}
+        folders = ("faces", "unseen-faces", "manifests", "gaze", "runs")
+        return {**{name: self.out / name for name in folders}, "contact sheet": self.out / "contact-sheet.png"}
 
 
 def quickstart(
@@ -91,29 +92,30 @@ def quickstart(
 
 def steps(out: Path, scale: Scale, seed: int, progress: Progress, report: Callable[[str], None]) -> Iterator[Step]:
     """The steps in their order; the last one gives the leaderboard."""
-    faces, manifests, runs = out / "faces", out / "manifests", out / "runs"
+    manifests, runs = out / "manifests", out / "runs"
     folders = [manifests / name for name in SOURCES]
-    both = [word for folder in folders for word in ("--manifest", folder)]
+    given = [word for folder in folders for word in ("--manifest", folder)]
 
     def step(words: list[Any], call: Callable[..., Any], *given: Any, **named: Any) -> Step:
         return Step(tuple(map(str, words)), partial(call, *given, **named))
 
-    yield step(
-        ["synthesize", "--per-group", scale.per_group, "--seed", seed, "--out", faces],
-        _synthesize, faces, per_group=scale.per_group, seed=seed, progress=progress,
-    )  # fmt: skip
-    for name, folder in zip(SOURCES, folders, strict=True):
-        words = ["build-manifest", "--dataset", name, "--root", faces, "--out", folder]
-        yield step(words, _build, name, faces, folder, progress=progress)
+    for unseen, count in ((False, scale.per_group), (True, scale.unseen)):
+        faces = out / ("unseen-faces" if unseen else "faces")
+        words = ["synthesize", *(["--unseen"] if unseen else []), "--per-group", count, "--seed", seed, "--out", faces]
+        yield step(words, _synthesize, faces, per_group=count, unseen=unseen, seed=seed, progress=progress)
+    for (name, root), folder in zip(SOURCES.items(), folders, strict=True):
+        words = ["build-manifest", "--dataset", name, "--root", out / root, "--out", folder]
+        yield step(words, _build, name, out / root, folder, progress=progress)
     sheet = out / "contact-sheet.png"
-    words = ["check-manifest", *both, "--protocol", PROTOCOL, "--contact-sheet", sheet]
+    words = ["check-manifest", *given, "--protocol", PROTOCOL, "--contact-sheet", sheet]
     yield step(words, _check, folders, PROTOCOL, contact_sheet=sheet, progress=progress)
     for model in scale.models:
         words = ["train", "--model", model, "--size", "tiny", "--recipe", "quick", "--epochs", scale.epochs]
-        words += ["--protocol", PROTOCOL, *both, "--seed", seed, "--out", runs / model]
+        words += ["--protocol", PROTOCOL, *given, "--seed", seed, "--out", runs / model]
         yield step(words, _train, model, scale.epochs, seed, folders, runs / model, progress=progress, report=report)
-    words = ["gaze-fid", *both, "--estimator", "geometric", "--seed", seed, "--out", out / "gaze"]
-    yield step(words, _gaze, folders, {"geometric": None}, seed, out=out / "gaze", progress=progress)
+    many = folders[:2]  # a distance of distributions needs more faces than the unseen stand-ins have
+    words = ["gaze-fid", *given[:4], "--estimator", "geometric", "--seed", seed, "--out", out / "gaze"]
+    yield step(words, _gaze, many, {"geometric": None}, seed, out=out / "gaze", progress=progress)
     yield step(["leaderboard", "--protocol", PROTOCOL, "--runs", runs], _board, runs)
 
 

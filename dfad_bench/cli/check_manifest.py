@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(
     "check-manifest",
     epilog="Example: dfad check-manifest --manifest manifests/synthetic --manifest manifests/synthetic-outdoor "
-    "--protocol synthetic --audit",
+    "--manifest manifests/synthetic-unseen --protocol synthetic --audit",
 )
 @options.manifest(required=False)
 @options.protocol(required=False)

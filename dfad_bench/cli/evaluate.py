@@ -43,7 +43,8 @@ def _refuse_unused_options(context: click.Context) -> None:
 @click.command(
     "evaluate",
     epilog="Example: dfad evaluate --run quickstart/runs/xception --manifest quickstart/manifests/synthetic"
-    " --manifest quickstart/manifests/synthetic-outdoor --corruptions blur,jpeg --severities 1,5",
+    " --manifest quickstart/manifests/synthetic-outdoor --manifest quickstart/manifests/synthetic-unseen"
+    " --corruptions blur,jpeg --severities 1,5",
 )
 @click.option(
     "--run",

@@ -50,9 +50,9 @@ def _models() -> list[str]:
 
 
 def _protocols() -> list[str]:
-    from dfad_bench.core.protocol import protocol_names
+    from dfad_bench.core.protocol import earlier_protocol_names, protocol_names
 
-    return protocol_names()
+    return sorted([*protocol_names(), *earlier_protocol_names()])
 
 
 def _datasets() -> list[str]:

@@ -23,7 +23,8 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.command(
     "sensitivity",
     epilog="Example: dfad sensitivity --run quickstart/runs/xception --manifest quickstart/manifests/synthetic"
-    " --manifest quickstart/manifests/synthetic-outdoor --corruptions jpeg --severities 3",
+    " --manifest quickstart/manifests/synthetic-outdoor --manifest quickstart/manifests/synthetic-unseen"
+    " --corruptions jpeg --severities 3",
 )
 @click.option(
     "--run", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of a finished run."

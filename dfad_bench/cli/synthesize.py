@@ -28,20 +28,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="Fraction of them held out for testing.",
 )
+@click.option("--unseen", is_flag=True, help="Draw the twelve stand-ins that are only ever tested, instead.")
 @options.seed
 @options.quiet
 @options.as_json
-def command(out: Path, per_group: int, test_share: float, seed: int, quiet: bool, as_json: bool) -> None:
+def command(out: Path, per_group: int, test_share: float, unseen: bool, seed: int, quiet: bool, as_json: bool) -> None:
     """Draw synthetic faces with a known gaze: two real sources and nine stand-in generators.
 
     Each generator leaves its own trace and preserves the gaze of its target to its own degree. The folder is read by
-    the datasets `synthetic` and `synthetic-outdoor`; `ground_truth.parquet` beside the faces holds gaze, head pose
-    and targets. After an interruption, the same command continues where it stopped.
+    the datasets `synthetic` and `synthetic-outdoor`, one drawn with --unseen by `synthetic-unseen`;
+    `ground_truth.parquet` beside the faces holds gaze, head pose and targets. After an interruption, the same command
+    continues where it stopped.
     """
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.synthetic.layout import synthesize
 
-    truth = synthesize(out, per_group=per_group, test_share=test_share, seed=seed, progress=make_progress(quiet))
+    progress = make_progress(quiet)
+    truth = synthesize(out, per_group=per_group, test_share=test_share, seed=seed, unseen=unseen, progress=progress)
     show(truth, out, as_json=as_json)
 
 
@@ -52,11 +55,11 @@ def show(truth: pd.DataFrame, out: Path, *, as_json: bool = False) -> None:
 
 def _summary(truth: pd.DataFrame, out: Path) -> Table:
     from dfad_bench.report.table import Column, Table
-    from dfad_bench.synthetic import GENERATORS
+    from dfad_bench.synthetic import ALL_GENERATORS
 
     rows: list[Mapping[str, Any]] = []
     for name, faces in truth.groupby("generator", sort=False):
-        stand_in = GENERATORS.get(str(name))
+        stand_in = ALL_GENERATORS.get(str(name))
         splits = faces["split"].value_counts()
         rows.append(
             {

@@ -37,7 +37,8 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @click.command(
     "train",
     epilog="Example: dfad train --model xception --size tiny --recipe quick --protocol synthetic"
-    " --manifest quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor --out runs/xception",
+    " --manifest quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor"
+    " --manifest quickstart/manifests/synthetic-unseen --out runs/xception",
 )
 @_setting("model")
 @_setting("protocol")

@@ -21,7 +21,8 @@ _setting = partial(options.setting, EvaluateSettings)
 @click.command(
     "verify-record",
     epilog="Example: dfad verify-record --run quickstart/runs/xception --repredict --manifest"
-    " quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor",
+    " quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor"
+    " --manifest quickstart/manifests/synthetic-unseen",
 )
 @click.option(
     "--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run, or of several seeds."

@@ -12,7 +12,7 @@ from dfad_bench.core.crop_rules import CropRule, check_rules
 from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN, group_key
-from dfad_bench.core.resources import SHIPPED, find_yaml, origin, yaml_names
+from dfad_bench.core.resources import SHIPPED, earlier_versions, find_yaml, origin, yaml_names
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import REAL_KEY, Generator, taxonomy
 
@@ -217,7 +217,7 @@ class Protocol:
 
 
 def load_protocol(name: str) -> Protocol:
-    """A shipped or included protocol by name, or the user's own by path.
+    """A shipped or included protocol by name, an earlier version of it by `name@version`, or the user's own by path.
 
     Raises:
         UnknownNameError, ConfigError: no such protocol, or a bad file.
@@ -230,7 +230,7 @@ def load_protocol(name: str) -> Protocol:
                 f"{path}: generator {quoted(group.generator)} is not in the taxonomy;"
                 " rows of your own come with --include"
             )
-    if path.stem != protocol.name:
+    if path.stem not in (protocol.name, f"{protocol.name}@{protocol.version}"):
         raise ConfigError(f"{path}: name {quoted(protocol.name)} must equal the file's name")
     if origin(path) != SHIPPED:
         _check_groups(protocol, str(path))
@@ -248,5 +248,10 @@ def _check_groups(protocol: Protocol, where: str) -> None:
 
 
 def protocol_names() -> list[str]:
-    """The shipped and included protocols."""
+    """The shipped and included protocols, each in its newest version."""
     return yaml_names("manifests", "protocols")
+
+
+def earlier_protocol_names() -> list[str]:
+    """The earlier versions of shipped protocols, as `name@version`."""
+    return list(earlier_versions("manifests", "protocols"))

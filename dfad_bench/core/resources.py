@@ -5,6 +5,9 @@ An included folder has the layout of `manifests/`, and `reported/` for published
     taxonomy.yaml  corruptions.yaml  weights.yaml
     crops/  datasets/  prompts/  protocols/  recipes/  reported/
 
+A shipped file that got a new version keeps its earlier ones as `earlier/<name>@<version>.yaml` in its folder, and
+they are found by that name.
+
 It is named by `dfad --include DIR`, by the environment variable `DFAD_INCLUDE`, or by `include(DIR)` in Python. The
 environment variable carries it to worker processes. A single dataset file may be included as well.
 """
@@ -85,16 +88,21 @@ def table_files(table: str) -> list[Path]:
     return [shipped("manifests") / table, *(path for path in own if path.is_file())]
 
 
+def earlier_versions(kind: str, folder: str) -> dict[str, Path]:
+    """The shipped files that a newer version has replaced, by `<name>@<version>`."""
+    return {path.stem: path for path in sorted((shipped(kind) / folder / "earlier").glob("*@*.yaml"))}
+
+
 def find_yaml(kind: str, folder: str, name: str) -> Path:
     """The file of a shipped or included name, or `name` itself when it is the path of a YAML file.
 
     Args:
         kind: "manifests" or "leaderboards", where the toolkit ships such files.
         folder: one of `FOLDERS`.
-        name: a name, or a path.
+        name: a name, `<name>@<version>` for an earlier version, or a path.
 
     Raises:
-        UnknownNameError: neither; the nearest names are offered.
+        UnknownNameError: none of them; the nearest names are offered.
         ConfigError: a path without a file, or a bad included folder.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
@@ -102,7 +110,7 @@ def find_yaml(kind: str, folder: str, name: str) -> Path:
         if own.is_file():
             return own
         raise ConfigError(f"{name}: no such file")
-    known = yaml_files(kind, folder)
+    known = {**yaml_files(kind, folder), **earlier_versions(kind, folder)}
     if name not in known:
         raise UnknownNameError(folder.rstrip("s"), name, known)
     return known[name]

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import Recipe
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.resources import earlier_versions, shipped
 from dfad_bench.core.strict import from_mapping, read_dataclass
 
 Origin = Literal["shipped", "edited", "version", "own", "unknown"]
@@ -51,8 +51,9 @@ def provenance(version: Any, sha256: str | None, known: tuple[Any, str] | None) 
 
 
 def protocol_provenance(protocol: Protocol) -> Provenance:
-    """Of a record's protocol."""
-    known = _shipped_protocol(protocol.name)
+    """Of a record's protocol; one of an earlier version is compared with that version where it is still shipped."""
+    versions = _shipped_protocols(protocol.name)
+    known = versions.get(protocol.version, versions[max(versions)]) if versions else None
     found = provenance(protocol.version, protocol.sha256, None if known is None else (known.version, known.sha256))
     return found if known is None or found.origin == "shipped" else found._replace(differs=_changes(protocol, known))
 
@@ -71,9 +72,14 @@ def recipe_provenance(stated: Mapping[str, Any], epochs: int | None) -> Provenan
 
 
 @cache
-def _shipped_protocol(name: str) -> Protocol | None:
+def _shipped_protocols(name: str) -> dict[int, Protocol]:
+    """The shipped versions of a protocol by their number; {} for other names."""
     path = shipped("manifests") / "protocols" / f"{name}.yaml"
-    return read_dataclass(Protocol, path) if _is_name(name) and path.is_file() else None
+    if not _is_name(name) or not path.is_file():
+        return {}
+    earlier = earlier_versions("manifests", "protocols")
+    paths = [path, *(earlier[key] for key in earlier if key.rpartition("@")[0] == name)]
+    return {protocol.version: protocol for protocol in (read_dataclass(Protocol, path) for path in paths)}
 
 
 @cache

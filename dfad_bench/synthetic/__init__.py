@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from dfad_bench.synthetic.generators import GAZE_NOISE_RAD, GENERATORS
 from dfad_bench.synthetic.layout import synthesize
+from dfad_bench.synthetic.unseen_generators import ALL_GENERATORS, UNSEEN_GENERATORS
 
-__all__ = ["GAZE_NOISE_RAD", "GENERATORS", "synthesize"]
+__all__ = ["ALL_GENERATORS", "GAZE_NOISE_RAD", "GENERATORS", "UNSEEN_GENERATORS", "synthesize"]

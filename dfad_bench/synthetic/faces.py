@@ -10,12 +10,13 @@ import numpy as np
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import ForgeryType
 from dfad_bench.synthetic.camera import expose
-from dfad_bench.synthetic.generators import GENERATORS, StandIn, Subject
+from dfad_bench.synthetic.generators import StandIn, Subject
 from dfad_bench.synthetic.geometry import Pose
 from dfad_bench.synthetic.identity import Scene, draw_identity, draw_scene
 from dfad_bench.synthetic.portrait import render
 from dfad_bench.synthetic.poses import natural_pose, share_kept, with_gaze_error
 from dfad_bench.synthetic.seeding import rng_for
+from dfad_bench.synthetic.unseen_generators import ALL_GENERATORS
 
 STUDIO, OUTDOOR = "real-studio", "real-outdoor"
 _PATH = re.compile(
@@ -56,7 +57,7 @@ class Plan:
     @property
     def truth(self) -> Truth:
         """The row of the ground truth."""
-        noise = GENERATORS[self.group].noise_rad if self.group in GENERATORS else 0.0
+        noise = ALL_GENERATORS[self.group].noise_rad if self.group in ALL_GENERATORS else 0.0
         pose = self.pose
         angles = (pose.pitch_rad, pose.yaw_rad, pose.head_pitch_rad, pose.head_yaw_rad)
         return Truth(self.path, self.split, self.group, self.identity, *angles, self.target, share_kept(noise))
@@ -70,7 +71,7 @@ def plan_face(seed: int, path: str) -> Plan:
     """
     match = _PATH.fullmatch(path)
     group = match["group"] if match else ""
-    stand_in = GENERATORS.get(group)
+    stand_in = ALL_GENERATORS.get(group)
     if match is None or (stand_in is None and group not in (STUDIO, OUTDOOR)):
         raise ConfigError(f"{quoted(path)}: not a path of a synthetic face")
     number, shot = int(match["number"]), int(match["shot"])
@@ -97,10 +98,10 @@ def draw_face(seed: int, path: str) -> tuple[np.ndarray, Truth]:
     plan = plan_face(seed, path)
     person = draw_identity(seed, plan.identity)
     rng = rng_for(seed, "pixels", path)
-    if plan.group in GENERATORS:
+    if plan.group in ALL_GENERATORS:
         other = draw_identity(seed, plan.other) if plan.other else person
         subject = Subject(person, other, plan.scene, plan.target_pose, plan.pose, rng)
-        image = GENERATORS[plan.group].paint(subject)
+        image = ALL_GENERATORS[plan.group].paint(subject)
     else:
         image = render(person, plan.scene, plan.pose).image
     return expose(image, plan.scene, rng), plan.truth

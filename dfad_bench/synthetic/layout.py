@@ -19,6 +19,7 @@ from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.synthetic.faces import OUTDOOR, STUDIO, draw_face, plan_face
 from dfad_bench.synthetic.generators import GENERATORS
+from dfad_bench.synthetic.unseen_generators import ALL_GENERATORS, UNSEEN_GENERATORS
 
 VERSION = 1  # of the images: raised when the same seed draws other pixels
 SETTINGS_FILE = "synthetic.json"
@@ -49,6 +50,7 @@ def synthesize(
     identities: int | None = None,
     test_share: float = 0.25,
     seed: int = 0,
+    unseen: bool = False,
     progress: Progress = _SILENT,
 ) -> pd.DataFrame:
     """Draw `per_group` faces of each real source and each stand-in generator below `out`.
@@ -56,7 +58,8 @@ def synthesize(
     Writes `<split>/<generator>/<stem>.png`, `synthetic.json` (the settings) and, last, `ground_truth.parquet`.
     Run again with the same settings, it draws what is missing. Every image depends on the seed and its path only.
     No identity is in both splits. `identities` is the number of people of a source over both splits; by default
-    each has two images.
+    each has two images. With `unseen`, the stand-ins that are only ever tested are drawn instead: `per_group` test
+    faces of each, by default of as many people, who are those of the test faces without it.
 
     Returns:
         The ground truth, a row per face: path, split, generator (the folder), identity, gaze and head angles in the
@@ -73,8 +76,12 @@ def synthesize(
         "identities": identities,
         "test_share": test_share,
         "seed": seed,
+        **({"unseen": True} if unseen else {}),  # folders made before there was a choice have no such key
     }
-    paths = planned_paths(per_group=per_group, identities=identities, test_share=test_share)
+    if unseen:
+        paths = planned_unseen_paths(per_group=per_group, identities=identities)
+    else:
+        paths = planned_paths(per_group=per_group, identities=identities, test_share=test_share)
     _claim_folder(out, settings)
     _draw_missing(out, paths, seed, progress)
     truth = pd.DataFrame([asdict(plan_face(seed, path).truth) for path in paths])
@@ -116,10 +123,27 @@ def planned_paths(*, per_group: int, identities: int | None = None, test_share: 
     return paths
 
 
+def planned_unseen_paths(*, per_group: int, identities: int | None = None) -> list[str]:
+    """The relative path of every face of the stand-ins that are only tested, group by group.
+
+    Raises:
+        ConfigError: an impossible number.
+    """
+    for name, value in {"per_group": per_group, "identities": identities}.items():
+        if value is not None and not 1 <= value <= _RANGE:
+            raise ConfigError(f"{name} is {value}; of the unseen stand-ins it must be 1 to {_RANGE}")
+    people, first = min(identities or per_group, per_group), _FIRST["test", STUDIO]
+    return [
+        f"test/{group}/{_stem('test', group, first, people, k)}.png"
+        for group in UNSEEN_GENERATORS
+        for k in range(per_group)
+    ]
+
+
 def _stem(split: str, group: str, first: int, people: int, k: int) -> str:
     number, shot = first + k % people, k // people
     stem = f"id{number:04d}_{shot:02d}"
-    if group not in GENERATORS or GENERATORS[group].forgery is ForgeryType.EFS:
+    if group not in ALL_GENERATORS or ALL_GENERATORS[group].forgery is ForgeryType.EFS:
         return stem
     digest = hashlib.sha256(f"{split} {group} {stem}".encode()).digest()
     step = 1 + int.from_bytes(digest[:4], "little") % max(people - 1, 1)
@@ -141,7 +165,8 @@ def _claim_folder(out: Path, settings: Mapping[str, object]) -> None:
         found = read_json(file)
         if found != settings:
             old = found if isinstance(found, dict) else {}
-            other = ", ".join(f"{key} {quoted(old.get(key))}" for key in settings if old.get(key) != settings[key])
+            names = dict.fromkeys([*settings, *map(str, old)])
+            other = ", ".join(f"{key} {quoted(old.get(key))}" for key in names if old.get(key) != settings.get(key))
             raise ConfigError(f"{out}: made with other settings ({other}); use these, or another folder")
     elif out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise ConfigError(f"{out}: not empty and without {SETTINGS_FILE}; choose an empty or a new folder")

@@ -28,11 +28,11 @@ def printed(*words: object) -> dict:
 @pytest.mark.heavy
 def test_a_check_has_facts_needs_and_sheets(tiny_manifests: tuple[Path, Path], tmp_path: Path) -> None:
     opened = [dfad.open_manifest(folder) for folder in tiny_manifests]
-    found = dfad.check_manifests(opened, "synthetic", contact_sheet=tmp_path / "faces.png")
+    found = dfad.check_manifests(opened, "synthetic@1", contact_sheet=tmp_path / "faces.png")
     assert found.sheets == (tmp_path / "faces.png",)
     assert (found.not_drawn, found.findings, found.errors) == (None, (), ())
     shown = printed(
-        "check-manifest", *(w for f in tiny_manifests for w in ("--manifest", f)), "--protocol", "synthetic"
+        "check-manifest", *(w for f in tiny_manifests for w in ("--manifest", f)), "--protocol", "synthetic@1"
     )
     assert [item["rows"] for item in shown["manifests"]] == [facts.rows for facts in found.facts]
     assert [row["group"] for row in shown["groups"] if row["missing"]] == list(found.lacking)

@@ -66,7 +66,7 @@ def ended(call: Callable[[], object]) -> None:
         call()
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.words[0]}-{step.words[2].rpartition('/')[2]}")
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.words[0]}-{step.words[-1].rpartition('/')[2]}")
 def test_a_step_does_what_the_command_it_shows_does(
     step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +89,7 @@ def test_the_small_chain_differs_in_size_only() -> None:
         for a, b in zip(one.words, other.words, strict=True)
         if a != b
     }
-    assert odd == {("16", "150"), ("1", "12")}
+    assert odd == {("16", "136"), ("2", "12"), ("1", "12")}
     assert load_protocol("synthetic").synthetic
 
 
@@ -118,18 +118,21 @@ def test_a_mistake_ends_the_chain(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_the_command_shows_every_step_and_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfad_bench.api.quickstart.SMALL", type(SMALL)(per_group=6, epochs=1, models=("xception",)))
+    small = type(SMALL)(per_group=6, unseen=1, epochs=1, models=("xception",))
+    monkeypatch.setattr("dfad_bench.api.quickstart.SMALL", small)
     result = CliRunner().invoke(command, ["quickstart", "--small", "--quiet", "--out", str(tmp_path / "q")])
     assert result.exit_code == 0, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("$ dfad ")]
     assert [line.split()[2] for line in lines] == [
-        "synthesize", "build-manifest", "build-manifest", "check-manifest", "train", "gaze-fid", "leaderboard",
+        "synthesize", "synthesize", "build-manifest", "build-manifest", "build-manifest", "check-manifest", "train",
+        "gaze-fid", "leaderboard",
     ]  # fmt: skip
     for part in ("Synthetic faces", "synthetic-outdoor", "nothing is missing", "contact sheet", "always fake"):
         assert part in result.stdout
     assert all(path.exists() for path in (tmp_path / "q").iterdir())
     assert {path.name for path in (tmp_path / "q").iterdir()} == {
         "faces",
+        "unseen-faces",
         "manifests",
         "contact-sheet.png",
         "gaze",

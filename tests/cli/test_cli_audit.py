@@ -67,7 +67,7 @@ def test_json_and_sheets(folder: Path, tmp_path: Path):
 @pytest.mark.heavy
 def test_under_a_protocol(tiny_manifests: tuple[Path, Path]):
     folders = ["--manifest", tiny_manifests[0], "--manifest", tiny_manifests[1]]
-    result = run(*folders, "--protocol", "synthetic", "--audit", "--json")
+    result = run(*folders, "--protocol", "synthetic@1", "--audit", "--json")
     assert result.exit_code == 0, result.output
     value = json.loads(result.stdout)
     leaks = next(item for item in value["audit"] if item["check"] == "split_leaks")

@@ -61,7 +61,7 @@ def test_json_with_a_contact_sheet(folder: Path, tmp_path: Path):
 
 
 def test_the_synthetic_protocol_lacks_nothing(tiny_manifests: tuple[Path, Path]):
-    result = run("--manifest", tiny_manifests[0], "--manifest", tiny_manifests[1], "--protocol", "synthetic")
+    result = run("--manifest", tiny_manifests[0], "--manifest", tiny_manifests[1], "--protocol", "synthetic@1")
     assert result.exit_code == 0, result.output
     assert "Protocol synthetic: nothing is missing" in result.stdout
 

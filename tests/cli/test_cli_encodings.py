@@ -33,13 +33,13 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
     both = ["--manifest", str(world / "synthetic"), "--manifest", str(world / "synthetic-outdoor")]
     own = world / encoding
     first, second = own / "–a", own / "b名"
-    train = ["train", "--protocol", "synthetic", "--recipe", "quick", "--size", "tiny", "--device", "cpu", *both]
+    train = ["train", "--protocol", "synthetic@1", "--recipe", "quick", "--size", "tiny", "--device", "cpu", *both]
     build = ["build-manifest", "--dataset", "synthetic", "--root", str(world / "faces"), "--out", str(own / "m")]
     found = {
         "synthesize": [["synthesize", "--out", str(own / "faces"), "--per-group", "2"]],
         "doctor": [["doctor", "--long"], ["doctor", "--dataset", "synthetic", "--root", str(world / "faces")]],
         "build-manifest": [build, [*build, "--json"]],
-        "check-manifest": [["check-manifest", *both, "--protocol", "synthetic", "--audit"]],
+        "check-manifest": [["check-manifest", *both, "--protocol", "synthetic@1", "--audit"]],
         "merge-manifests": [["merge-manifests", "--out", str(own / "m")]],
         "infer-pairs": [["infer-pairs", "--manifest", str(world / "synthetic"), "--dataset", "synthetic"]],
         "gaze-extract": [["gaze-extract", *both]],
@@ -69,7 +69,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
 def test_every_command_ends_well(world: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quickstart, "SMALL", quickstart.Scale(per_group=4, epochs=1, models=("majority",)))
+    monkeypatch.setattr(quickstart, "SMALL", quickstart.Scale(per_group=4, unseen=1, epochs=1, models=("majority",)))
     for line in (line for of_command in lines(world, encoding).values() for line in of_command):
         streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
         with monkeypatch.context() as patched:

@@ -32,7 +32,8 @@ def test_names_alone_are_lines_for_a_shell(kind: str) -> None:
 def test_names_are_the_registered_and_shipped_ones() -> None:
     assert run("models").splitlines() == model_names()
     for kind in ("protocols", "datasets", "recipes"):
-        assert run(kind).splitlines() == shipped_names("manifests", kind)
+        names = [name for name in run(kind).splitlines() if "@" not in name]  # earlier versions
+        assert names == shipped_names("manifests", kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
-from dfad_bench.core.protocol import AttributionRule, Group, Protocol, load_protocol, protocol_names
+from dfad_bench.core.protocol import (
+    AttributionRule,
+    Group,
+    Protocol,
+    earlier_protocol_names,
+    load_protocol,
+    protocol_names,
+)
 
 REAL = Group("real", "celeba_hq", label=0)
 SWAP = Group("simswap", "df40", label=1)
@@ -80,7 +87,7 @@ def test_hash_of_protocols_without_unlabelled_faces_is_what_it_was_before_there_
         "bmrl-1": "e4c82911ec0f1a943738048b4056a056688793468ad18e36458cdf46182d18f6",
         "bmrl-robustness": "1d732c5c248855805b404645c9b5421f5757e26f64d18b3636f78cab89de37ab",
         "gazeclip-df40": "8dfe549dc4ea94122b9ea8283c375c4daeb604291abb1d94548d583f19fb14f8",
-        "synthetic": "c447af7e2f236e62b6e79c0230daf0cd9a7362654c52a4d606bbcb69a2273ca2",
+        "synthetic@1": "c447af7e2f236e62b6e79c0230daf0cd9a7362654c52a4d606bbcb69a2273ca2",
     }
     assert {name: load_protocol(name).sha256 for name in known} == known
 
@@ -119,6 +126,25 @@ def test_bad_own_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_protocol(str(path))
+
+
+def test_an_earlier_version_is_found_by_its_number_and_the_newest_without() -> None:
+    earlier, newest = load_protocol("synthetic@1"), load_protocol("synthetic")
+    assert (earlier.name, earlier.version, newest.version) == ("synthetic", 1, 2)
+    assert set(earlier.unseen) < set(newest.unseen)
+    assert earlier.seen == newest.seen
+    assert earlier_protocol_names() == ["gazeclip-wild@1", "synthetic@1"]
+    with pytest.raises(UnknownNameError, match="no protocol named 'synthetic@7'. Did you mean synthetic@1"):
+        load_protocol("synthetic@7")
+
+
+def test_every_version_that_a_protocol_lists_is_shipped() -> None:
+    """Runs of an earlier version stay recognisable as runs of a shipped protocol."""
+    for name in protocol_names():
+        versions = {
+            load_protocol(key).version for key in (name, *earlier_protocol_names()) if key.partition("@")[0] == name
+        }
+        assert versions == set(range(1, load_protocol(name).version + 1)), name
 
 
 def test_unknown_protocol_offers_the_nearest() -> None:

@@ -204,9 +204,10 @@ def test_the_command_with_processes_ends_with_one_line(
     tiny_manifests: tuple[Path, Path], tmp_path: Path, how: str
 ) -> None:
     command = [
-        sys.executable, "-m", "dfad_bench", "train", "--model", "xception", "--size", "tiny", "--protocol", "synthetic",
-        "--manifest", str(tiny_manifests[0]), "--manifest", str(tiny_manifests[1]), "--device", "cpu", "--epochs",
-        "400", "--allow-partial", "--quiet", "--out", str(tmp_path / "run"), "--processes", "2",
+        sys.executable, "-m", "dfad_bench", "train", "--model", "xception", "--size", "tiny",
+        "--protocol", "synthetic@1", "--manifest", str(tiny_manifests[0]), "--manifest", str(tiny_manifests[1]),
+        "--device", "cpu", "--epochs", "400", "--allow-partial", "--quiet",
+        "--out", str(tmp_path / "run"), "--processes", "2",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 90

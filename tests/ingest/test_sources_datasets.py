@@ -27,6 +27,7 @@ EXAMPLES = {
         ("test/synthetic-swap-gan/id0001_00_by_id0002.png", "synthetic-swap-gan", "test"),
     ],
     "synthetic-outdoor": [("test/real-outdoor/id0001_00.png", "real", "test")],
+    "synthetic-unseen": [("test/synthetic-flow-b/id5000_00.png", "synthetic-flow-b", "test")],
     "genface": [
         ("train/FS/DiffFace/12_99.png", "diffface", "train"),
         ("Testing/AM/diffae/12.jpg", "diffae", "test"),

@@ -61,6 +61,7 @@ def test_the_leaderboard_renders_equal(run: Path) -> None:
         same = {key: mine[key] for key in before if key != "ranks"}
         assert same == pytest.approx({key: value for key, value in before.items() if key != "ranks"})
     assert now["rows"][-1]["ranks"] == "1†"  # one seed
+    assert now["rows"][-1]["protocol_is"] == "shipped"  # in a version of its own since then
     assert set(then["notes"][-2:]) <= set(now["notes"])  # what the notes before say of the columns may be put otherwise
 
 

@@ -25,7 +25,7 @@ from dfad_bench.report.row_facts import CHECK_NOTE
 from dfad_bench.report.score import score
 from dfad_bench.report.table import Table, render
 
-SHIPPED = load_protocol("synthetic")
+SHIPPED = load_protocol("synthetic@1")
 
 
 def record(protocol: Protocol, config: Mapping[str, Any] | None = None, /, **changes: Any) -> ResultRecord:
@@ -109,8 +109,11 @@ def test_what_was_edited_is_named(change: dict[str, Any], said: str | None) -> N
 
 
 def test_texts_are_no_edits_and_other_versions_and_own_protocols_are_told_apart() -> None:
-    version = str(SHIPPED.version)
+    version = str(load_protocol("synthetic").version)
     assert protocol_provenance(replace(SHIPPED, title="mine", notes=("x",))).origin == "shipped"
+    assert protocol_provenance(load_protocol("synthetic")).origin == "shipped"
+    edited = protocol_provenance(replace(SHIPPED, seed=7))
+    assert (edited.origin, edited.differs) == ("edited", ("other seed",))  # from its own version, not from the newest
     older = protocol_provenance(replace(SHIPPED, version=99))
     assert str(older) == f"version 99 (shipped here: {version})"
     assert protocol_provenance(toy_protocol()).origin == "own"
