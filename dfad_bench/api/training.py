@@ -13,6 +13,7 @@ from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import record_table
 from dfad_bench.api.seeds import write_seeds
 from dfad_bench.api.views import provide_views, unused_views, view_arguments
+from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.errors import ConfigError, DFADError, quoted
 from dfad_bench.core.files import sha256_file, write_text
 from dfad_bench.core.progress import NoProgress, Progress
@@ -163,12 +164,9 @@ def _unused_settings(settings: TrainSettings) -> list[str]:
 
 def _random_start(settings: TrainSettings) -> list[str]:
     """See `random_start`; said before hours of training, and kept in the record."""
-    if (
-        settings.weights
-        or settings.finetune_from
-        or settings.size == "tiny"
-        or not model_class(settings.model).card.weights
-    ):
+    kind = model_class(settings.model)
+    has_published = kind.card.weights or kind.pretrained is not DFADModel.pretrained
+    if settings.weights or settings.finetune_from or settings.size == "tiny" or not has_published:
         return []
     lines = random_start(settings.model, settings.size, Plan.of(settings).needs, {"kind": "random"})
     return [f"Warning: {line}" for line in lines]

@@ -86,7 +86,8 @@ class DFADModel(nn.Module):
 
     `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
     constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `missing_views`,
-    `needs_prompts`, `view_settings` and `stages` may be set on the instance where they follow from its settings.
+    `needs_prompts`, `needs_images`, `view_settings`, `view_weights` and `stages` may be set on the instance where they
+    follow from its settings.
 
     State that a hook makes (prototypes, thresholds) belongs in registered buffers: they are in every checkpoint, so
     a killed run goes on with the same bits. Hooks run on every process, see the same faces, draw from seeded global
@@ -110,8 +111,13 @@ class DFADModel(nn.Module):
     # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;
     # settings of a run need not repeat them, and must not contradict them
     view_settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    # views whose network starts from the run's weight file (`--weights FILE`; of several by name, the one named as the
+    # view): their settings `weights` and `weights_sha256` are the run's, and cannot be given by `--view`
+    view_weights: tuple[str, ...] = ()
+    needs_images: bool = True  # False: `forward` and `losses` read views alone, and get images of (B, 3, 0, 0)
     stages: tuple[Stage, ...] = (Stage("main"),)
     added: ClassVar[Mapping[str, Any]] = {}  # what its paper sets of `core.added_loss.CentreOptions`
+    profiled_options: ClassVar[Mapping[str, Any]] = {}  # options of its whole cost, where a view would hide a part
 
     def __init__(self, dim: int, num_generators: Any, *, side: int | None = None) -> None:
         super().__init__()
@@ -188,8 +194,16 @@ class DFADModel(nn.Module):
 
     @property
     def pretrained(self) -> tuple[str, ...]:
-        """Names in `weights.yaml` of what a model of these settings starts from in its paper; none: random weights."""
+        """Names in `weights.yaml` of what a model of these settings starts from in its paper; none: random weights.
+
+        Where `pretrained_origin` says where to get them, any names.
+        """
         return self.card.weights
+
+    @property
+    def pretrained_origin(self) -> str:
+        """Where to get them, where they follow from the settings and have no row in `weights.yaml`; else empty."""
+        return ""
 
     @classmethod
     def configure(cls, size: Size, options: Mapping[str, Any] | None) -> Any:

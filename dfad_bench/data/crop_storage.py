@@ -75,9 +75,13 @@ def sized(crop: StoredCrop, side: int) -> np.ndarray:
     Raises:
         IntegrityError: they are not what its row states.
     """
+    return resized_pixels(crop.pixels(), side)
+
+
+def resized_pixels(pixels: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 3) uint8 as a model of images of this side gets it: (side, side, 3), resized by Lanczos."""
     from PIL import Image
 
-    pixels = crop.pixels()
     if pixels.shape[:2] == (side, side):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))

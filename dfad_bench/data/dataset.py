@@ -32,6 +32,7 @@ class FaceDataset:
         training_views: the same for views that only `losses` may see.
         prompts: per class its prompts; empty for models that read none.
         unlabelled: the faces of `Selection.unlabelled` with the test-time views, for models that learn from them.
+        images: False for models that read no pixels: images are (B, 3, 0, 0), and no crop is read for them.
 
     `without_view` counts, per view, the faces that have no value; batches carry a mask of them (`Inputs.present`), and
     `presence` names them.
@@ -48,6 +49,7 @@ class FaceDataset:
         training_views: Mapping[str, ViewSource | np.ndarray] | None = None,
         prompts: Sequence[Prompts] = (),
         unlabelled: FaceDataset | None = None,
+        images: bool = True,
     ) -> None:
         self.sample_ids: np.ndarray = rows["sample_id"].to_numpy()
         self.groups = rows["group"].to_numpy()
@@ -61,7 +63,7 @@ class FaceDataset:
         given = {**(training_views or {}), **(views or {})}
         self.mirrors = {name: view.mirrored for name, view in given.items() if not isinstance(view, np.ndarray)}
         self._prompts = tuple(prompts)
-        self.unlabelled = unlabelled
+        self.unlabelled, self._images = unlabelled, images
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -71,6 +73,10 @@ class FaceDataset:
 
     def inputs(self, index: np.ndarray, device: torch.device | None = None) -> Inputs:
         """Pixels and views of the given rows, on `device`: all that a model may see at test time."""
+        if not self._images:
+            views = self._gathered(self._views, index, lambda: self._store.gather(self._places[index]), device)
+            empty = torch.empty(len(index), 3, 0, 0, device=device or "cpu")
+            return Inputs(empty, views, self._masks(self._views, index, device))
         pixels = self._store.gather(self._places[index])  # (B, H, W, 3) uint8
         views = self._gathered(self._views, index, lambda: pixels, device)
         if device is not None and device.type != "cpu" and pixels.device.type == "cpu":

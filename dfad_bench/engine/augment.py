@@ -92,6 +92,12 @@ class Augmenter:
             (item.probability, make_change(item.name, item.settings, f"{where}[{number}] ({item.name})"))
             for number, item in enumerate(augmentations)
         ]
+        for name in views:
+            if self._changes and (instead := exact_pixels(name)):
+                raise ConfigError(
+                    f"{where}: {augmentations[0].name} changes pixels, and the model's view {name!r} was made once, of"
+                    f" the faces as they are; leave augmentation out of the recipe, or {instead}"
+                )
         moved = [item.name for item, (_, change) in zip(augmentations, self._changes, strict=True)
                  if change.geometry == "other"]  # fmt: skip
         fixed = [name for name in views if not is_text_view(name)] if moved else []
@@ -161,6 +167,13 @@ def make_change(name: str, settings: Mapping[str, Any] | None = None, where: str
         ConfigError: an unknown setting or a value out of range.
     """
     return from_mapping(resolve("augmentation", name, AUGMENTATIONS), dict(settings or {}), where)
+
+
+def exact_pixels(name: str) -> str:
+    """What to do instead of changing the pixels that a view was made of; empty where its values may stay."""
+    from dfad_bench.views.registry import view_class, view_names
+
+    return view_class(name).exact_pixels if name in view_names() else ""  # tests bring views that are not registered
 
 
 def is_text_view(name: str) -> bool:

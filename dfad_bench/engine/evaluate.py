@@ -33,7 +33,7 @@ from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.finetune import unseen_warnings
 from dfad_bench.engine.job import Job, RunResult, write_rows
 from dfad_bench.engine.load import load_trained, trained_faces, trained_protocol
-from dfad_bench.engine.needs import Needs, needs_of
+from dfad_bench.engine.needs import Needs, needs_of, with_view_weights
 from dfad_bench.engine.references import Trained
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
@@ -135,6 +135,7 @@ class OpenEvaluation:
         config, protocol = plan.config, plan.protocol
         options, prompts = config.model_options, class_prompts(protocol, config.templates)
         needs = needs_of(config.model, protocol.num_generators, config.size, options, prompts)
+        needs = with_view_weights(needs, None, config.views)
         followed = {name: values for name, values in needs.view_settings.items() if name in needs.views}
         self.needs = replace(needs, training_views=(), view_settings=followed)
         if views is not None:

@@ -234,6 +234,7 @@ class Job:
             views=self.sources(self.needs.views, rows),
             training_views=self.sources(self.needs.training_views, rows) if training else {},
             prompts=class_prompts(self.protocol, self.config.templates) if training and self.needs.prompts else (),
+            images=self.needs.images,
         )
         for name, count in made.without_view.items():
             self.warnings.append(without_view(self.needs, name, count, f"{len(made)} {part} faces"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from dfad_bench.core.contract import DFADModel, Size
+from dfad_bench.core.contract import DFADModel, Size, WeightFiles
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.stages import Stage
+from dfad_bench.views.identity import read_identity
 from dfad_bench.views.provider import ViewProvider
 
 
@@ -30,6 +31,9 @@ class Needs:
     view_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing_views: Mapping[str, str] = field(default_factory=dict)  # what it does for a face without a view, in words
     display: str = field(default="the model", compare=False)
+    view_weights: tuple[str, ...] = ()  # views that start from the run's weight file
+    images: bool = True  # whether it reads pixels, and not views alone
+    weights_origin: str = ""  # where to get what it starts from, where `weights` are not names in weights.yaml
 
     @property
     def all_views(self) -> tuple[str, ...]:
@@ -73,6 +77,9 @@ def needs_of(
         _view_settings(model),
         missing_views_of(model),
         model.card.display,
+        view_weights_of(model),
+        bool(model.needs_images),
+        model.pretrained_origin,
     )
 
 
@@ -115,6 +122,42 @@ def _view_settings(model: DFADModel) -> dict[str, dict[str, Any]]:
     if unknown := sorted(set(given) - named):
         raise ConfigError(f"{model.card.display}: view_settings of {unknown[0]!r}, a view that it does not need")
     return {name: dict(values) for name, values in given.items()}
+
+
+def view_weights_of(model: DFADModel) -> tuple[str, ...]:
+    """The views of a model that start from the run's weight file.
+
+    Raises:
+        ConfigError: not a tuple of names of views that it needs.
+    """
+    given = model.view_weights
+    if isinstance(given, str):
+        raise ConfigError(f"{model.card.display}: view_weights must be a tuple of names, got a text")
+    if unknown := sorted(set(given) - {*model.needs, *model.needs_training}):
+        raise ConfigError(f"{model.card.display}: view_weights names {unknown[0]!r}, a view that it does not need")
+    return tuple(given)
+
+
+def with_view_weights(needs: Needs, weights: WeightFiles | None, kept: Mapping[str, Any] | None = None) -> Needs:
+    """Needs whose views start from the weight files of a run.
+
+    Args:
+        needs: of the model.
+        weights: the run's weight files; None: random weights.
+        kept: how the views of a finished run were made (`RunConfig.views`), whose weights are taken: by their hash, so
+            that stored values are found without the file.
+    """
+    found = {name: dict(values) for name, values in needs.view_settings.items()}
+    for name in needs.view_weights:
+        file = weights.get(name) if isinstance(weights, Mapping) else weights
+        own: dict[str, Any] = {"weights": None if file is None else str(file)}
+        if kept is not None:
+            sha256 = read_identity(kept).get(name, {}).get("weights_sha256")
+            own = {"weights_sha256": sha256} if sha256 else {"weights": None, "weights_sha256": None}
+        elif file is None:
+            own["weights_sha256"] = None
+        found[name] = {**found.get(name, {}), **own}
+    return replace(needs, view_settings=found)
 
 
 def missing_views_of(model: DFADModel) -> dict[str, str]:
@@ -166,9 +209,12 @@ def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) 
     if not needs.weights or size == "tiny" or init["kind"] != "random":
         return []
     display = model_class(model).card.display
+    where = f"add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
+    if needs.weights_origin:
+        where = f"add --weights FILE: {needs.weights_origin}"
     return [
         f"{display} starts from random weights, in its paper from pre-trained ones: its numbers do not compare with the"
-        f" paper's; add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
+        f" paper's; {where}"
     ]
 
 

@@ -130,7 +130,7 @@ def profile_model(
         ConfigError: bad options or device.
     """
     cls = model_class(name)
-    options = dict(options or {})
+    options = {**cls.profiled_options, **(options or {})}
 
     def build(options: Mapping[str, Any] = options) -> DFADModel:
         return cls.build(GENERATORS, size=size, class_prompts=(_PROMPTS,) * GENERATORS, options=dict(options)).eval()

@@ -144,6 +144,7 @@ class _Cells:
         self.clean_views = () if corrupted else opened.needs.views
         if self.job.views is not None:
             self.job.views.check_live(self.live_views)
+            self.job.views.check_clean(self.clean_views)
 
     def run(self, cells: Sequence[tuple[Corruption, int]], workers: int, keep: Path | None) -> int:
         """Make the cells that are not finished; returns how many those were."""

@@ -22,6 +22,7 @@ from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import PromptTemplates, class_prompts, load_prompts
 from dfad_bench.data.select import hashes_by_dataset, manifests_used, select
+from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.config import RunConfig, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
@@ -31,7 +32,7 @@ from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.job import Job, RunResult
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
-from dfad_bench.engine.needs import Needs, needs_of, views_needed
+from dfad_bench.engine.needs import Needs, needs_of, views_needed, with_view_weights
 from dfad_bench.engine.settings import ModelSettings, TrainSettings
 from dfad_bench.views.provider import ViewProvider
 
@@ -62,17 +63,21 @@ class Plan:
         recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
         files = weight_files(settings) if settings.finetune_from is None else _parent(settings)
         implied, prompts = implied_options(settings, files), load_prompts(settings.prompts)
+        needs = needs_of(
+            settings.model,
+            protocol.num_generators,
+            settings.size,
+            {**implied, **settings.options},
+            class_prompts(protocol, prompts),
+        )
+        if recipe.augment:  # refused before views are made
+            Augmenter(recipe.augment, views=needs.all_views, where=f"recipe {recipe.name}: augment")
+        parent = files.config.views if isinstance(files, Parent) else None
         return cls(
             protocol=protocol,
             recipe=recipe if settings.epochs is None else replace(recipe, epochs=settings.epochs),
             place=place(settings.device, settings.precision, settings.channels_last),
-            needs=needs_of(
-                settings.model,
-                protocol.num_generators,
-                settings.size,
-                {**implied, **settings.options},
-                class_prompts(protocol, prompts),
-            ),
+            needs=with_view_weights(needs, None if isinstance(files, Parent) else files, parent),
             weights=files,
             implied=implied,
             prompts=prompts,

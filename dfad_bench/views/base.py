@@ -61,7 +61,8 @@ class View:
     """A named input beside the pixels. A subclass sets the class variables and writes `make`.
 
     Values of an image-shaped view are kept as uint8 and mapped into memory; where its `dtype` is float32 each batch is
-    divided by 255. A model gets tensors (B, *shape), or B texts.
+    divided by 255. Vectors of which a face has thousands are mapped, too (`mapped`), and may be kept as float16
+    (`array_dtype`). A model gets tensors (B, *shape), or B texts.
 
     Args:
         settings: fields of `Settings`, checked strictly.
@@ -77,6 +78,10 @@ class View:
     when: ClassVar[Time] = "test"  # "training": for losses only, never in `forward`
     stored: ClassVar[bool] = True  # kept beside the manifest; False: computed from the crops of each batch
     every_face: ClassVar[bool] = False  # True: `make` has a value for every face, so models need not expect otherwise
+    mapped: ClassVar[bool] = False  # vectors are kept as images are: of the faces asked for, mapped into memory
+    # not empty: values belong to exactly the pixels they were made of, so recipes that change pixels are refused, with
+    # these words for what to do instead
+    exact_pixels: ClassVar[str] = ""
     asks: ClassVar[tuple[Ask, ...]] = ("crops",)
     columns: ClassVar[tuple[str, ...]] = ()  # of the manifest, which `make` finds in `Faces.rows`
     Settings: ClassVar[type[Any]] = NoSettings
@@ -89,6 +94,8 @@ class View:
         )
         if self.dtype not in _DTYPES[self.kind]:
             raise ConfigError(f"view {quoted(self.name)}: a view of kind {self.kind} cannot be {self.dtype}")
+        if self.mapped and self.kind != "vector":
+            raise ConfigError(f"view {quoted(self.name)}: `mapped` is for vectors; images are mapped, texts are not")
         if not self.stored and (self.kind == "text" or set(self.asks) - {"crops", "landmarks"}):
             raise ConfigError(f"view {quoted(self.name)}: only tensors made of crops can be computed in the batch")
 
@@ -169,7 +176,9 @@ class View:
         if isinstance(values, tuple):
             return values
         tensor = torch.from_numpy(np.ascontiguousarray(values))
-        return tensor.float().div_(255) if self.kind == "image" and self.dtype == "float32" else tensor
+        if self.dtype != "float32":
+            return tensor
+        return tensor.float().div_(255) if self.kind == "image" else tensor.float()
 
     def checked(self, made: ViewValues, count: int, side: int) -> ViewValues:
         """What `make` gave, once it is what the view says of itself; values of absent faces are zeros.
@@ -199,13 +208,13 @@ class View:
         if not made.present.all():
             values = values.copy()
             values[~made.present] = 0
-        if dtype == "float32" and not np.isfinite(values).all():
+        if np.issubdtype(dtype, np.floating) and not np.isfinite(values).all():
             raise ConfigError(f"{whose} NaN or inf for a face that it says has a value")
         return ViewValues(values, made.present)
 
     @property
     def array_dtype(self) -> str:
-        """The dtype of `make`'s arrays."""
+        """The dtype of `make`'s arrays, as they are stored; of mapped vectors it may be float16."""
         return "uint8" if self.kind == "image" else self.dtype
 
 

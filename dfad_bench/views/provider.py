@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.batch import ViewValue
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.crop_batches import ResizedLandmarks, crop_batches
 from dfad_bench.data.manifest import Manifest
@@ -81,9 +81,10 @@ class ViewProvider:
             asked = self._settings.get(name, {})
             for key, value in values.items():
                 if key in asked and asked[key] != value:
+                    instead = "give the file by --weights" if "weights" in key else "change the model's (--set)"
                     raise ConfigError(
-                        f"view {name!r}: {key} {asked[key]!r} was asked for, but the model's settings say {value!r};"
-                        " leave it out, or change the model's (--set)"
+                        f"view {name!r}: {key} {quoted(asked[key])} was asked for, but the model's settings say"
+                        f" {quoted(value)}; leave it out, or {instead}"
                     )
             if name not in self._given_views and any(key not in asked for key in values):
                 self._settings[name] = {**asked, **values}
@@ -118,7 +119,7 @@ class ViewProvider:
             return ComputedView(view, ids, lambda names, crops: self._from_crops(view, names, crops, side))
         whose = [(manifest, mine) for manifest in self.manifests if (mine := self._faces_of(manifest, ids))]
         source: ViewSource
-        if view.kind == "image":
+        if view.kind == "image" or view.mapped:
             stored = [images for manifest, mine in whose for images in self._images(view, manifest, mine, side)]
             source = MappedView(view, stored, ids)
         else:
@@ -159,6 +160,19 @@ class ViewProvider:
                 raise ConfigError(
                     f"the model needs the view {name!r} of corrupted faces, and nothing makes it from their crops;"
                     " take the one of the faces as they are (--views-from clean)"
+                )
+
+    def check_clean(self, names: Sequence[str]) -> None:
+        """Refuse views of the faces as they are, beside corrupted ones, where they belong to exact pixels.
+
+        Raises:
+            ConfigError: names the view and what to do.
+        """
+        for name in names:
+            if self.view(name).exact_pixels:
+                raise ConfigError(
+                    f"the view {name!r} of the faces as they are would hide every corruption; have it made from the"
+                    " corrupted crops (leave --views-from clean out)"
                 )
 
     def _from_crops(self, view: View, names: Sequence[str], crops: np.ndarray, side: int) -> ViewValues:

@@ -15,7 +15,7 @@ from dfad_bench.views.store import StoredImages
 
 
 class MappedView:
-    """An image-shaped view of the given faces; only the rows of a batch are read, as uint8.
+    """An image-shaped view, or a mapped one, of the given faces; only the rows of a batch are read, as they are stored.
 
     Args:
         view: the view.
@@ -33,7 +33,7 @@ class MappedView:
     def gather(self, index: np.ndarray, crops: Callable[[], Tensor]) -> ViewValue:
         """See `ViewSource.gather`."""
         places = self._places[index]
-        values = np.empty((len(index), *self._arrays[0].shape[1:]), np.uint8)
+        values = np.empty((len(index), *self._arrays[0].shape[1:]), self._view.array_dtype)
         for number, array in enumerate(self._arrays):
             mine = np.flatnonzero(places[:, 0] == number)
             values[mine] = array[places[mine, 1]]

@@ -2,6 +2,7 @@
 
     <manifest>/tables/<view>-<fingerprint8>.parquet                     vectors and texts, of every face
     <folder>/<view>-<fingerprint8>-<shape>-<faces16>.npy                images, of the faces a run needs
+    <folder>/<view>-<fingerprint8>-<side>px-<shape>-<faces16>.npy       mapped vectors, made of images of this side
 
 `<folder>` is `$DFAD_CACHE` or the manifest's `tables`. Images of further faces go to a further array; see
 `data.side_table` for records, locks, and how a killed process goes on.
@@ -9,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def stored_table(view: View, manifest: Manifest, maker: Maker, progress: Progres
 class StoredImages:
     """An array with a row a face, and the faces it is of; those in `absent` have zeros."""
 
-    array: np.ndarray  # (n, *shape) uint8, mapped into memory
+    array: np.ndarray  # (n, *shape) of `View.array_dtype`, mapped into memory
     sample_ids: Sequence[str]
     absent: frozenset[str]
 
@@ -77,18 +78,20 @@ class StoredImages:
 def stored_images(
     view: View, manifest: Manifest, sample_ids: Sequence[str], side: int, maker: Maker, progress: Progress
 ) -> list[StoredImages]:
-    """Arrays that together hold the images of the given faces of one manifest; what is not stored yet is made.
+    """Arrays that together hold the images, or mapped vectors, of the given faces of one manifest; others are made.
 
     Raises:
         DFADError: the folder cannot be written, or the disk is full.
     """
     shape = view.shape(side)
     folder = default_folder([manifest])
-    stem = f"{view.name}-{view.fingerprint[:8]}-{'x'.join(map(str, shape))}"
-    found, left = _covering_arrays(view, manifest, folder, stem, shape, sample_ids)
+    about = {"shape": list(shape)} if view.kind == "image" else {"shape": list(shape), "side": side}
+    sized = "" if view.kind == "image" else f"{side}px-"  # an image's shape says it
+    stem = f"{view.name}-{view.fingerprint[:8]}-{sized}{'x'.join(map(str, shape))}"
+    found, left = _covering_arrays(view, manifest, folder, stem, about, sample_ids)
     if left:
         name = content_hash([manifest.sha256, left])[:16]
-        stored = _array(view, manifest, folder / f"{stem}-{name}.npy", shape, left)
+        stored = _array(view, manifest, folder / f"{stem}-{name}.npy", about, left)
         with _writable(folder, "set DFAD_CACHE to another folder"), stored.locked():
             if not stored.is_whole():
                 _make_images(stored, view, manifest, left, shape, maker, progress)
@@ -97,7 +100,7 @@ def stored_images(
 
 
 def _covering_arrays(
-    view: View, manifest: Manifest, folder: Path, stem: str, shape: tuple[int, ...], sample_ids: Sequence[str]
+    view: View, manifest: Manifest, folder: Path, stem: str, about: Mapping[str, Any], sample_ids: Sequence[str]
 ) -> tuple[list[StoredImages], list[str]]:
     """Stored arrays that hold some of the faces, and the faces that none of them holds, sorted."""
     left, found = set(sample_ids), []
@@ -106,7 +109,7 @@ def _covering_arrays(
         names = _names(record)
         if left.isdisjoint(names):
             continue
-        stored = _array(view, manifest, path, shape, names)
+        stored = _array(view, manifest, path, about, names)
         if stored.is_whole():
             found.append(_opened(stored, names))
             left -= set(names)
@@ -121,8 +124,8 @@ def _names(record: Path) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _array(view: View, manifest: Manifest, path: Path, shape: tuple[int, ...], names: Sequence[str]) -> SideArray:
-    identity = {**_identity(view, manifest), "shape": list(shape), "faces": content_hash(list(names))}
+def _array(view: View, manifest: Manifest, path: Path, about: Mapping[str, Any], names: Sequence[str]) -> SideArray:
+    identity = {**_identity(view, manifest), **about, "faces": content_hash(list(names))}
     return SideArray(path, identity, remake_text="the view is made again")
 
 
@@ -142,6 +145,7 @@ def _make_images(
     progress: Progress,
 ) -> None:
     place = {name: row for row, name in enumerate(names)}
+    bytes_each = int(np.prod(shape)) * np.dtype(view.array_dtype).itemsize
 
     def work(left: np.ndarray) -> Iterator[Block]:
         for ids, made in maker([names[row] for row in left]):
@@ -151,9 +155,9 @@ def _make_images(
 
     stored.make(
         (len(names), *shape),
-        "uint8",
+        view.array_dtype,
         work,
-        label=f"{view.name} {manifest.name} ({len(names) * int(np.prod(shape)) / 2**20:,.0f} MiB)",
+        label=f"{view.name} {manifest.name} ({len(names) * bytes_each / 2**20:,.0f} MiB)",
         facts=lambda absent: {
             "dataset": manifest.name,
             "sample_ids": names,

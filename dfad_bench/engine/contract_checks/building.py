@@ -16,6 +16,7 @@ from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.weights import weight_files
 from dfad_bench.engine.contract_checks.isolation import no_network
 from dfad_bench.engine.contract_checks.subject import GENERATORS, PROMPTS, Subject
+from dfad_bench.engine.needs import view_weights_of
 from dfad_bench.views.registry import check_needs, view_class, view_classes, view_names
 
 
@@ -59,6 +60,8 @@ def check_views(subject: Subject) -> str:
             return f"{error}{words}"
         if odd := _odd_settings(model):
             return f"view_settings {odd}{words}"
+        if odd := _odd_weights(model):
+            return f"view_weights {odd}{words}"
     return ""
 
 
@@ -74,6 +77,19 @@ def _odd_settings(model: DFADModel) -> str:
             view_class(name).stand_in(values)
         except ConfigError as error:
             return f"do not fit: {error}"
+    return ""
+
+
+def _odd_weights(model: DFADModel) -> str:
+    """What is wrong with the views that start from the run's weight file."""
+    for name in view_weights_of(model):
+        settings = {field.name for field in fields(view_class(name).Settings)}
+        if lacking := sorted({"weights", "weights_sha256"} - settings):
+            return f"names {name!r}, a view without the setting {lacking[0]!r}"
+        if set(model.view_settings.get(name, {})) & {"weights", "weights_sha256"}:
+            return f"and view_settings both say the weights of {name!r}; leave them to view_weights"
+        if model.weight_names and name not in model.weight_names:
+            return f"names {name!r}, and no file of weight_names has that name"
     return ""
 
 

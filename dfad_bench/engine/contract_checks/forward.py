@@ -22,15 +22,19 @@ _TOLERANCE = 1e-4  # other batch sizes and torch's fused kernels (which run with
 
 
 def check_output(subject: Subject) -> str:
-    """Logits and embedding have the promised shapes and hold no NaN."""
-    output = predict(subject.build(), subject.batch().inputs)
+    """Logits and embedding have the promised shapes and hold no NaN; without `needs_images` they come from views."""
+    inputs = subject.batch().inputs
+    output = predict(subject.build(), inputs)
     for name, width in (("attribution_logits", GENERATORS), ("detection_logits", 2), ("embedding", None)):
         value = getattr(output, name)
         if value.ndim != 2 or value.shape[0] != ROWS or (width is not None and value.shape[1] != width):
             return f"{name} is {tuple(value.shape)}, expected ({ROWS}, {width or 'd'})"
         if not torch.isfinite(value).all():
             return f"{name} holds NaN or infinity"
-    return ""
+    if subject.model.needs_images:
+        return ""
+    changed = differing(output, predict(subject.build(), replace(inputs, images=torch.empty(ROWS, 3, 0, 0))))
+    return f"needs_images is False, and {changed} changes where there are no images" if changed else ""
 
 
 def check_rows_independent(subject: Subject) -> str:
