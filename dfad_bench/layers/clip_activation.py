@@ -23,7 +23,9 @@ _NAMES = {True: "QuickGELU", False: "GELU"}
 _HUB_PARENTS = 3  # models--owner--name/snapshots/commit/file
 
 
-def check_activation(path: Path, state: Mapping[str, Any], architecture: str, quick: bool, option: str) -> None:
+def check_activation(
+    path: Path, state: Mapping[str, Any], architecture: str, quick: bool, option: str, *, prefix: str = ""
+) -> None:
     """Refuse a file that was trained with another activation than the towers have; tell where nothing shows it.
 
     Args:
@@ -32,6 +34,7 @@ def check_activation(path: Path, state: Mapping[str, Any], architecture: str, qu
         architecture: open_clip's name of the towers.
         quick: whether the towers have QuickGELU.
         option: the model's option that names the architecture.
+        prefix: before the architecture's name in that option.
 
     Raises:
         WeightsError: the activation differs; says how it is known and which architecture fits.
@@ -40,7 +43,7 @@ def check_activation(path: Path, state: Mapping[str, Any], architecture: str, qu
     from open_clip import list_models
 
     other = architecture.removesuffix(_QUICK) + ("" if quick else _QUICK)
-    fix = f"add --set {option}={other}" if other in list_models() else "take other weights"
+    fix = f"add --set {option}={prefix}{other}" if other in list_models() else "take other weights"
     if found is None:
         add_notice(
             f"{path.name}: nothing shows which activation these weights were trained with; {_NAMES[quick]} is used, as"
