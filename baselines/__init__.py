@@ -16,4 +16,5 @@ DFAD_MODELS = {
     "bmrl": "baselines.bmrl:BMRL",
     "effort": "baselines.effort:Effort",
     "lida": "baselines.lida:LIDA",
+    "vfm_probe": "baselines.vfm_probe:VFMProbe",
 }

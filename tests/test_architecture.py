@@ -31,7 +31,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench.ingest": ({"dfad_bench.core", "dfad_bench.data"}, {"numpy", "pandas", "pyarrow"}),
     "dfad_bench.synthetic": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
     "dfad_bench.views": (
-        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.gaze"},
+        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.gaze", "dfad_bench.layers"},
         {"numpy", "pandas", "pyarrow", "torch"},
     ),
     "dfad_bench.gaze": (

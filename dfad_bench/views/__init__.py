@@ -2,6 +2,7 @@
 
 VIEWS: dict[str, str] = {
     "captions": "dfad_bench.views.captions:Captions",
+    "features": "dfad_bench.views.features:Features",
     "gaze": "dfad_bench.views.gaze:Gaze",
     "parsing": "dfad_bench.views.parsing:Parsing",
 }
