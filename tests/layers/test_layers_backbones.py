@@ -16,7 +16,7 @@ from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.notices import collect_notices
 from dfad_bench.layers.attentive import AttentivePool
 from dfad_bench.layers.backbone_files import load_backbone
-from dfad_bench.layers.backbone_parts import last_blocks, reached_parameters
+from dfad_bench.layers.backbone_parts import _groups, last_blocks, reached_parameters
 from dfad_bench.layers.backbones import OPEN_CLIP, backbone_facts, build_backbone
 
 TINY_CLIP = {
@@ -184,6 +184,20 @@ def test_clip_weights_of_the_other_activation_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize(
+    "name", ["test_vit", "resnet10t", "test_convnext", "swin_tiny_patch4_window7_224", "densenet121"]
+)
+def test_blocks_are_grouped_as_timm_groups_parameters(name: str) -> None:
+    from timm.models import group_parameters
+
+    with torch.device("meta"):
+        backbone = build_backbone(name)
+    grouped = group_parameters(backbone.network, backbone.network.group_matcher(coarse=False))
+    expected = [sorted(f"network.{each}" for each in grouped[number]) for number in sorted(grouped)]
+    assert [sorted(names) for _, names in _groups(backbone)] == expected
+
+
+@pytest.mark.heavy
 def test_the_last_blocks_are_the_last(tiny_clip: str) -> None:
     with torch.device("meta"):
         vit, resnet, clip = build_backbone("test_vit"), build_backbone("resnet10t"), build_backbone(tiny_clip)
@@ -194,6 +208,9 @@ def test_the_last_blocks_are_the_last(tiny_clip: str) -> None:
     assert {".".join(name.split(".")[1:4]) for name in of_clip if "resblocks" in name} == {"transformer.resblocks.1"}
     assert {"network.proj", "network.ln_post.weight"} < set(of_clip)
     assert "network.conv1.weight" not in of_clip
+    with torch.device("meta"):
+        dense = build_backbone("densenet121")
+    assert {".".join(name.split(".")[2:4]) for name in last_blocks(dense, 1)[:-2]} == {"denseblock4.denselayer16"}
     with pytest.raises(ConfigError, match="has 6 blocks; blocks=6 would leave none"):
         last_blocks(vit, 6)
     assert "network.proj" not in reached_parameters(tiny_clip, None, "tokens")
