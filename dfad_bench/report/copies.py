@@ -2,7 +2,8 @@
 
 The copy of which most was checked here stands for the run; the first path, or what a copy says of itself, decides
 nothing. Where that leaves several that differ, or none that was checked, none is ranked; only where several were
-predicted again was the run trained more than once, and the least of them counts.
+predicted again was the run trained more than once, and the least of them counts. Several seeds of a row that have the
+same numbers are one run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dfad_bench.report.run_record import settings_but_seed
 
 _NAMED = 4  # records of a conflict
 ROUNDING = 0.005  # of a share: two trainings with the same settings and seed on other machines
+ONE_CHECKPOINT = 1e-4  # of every number: one set of weights under several seeds, or with noise that changes no answer
 Checks = Mapping[str, Check]  # by `record_id`
 
 
@@ -43,6 +45,7 @@ def one_of_each(records: Sequence[ResultRecord], checks: Checks) -> Runs:
     seeds = _settle_groups(
         _grouped(runs, lambda record: content_hash([row_key(record), seed_of(record)])), checks, found
     )
+    seeds = _once_a_checkpoint(seeds, checks, found)
     return replace(found, records=seeds, notes=[*found.notes, *_other_versions(seeds)])
 
 
@@ -127,6 +130,36 @@ def _settle_group(members: Sequence[ResultRecord], checks: Checks, found: Runs) 
         f"{finding}; not ranked: `dfad verify-record --repredict` finds which of them the checkpoint makes."
     )
     return least
+
+
+def _once_a_checkpoint(records: Sequence[ResultRecord], checks: Checks, found: Runs) -> list[ResultRecord]:
+    """The records without those that state another seed for the numbers of one that is kept: they are no further run.
+
+    Copies of one checkpoint would pass for seeds that do not vary, with the narrow interval of such a mean.
+    """
+    kept: list[ResultRecord] = []
+    for members in _grouped(records, row_key):
+        best_first = sorted(members, key=lambda one: (-checks.get(one.record_id, Check()).rank, one.run.seed))
+        distinct: list[ResultRecord] = []
+        for record in best_first:
+            same = [one for one in distinct if record.model.task != "trivial" and _one_checkpoint(one, record)]
+            if not same:
+                distinct.append(record)
+                continue
+            who, shown = record.model.display or record.model.name, same[0].run.seed
+            found.notes.append(f"{who}: seed {record.run.seed} has the numbers of seed {shown}: one run, counted once.")
+        kept += [record for record in members if record in distinct]
+    return kept
+
+
+def _one_checkpoint(a: ResultRecord, b: ResultRecord) -> bool:
+    """Whether all numbers of two records are the same but for noise."""
+    ours, theirs = ({metric_name(v): v.value for v in r.metrics} for r in (a, b))
+    pairs = [(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]
+    given = [(one, other) for one, other in pairs if one is not None or other is not None]
+    return bool(given) and all(
+        one is not None and other is not None and abs(one - other) <= ONE_CHECKPOINT for one, other in given
+    )
 
 
 def _own_then_least(record: ResultRecord) -> tuple[bool, float]:

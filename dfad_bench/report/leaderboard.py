@@ -201,15 +201,10 @@ def _section(
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
     largest = max(records, key=lambda r: (sum(group.n for group in r.groups.values()), training_counts(r) is not None))
     constant = trivial_scores_of(largest, protocol, others)
-    references, of_references = shown_references(records)
+    best_checked = sorted(records, key=lambda r: -about.checks.get(r.record_id, Check()).rank)
+    references, of_references = shown_references(best_checked)
     rows = _trivial_rows({**{name: score.metrics for name, score in constant.items()}, **references}, protocol)
-    runs: dict[str, list[ResultRecord]] = {}
-    for record in records:
-        check = about.checks.get(record.record_id, Check())
-        unmergeable = (
-            record.record_id in unsettled or check.level == "contradicted"
-        )  # in no mean with others, and not ranked
-        runs.setdefault(f"{row_key(record)} {record.record_id if unmergeable else ''}", []).append(record)
+    runs = _rows(records, unsettled, about.checks)
     tags = _distinguishing_settings([members[0] for members in runs.values()])
     measured = []
     for place, members in enumerate(runs.values()):
@@ -229,6 +224,19 @@ def _section(
         *interval_notes(measured),
     ]
     return [*rows, *measured], notes
+
+
+def _rows(records: Sequence[ResultRecord], unsettled: Collection[str], checks: Checks) -> dict[str, list[ResultRecord]]:
+    """The records of each row. In no mean with others, and not ranked: what is disputed or does not follow.
+
+    Claims are in no mean with records that were checked: whoever adds one would move the number of honest runs.
+    """
+    runs: dict[str, list[ResultRecord]] = {}
+    for record in records:
+        check = checks.get(record.record_id, Check())
+        alone = record.record_id if record.record_id in unsettled or check.level == "contradicted" else ""
+        runs.setdefault(f"{row_key(record)} {'checked' if check.checked else 'claimed'} {alone}", []).append(record)
+    return runs
 
 
 def _protocol_notes(protocol: Protocol, faces: str) -> list[str]:

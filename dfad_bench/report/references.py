@@ -65,7 +65,7 @@ def shown_references(records: Sequence[ResultRecord]) -> tuple[dict[str, tuple[M
     """The references of records that share faces, rules and training, for one row each, and notes.
 
     They do not depend on the model. Where records state different numbers, those of the record with most faces are
-    shown, and a note names the reference.
+    shown, of several the first, so the best checked record comes first; a note names the reference.
     """
     having = [record for record in records if record.references]
     if not having:

@@ -107,7 +107,9 @@ def test_one_seed_does_not_stand_alone_before_models_of_several() -> None:
 def test_seeds_that_are_not_the_protocols_are_said() -> None:
     protocol = replace(toy_protocol(), seeds=(0, 1))
     assert protocol.sha256 == toy_protocol().sha256
-    notes = board(protocol, [record(protocol, "one"), *(record(protocol, "two", seed=seed) for seed in (0, 1))]).notes
+    notes = board(
+        protocol, [record(protocol, "one"), *(record(protocol, "two", seed, draw=seed) for seed in (0, 1))]
+    ).notes
     assert [note for note in notes if "the protocol's" in note and "seeds" in note] == [
         "One: seeds 0, the protocol's are 0, 1."
     ]

@@ -249,3 +249,33 @@ def test_a_number_that_one_record_leaves_open_is_not_the_number_of_the_other(tmp
     assert not agree(record, other, 0.005)
     assert not agree(other, record, 0.005)
     assert agree(other, other, 0.0)
+
+
+def test_one_checkpoint_under_several_seeds_is_one_run(tmp_path: Path) -> None:
+    """Its seeds would not vary, and its mean would have the interval of the best-known model of the board."""
+    for seed in (0, 1, 2):
+        config = {"model": "toy", "seed": seed}
+        folder = tmp_path / "runs" / str(seed)
+        honest(folder, run=run_of(seed, config))
+        facts, frame = read_json(folder / "run.json"), toy_predictions(PROTOCOL, 20, 0)
+        frame["p_fake"] += seed * 1e-6 * (1 - frame["p_fake"])  # noise that puts no face before another
+        facts["predictions"]["sha256"] = write_predictions(folder / "predictions.parquet", frame)
+        write_json(folder / "run.json", facts)
+        build_record(folder, resamples=20)
+        predicted_again(folder)
+    honest(tmp_path / "runs" / "other", draw=1, run=run_of(3, {"model": "toy", "seed": 3}))
+    (row,), table = shown(tmp_path / "runs")
+    assert row["seed_list"] == [0, 3]
+    assert sum("has the numbers of seed 0: one run, counted once." in note for note in table.notes) == 2
+
+
+def test_a_claimed_seed_is_in_no_mean_with_runs_that_were_checked(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        honest(tmp_path / "runs" / str(seed), draw=seed, run=run_of(seed))
+    (before,), _ = shown(tmp_path / "runs")
+    claim = honest(tmp_path / "runs" / "claim", draw=9, run=run_of(2))
+    (claim / "predictions.parquet").unlink()
+    rows = {row["checked"]: row for row in shown(tmp_path / "runs")[0]}
+    assert rows["follows"]["seed_list"] == [0, 1]
+    assert rows["follows"]["oscr"] == before["oscr"]
+    assert rows["claimed"]["seed_list"] == [2]
