@@ -21,12 +21,19 @@ from dfad_bench.engine.devices import Place, Precision
 from dfad_bench.engine.interrupts import one_line
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dfad_bench.data.dataset import FaceDataset
 
 # of the largest logit of a batch: batches of other sizes are summed in another order, which rounds otherwise. On the
 # CPU the largest difference of the models here is 3e-6 in fp32; a unit in the last place is 1e-3 in fp16, 8e-3 in bf16
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 LEAST_SCALE = 0.1  # logits that are all smaller, as of a model that has learnt nothing, count as this large
+# larger ones as this: a class that is never named, at -1e6, would widen the tolerance of the others
+MOST_SCALE = 300.0
+# of a probability, between the predictions that count and others of the same faces; on GPUs batches of other sizes
+# round otherwise, with TF32 to three digits
+AGAIN: Mapping[Precision, float] = {"fp32": 0.01, "fp16": 0.03, "bf16": 0.1}
 BATCHES, FACES, ALONE = 2, 16, 4  # real batches that are looked at, faces of each, and those of them also put alone
 EXPERTS = ("attribution_logits", "detection_logits")
 
@@ -73,6 +80,40 @@ def require_independent(model: DFADModel, dataset: FaceDataset, order: np.ndarra
         )
         if found is not None:
             raise DFADError(_refusal(model, quoted(dataset.sample_ids[index[found.row]]), found, place))
+
+
+def require_repeatable(
+    model: DFADModel, dataset: FaceDataset, order: np.ndarray, frame: pd.DataFrame, place: Place
+) -> None:
+    """Predict a few faces again, eight in one batch, and compare with the predictions that were stored.
+
+    What `require_independent` cannot see before: a model that learns from the test faces as it goes, or looks at its
+    batch only where that is large.
+
+    Args:
+        model: in eval mode on the device of `place`, as it is after all faces were predicted.
+        dataset: those faces.
+        order: their row numbers, in the order in which they were predicted.
+        frame: of `engine.predict.predict`, rows as in the dataset.
+        place: device and precision.
+
+    Raises:
+        DFADError: an answer has changed.
+    """
+    places = [0, 1, 2, 3, len(order) // 2, len(order) // 2 + 1, len(order) - 2, len(order) - 1]
+    index = order[sorted({place for place in places if 0 <= place < len(order)})]
+    dataset.read_in(order)
+    with torch.inference_mode(), place.autocast():
+        output = model(place.lay_out(dataset.inputs(index, place.device)))
+    again = [output.attribution_logits.double().softmax(dim=1), output.detection_logits.double().softmax(dim=1)[:, 1:]]
+    columns = [name for name in frame if str(name).startswith("p_")]  # p_0 ... p_{x-1}, p_fake
+    gaps = np.abs(torch.cat(again, dim=1).cpu().numpy() - frame[columns].to_numpy(dtype=float)[index])
+    gaps = np.nan_to_num(gaps, nan=np.inf)
+    row, column = np.unravel_index(np.argmax(gaps), gaps.shape)
+    if gaps[row, column] > AGAIN[place.precision]:
+        allowed, when = AGAIN[place.precision], "when predicted again, among fewer"
+        what = Dependence(int(row), str(columns[column]), float(gaps[row, column]), allowed, when)
+        raise DFADError(_refusal(model, quoted(dataset.sample_ids[index[row]]), what, place))
 
 
 def dependence(
@@ -130,7 +171,7 @@ def _of_part(run: Callable[[Inputs], Output], inputs: Inputs, when: str) -> Outp
 def _scale(logits: Tensor) -> float:
     """The largest logit, less the mean of its row, which no probability depends on."""
     centred = logits.double() - logits.double().mean(dim=1, keepdim=True)
-    return max(float(centred.abs().nan_to_num(0.0, posinf=0.0).max()), LEAST_SCALE)
+    return min(max(float(centred.abs().nan_to_num(0.0, posinf=0.0).max()), LEAST_SCALE), MOST_SCALE)
 
 
 def rows_of(inputs: Inputs, rows: slice | Sequence[int]) -> Inputs:
@@ -146,7 +187,7 @@ def rows_of(inputs: Inputs, rows: slice | Sequence[int]) -> Inputs:
 
 def _refusal(model: DFADModel, face: str, found: Dependence, place: Place) -> str:
     what = (
-        f"{found.output.replace('_', ' ')} of face {face} change by {found.difference:.2g} {found.when},"
+        f"{found.output.replace('_logits', ' logits')} of face {face} change by {found.difference:.2g} {found.when},"
         f" {found.allowed:.2g} is allowed in {place.precision}"
         if found.allowed
         else f"face {face} cannot be computed {found.when}: {found.output}"

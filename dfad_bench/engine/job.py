@@ -33,7 +33,7 @@ from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.extend import kept_lengths, stale_evaluations
 from dfad_bench.engine.finetune import Parent, start_from, unseen_warnings
 from dfad_bench.engine.fit import FitResult, Trainer
-from dfad_bench.engine.independence import require_independent
+from dfad_bench.engine.independence import require_independent, require_repeatable
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
@@ -257,7 +257,9 @@ class Job:
         keys, videos, seed = rows["source_key"], rows["video"], self.config.seed
         dataset = self.dataset(rows, store)
         self.require_independent(model, dataset)
-        return predict(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
+        frame = predict(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
+        require_repeatable(model, dataset, mixed_order(dataset.sample_ids, seed), frame, self.place)
+        return frame
 
     def require_independent(self, model: DFADModel, dataset: FaceDataset) -> None:
         """Refuse a model whose answers depend on the other faces of a batch; looked at once (`engine.independence`)."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.batch_effects import PLANTED, SharedTrace, WeakTrace, switched
+from helpers.batch_effects import LATER, PLANTED, SharedTrace, WeakTrace, switched
 from helpers.toy import RECIPE, SIDE, Toy, ToyConfig, toy_protocol
 from helpers.training import run_evaluation, run_robustness, run_training
 from sklearn.metrics import roc_auc_score
@@ -26,7 +26,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import select
 from dfad_bench.engine import predict as predict_module
 from dfad_bench.engine.devices import Place
-from dfad_bench.engine.independence import require_independent
+from dfad_bench.engine.independence import require_independent, require_repeatable
 from dfad_bench.engine.predict import predict
 from dfad_bench.engine.repredict import repredict
 from dfad_bench.report.run_record import build_record
@@ -99,6 +99,23 @@ def test_models_that_look_at_the_batch_are_refused(faces, name: str) -> None:
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.parametrize("name", LATER)
+def test_models_that_change_once_predictions_count_are_refused(faces, name: str) -> None:
+    torch.manual_seed(0)
+    model, (dataset, keys) = LATER[name](3, ToyConfig()), faces
+    with torch.no_grad():
+        for parameter in model.experts.parameters():
+            parameter.mul_(10.0)  # as sure as a trained model
+    order = mixed_order(dataset.sample_ids, 0)
+    require_independent(model, dataset, order, CPU)  # nothing to see before
+    frame = predict(model, dataset, keys, place=CPU)
+    with pytest.raises(DFADError, match=REFUSED) as caught:
+        require_repeatable(model, dataset, order, frame, CPU)
+    assert "when predicted again" in str(caught.value)
+    sound = Toy(3, ToyConfig())
+    require_repeatable(sound, dataset, order, predict(sound, dataset, keys, place=CPU), CPU)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_sound_models_are_not_refused(faces, precision: str) -> None:
     dataset, _ = faces
@@ -123,6 +140,24 @@ def test_a_constant_added_to_all_logits_hides_nothing(faces) -> None:
     torch.manual_seed(0)
     with pytest.raises(DFADError, match=REFUSED):
         require_independent(Lifted(3, ToyConfig()), dataset, mixed_order(dataset.sample_ids, 0), CPU)
+
+
+def test_a_class_that_is_never_named_hides_nothing(faces) -> None:
+    class Masked(PLANTED["BatchMean"]):
+        def forward(self, inputs):
+            output = super().forward(inputs)
+            logits = output.attribution_logits.clone()
+            logits[:, 0] = -1e6
+            return replace(output, attribution_logits=logits, detection_logits=logits[:, 1:] * 0)
+
+    dataset, _ = faces
+    torch.manual_seed(0)
+    model = Masked(3, ToyConfig())
+    with torch.no_grad():
+        for parameter in model.experts.parameters():
+            parameter.mul_(10.0)
+    with pytest.raises(DFADError, match=REFUSED):
+        require_independent(model, dataset, mixed_order(dataset.sample_ids, 0), CPU)
 
 
 def test_too_little_memory_is_not_taken_for_a_fault_of_the_model(faces) -> None:

@@ -79,6 +79,28 @@ class SharedTrace(WeakTrace):
     share = True
 
 
+class LargeBatches(Toy):
+    """Embeddings less the mean of their batch, where it is larger than those that are looked at before."""
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        embedding = super().embed(inputs)
+        return embedding - embedding.mean(dim=0) if len(inputs) > 16 else embedding
+
+
+class LearnsFromTests(Toy):
+    """Answers change with the number of faces seen in evaluation, slowly at first."""
+
+    def __init__(self, num_generators: int, config: ToyConfig) -> None:
+        super().__init__(num_generators, config)
+        self.register_buffer("batches", torch.zeros(()), persistent=False)
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        if not self.training:
+            self.batches += 1
+        return super().embed(inputs) + 5.0 * (self.batches > 13)
+
+
+LATER: dict[str, type[Toy]] = {kind.__name__: kind for kind in (LargeBatches, LearnsFromTests)}
 PLANTED: dict[str, type[Toy]] = {
     kind.__name__: kind for kind in (BatchNormInTraining, BatchMean, Among, Place, NeverAlone)
 }
