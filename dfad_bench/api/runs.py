@@ -71,7 +71,7 @@ def scores(run: Run, table: ScoreTable = "metrics") -> Table:
 
     Returns:
         A table; `to_frame()` gives it as a DataFrame with shares as fractions, `render("markdown")` as text with
-        percent. Of several seeds it has a column `seed`, "mean" in the last rows, which have no interval over faces.
+        percent. Of several seeds it has a column `seed`, "mean" in the last rows, whose intervals count seeds, too.
 
     Raises:
         ConfigError: no finished run, or no such table.
@@ -311,5 +311,6 @@ def _predicted_again(
     provided = provide_views(opened, asked.views, device, progress)
     made = repredict(found.record, opened, asked, views=provided, progress=progress)
     return with_predictions(
-        found, made.frame, unlike=made.unlike, manifest_sha256=made.manifest_sha256, parts=made.parts
-    )
+        found, made.frame, unlike=made.unlike, manifest_sha256=made.manifest_sha256, parts=made.parts,
+        references=made.references, no_references=made.no_references,
+    )  # fmt: skip

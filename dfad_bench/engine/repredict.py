@@ -6,9 +6,10 @@ Nothing is written to the run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,17 +18,22 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, Toolkit, read_record
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import manifests_hash, rows_hash, select
 from dfad_bench.engine.evaluate import OpenEvaluation, plan_evaluation
 from dfad_bench.engine.facts import environment_facts, model_facts, toolkit_facts
+from dfad_bench.engine.references import GAZE_ONLY, Trained, write_references
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.provider import ViewProvider
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dfad_bench.data.select import Selection
 
 _MACHINE = ("torch", "device", "cuda", "os")  # of `core.record.Environment`: what moves the last bits
 
@@ -38,6 +44,7 @@ class NewPredictions:
 
     `unlike` is empty where device, threads and versions are the record's own. `parts` are the content hashes of the
     rows that the protocol chooses (of a run: train, validation, unlabelled and test; of an evaluation: test).
+    `references` are the predictions of the reference predictors, fitted anew, `no_references` why there are none.
     """
 
     frame: pd.DataFrame
@@ -45,6 +52,8 @@ class NewPredictions:
     manifest_sha256: str
     parts: dict[str, str]
     warnings: tuple[str, ...] = ()
+    references: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    no_references: tuple[str, ...] = ()
 
 
 def repredict(
@@ -78,13 +87,29 @@ def repredict(
     rows = opened.selection.tested
     store = opened.store(protocol.image_size)
     frame = opened.job.frame(opened.model, rows, store)
-    parts = {"test": rows_hash(rows)}
+    parts, chosen = {"test": rows_hash(rows)}, opened.selection
     if run.path == folder:  # an evaluation has no part but this
         chosen = select(protocol, plan.manifests, allow_partial=True)
         found = {"train": chosen.train, "validation": chosen.validation, "unlabelled": chosen.unlabelled}
         parts |= {name: rows_hash(part) for name, part in found.items() if len(part)}
     unlike = _other_conditions(record, opened, trained_here=run.path == folder)
-    return NewPredictions(frame, unlike, manifests_hash(plan.manifests), parts, tuple(opened.job.warnings))
+    references, without = _references(record, opened, chosen, run, trained_here=run.path == folder)
+    warnings = tuple(opened.job.warnings)
+    return NewPredictions(frame, unlike, manifests_hash(plan.manifests), parts, warnings, references, without)
+
+
+def _references(
+    record: ResultRecord, opened: OpenEvaluation, chosen: Selection, run: RunFolder, *, trained_here: bool
+) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """Predictions of the reference predictors: of a run fitted on its training faces, of an evaluation on the run's."""
+    trained = None if trained_here else Trained.of(run, read_facts(run.facts)["run"])
+    gaze = record.run.references.get(GAZE_ONLY)
+    estimator = None if gaze is None else str(gaze.about.get("estimator"))
+    with TemporaryDirectory() as folder:
+        files = RunFolder(Path(folder))
+        classes = opened.job.protocol.num_generators
+        made, without = write_references(files, chosen, opened.plan.manifests, classes, gaze=estimator, trained=trained)
+        return {name: read_predictions(files.reference(name)) for name in made}, tuple(without)
 
 
 def run_beside(folder: Path) -> RunFolder:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.files import safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.report.record_diff import Difference, metric_name
 from dfad_bench.report.score import score
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 3e-2}  # of a probability, by the precision of the forward pass
 NUMBERS = {"fp32": 0.005, "fp16": 0.01, "bf16": 0.02}  # of a share computed from predictions that agree so
 _ABOUT = ("group", "source_key", "attribution_label", "detection_label", "video")
+OF_REFERENCES = 1e-6  # of a probability of a reference predictor, with the same scikit-learn
 _NAMED = 3  # faces named one by one
 
 
@@ -97,6 +102,42 @@ def compare_predictions(
         found += _probability_differences(common, columns, old, new, gaps, tolerance)
         found += _numbers(record, protocol, made)
     return Repredicted(len(common), exact, float(gaps.max()), tolerance, tuple(unlike), tuple(found))
+
+
+def compare_references(
+    record: ResultRecord, folder: Path, made: Mapping[str, pd.DataFrame], without: Sequence[str]
+) -> tuple[list[Difference], list[str]]:
+    """Stored predictions of the reference predictors against those of predictors fitted here: what differs, and notes.
+
+    A weakened `facts-only` row would make every model look better. Another scikit-learn may grow other trees, so then
+    nothing is said but that.
+
+    Args:
+        record: states where the stored ones lie.
+        folder: of the record.
+        made: the new ones by name.
+        without: why some cannot be made here.
+    """
+    found: list[Difference] = []
+    notes = [f"not fitted again: {line}" for line in without]
+    for name, about in record.run.references.items():
+        path = safe_relative(folder, about.path)
+        if name not in made or not path.is_file():
+            notes += [] if without else [f"{name} was not fitted again: not beside the record, or no facts here"]
+            continue
+        stated, here = about.about.get("scikit-learn"), version("scikit-learn")
+        if stated != here:
+            notes.append(f"{name} was not compared with one fitted here: scikit-learn {stated}, here {here}")
+            continue
+        a, b = (frame.set_index("sample_id").sort_index() for frame in (read_predictions(path), made[name]))
+        columns = [column for column in map(str, b) if column.startswith("p_")]
+        alike = a.index.equals(b.index) and set(columns) <= set(a)
+        gaps = np.abs(a[columns].to_numpy(float) - b[columns].to_numpy(float)).max(axis=1) if alike else np.ones(len(b))
+        if wrong := int((~(gaps <= OF_REFERENCES)).sum()):
+            found.append(Difference(f"{name}, fitted again: faces that it predicts otherwise", 0, wrong))
+    if "facts-only" in made and "facts-only" not in record.run.references:
+        notes.append("the record has no facts-only reference, though these faces give one")
+    return found, notes
 
 
 def _same_faces(record: ResultRecord, manifests: str | None, parts: Mapping[str, str]) -> Iterator[Difference]:

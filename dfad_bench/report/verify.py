@@ -34,7 +34,7 @@ from dfad_bench.report.record_diff import (
     score_differences,
 )
 from dfad_bench.report.references import scored_reference
-from dfad_bench.report.repredicted import Repredicted, compare_predictions
+from dfad_bench.report.repredicted import Repredicted, compare_predictions, compare_references
 from dfad_bench.report.robustness.scores import metrics_of, score_robustness
 from dfad_bench.report.robustness.settings import read_settings
 from dfad_bench.report.run_record import draws_of
@@ -101,6 +101,8 @@ def with_predictions(
     unlike: Sequence[str] = (),
     manifest_sha256: str | None = None,
     parts: Mapping[str, str] | None = None,
+    references: Mapping[str, pd.DataFrame] | None = None,
+    no_references: Sequence[str] = (),
 ) -> Verification:
     """What was found in a record, and how predictions made again from its checkpoint compare with the stored ones.
 
@@ -118,6 +120,10 @@ def with_predictions(
         if repredicted.exact or repredicted.unlike or repredicted.differences
         else [f"{repredicted}: another processor?"]
     )
+    if references is not None:
+        wrong, lines = compare_references(record, found.record.parent, references, no_references)
+        repredicted = replace(repredicted, differences=(*repredicted.differences, *wrong))
+        odd += lines
     return replace(
         found,
         differences=(*found.differences, *repredicted.differences),

@@ -13,12 +13,14 @@ from helpers.training import run_evaluation, run_training
 from dfad_bench.api.evaluation import rescore
 from dfad_bench.api.runs import record_table, scores, verify_record
 from dfad_bench.core.errors import IntegrityError
+from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import ResultRecord, plain, read_record, write_record
 from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.side_table import SideTable
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.gaze import table as gaze_table
+from dfad_bench.report.board_checks import Check
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.run_record import build_record
 from dfad_bench.report.score import score
@@ -125,6 +127,18 @@ def test_they_are_trivial_rows_that_are_never_ranked(made: tuple[Path, list[Mani
     assert any(row["facts-only"] == 1.0 for row in every.rows if row["metric"] == "seen_accuracy")
 
 
+def test_the_row_of_a_reference_is_of_the_record_that_was_checked_best(made: tuple[Path, list[Manifest]]) -> None:
+    honest = record_of(made[0])
+    known = [place for place, value in enumerate(honest.references["facts-only"]) if value.value]
+    weak = {("references", "facts-only", str(place), "value"): 0.1 for place in known}
+    forged = resealed(honest, weak)
+    for level, other in (("repredicted", "follows"), ("follows", "contradicted"), ("follows", "claimed")):
+        checks = {honest.record_id: Check(level, ""), forged.record_id: Check(other, "")}
+        table = board(toy_protocol(), [forged, honest], checks=checks)
+        (row,) = [row for row in table.rows if row["model"] == "facts-only"]
+        assert row["seen_acc"] == 1.0
+
+
 def test_records_made_before_have_none_and_show_none(made: tuple[Path, list[Manifest]]) -> None:
     record = resealed(record_of(made[0]), {"references": {}, "run.references": {}})
     rows = [row["model"] for row in board(toy_protocol(), [record]).rows]
@@ -154,6 +168,24 @@ def test_edited_predictions_of_a_reference_are_named(run: Path) -> None:
         verify_record(run)
     path.unlink()
     assert any("facts-only.parquet is not beside" in line for line in verify_record(run).unchecked)
+
+
+def test_a_weakened_reference_is_found_by_fitting_it_again(
+    run: Path, made: tuple[Path, list[Manifest]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its predictions and all that follows from them edited, every model of the board would stand above it."""
+    monkeypatch.setenv("DFAD_CHECKS", str(tmp_path / "checks"))
+    honest = verify_record(run, repredict=made[1], device="cpu")
+    assert (honest.differences, honest.unchecked) == ((), ())
+    facts, path = read_json(run / "run.json"), run / "facts-only.parquet"
+    weakened = read_predictions(path).assign(p_fake=0.5)
+    facts["run"]["files"][path.name] = write_predictions(path, weakened)
+    write_json(run / "run.json", facts)
+    build_record(run, resamples=20)
+    assert verify_record(run).differences == ()
+    (difference,) = verify_record(run, repredict=made[1], device="cpu").differences
+    assert difference.name == "facts-only, fitted again: faces that it predicts otherwise"
+    assert difference.found == len(weakened)
 
 
 def test_an_evaluation_predicts_with_what_the_run_learnt(run: Path, made: tuple[Path, list[Manifest]]) -> None:
