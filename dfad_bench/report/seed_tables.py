@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from statistics import fmean, stdev
 from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, Sweep
+from dfad_bench.core.record_ranges import BOUNDS, metric_unit
+from dfad_bench.metrics.spread import interval
 from dfad_bench.report.aggregate import check_seeds, number_key
+from dfad_bench.report.ranks import seeds_spread, spread_of
 from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.run_tables import TABLES
 from dfad_bench.report.table import Column, Table
@@ -27,8 +31,8 @@ MEAN = "mean"
 def seeds_tables(records: Sequence[ResultRecord], name: str) -> Table:
     """One of `run_tables.TABLES` with a column `seed`: rows of each seed, then those of the mean over seeds.
 
-    A number that a seed lacks has no mean. Means have no interval over faces; `sd` is the spread between seeds (n - 1)
-    of the values in the table of all numbers.
+    A number that a seed lacks has no mean. In the table of all numbers means have an interval over sources and seeds
+    (`ranks.seeds_spread`), where each seed has one; `sd` is the spread between seeds (n - 1).
 
     Args:
         records: of runs that differ in nothing but the seed.
@@ -44,7 +48,8 @@ def seeds_tables(records: Sequence[ResultRecord], name: str) -> Table:
     rows: list[Mapping[str, Any]] = []
     for seed, table in tables.items():
         rows += [{"seed": str(seed), **row} for row in table.rows]
-    rows += _means(list(tables.values()), first, _KEYS[name])
+    means = _means(list(tables.values()), first, _KEYS[name])
+    rows += [{**row, **_interval_of_mean(row, ordered)} for row in means] if name == "metrics" else means
     columns = [Column("seed", "Seed", "text"), *first.columns]
     if name == "metrics":
         place = [column.key for column in columns].index("value")
@@ -98,7 +103,7 @@ def _mean_row(
         if column.kind not in _MEASURED:
             mean[column.key] = values[0] if len(set(values)) == 1 and len(rows) == seeds else None
         elif column.key in ("low", "high"):
-            mean[column.key] = None  # of the faces of one run
+            mean[column.key] = None  # not the mean of bounds: `_interval_of_mean`
         else:
             whole = [value for value in values if value is not None]
             mean[column.key] = fmean(whole) if len(whole) == seeds else None
@@ -111,10 +116,27 @@ def _mean_row(
     return mean
 
 
+def _interval_of_mean(row: Mapping[str, Any], records: Sequence[ResultRecord]) -> dict[str, Any]:
+    """Bounds of a mean over seeds; none where it has no value, or a seed no interval."""
+    key = tuple(row.get(name) for name in ("task", "metric", "subset", "averaging", "threshold"))
+    found = [value for record in records for value in record.metrics if _place(value) == key]
+    of = seeds_spread([spread_of(value) for value in found], [value.value for value in found])
+    if of is None or row["value"] is None or len(found) < len(records):
+        return {}
+    limits = BOUNDS.get(metric_unit(found[0].metric, found[0].unit) or "", (-inf, inf))
+    low, high = interval(row["value"], of, limits)
+    return {"low": low, "high": high}
+
+
+def _place(value: MetricValue) -> tuple[Any, ...]:
+    return value.task, value.metric, value.subset, value.averaging, value.params.get("threshold")
+
+
 def _notes(tables: Mapping[int, Table]) -> tuple[str, ...]:
     """Notes of all seeds once, those of some with the seed in front."""
     shared = [
         note for note in next(iter(tables.values())).notes if all(note in table.notes for table in tables.values())
     ]
     own = [f"Seed {seed}: {note}" for seed, table in tables.items() for note in table.notes if note not in shared]
-    return ("Mean over seeds; SD between seeds (n - 1) is no interval over faces.", *shared, *own)
+    about = "Mean over seeds; its 95 % counts sources and seeds. SD between seeds (n - 1) is no interval over faces."
+    return (about, *shared, *own)

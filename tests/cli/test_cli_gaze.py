@@ -115,7 +115,8 @@ def test_the_short_table_fits_a_screen_and_tells_what_was_lost() -> None:
     from dfad_bench.report.gaze.all_tables import short_tables
 
     row = {"estimator": "e", "dataset": "d", "forgery": "FS", "family": "gan", "n": 5, "fid_rad2": 0.01, "pairs": 0}
-    rows = [row | {"generator": f"g{index:02}", "pair_verdict": "no pairs"} for index in range(25)]
+    rows = [row | {"generator": f"g{index:02}", "pair_verdict": "no pairs"} for index in range(24)]
+    rows.append(row | {"generator": "g24", "n": 50, "sources_fake": 2, "pairs": 39, "pair_sources": 3})
     claim = {
         "scope": "all generators",
         "diffusion": 2,
@@ -131,6 +132,7 @@ def test_the_short_table_fits_a_screen_and_tells_what_was_lost() -> None:
     text = " ".join(table.render().split())
     assert table.render().count("\n") < 40
     assert all(word in text for word in ("3 faces were refused.", "not calibrated", "g24", "--all"))
+    assert all(word in text for word in ("50 (2)", "39 (3)"))  # faces, and the sources that they come from
     assert "all generators: undecided (GAN less diffusion 3.28 deg², p 0.2500, 2 diffusion, 3 GAN generators)" in text
     assert "as claimed" not in text
 

@@ -12,7 +12,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.aggregate import seeds_table
-from dfad_bench.report.seed_tables import mean_metrics
+from dfad_bench.report.seed_tables import mean_metrics, seeds_tables
 
 PROTOCOL = toy_protocol()
 
@@ -127,3 +127,21 @@ def test_a_mean_over_seeds_keeps_nothing_of_the_interval_of_one(records: list[Re
     for place, value in enumerate(means):
         each = [record.metrics[place].value for record in records]
         assert value.value == (None if None in each else pytest.approx(fmean(each)))
+
+
+def test_the_mean_of_all_numbers_has_an_interval_over_sources_and_seeds(records: list[ResultRecord]) -> None:
+    table = seeds_tables(records, "metrics")
+    means = [row for row in table.rows if row["seed"] == "mean"]
+    assert len(means) == len(records[0].metrics)
+    shown = 0
+    for place, row in enumerate(means):
+        each = [record.metrics[place] for record in records]
+        if None in [value.value for value in each] or None in [value.ci95 for value in each]:
+            assert (row["low"], row["high"]) == (None, None)
+            continue
+        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+        variance_of_seeds = stdev(value.value for value in each) ** 2 / len(each)
+        if 0.2 < row["value"] < 0.8 and row["low"] > 0.1:
+            assert row["high"] - row["low"] > 2 * variance_of_seeds**0.5
+            shown += 1
+    assert shown > 3

@@ -53,11 +53,11 @@ def short_table(rows: Sequence[Mapping[str, Any]], estimator: str, notes: Sequen
     found = [row for row in rows if row["forgery"] != "control" or row.get("pairs")]
     columns = (
         *_NAMES,
-        Column("n", "n fake", "count"),
+        Column("fakes_of_text", "n fake (sources)", "text"),
         Column("fid_deg2", "FID, deg²"),
         Column("interval_deg2", "95 %", "text"),
         Column("floor_high_deg2", "floor 95 %"),
-        Column("pairs_text", "Pairs", "text"),
+        Column("pairs_of_text", "Pairs (sources)", "text"),
         Column("cosine_2d", "cosine 2-D"),
         Column("angle_deg", "angle, deg"),
     )
@@ -124,8 +124,17 @@ def _printed_row(row: Mapping[str, Any]) -> dict[str, Any]:
     shown["cosine_3d_text"] = _interval(row.get("cosine_3d_low"), row.get("cosine_3d_high"), 3)
     shown["angle_text"] = _interval(shown["angle_deg_low"], shown["angle_deg_high"], 2)
     shown["family_name"] = family_name(str(row.get("family", "")))
-    shown["pairs_text"] = row.get("pair_verdict") or (None if row.get("pairs") is None else f"{row['pairs']:,}")
+    shown["pairs_text"] = row.get("pair_verdict") or _count(row.get("pairs"), None)
+    shown["pairs_of_text"] = row.get("pair_verdict") or _count(row.get("pairs"), row.get("pair_sources"))
+    shown["fakes_of_text"] = _count(row.get("n"), row.get("sources_fake"))
     return shown
+
+
+def _count(faces: int | None, sources: int | None) -> str | None:
+    """How many, and of how many sources where that is known: fifty faces of two clips are not fifty observations."""
+    if faces is None:
+        return None
+    return f"{faces:,}" if sources is None else f"{faces:,} ({sources:,})"
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str | None:
