@@ -2,8 +2,9 @@
 
 - `groups`: two models, equal in the mean over groups of 2000, 40 and 40 faces, one better in the large group: how
   often is a winner named? Before: McNemar's test, which counts faces, beside the sign of the mean over groups.
-- `pairs`: two models that err alike on average, of k sources a group: how often does the interval of the difference
-  hold 0, how often is p below 0.05? Before: percentiles of the paired draws.
+- `pairs`: two models of k sources a group, that err alike on average or of which B detects and attributes better: how
+  often does the interval of the difference hold the true one, how often is p below 0.05, how often does that not agree
+  with whether the interval holds 0? Before: percentiles of the paired draws.
 - `seeds`: a mean over k seeds of a number with noise of sources and of seeds: how often does its interval hold the
   truth? Before: the normal quantile for both. The interval of one seed is of faces alone, and boards say so.
 - `lucky`: four equal models of three seeds, and the best of 50 single seeds of a fifth one: how often does that stand
@@ -25,11 +26,11 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
-from interval_coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn, parse_options, write_or_print
+from interval_coverage import NUMBERS, PROTOCOL, SCENARIOS, drawn, least, parse_options, write_or_print
 
 from dfad_bench.metrics import METRICS, few_sources
 from dfad_bench.metrics.interval import bounds
-from dfad_bench.metrics.paired import bootstrap_p, mcnemar
+from dfad_bench.metrics.paired import least_p, mcnemar
 from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.board_ranks import rank_rows
 from dfad_bench.report.paired_numbers import LEVEL, Sources, compared
@@ -38,7 +39,8 @@ from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
 
 SIZES = (2000, 40, 40)  # faces of the three seen groups
-COUNTS = (3, 8, 20)
+COUNTS = (2, 3, 4, 5, 8, 12, 20, 40)
+MARGINS = (0.0, 1.0)  # logits by which B is better
 SEEDS = (1, 2, 3, 5)
 OF_SEEDS = (0.5, 1.0, 3.0)  # the deviation between seeds over the standard error over sources
 SOURCES = 30
@@ -105,36 +107,81 @@ def as_good(base: pd.DataFrame, sources: np.ndarray, rng: np.random.Generator) -
     return made.assign(p_fake=1 / (1 + np.exp(-fake)))
 
 
-def pairs(task: tuple[str, int, int, int]) -> list[dict[str, Any]]:
-    """Intervals and p-values of differences of two equally good models."""
-    scenario, sources, repeats, resamples = task
+def better(frame: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """The same predictions with so many logits more for what is right, of seen generators and of detection."""
+    columns = ["p_0", "p_1", "p_2"]
+    probs = frame[columns].to_numpy().copy()
+    seen = np.flatnonzero(frame["attribution_label"] >= 0)
+    probs[seen, frame["attribution_label"].to_numpy()[seen]] *= np.exp(margin)
+    fake = np.log(frame["p_fake"] / (1 - frame["p_fake"])) + margin * (2 * frame["detection_label"] - 1)
+    made = frame.assign(p_fake=1 / (1 + np.exp(-fake)))
+    made[columns] = probs / probs.sum(1, keepdims=True)
+    return made
+
+
+def two_models(sources: int, scenario: str, margin: float, rng: np.random.Generator) -> list[pd.DataFrame]:
+    """Predictions of A, and of B that is better by so many logits, for the same faces."""
+    base = drawn(sources, scenario, rng)
+    of = pd.factorize(base["group"] + base["source_key"])[0]
+    sides = [as_good(base, of, rng) for _ in "ab"]
+    return [sides[0], better(sides[1], margin)]
+
+
+def true_differences(scenario: str, margin: float, sources: int = 6000) -> dict[Key, float]:
+    """What the differences would be on all faces there could be."""
+    if not margin:
+        return {}
+    a, b = (numbers_of(side, 0, 0) for side in two_models(sources, scenario, margin, np.random.default_rng(3)))
+    return {key: a[key].value.value - b[key].value.value for key in a}
+
+
+def pairs(task: tuple[str, float, dict[Key, float], int, int, int]) -> list[dict[str, Any]]:
+    """Intervals and p-values of differences of two models whose true differences are known (default 0)."""
+    scenario, margin, truth, sources, repeats, resamples = task
+    few_sources.LEAST_OF_DIFFERENCES = {}
     few_sources.LEAST_SOURCES = dict.fromkeys(METRICS, 2)  # as in `interval_coverage.py`: every interval is made
-    tally: dict[tuple[Key, str], list[tuple[bool, bool]]] = {}
+    tally: dict[tuple[Key, str], list[tuple[bool, bool, bool, float]]] = {}
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, sources, 7, list(SCENARIOS).index(scenario)])
-        base = drawn(sources, scenario, rng)
-        of = pd.factorize(base["group"] + base["source_key"])[0]
-        sides = [numbers_of(as_good(base, of, rng), resamples, repeat) for _ in "ab"]
-        sources_of = Sources(base)
+        frames = two_models(sources, scenario, margin, rng)
+        sides, sources_of = [numbers_of(frame, resamples, repeat) for frame in frames], Sources(frames[0])
         for key, a in sides[0].items():
             b = sides[1][key]
             made = compared(a, b, sources_of(a.value))
             if not made.difference or made.ci95 is None:
                 continue  # equal values, or no resample with a value
-            test = made.p is not None and made.p < LEVEL
-            tally.setdefault((key, "after"), []).append((made.ci95[0] <= 0 <= made.ci95[1], test))
-            draws = a.draws() - b.draws()
-            low, high = bounds(draws)
+            draws, at = a.draws() - b.draws(), truth.get(key, 0.0)
             p = made.p if a.hits is not None or a.ranked is not None else bootstrap_p(draws, sources_of(a.value))
-            tally.setdefault((key, "before"), []).append((low <= 0 <= high, p is not None and p < LEVEL))
+            for rule, between, of in (("after", made.ci95, made.p), ("before", bounds(draws), p)):
+                test, holds_zero = of is not None and of < LEVEL, between[0] <= 0 <= between[1]
+                found = (between[0] <= at <= between[1], test, test == holds_zero, between[1] - between[0])
+                tally.setdefault((key, rule), []).append(found)
     return [
         {
             "metric": key[0], "subset": key[1], "averaging": key[2], "scenario": scenario, "sources": sources,
-            "rule": rule, "printed": len(rows), "coverage": round(fmean(held for held, _ in rows), 4),
-            "rejected": round(fmean(test for _, test in rows), 4),
+            "margin": margin, "rule": rule, "printed": len(rows),
+            **{
+                name: round(fmean(row[at] for row in rows), 4)
+                for at, name in enumerate(("coverage", "rejected", "disagrees", "width"))
+            },
         }
         for (key, rule), rows in sorted(tally.items())
     ]  # fmt: skip
+
+
+def bootstrap_p(differences: np.ndarray, sources: int) -> float | None:
+    """The earlier p-value: of paired draws against 0, never below what exchanging the models by source could show."""
+    known = differences[~np.isnan(differences)]
+    if not len(known) or np.ptp(known) < 1e-12:
+        return None
+    tail = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, max(2 * (tail + 1) / (len(known) + 1), least_p(sources))))
+
+
+def least_of_differences(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """For each metric that needs more sources for differences than for numbers, the smallest number that holds."""
+    found = least(rows)
+    return {metric: count for metric, count in found.items() if count > few_sources.least_sources(metric)}
 
 
 def of_seeds(rng: np.random.Generator, seeds: int, deviation: float) -> tuple[list[float], list[Spread]]:
@@ -198,16 +245,19 @@ def lucky(repeats: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Run all simulations and print or write what was found."""
     options = parse_options(__doc__, repeats=120)
+    scenarios = ("one face a source", "shared targets")
+    truth = {(scenario, margin): true_differences(scenario, margin) for scenario in scenarios for margin in MARGINS}
     tasks = [
-        (scenario, count, options.repeats, options.resamples)
+        (scenario, margin, truth[scenario, margin], count, options.repeats, options.resamples)
         for count in sorted(COUNTS, reverse=True)
-        for scenario in ("one face a source", "shared targets")
+        for scenario, margin in truth
     ]
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         rows = [row for part in pool.imap(pairs, tasks) for row in part]
     result = {
         "repeats": options.repeats, "resamples": options.resamples,
-        "groups": groups(options.repeats, options.resamples), "pairs": rows, "seeds": seeds(10 * options.repeats),
+        "groups": groups(options.repeats, options.resamples), "pairs": rows,
+        "least_of_differences": least_of_differences(rows), "seeds": seeds(10 * options.repeats),
         "lucky": lucky(5 * options.repeats),
     }  # fmt: skip
     write_or_print(result, options.out)

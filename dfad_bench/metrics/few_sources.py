@@ -15,11 +15,14 @@ LEAST_SOURCES: dict[str, int] = {
     "oscr": 2, "seen_accuracy": 8, "tnr": 2, "tpr": 2, "unseen_accuracy": 2,
 }  # fmt: skip
 OTHERS = 10  # metrics that the simulation does not know
+# of a difference of two models, where that needs more (`benchmarks/comparisons.py`): one of them may be near the edge
+LEAST_OF_DIFFERENCES: dict[str, int] = {"ap": 40, "auc": 20}
 
 
-def least_sources(metric: str) -> int:
-    """How many sources a number needs for an interval, of the rarer class where it is of two."""
-    return LEAST_SOURCES.get(metric, OTHERS)
+def least_sources(metric: str, *, difference: bool = False) -> int:
+    """How many sources a number, or a difference of two, needs for an interval, of the rarer class where it has two."""
+    least = LEAST_SOURCES.get(metric, OTHERS)
+    return max(least, LEAST_OF_DIFFERENCES.get(metric, least)) if difference else least
 
 
 def too_few(metric: str, counts: Mapping[str, int], least: int | None = None) -> str | None:

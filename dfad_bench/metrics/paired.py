@@ -105,9 +105,7 @@ def delong(
         return DeLong(float(areas[0]), float(areas[1]), error, p)
     from scipy.special import stdtr  # scipy.stats takes a second or more to import
 
-    positive = np.asarray(labels) == 1
-    rarer = min(len(np.unique(np.asarray(clusters)[side])) for side in (positive, ~positive))
-    p = max(float(2 * stdtr(rarer - 1, -abs(difference) / error)), _LEAST)
+    p = max(float(2 * stdtr(fewest_of_a_class(labels, clusters) - 1, -abs(difference) / error)), _LEAST)
     return DeLong(float(areas[0]), float(areas[1]), error, p)
 
 
@@ -121,6 +119,17 @@ def _without_spread(
     found = permutation_test(labels, scores_a, scores_b, clusters)
     assert found is not None  # both classes have two rows
     return DeLong(a, b, 0.0, found.p, "permutation exact" if found.exact else "permutation", found.assignments)
+
+
+def fewest_of_a_class(labels: np.ndarray, clusters: np.ndarray | None = None) -> int:
+    """How many clusters the class of fewer of them has: labels (n,) 1 or 0, clusters (n,), default every row its own.
+
+    >>> fewest_of_a_class(np.array([1, 1, 1, 0, 0]), np.array([0, 0, 1, 2, 3]))
+    2
+    """
+    positive = np.asarray(labels) == 1
+    names = np.arange(len(positive)) if clusters is None else np.asarray(clusters)
+    return min(len(np.unique(names[side])) for side in (positive, ~positive))
 
 
 def auc_covariance(
@@ -176,32 +185,6 @@ def least_p(sources: int) -> float:
     0.25
     """
     return float(min(1.0, 2.0 ** (1 - sources)))
-
-
-def bootstrap_p(differences: np.ndarray, sources: int | None = None) -> float | None:
-    """Two-sided p-value of paired bootstrap differences against 0, never below 2 / (draws + 1).
-
-    None where every draw is NaN, and where all are the same and not 0: without spread they say nothing about chance.
-
-    Args:
-        differences: (draws,) may hold NaN.
-        sources: how many were resampled; p is never below 2 / 2^sources, the least that exchanging the two models
-            source by source could show.
-
-    >>> bootstrap_p(np.full(2000, 0.5)) is None, bootstrap_p(np.zeros(2000))
-    (True, 1.0)
-    >>> bootstrap_p(np.linspace(0.1, 0.2, 1999), sources=3)
-    0.25
-    """
-    known = np.asarray(differences, dtype=float)
-    known = known[~np.isnan(known)]
-    if not len(known):
-        return None
-    if np.ptp(known) < _NO_SPREAD:
-        return 1.0 if np.abs(known).max() < _NO_SPREAD else None
-    tail = min((known <= 0).sum(), (known >= 0).sum())
-    least = 0.0 if sources is None else least_p(sources)
-    return float(min(1.0, max(2 * (tail + 1) / (len(known) + 1), least)))
 
 
 def _sign_flips(sums: np.ndarray) -> float:

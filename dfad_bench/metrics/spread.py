@@ -125,13 +125,6 @@ def quantile(df: float) -> float:
     return float(stdtrit(df, 0.975) if isfinite(df) and df < 1e6 else ndtri(0.975))
 
 
-def two_sided_p(difference: float, of: Spread) -> float:
-    """P(|t| >= |difference| / error) of Student's t."""
-    from scipy.special import stdtr
-
-    return max(float(2 * stdtr(of.df, -abs(difference) / of.error)), float(np.finfo(float).tiny))
-
-
 def interval(value: float, of: Spread, limits: tuple[float, float]) -> tuple[float, float]:
     """The 95 % interval of a number, within `limits` (either may be infinite): (low, high).
 
@@ -161,11 +154,33 @@ def difference_interval(value: float, of: Spread, limits: tuple[float, float]) -
     Between two limits it is made on the scale of the inverse hyperbolic tangent, on which no difference is beyond
     the whole range.
     """
-    whole, reach = limits[1] - limits[0], quantile(of.df) * of.error
+    whole = limits[1] - limits[0]
+    middle, error = _on_scale(value, of.error, limits)
+    half = quantile(of.df) * error
     if not isfinite(whole) or abs(value) > whole * (1 - _EDGE):
-        return max(-whole, value - reach), min(whole, value + reach)
-    middle, half = atanh(value / whole), reach / whole / (1 - (value / whole) ** 2)
+        return max(-whole, middle - half), min(whole, middle + half)
     return whole * tanh(middle - half), whole * tanh(middle + half)
+
+
+def difference_p(value: float, of: Spread, limits: tuple[float, float]) -> float:
+    """P(|t| >= what was found) of Student's t, on the scale of `difference_interval`: below 0.05 where that lacks 0.
+
+    >>> low, high = difference_interval(0.4, Spread(0.15, 5), (0, 1))
+    >>> low > 0, difference_p(0.4, Spread(0.15, 5), (0, 1)) < 0.05
+    (True, True)
+    """
+    from scipy.special import stdtr
+
+    middle, error = _on_scale(value, of.error, limits)
+    return max(float(2 * stdtr(of.df, -abs(middle) / error)), float(np.finfo(float).tiny))
+
+
+def _on_scale(value: float, error: float, limits: tuple[float, float]) -> tuple[float, float]:
+    """A difference and its standard error on the scale of the inverse hyperbolic tangent, where there is one."""
+    whole = limits[1] - limits[0]
+    if not isfinite(whole) or abs(value) > whole * (1 - _EDGE):
+        return value, error
+    return atanh(value / whole), error / whole / (1 - (value / whole) ** 2)
 
 
 def share_interval(hits: np.ndarray, clusters: np.ndarray) -> tuple[float, float] | None:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
-from dfad_bench.metrics.paired import delong, holm, least_p, mcnemar
-from dfad_bench.metrics.spread import Spread, difference_interval, over_seeds, spread, two_sided_p
+from dfad_bench.metrics.paired import delong, fewest_of_a_class, holm, least_p, mcnemar
+from dfad_bench.metrics.spread import Spread, difference_interval, difference_p, over_seeds, spread
 from dfad_bench.report.scored_faces import Number
 
 LEVEL = 0.05
@@ -84,11 +84,13 @@ def compared(a: Number, b: Number, sources: int) -> Compared:
         return Compared(**facts, difference=None, ci95=None, test=None, p=None, null_reason=reason)
     difference = a.value.value - b.value.value
     of, reason = _spread(a, b)
-    between = difference_interval(difference, of, a.limits) if of is not None else None
+    tested, of = _tested(a, b, difference, of, reason, sources)
+    few = a.too_few_of_difference  # the test holds where models are equal, and the interval needs more
+    between = difference_interval(difference, of, a.limits) if of is not None and few is None else None
     same = of is None and reason is None and abs(difference) < _NO_WIDTH
-    tested = {"test": "bootstrap t", "p": 1.0} if same else _tested(a, b, of, reason, sources)
+    tested = {"test": "bootstrap t", "p": 1.0} if same else tested
     shown = (difference, difference) if same else between
-    why = reason or (None if shown else _NO_SPREAD)
+    why = reason or (None if shown else few or _NO_SPREAD)
     return Compared(**facts, difference=difference, ci95=shown, ci_reason=why, **tested)
 
 
@@ -106,30 +108,44 @@ def _spread(a: Number, b: Number) -> tuple[Spread | None, str | None]:
     return over_seeds(over_sources, [*a.of_seeds, *b.of_seeds]), None
 
 
-def _tested(a: Number, b: Number, of: Spread | None, reason: str | None, sources: int) -> dict[str, Any]:
-    """Fields of `Compared`: the test of the difference that is shown, its p-value, or why there is none."""
+def _tested(
+    a: Number, b: Number, difference: float, of: Spread | None, reason: str | None, sources: int
+) -> tuple[dict[str, Any], Spread | None]:
+    """Fields of `Compared`, the test of the difference that is shown and its p-value or why there is none; its spread.
+
+    DeLong's test has a standard error of its own, of which the interval is made, too, where one may be printed.
+    """
     if a.hits is not None and b.hits is not None:
         found = mcnemar(a.hits, b.hits, a.sources)
-        return {"test": "mcnemar exact" if found.exact else "mcnemar", "p": found.p}
+        return {"test": "mcnemar exact" if found.exact else "mcnemar", "p": found.p}, of
+    test: Test = "bootstrap t"
     if a.ranked is not None and b.ranked is not None:
         areas = delong(a.ranked[0], a.ranked[1], b.ranked[1], a.sources)
         if areas is None:
-            return {"test": None, "p": None, "null_reason": _ONE_SOURCE}
-        return {"test": areas.test, "p": areas.p, "assignments": areas.assignments}
+            return {"test": None, "p": None, "null_reason": _ONE_SOURCE}, of
+        if areas.standard_error == 0:  # an exact test, which needs no variance
+            return {"test": areas.test, "p": areas.p, "assignments": areas.assignments}, of
+        test, own = "delong", Spread(areas.standard_error, fewest_of_a_class(a.ranked[0], a.sources) - 1)
+        of = own if reason is None else None  # its variance is no better known where a group has a single large source
     if of is None:
         why = (reason or _NO_SPREAD).replace("no interval", "no test")
-        return {"test": None, "p": None, "null_reason": why}
-    assert a.value.value is not None
-    assert b.value.value is not None
-    p = max(two_sided_p(a.value.value - b.value.value, of), least_p(sources))
-    return {"test": "bootstrap t", "p": p}
+        return {"test": None, "p": None, "null_reason": why}, None
+    return {"test": test, "p": _p(difference, of, a.limits, sources)}, of
+
+
+def _p(difference: float, of: Spread, limits: tuple[float, float], sources: int) -> float:
+    return max(difference_p(difference, of, limits), least_p(sources))
 
 
 def corrected(rows: list[Compared]) -> list[Compared]:
-    """Holm's p-values, and which run they show to be better."""
+    """Holm's p-values, and which run they show to be better.
+
+    None where the interval holds 0: exact tests and intervals of few sources may disagree, and then nothing is shown.
+    """
     made = []
     for row, p in zip(rows, holm([row.p for row in rows]), strict=True):
-        shown = p is not None and p < LEVEL and bool(row.difference)
+        excludes_zero = row.ci95 is None or not row.ci95[0] <= 0 <= row.ci95[1]
+        shown = p is not None and p < LEVEL and bool(row.difference) and excludes_zero
         wins = row.difference is not None and (row.difference > 0) == METRICS[row.metric].higher_is_better
         better: Literal["a", "b"] | None = ("a" if wins else "b") if shown else None
         made.append(replace(row, p_holm=p, better=better))

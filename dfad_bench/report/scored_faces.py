@@ -15,7 +15,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue
 from dfad_bench.core.record_ranges import BOUNDS, SCHEMA_METRICS, metric_unit
 from dfad_bench.metrics import METRICS
-from dfad_bench.metrics.few_sources import LEAST_OF_A_GROUP, too_few
+from dfad_bench.metrics.few_sources import LEAST_OF_A_GROUP, least_sources, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.openset import named_rightly
 from dfad_bench.metrics.spread import FEWEST_DRAWS, interval, spread
@@ -69,7 +69,15 @@ class Number:
     @property
     def too_few(self) -> str | None:
         """Why the number has too few sources for an interval; None where there are enough."""
-        if reason := too_few(self.value.metric, self.counts):
+        return self._too_few()
+
+    @property
+    def too_few_of_difference(self) -> str | None:
+        """Why a difference of two models has too few; None where there are enough."""
+        return self._too_few(least_sources(self.value.metric, difference=True))
+
+    def _too_few(self, least: int | None = None) -> str | None:
+        if reason := too_few(self.value.metric, self.counts, least):
             return reason
         if self.bootstrap is None or self.formula is not None:
             return None

@@ -14,7 +14,7 @@ import numpy as np
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.metrics import METRICS, Metric
 from dfad_bench.metrics.interval import RANKINGS, clustered_wilson, stratified_wilson
-from dfad_bench.metrics.paired import auc_covariance
+from dfad_bench.metrics.paired import auc_covariance, fewest_of_a_class
 from dfad_bench.metrics.spread import Spread, interval, share_interval
 from dfad_bench.report.face_set import FaceSet, Part
 from dfad_bench.report.scored_faces import Interval, Number, number
@@ -183,8 +183,8 @@ def _delong_t(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> In
     found = auc_covariance(labels, scores, sources)
     if found is None or found[1][0, 0] <= 1e-18:
         return None
-    rarer = min(len(np.unique(sources[side])) for side in (labels == 1, labels != 1))
-    return interval(float(found[0][0]), Spread(float(np.sqrt(found[1][0, 0])), rarer - 1), (0.0, 1.0))
+    df = fewest_of_a_class(labels, sources) - 1
+    return interval(float(found[0][0]), Spread(float(np.sqrt(found[1][0, 0])), df), (0.0, 1.0))
 
 
 def _delong(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> Interval | None:

@@ -9,7 +9,7 @@ import pytest
 
 from dfad_bench.metrics import permutation
 from dfad_bench.metrics.detection import auc
-from dfad_bench.metrics.paired import bootstrap_p, delong, mcnemar
+from dfad_bench.metrics.paired import delong, mcnemar
 from dfad_bench.metrics.permutation import permutation_test
 
 LABELS = np.array([1, 1, 0, 0])
@@ -102,15 +102,3 @@ def test_no_p_value_is_zero() -> None:
     found = delong(labels, labels + 0.3 * rng.normal(size=10_000), rng.normal(size=10_000))
     assert found is not None
     assert 0 < found.p < 1e-300
-
-
-def test_a_bootstrap_without_spread_has_no_p_value() -> None:
-    assert bootstrap_p(np.full(100, 0.5)) is None
-    assert bootstrap_p(np.zeros(100)) == 1.0
-    assert bootstrap_p(np.array([np.nan, 0.5, 0.5])) is None
-
-
-@pytest.mark.parametrize("sources", [1, 2, 3, 8, 30])
-def test_a_bootstrap_of_few_sources_shows_no_more_than_they_can(sources: int) -> None:
-    p = bootstrap_p(np.linspace(0.1, 0.2, 1999), sources)
-    assert p == max(2 / 2000, 2 / 2**sources)

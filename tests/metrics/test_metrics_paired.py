@@ -137,12 +137,6 @@ def test_holm_equals_its_definition(p_values: list[float]) -> None:
         assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
 
 
-def test_bootstrap_p_values() -> None:
-    assert paired.bootstrap_p(np.arange(1, 100.0)) == pytest.approx(2 / 100)
-    assert paired.bootstrap_p(np.array([-1.0, 1.0, np.nan])) == 1.0
-    assert paired.bootstrap_p(np.array([np.nan])) is None
-
-
 def test_areas_without_spread_are_told_by_their_values() -> None:
     labels, scores = np.repeat([0, 1], 5), np.arange(10.0)
     exact = ("permutation exact", 252)  # ways to deal five labels to ten faces; two of them are as far apart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfad_bench.metrics.few_sources import LEAST_SOURCES, OTHERS, least_sources, too_few
+from dfad_bench.metrics.few_sources import LEAST_OF_DIFFERENCES, LEAST_SOURCES, OTHERS, least_sources, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.spread import (
     Spread,
@@ -19,6 +20,7 @@ from dfad_bench.metrics.spread import (
     cautious,
     combined,
     difference_interval,
+    difference_p,
     interval,
     over_seeds,
     quantile,
@@ -58,6 +60,16 @@ def test_no_interval_leaves_what_is_possible(value: float, error: float, df: flo
     assert -1 <= low <= high <= 1
     low, high = interval(value, Spread(error, df), (0.0, float("inf")))
     assert 0 <= low <= high
+
+
+@given(st.floats(-0.999, 0.999), st.floats(1e-3, 2), st.floats(1, 1000))
+def test_a_difference_is_shown_by_its_p_value_where_its_interval_lacks_zero(
+    value: float, error: float, df: float
+) -> None:
+    for limits in ((0.0, 1.0), (0.0, float("inf")), (-1.0, 1.0)):
+        low, high = difference_interval(value, Spread(error, df), limits)
+        p = difference_p(value, Spread(error, df), limits)
+        assert p == pytest.approx(0.05) or (p < 0.05) == (not low <= 0 <= high)
 
 
 @given(st.lists(st.tuples(st.floats(1e-6, 10), st.integers(1, 200)), min_size=1, max_size=4))
@@ -138,16 +150,26 @@ def test_equal_models_have_no_winner_whatever_their_groups_sizes(comparisons: di
     assert comparisons["groups"]["after"] <= 0.05 + 2 * error
 
 
-def test_differences_of_equal_models_are_held_and_rarely_tell_them_apart(comparisons: dict[str, Any]) -> None:
-    cells = {rule: [cell for cell in comparisons["pairs"] if cell["rule"] == rule] for rule in ("before", "after")}
-    assert len(cells["after"]) > 90
+def test_differences_are_held_and_equal_models_rarely_told_apart(comparisons: dict[str, Any]) -> None:
+    """Of equal models and of such that differ, from the smallest number of sources on that has an interval."""
+    judged = [cell for cell in comparisons["pairs"] if cell["printed"] >= 50]
+    cells = {rule: [cell for cell in judged if cell["rule"] == rule] for rule in RULES}
+    assert len(cells["after"]) > 300
+    assert {cell["margin"] for cell in cells["after"]} == {0.0, 1.0}
     for cell in cells["after"]:
-        if cell["printed"] >= 50:
-            error = (0.95 * 0.05 / cell["printed"]) ** 0.5
+        error = (0.95 * 0.05 / cell["printed"]) ** 0.5
+        if cell["sources"] >= least_sources(cell["metric"], difference=True):
             assert cell["coverage"] >= 0.93 - 2 * error, cell
+        if cell["margin"] == 0 and cell["sources"] >= least_sources(cell["metric"]):
             assert cell["rejected"] <= 0.07 + 2 * error, cell
-    assert min(cell["coverage"] for cell in cells["before"] if cell["printed"] >= 50) < 0.75
-    assert max(cell["rejected"] for cell in cells["before"] if cell["printed"] >= 50) > 0.2
+    exact = ("accuracy", "seen_accuracy", "unseen_accuracy")  # McNemar's test on sources has no standard error
+    disagreeing = {
+        rule: fmean(cell["disagrees"] for cell in cells[rule] if cell["metric"] not in exact) for rule in RULES
+    }
+    assert disagreeing["after"] < 0.005 < 0.02 < disagreeing["before"]
+    assert min(cell["coverage"] for cell in cells["before"]) < 0.75
+    assert max(cell["rejected"] for cell in cells["before"] if cell["margin"] == 0) > 0.2
+    assert comparisons["least_of_differences"] == LEAST_OF_DIFFERENCES
 
 
 def test_means_over_seeds_are_held_and_a_lucky_seed_does_not_stand_alone(comparisons: dict[str, Any]) -> None:

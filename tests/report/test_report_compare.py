@@ -12,12 +12,22 @@ from scipy.stats import binomtest
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.record import MetricValue, read_record, write_record
-from dfad_bench.metrics import METRICS, detection
+from dfad_bench.metrics import METRICS, detection, few_sources
 from dfad_bench.metrics.paired import mcnemar
 from dfad_bench.metrics.spread import Spread
 from dfad_bench.report.compare import Comparison, compare_runs, comparison_table
 from dfad_bench.report.headline import headline_keys, scored_metrics
-from dfad_bench.report.paired_numbers import Compared, _spread, _tested, mean_number
+from dfad_bench.report.paired_numbers import (
+    Compared,
+    Sources,
+    _spread,
+    _tested,
+    compared,
+    corrected,
+    mean_number,
+    place_of,
+)
+from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import FORMATS, render
 
@@ -57,7 +67,7 @@ def test_the_better_detector_is_found_and_attribution_is_not(runs: Path) -> None
     assert all(r.difference == 0 for r in found.rows if r.task == "attribution")
     for r in found.rows:
         assert r.p_holm >= r.p
-        assert r.ci95[0] - 1e-12 <= r.difference <= r.ci95[1] + 1e-12
+        assert r.ci95 is None or r.ci95[0] - 1e-12 <= r.difference <= r.ci95[1] + 1e-12
     assert any("sources" in note for note in found.notes)
 
 
@@ -75,7 +85,7 @@ def test_swapping_the_runs_swaps_the_signs_and_nothing_else(runs: Path) -> None:
     for a, b in zip(one.rows, other.rows, strict=True):
         assert a.difference == pytest.approx(-b.difference)
         assert a.p == pytest.approx(b.p)
-        assert a.ci95 == pytest.approx((-b.ci95[1], -b.ci95[0]))
+        assert a.ci95 == (None if b.ci95 is None else pytest.approx((-b.ci95[1], -b.ci95[0])))
         assert {a.better, b.better} in ({None}, {"a", "b"})
 
 
@@ -165,7 +175,7 @@ def test_differences_of_too_few_sources_have_no_interval_and_are_counted(tmp_pat
     assert all(r.ci_reason.startswith("no interval: ") for r in alone.rows)
     assert any("differences have no interval: " in note for note in alone.notes)
     enough = compare_runs(tmp_path / "30" / "a", tmp_path / "30" / "b", resamples=100)
-    assert None not in {r.ci95 for r in enough.rows}
+    assert {r.metric for r in enough.rows if r.ci95 is None} == {"ap"}  # 40 are needed
     assert f"300 faces come from {5 * 30} sources: all tests and intervals treat a source as one." in enough.notes
 
 
@@ -207,7 +217,7 @@ def test_the_table_shows_what_was_compared(runs: Path) -> None:
         unit = METRICS[value.metric].unit
         name = value.metric if unit == "share" else f"{value.metric} [{unit}]"
         assert shown["number"] == f"{value.task} {name}{at}, {value.subset} ({value.averaging})"
-        assert (shown["low"], shown["high"]) == value.ci95
+        assert (shown["low"], shown["high"]) == (value.ci95 or (None, None))
         assert shown["verdict"] == {"a": "A", "b": "B", None: "not shown"}[value.better]
     expected = {
         ("seen_accuracy", "seen", "macro"),
@@ -266,9 +276,53 @@ def test_a_test_of_two_models_needs_what_it_compares_of_both() -> None:
     shares = Number(value, hits=labels == 1, sources=np.arange(4))
     of = Spread(0.1, 9)
     for full, test in ((ranked, "delong"), (shares, "mcnemar exact")):
-        assert _tested(full, full, of, None, 4)["test"] == test
-        assert _tested(full, bare, of, None, 4)["test"] == _tested(bare, full, of, None, 4)["test"] == "bootstrap t"
-    assert _tested(bare, bare, None, None, 4)["p"] is None
+        assert _tested(full, full, 0.0, of, None, 4)[0]["test"] == test
+        for a, b in ((full, bare), (bare, full)):
+            assert _tested(a, b, 0.0, of, None, 4)[0]["test"] == "bootstrap t"
+    assert _tested(bare, bare, 0.0, None, None, 4)[0]["p"] is None
+
+
+@pytest.fixture
+def _every_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few_sources, "LEAST_OF_DIFFERENCES", {})
+
+
+def test_a_difference_may_need_more_sources_for_its_interval_than_the_numbers() -> None:
+    frame = toy_predictions(PROTOCOL, 12)
+    frame = frame.assign(source_key=frame["sample_id"])
+    sides = [numbers(side, PROTOCOL, resamples=60)[1] for side in (frame, better(frame, 0.5))]
+    one, other = (next(n for n in side if place_of(n.value)[1:4] == ("auc", "unseen", "micro")) for side in sides)
+    assert one.with_interval(60, 0).ci95 is not None
+    found = compared(one, other, Sources(frame)(one.value))
+    assert (found.ci95, found.test) == (None, "delong")
+    assert found.ci_reason == "no interval: 12 forged sources, 20 are needed"
+
+
+@pytest.mark.usefixtures("_every_interval")
+def test_an_interval_and_the_test_beside_it_say_the_same() -> None:
+    """Of few sources the normal quantile, or another standard error, would show what the interval does not."""
+    wanted, shown = {("auc", "unseen", "micro"), ("balanced_accuracy", "unseen", "micro")}, set()
+    for seed in range(8):
+        frame = toy_predictions(PROTOCOL, 12, seed=seed)
+        place = frame.groupby("group").cumcount().to_numpy()
+        grouped = frame.assign(source_key=frame["group"] + (place % 4).astype(str))
+        sides = [
+            {place_of(one.value)[1:4]: one for one in numbers(side, PROTOCOL, resamples=60)[1]}
+            for side in (grouped, better(grouped, 0.25 * seed, seed))
+        ]
+        for key in wanted:
+            one = sides[0][key]
+            found = compared(one, sides[1][key], Sources(grouped)(one.value))
+            assert found.test in ("delong", "bootstrap t")
+            assert (found.p < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
+            shown.add(found.p < 0.05)
+    assert shown == {True, False}
+
+
+def test_the_verdict_needs_the_interval_too() -> None:
+    facts = ("detection", "accuracy", "unseen", "micro", None, 20, 0.9, 0.5, 0.4)
+    shown = corrected([Compared(*facts, between, "mcnemar exact", 0.01) for between in ((-0.1, 0.7), (0.1, 0.7), None)])
+    assert [one.better for one in shown] == [None, "a", "a"]
 
 
 def test_the_spread_of_a_difference_needs_resamples_of_both() -> None:
