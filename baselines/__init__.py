@@ -12,6 +12,7 @@ DFAD_MODELS = {
     "dna_det": "baselines.dna_det:DNADet",
     "clip": "baselines.clip:CLIP",
     "de_fake": "baselines.de_fake:DEFAKE",
+    "repdfd": "baselines.repdfd:RepDFD",
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",
     "effort": "baselines.effort:Effort",

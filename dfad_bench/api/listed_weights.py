@@ -43,13 +43,15 @@ def _weight_file(name: str) -> Row:
 
 @cache
 def _users_of_weights() -> dict[str, list[str]]:
-    """The models and gaze estimators whose cards name a weight file."""
+    """The models, gaze estimators and views that name a weight file."""
     from dfad_bench.core.registry import model_class, model_names
     from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
+    from dfad_bench.views.registry import view_class, view_names
 
     found: dict[str, list[str]] = {}
     named = {name: model_class(name).card.weights for name in model_names()}
     named |= {name: estimator_class(name).card.weights for name in sorted(estimator_table())}
+    named |= {f"view {name}": view_class(name).weight_rows for name in view_names()}
     for name, files in named.items():
         for weights in files:
             found.setdefault(weights, []).append(name)
@@ -62,7 +64,7 @@ KINDS = {
         _weight_file,
         {
             "file": "File",
-            "models": "Models, estimators",
+            "models": "Models, estimators, views",
             "licence": "Licence",
             "present": "Under $DFAD_WEIGHTS",
             "obtain": "How to get it",

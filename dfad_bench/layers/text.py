@@ -24,7 +24,8 @@ def _tokenizer() -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _row(prompt: str, cut: bool = False) -> tuple[int, ...]:
+def token_ids(prompt: str, cut: bool = False) -> tuple[int, ...]:
+    """The 77 numbers of one prompt; see `tokenize`."""
     tokenizer = _tokenizer()
     words = tokenizer.encode(prompt)
     if cut:
@@ -45,7 +46,7 @@ def tokenize(prompts: Sequence[str], *, cut: bool = False) -> Tensor:
     Raises:
         ConfigError: a prompt is longer than 75 tokens.
     """
-    rows = [_row(prompt, cut) for prompt in prompts]
+    rows = [token_ids(prompt, cut) for prompt in prompts]
     return torch.tensor(rows, dtype=torch.int64).reshape(len(prompts), CONTEXT)
 
 

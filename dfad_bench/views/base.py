@@ -86,6 +86,7 @@ class View:
     columns: ClassVar[tuple[str, ...]] = ()  # of the manifest, which `make` finds in `Faces.rows`
     Settings: ClassVar[type[Any]] = NoSettings
     stand_in_settings: ClassVar[Mapping[str, Any]] = {}  # for examples, where `Settings` has no default
+    weight_rows: ClassVar[tuple[str, ...]] = ()  # names in manifests/weights.yaml of networks that may make the values
     version: ClassVar[int] = 1  # raised whenever the same faces and settings give other values
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:

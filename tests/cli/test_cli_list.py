@@ -72,7 +72,8 @@ def test_weights_say_whose_they_are_and_whether_they_are_there(tmp_path: Path, m
         "faze": "no weight file",
     }
     assert rows["imagenet_xception"]["models"] == "xception"
-    assert {"clip", "gazeclip"} <= set(rows["openai_clip_vit_b32"]["models"].split(", "))
+    assert {"clip", "de_fake", "gazeclip"} <= set(rows["openai_clip_vit_b32"]["models"].split(", "))
+    assert rows["arcface_r100"]["models"] == "view face_embedding"
     assert all(row["file"] and row["licence"] and row["obtain"] and row["models"] for row in rows.values())
 
 
