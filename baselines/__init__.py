@@ -12,6 +12,7 @@ DFAD_MODELS = {
     "dna_det": "baselines.dna_det:DNADet",
     "clip": "baselines.clip:CLIP",
     "de_fake": "baselines.de_fake:DEFAKE",
+    "carzero": "baselines.carzero:CARZero",
     "repdfd": "baselines.repdfd:RepDFD",
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",

@@ -25,6 +25,7 @@ _TINY: dict[str, Any] = {
 
 OPENAI_WEIGHTS = {  # by architecture, its rows of weights.yaml
     "ViT-B-32-quickgelu": ("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
+    "ViT-B-16-quickgelu": ("openai_clip_vit_b16",),
     "ViT-L-14-quickgelu": ("openai_clip_vit_l14",),
 }
 M = TypeVar("M", bound=nn.Module)
