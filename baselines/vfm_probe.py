@@ -13,7 +13,7 @@ from dfad_bench.core.contract import Card, DFADModel, Inputs, Output, StageData,
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.weights import one_file
 from dfad_bench.layers.attentive import AttentivePool
-from dfad_bench.layers.backbone_files import load_backbone
+from dfad_bench.layers.backbone_files import check_backbone_file, load_backbone
 from dfad_bench.layers.backbone_parts import last_blocks, reached_parameters
 from dfad_bench.layers.backbones import Backbone, FeatureKind, backbone_facts, build_backbone
 
@@ -151,8 +151,11 @@ class VFMProbe(DFADModel):
 
     def load_weights(self, weights: WeightFiles) -> None:
         """A file of the backbone, as timm or open_clip publish it; where the view reads it, it is only checked."""
-        backbone = self.backbone or build_backbone(self.config.backbone, self.config.side)
-        load_backbone(backbone, one_file(weights, self.card.display))
+        path = one_file(weights, self.card.display)
+        if self.backbone is None:
+            check_backbone_file(self.config.backbone, self.config.side, path)
+        else:
+            load_backbone(self.backbone, path)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, d) for linear experts, (B, N, d) for attentive ones."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dfad_bench.core.errors import WeightsError, cut
 from dfad_bench.core.weights import load_into, load_state_dict
-from dfad_bench.layers.backbones import OPEN_CLIP, Backbone
+from dfad_bench.layers.backbones import OPEN_CLIP, Backbone, build_backbone
 from dfad_bench.layers.clip_activation import check_activation
 from dfad_bench.layers.clip_layouts import is_clip, to_open_clip
 
@@ -29,6 +31,25 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
     """
     load = _load_open_clip if backbone.name.startswith(OPEN_CLIP) else _load_timm
     load(backbone, path)
+
+
+def check_backbone_file(name: str, side: int | None, path: Path) -> None:
+    """Refuse a file that is not of a backbone, without memory for the backbone; errors as of `load_backbone`.
+
+    Args:
+        name: of the backbone.
+        side: of its images, where not its own.
+        path: the file.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                backbone = build_backbone(name, side)
+        except (NotImplementedError, RuntimeError):  # construction that looks at values
+            backbone = build_backbone(name, side)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*which is a no-op")  # numbers that go nowhere are what is wanted
+        load_backbone(backbone, path)
 
 
 def _load_timm(backbone: Backbone, path: Path) -> None:

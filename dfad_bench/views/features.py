@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.data.crop_storage import resized_pixels
 from dfad_bench.data.view_source import ViewValues
 from dfad_bench.layers.backbones import BackboneFacts, FeatureKind, backbone_facts, build_backbone
@@ -122,7 +122,8 @@ class Features(View):
             if self.weights.sha256 is not None:
                 from dfad_bench.layers.backbone_files import load_backbone
 
-                load_backbone(built, Path(self.weights.file()))
+                with collect_notices():  # a run says them where it looks at the file itself
+                    load_backbone(built, self.weights.file())
             self._backbone = built.requires_grad_(False).eval()
         return self._backbone
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.notices import collect_notices
 from dfad_bench.layers.attentive import AttentivePool
-from dfad_bench.layers.backbone_files import load_backbone
+from dfad_bench.layers.backbone_files import check_backbone_file, load_backbone
 from dfad_bench.layers.backbone_parts import _groups, last_blocks, reached_parameters
 from dfad_bench.layers.backbones import OPEN_CLIP, backbone_facts, build_backbone
 
@@ -142,6 +142,10 @@ def test_files_in_timms_layout_are_read_whole(tmp_path: Path) -> None:
         found = backbone.network.state_dict()
         assert found.keys() == {name for name in state if not name.startswith("head.")}
         assert all(torch.equal(value, state[name]) for name, value in found.items())
+    with collect_notices():
+        check_backbone_file("test_vit", None, tmp_path / "wrapped.pth")
+    with pytest.raises(WeightsError, match="not a state dict of timm's test_vit2"):
+        check_backbone_file("test_vit2", None, tmp_path / "model.safetensors")
     small = build_backbone("test_vit", 32)  # another side: timm resizes the position table
     load_backbone(small, tmp_path / "model.safetensors")
     assert torch.equal(small.network.blocks[0].norm1.weight, state["blocks.0.norm1.weight"])
