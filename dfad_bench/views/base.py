@@ -82,7 +82,7 @@ class View:
     # not empty: values belong to exactly the pixels they were made of, so recipes that change pixels are refused, with
     # these words for what to do instead
     exact_pixels: ClassVar[str] = ""
-    asks: ClassVar[tuple[Ask, ...]] = ("crops",)
+    asks: tuple[Ask, ...] = ("crops",)  # may be set on the instance where it follows from its settings
     columns: ClassVar[tuple[str, ...]] = ()  # of the manifest, which `make` finds in `Faces.rows`
     Settings: ClassVar[type[Any]] = NoSettings
     stand_in_settings: ClassVar[Mapping[str, Any]] = {}  # for examples, where `Settings` has no default

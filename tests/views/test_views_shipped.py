@@ -131,7 +131,7 @@ def test_wrong_settings_are_one_line(manifests, ids, labels: Path, tmp_path: Pat
     def source(name: str, **settings: Any) -> None:
         ViewProvider(manifests, {name: settings}).source(name, ids, SIDE)
 
-    with pytest.raises(ConfigError, match=r"view 'parsing' \(--view parsing.KEY=VALUE\): key 'folder' is missing"):
+    with pytest.raises(ConfigError, match=r"view 'parsing' \(--view parsing.KEY=VALUE\): no parser: give weights"):
         source("parsing")
     with pytest.raises(ConfigError, match="unknown key 'foldr'; did you mean 'folder'"):
         source("parsing", foldr="x")
@@ -286,7 +286,7 @@ def test_a_model_that_needs_parsing_trains_and_is_evaluated_by_command(manifests
     where = ("--view", f"parsing.folder={labels}")
     with toy_views_registered():
         refused = dfad_run(*train)
-        assert (refused.exit_code, "parsing.KEY=VALUE): key 'folder' is missing" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "parsing.KEY=VALUE): no parser: give weights" in refused.stderr) == (1, True)
         result = dfad_run(*train, *where)
         assert result.exit_code == 0, result.output
         assert "faces have no parsing: nothing is added" in result.stderr
