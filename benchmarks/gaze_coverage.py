@@ -66,7 +66,7 @@ class Faces:
         else:
             names = [f"f{i}" for i in range(self.fake[0])]
         fake = self._frames(rng, fake_own, names, self.fake[1])
-        return real, replace(fake, angles=fake.angles + [0.0, self.shift_rad])
+        return real, replace(fake, vectors=fake.vectors + [0.0, self.shift_rad])
 
     def _draw_sources(self, rng: np.random.Generator, count: int) -> np.ndarray:
         if not self.tails:
@@ -89,7 +89,7 @@ def study(real: Side, fake: Side, resamples: int, seed: int, *, floor: bool = Tr
 
 def separate_sources(side: Side, name: str) -> Side:
     """The same faces, each taken for a source of its own."""
-    return Side.of_single(side.angles, name)
+    return Side.of_single(side.vectors, name)
 
 
 def floor_before(real: np.ndarray, n: int, rng: np.random.Generator) -> float:
@@ -120,8 +120,8 @@ def distances(faces: Faces, times: int, resamples: int, seed: int, *, before: bo
         effective.add(results["after"].sources_effective)
         if before:
             plain = [separate_sources(side, name) for side, name in zip(unshifted.draw(rng), ("r", "f"), strict=True)]
-            distance = float(gaussian_frechet_2d(*gaussian(plain[0].angles), *gaussian(plain[1].angles)))
-            found["above before"] += distance > floor_before(plain[0].angles, len(plain[1].angles), rng)
+            distance = float(gaussian_frechet_2d(*gaussian(plain[0].vectors), *gaussian(plain[1].vectors)))
+            found["above before"] += distance > floor_before(plain[0].vectors, len(plain[1].vectors), rng)
             results["before"] = study(
                 separate_sources(sides[0], "r"), separate_sources(sides[1], "f"), resamples, turn, floor=False
             )[0]
@@ -147,7 +147,7 @@ def means(faces: Faces, times: int, resamples: int, seed: int) -> dict[str, Any]
         rng = np.random.default_rng([seed, 1, turn])
         real, first = faces.draw(rng)
         fakes = [
-            replace(first, angles=first.angles + rng.normal(0, 0.03, first.angles.shape)) for _ in range(GENERATORS)
+            replace(first, vectors=first.vectors + rng.normal(0, 0.03, first.vectors.shape)) for _ in range(GENERATORS)
         ]
         truth = _moved_distance(faces.shift_rad)
         for sides in (
@@ -232,7 +232,7 @@ def claims(times: int, resamples: int, seed: int) -> dict[str, Any]:
         for when in rows:
             tests = check_claims(rows[when], seed=turn)
             found_verdicts = [
-                test.verdict if when == "after" else verdict_before(test.p, test.difference_rad2) for test in tests
+                test.verdict if when == "after" else verdict_before(test.p, test.difference) for test in tests
             ]
             verdicts[when][found_verdicts[0]] += 1
             any_wrong[when] += any(verdict.endswith("as claimed") for verdict in found_verdicts)

@@ -15,6 +15,7 @@ from dfad_bench.core.files import write_json, write_text
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import hashes_by_dataset
+from dfad_bench.gaze.claims import ClaimTest
 from dfad_bench.gaze.compare import rank_agreement
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.gaze.study import GazeStudy, study_gaze
@@ -168,9 +169,15 @@ def _facts(study: GazeStudy) -> dict[str, Any]:
         "failed": study.failed,
         "rows": [{"estimator": name, **row} for name, report in study.reports.items() for row in report.flat()],
         "groups": each(lambda report: report.groups),
-        "claims": each(lambda report: report.claims),
+        "claims": [claim_facts(name, test) for name, report in study.reports.items() for test in report.claims],
         "agreement": [vars(agreement) for agreement in rank_agreement(study.reports)],
     }
+
+
+def claim_facts(estimator: str, test: ClaimTest) -> dict[str, Any]:
+    """A test of the paper's claim, its difference named by its unit."""
+    units = {"difference": "difference_rad2"}
+    return {"estimator": estimator, **{units.get(key, key): value for key, value in vars(test).items()}}
 
 
 def _write(out: Path, report: GazeReport, manifests: list[Manifest], settings: GazeSettings) -> list[Path]:

@@ -6,7 +6,6 @@ degrees. Distances of different estimators are not comparable.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,21 @@ from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.backends import CLOSED_FORM, fid_backend
 from dfad_bench.gaze.claims import ClaimTest, check_claims, gaze_is_eyes
 from dfad_bench.gaze.estimators.base import GazeFlag
-from dfad_bench.gaze.families import ENOUGH_FACES, Drawn, GroupGaze, group_generators
+from dfad_bench.gaze.families import Drawn, GroupGaze, group_generators
 from dfad_bench.gaze.fid import study_fid
 from dfad_bench.gaze.notes import notes
 from dfad_bench.gaze.pairs import NO_PAIRS, NO_TARGET, PairStudy, study_pairs
 from dfad_bench.gaze.rows import GeneratorGaze
-from dfad_bench.gaze.scopes import Scope, Settings, angles_of, choose_rows, scopes_of, side_of
+from dfad_bench.gaze.scopes import (
+    Scope,
+    Settings,
+    angles_of,
+    choose_rows,
+    equal_count,
+    ids_hash,
+    scopes_of,
+    side_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +88,8 @@ def analyse(
     """Compare the gaze of each generator's faces with real faces.
 
     Every generator is compared on the same number of real and forged faces: the smallest of `samples`, of the real
-    faces and of the generators that have at least `ENOUGH_FACES`; faces are chosen by a seeded hash of their id.
+    faces and of the generators that have at least `families.ENOUGH_FACES`; faces are chosen by a seeded hash of
+    their id.
     A generator is compared with the real faces of its own dataset where there are any, else with all. One without a
     gaze, or with a single face, is a row whose verdict says so.
 
@@ -98,7 +107,7 @@ def analyse(
         ManifestError: a column is missing, or there are no real or no forged faces with a gaze.
         UnknownNameError: no such backend.
     """
-    settings = Settings(samples, seed, resamples, backend)
+    settings = Settings(samples, seed, resamples, fid_backend(backend))
     frame, usable = _usable_rows(frame)
     reals = frame[usable & (frame["detection_label"] == REAL)]
     fakes = frame[usable & (frame["detection_label"] == FAKE)]
@@ -108,7 +117,7 @@ def analyse(
     scopes = scopes_of(reals, frame.loc[frame["detection_label"] == FAKE, "dataset"].unique(), settings)
     groups = _groups(frame)
     counts = {key: int(_has_gaze(rows).sum()) for key, rows in groups.items()}
-    n = _equal_n([len(scopes[key[0]].rows) for key in groups], list(counts.values()), samples)
+    n = equal_count([len(scopes[key[0]].rows) for key in groups], list(counts.values()), samples)
     rows: list[GeneratorGaze] = []
     points: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     drawn: dict[tuple[str, str], Drawn] = {}
@@ -157,7 +166,7 @@ def _study_generator(
     first = every.iloc[0]
     floor = scope.side.floor(sides[0].shape, sides[1].shape) if side >= 2 else None
     drawn = scope.side.distances(*sides) if side >= 2 else np.zeros(0)
-    fid = study_fid(*sides, floor, drawn, distance=fid_backend(settings.backend))
+    fid = study_fid(*sides, floor, drawn, distance=settings.distance)
     refused = int((every["status"] != OK).sum()) if "status" in every else 0
     flags = fake["flags"].to_numpy(dtype=float).astype(int) if "flags" in fake else None
     row = GeneratorGaze(
@@ -173,9 +182,9 @@ def _study_generator(
         fid=fid,
         pairs=study_pairs(seen, reals, **settings.of_pairs) if len(seen) else PairStudy(0, verdict=_no_pairs(first)),
         refused=refused,
-        faces_sha256=_ids_hash(real, fake),
+        faces_sha256=ids_hash(real, fake),
     )
-    points = (sides[0].angles, sides[1].angles)
+    points = (sides[0].vectors, sides[1].vectors)
     return replace(row, fid_verdict=_verdict(row)), points, Drawn(drawn, frozenset(sides[1].sources.tolist()))
 
 
@@ -189,13 +198,3 @@ def _verdict(row: GeneratorGaze) -> str:
 
 def _no_pairs(face: pd.Series) -> str:
     return NO_TARGET if face["forgery"] == ForgeryType.EFS.value else NO_PAIRS
-
-
-def _ids_hash(*sides: pd.DataFrame) -> str:
-    text = "\n\n".join("\n".join(sorted(side["sample_id"])) for side in sides)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _equal_n(reals: list[int], fakes: list[int], samples: int) -> int:
-    large = [count for count in fakes if count >= ENOUGH_FACES]
-    return min(samples, *reals, min(large) if large else max(fakes))

@@ -1,4 +1,8 @@
-"""Ways to compute the Frechet distance of 2-D Gaussians: the closed form, and pytorch-fid's function as a check."""
+"""Ways to compute the Frechet distance of Gaussians.
+
+In two dimensions the closed form, and pytorch-fid's function as a check; in any number of them by eigenvalues, or of
+each dimension for itself.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,36 @@ def pytorch_fid_2d(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, co
         warnings.simplefilter("ignore")  # for singular covariances it warns although the value is right
         found = [calculate(*pair) for pair in zip(means[0], covs[0], means[1], covs[1], strict=True)]
     return np.array(found, dtype=np.float64).clip(min=0).reshape(shape[:-1])  # rounding can leave -1e-17
+
+
+def any_dimension(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> np.ndarray:
+    """`metrics.frechet.frechet_distance` over any leading axes, below which the arguments are broadcast.
+
+    Args:
+        mean_a: (..., d).
+        cov_a: (..., d, d).
+        mean_b: as `mean_a`.
+        cov_b: as `cov_a`.
+    """
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(values.clip(min=0))[..., None, :]) @ vectors.swapaxes(-1, -2)  # A^1/2
+    inner = root @ cov_b @ root
+    roots = np.sqrt(np.linalg.eigvalsh((inner + inner.swapaxes(-1, -2)) / 2).clip(min=0)).sum(axis=-1)
+    traces = np.trace(cov_a, axis1=-2, axis2=-1) + np.trace(cov_b, axis1=-2, axis2=-1)
+    found: np.ndarray = ((mean_a - mean_b) ** 2).sum(axis=-1) + traces - 2 * roots
+    return found.clip(min=0)  # rounding can leave -1e-17
+
+
+def separate_dimensions(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> np.ndarray:
+    """The sum over dimensions of the Frechet distance in one: (m_a - m_b)^2 + (s_a - s_b)^2, covariances left out.
+
+    Arguments as of `any_dimension`, of which it is the value for diagonal covariances. Where there are not many more
+    sources than dimensions, covariances are nearly singular, and what chance adds to the whole distance cannot be
+    taken off again; it can here.
+    """
+    deviations = [np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1).clip(min=0)) for cov in (cov_a, cov_b)]
+    found: np.ndarray = ((mean_a - mean_b) ** 2).sum(axis=-1) + ((deviations[0] - deviations[1]) ** 2).sum(axis=-1)
+    return found
 
 
 FID_BACKENDS: dict[str, Distance] = {CLOSED_FORM: closed_form_2d, PYTORCH_FID: pytorch_fid_2d}

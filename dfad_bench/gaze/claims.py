@@ -20,7 +20,7 @@ from dfad_bench.gaze.families import debiased_distance, rows_with_enough_faces
 from dfad_bench.metrics.paired import holm
 
 if TYPE_CHECKING:
-    from dfad_bench.gaze.rows import GeneratorGaze
+    from dfad_bench.gaze.rows import ComparedGenerator, GeneratorGaze
 
 SIGNIFICANT = 0.05
 MOST_HEADS = 0.5  # of the faces of a generator may have the direction of the head for a gaze, in a claim on gaze
@@ -34,7 +34,7 @@ _ALIKE = "distances do not differ"
 
 @dataclass(frozen=True)
 class Claim:
-    """One family is nearer to real faces than another, by some distance of each generator (square radians of gaze).
+    """One family is nearer to real faces than another, by some distance of each generator (of gaze: square radians).
 
     Args:
         name: in records.
@@ -49,15 +49,15 @@ class Claim:
     paper: str
     nearer: str
     farther: str
-    distance: Callable[[GeneratorGaze], float]
-    admits: Callable[[GeneratorGaze], bool]
+    distance: Callable[[ComparedGenerator], float] = debiased_distance
+    admits: Callable[[Any], bool] = lambda row: True
 
 
 @dataclass(frozen=True)
 class ClaimTest:
     """Permutation test of a claim over some generators.
 
-    `difference_rad2` is farther minus nearer family (GAN minus diffusion for gaze), above 0 if as claimed (over several
+    `difference` is farther minus nearer family (GAN minus diffusion for gaze), above 0 if as claimed (over several
     forgery types: the mean of their differences, weighted by information). `assignments` is the number of distinct
     ways to assign the two families to the generators. `p` and `smallest_p`, the least it can be, are one-sided;
     the verdict follows from `p_holm`, which is two-sided.
@@ -67,7 +67,7 @@ class ClaimTest:
     diffusion: int  # generators
     gan: int
     verdict: str
-    difference_rad2: float | None = None
+    difference: float | None = None
     p: float | None = None
     smallest_p: float | None = None
     assignments: int = 0
@@ -84,7 +84,7 @@ def gaze_is_eyes(row: GeneratorGaze) -> bool:
     return row.head_only is None or row.head_only <= MOST_HEADS
 
 
-CLAIMS = (Claim("gaze-fid", "GazeCLIP, Fig. 1", "diffusion", "gan", distance=debiased_distance, admits=gaze_is_eyes),)
+CLAIMS = (Claim("gaze-fid", "GazeCLIP, Fig. 1", "diffusion", "gan", admits=gaze_is_eyes),)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Unit:
 
 
 def check_claims(
-    rows: Sequence[GeneratorGaze], *, claims: Sequence[Claim] = CLAIMS, seed: int = 0
+    rows: Sequence[ComparedGenerator], *, claims: Sequence[Claim] = CLAIMS, seed: int = 0
 ) -> tuple[ClaimTest, ...]:
     """Every claim over all generators, within each forgery type that has both families, and within types together.
 
@@ -111,7 +111,7 @@ def check_claims(
     return tuple(_judged(test, p) for test, p in zip(tests, holm(possible), strict=True))
 
 
-def _scopes(claim: Claim, rows: Sequence[GeneratorGaze], seed: int) -> list[ClaimTest]:
+def _scopes(claim: Claim, rows: Sequence[ComparedGenerator], seed: int) -> list[ClaimTest]:
     admitted = [row for row in rows if claim.admits(row)]
     either = (claim.nearer, claim.farther)
     left = sorted({row.generator for row in rows if row.family in either} - {row.generator for row in admitted})
@@ -126,7 +126,7 @@ def _scopes(claim: Claim, rows: Sequence[GeneratorGaze], seed: int) -> list[Clai
     return [replace(test, left_out=tuple(left)) for test in tests]
 
 
-def _units(claim: Claim, rows: Sequence[GeneratorGaze]) -> Iterator[_Unit]:
+def _units(claim: Claim, rows: Sequence[ComparedGenerator]) -> Iterator[_Unit]:
     either = (claim.nearer, claim.farther)
     names = dict.fromkeys((r.generator, r.forgery, r.family) for r in rows if r.family in either)
     for generator, forgery, family in sorted(names):
@@ -161,7 +161,7 @@ def _permutation_test(claim: Claim, scope: str, strata: list[list[_Unit]], seed:
     all_totals = len(totals) + drawn
     alike = all(float(np.ptp(of)) <= _EQUAL * max(float(np.abs(of).max()), 1e-300) for of in values)
     return ClaimTest(
-        scope, **counts, verdict=_ALIKE if alike else "", difference_rad2=_difference(values, of_farther),
+        scope, **counts, verdict=_ALIKE if alike else "", difference=_difference(values, of_farther),
         p=(above + drawn) / all_totals,
         smallest_p=1 / all_totals, assignments=assignments, exact=exact, claim=claim.name,
         p_two_sided=(beyond + drawn) / all_totals, smallest_p_two_sided=sides / all_totals,
@@ -174,11 +174,11 @@ def _may_decide(test: ClaimTest) -> bool:
 
 
 def _judged(test: ClaimTest, p_holm: float | None) -> ClaimTest:
-    if test.p is None or test.difference_rad2 is None or test.verdict == _ALIKE:
+    if test.p is None or test.difference is None or test.verdict == _ALIKE:
         return test
     if p_holm is None:
         return replace(test, verdict="too few generators to tell")
-    decided = "as claimed" if test.difference_rad2 > 0 else "not as claimed"
+    decided = "as claimed" if test.difference > 0 else "not as claimed"
     return replace(test, p_holm=p_holm, verdict=decided if p_holm <= SIGNIFICANT else "undecided")
 
 

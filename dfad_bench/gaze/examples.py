@@ -62,7 +62,7 @@ def choose_face(rows: pd.DataFrame, seed: int) -> tuple[str, bool] | None:
     is_confident = _confident_rows(rows)
     pool = rows[is_confident] if is_confident.any() else rows
     angles = pool[_ANGLES].to_numpy(dtype=np.float64)
-    chosen = _typical_face(pool["sample_id"].tolist(), np.linalg.norm(angles - np.median(angles, axis=0), axis=1), seed)
+    chosen = typical_face(pool["sample_id"].tolist(), np.linalg.norm(angles - np.median(angles, axis=0), axis=1), seed)
     return chosen, bool(is_confident.any())
 
 
@@ -91,7 +91,7 @@ def choose_pairs(frames: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, s
         at = at[is_confident[at]] if confident else at
         off = np.abs(values[:, at] - np.median(values[:, at], axis=1, keepdims=True)).sum(axis=0)
         pool = fakes.iloc[at]
-        forged = _typical_face(pool["sample_id"].tolist(), off, seed)
+        forged = typical_face(pool["sample_id"].tolist(), off, seed)
         target = str(pool.loc[pool["sample_id"] == forged, "target_id"].iloc[0])
         found[str(key[0]), str(key[1])] = Pair(forged, target, confident)  # type: ignore[index]
     return found
@@ -145,7 +145,14 @@ def gaze_patch(face: Face, gaze: Mapping[str, float], *, arrow: bool = True) -> 
     return draw_on_patch(patch, [gaze[name] for name in _ANGLES]) if arrow else patch
 
 
-def _typical_face(names: list[str], off: np.ndarray, seed: int) -> str:
+def typical_face(names: list[str], off: np.ndarray, seed: int) -> str:
+    """One of the half of the faces that are least off, by a seeded hash.
+
+    Args:
+        names: sample ids.
+        off: (n,) how far each is from what is usual.
+        seed: of the hash.
+    """
     near = [name for name, distance in zip(names, off, strict=True) if distance <= np.median(off)]
     return str(near[int(choose(near, 1, seed)[0])])
 

@@ -1,5 +1,7 @@
 """FID of gaze: the Frechet distance of two Gaussians over (pitch, yaw), with its interval, parts and floor.
 
+All but `FidStudy` takes vectors of any kind and dimension; other studies (`dfad_bench.parsing`) measure by it, too.
+
 Chance is counted over sources (`sources`), whose faces are resampled together.
 """
 
@@ -28,15 +30,33 @@ _Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class FidStudy:
-    """One generator's distance; all values in square radians, None where a side has fewer than two faces.
+class Measured:
+    """One generator's distance from real faces, in squares of the vectors' unit; None with fewer than two faces a side.
 
     `unbiased` is the distance minus its sampling bias (estimated by resampling sources), `debiased` the same where it
-    is below zero, for means over generators; `low` and `high` its 95 % interval, None with fewer than
-    `sources.LEAST_SOURCES` effective sources on a side and where the resamples have no spread; `floor` is the mean
-    distance of two samples of real faces with as many sources and faces as the two sides have, `floor_high` the 95 %
-    quantile of such distances.
+    is below zero, for means over generators; `low` and `high` its 95 % interval, None with fewer effective sources on
+    a side than are needed and where the resamples have no spread; `floor` is the mean distance of two samples of real
+    faces with as many sources and faces as the two sides have, `floor_high` the 95 % quantile of such distances.
     """
+
+    n: int  # faces on each side
+    value: float | None = None
+    unbiased: float | None = None
+    low: float | None = None
+    high: float | None = None
+    floor: float | None = None
+    floor_high: float | None = None
+    mean_part: float | None = None  # what equal covariances would leave of the distance
+    debiased: float | None = None
+    sources_real: int = 0
+    sources_fake: int = 0
+    sources_effective: int = 0  # of equal size, on the side that has fewer
+    interval_verdict: str = ""  # why there is no interval, "" where there is one or no distance
+
+
+@dataclass(frozen=True)
+class FidStudy:
+    """One generator's distance of gaze (fields of `Measured`, square radians), with its parts and the Gaussians."""
 
     n: int  # faces on each side
     fid_rad2: float | None = None
@@ -60,15 +80,15 @@ class FidStudy:
 
 @dataclass(frozen=True)
 class Side:
-    """The compared faces of one side: gaze (n, 2) in radians, and the source (n,) of each."""
+    """The compared faces of one side: vectors (n, d), gaze in radians say, and the source (n,) of each."""
 
-    angles: np.ndarray
+    vectors: np.ndarray
     sources: np.ndarray
 
     @classmethod
-    def of_single(cls, angles: np.ndarray, name: str) -> Side:
+    def of_single(cls, vectors: np.ndarray, name: str) -> Side:
         """Faces that are a source each, named after their side."""
-        return cls(angles, np.array([f"{name}:{place}" for place in range(len(angles))], dtype=str))
+        return cls(vectors, np.array([f"{name}:{place}" for place in range(len(vectors))], dtype=str))
 
     @property
     def effective(self) -> int:
@@ -79,28 +99,57 @@ class Side:
     def shape(self) -> tuple[int, int]:
         """Effective sources, and how many faces each of them has."""
         count = self.effective
-        return count, max(1, round(len(self.angles) / max(count, 1)))
+        return count, max(1, round(len(self.vectors) / max(count, 1)))
 
     def resampled(self, resamples: int, seed: int) -> Gaussians:
         """Gaussians of this side, its sources resampled."""
-        return resampled_gaussians(self.angles, self.sources, resamples, seed)
+        return resampled_gaussians(self.vectors, self.sources, resamples, seed)
 
 
 def study_fid(
     real: Side, fake: Side, floor: tuple[float, float] | None, drawn: np.ndarray, *, distance: Distance = closed_form_2d
 ) -> FidStudy:
-    """Distance of real from forged gaze.
+    """Distance of real from forged gaze; arguments as of `measure_distance`, vectors (n, 2) in radians."""
+    found = measure_distance(real, fake, floor, drawn, distance=distance)
+    shared = {name: getattr(found, name) for name in ("n", "sources_real", "sources_fake", "sources_effective")}
+    if found.value is None:
+        return FidStudy(**shared)
+    (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real.vectors), gaussian(fake.vectors)
+    return FidStudy(
+        **shared,
+        fid_rad2=found.value,
+        unbiased_rad2=found.unbiased,
+        low_rad2=found.low,
+        high_rad2=found.high,
+        floor_rad2=found.floor,
+        floor_high_rad2=found.floor_high,
+        mean_part_rad2=found.mean_part,
+        covariance_part_rad2=float(covariance_part_2d(cov_real, cov_fake)),
+        mean_real_rad=tuple(mean_real.tolist()),
+        mean_fake_rad=tuple(mean_fake.tolist()),
+        cov_real_rad2=tuple(map(tuple, cov_real.tolist())),
+        cov_fake_rad2=tuple(map(tuple, cov_fake.tolist())),
+        debiased_rad2=found.debiased,
+        interval_verdict=found.interval_verdict,
+    )
+
+
+def measure_distance(
+    real: Side, fake: Side, floor: tuple[float, float] | None, drawn: np.ndarray, *, distance: Distance
+) -> Measured:
+    """Distance of real from forged faces.
 
     Args:
         real: n faces.
         fake: n faces.
         floor: as `RealSide.floor` gives it.
-        drawn: (resamples,) distances of the two sides, resampled by source with one seed.
+        drawn: (resamples,) distances of the two sides, resampled by source with one seed; none: neither bias nor
+            interval is known, and the distance stands for the debiased one.
         distance: a backend.
     """
-    n = len(fake.angles)
+    n = len(fake.vectors)
     sources = min(real.effective, fake.effective)
-    found = FidStudy(
+    found = Measured(
         n,
         sources_real=len(np.unique(real.sources)),
         sources_fake=len(np.unique(fake.sources)),
@@ -108,26 +157,22 @@ def study_fid(
     )
     if n < 2:
         return found
-    (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real.angles), gaussian(fake.angles)
-    fid = float(distance(mean_real, cov_real, mean_fake, cov_fake))
-    debiased, ends = distance_interval(fid, drawn, sources)
+    (mean_real, cov_real), (mean_fake, cov_fake) = gaussian(real.vectors), gaussian(fake.vectors)
+    value = float(distance(mean_real, cov_real, mean_fake, cov_fake))
+    found = replace(found, value=value, mean_part=float(mean_part(mean_real, mean_fake)))
+    if not len(drawn):
+        return replace(found, debiased=value, interval_verdict="not resampled")
+    debiased, ends = distance_interval(value, drawn, sources)
     low, high = ends or (None, None)
     why = f"{sources} of {LEAST_SOURCES} sources" if sources < LEAST_SOURCES else "no spread"
     return replace(
         found,
-        fid_rad2=fid,
-        unbiased_rad2=max(debiased, 0.0),
-        low_rad2=low,
-        high_rad2=high,
-        floor_rad2=floor[0] if floor else None,
-        floor_high_rad2=floor[1] if floor else None,
-        mean_part_rad2=float(mean_part(mean_real, mean_fake)),
-        covariance_part_rad2=float(covariance_part_2d(cov_real, cov_fake)),
-        mean_real_rad=tuple(mean_real.tolist()),
-        mean_fake_rad=tuple(mean_fake.tolist()),
-        cov_real_rad2=tuple(map(tuple, cov_real.tolist())),
-        cov_fake_rad2=tuple(map(tuple, cov_fake.tolist())),
-        debiased_rad2=debiased,
+        unbiased=max(debiased, 0.0),
+        low=low,
+        high=high,
+        floor=floor[0] if floor else None,
+        floor_high=floor[1] if floor else None,
+        debiased=debiased,
         interval_verdict="" if ends else why,
     )
 
@@ -174,7 +219,7 @@ class RealSide:
         self._draws: dict[int, Gaussians] = {}
 
     def floor(self, *shapes: tuple[int, int]) -> tuple[float, float] | None:
-        """Mean and 95 % quantile, square radians, of distances of real from real; None with too few real sources.
+        """Mean and 95 % quantile of distances of real from real; None with too few real sources, or no resamples.
 
         Both samples are drawn from the real sources with replacement. These are few, so their variance is known only
         roughly and is too small by one degree of freedom: distances are multiplied by s / (s - 1), the quantile by
@@ -183,7 +228,7 @@ class RealSide:
         Args:
             shapes: `Side.shape` of the two sides.
         """
-        if self._sources < LEAST_FLOOR_SOURCES:
+        if self._sources < LEAST_FLOOR_SOURCES or not self._resamples:
             return None
         if shapes not in self._floors:
             self._floors[shapes] = self._floor(shapes)
@@ -191,7 +236,9 @@ class RealSide:
 
     def distances(self, chosen: Side, fake: Side) -> np.ndarray:
         """(resamples,) distances of the two sides, resampled by source; the draws of the `chosen` faces are kept."""
-        n = len(chosen.angles)
+        n = len(chosen.vectors)
+        if not self._resamples:
+            return np.zeros(0)
         if n not in self._draws:
             self._draws[n] = chosen.resampled(self._resamples, self._seed)
         drawn: np.ndarray = self._distance(*self._draws[n], *fake.resampled(self._resamples, self._seed))
@@ -201,7 +248,7 @@ class RealSide:
         from scipy.special import stdtrit
 
         random = np.random.default_rng([self._seed, 2, *(number for shape in shapes for number in shape), *self._scope])
-        order = random.permutation(len(self._faces.angles))
+        order = random.permutation(len(self._faces.vectors))
         drawn = [drawn_gaussians(self._sums(order, faces), sources, FLOOR_DRAWS, random) for sources, faces in shapes]
         distances = self._distance(*drawn[0], *drawn[1]) * (self._sources / (self._sources - 1))
         widened = (float(stdtrit(self._sources - 1, 0.975)) / _Z95) ** 2
@@ -216,5 +263,5 @@ class RealSide:
         place = np.empty(len(order), dtype=np.int64)
         place[sorted_by] = np.arange(len(order)) - starts[member[sorted_by]]
         kept = order[place < most]
-        angles = self._faces.angles - self._faces.angles.mean(axis=0)
-        return source_sums(angles[kept], self._faces.sources[kept])[1]
+        vectors = self._faces.vectors - self._faces.vectors.mean(axis=0)
+        return source_sums(vectors[kept], self._faces.sources[kept])[1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import isqrt
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from dfad_bench.data.pools import effective_sources
 NO_SPREAD = 1e-12  # values that differ by less are the same
 _BLOCK = 512  # sources weighted at once: 4 MB for a thousand resamples
 _CELLS = 100_000  # cells of the count matrix held at once: less than a megabyte fits into the cache
-Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., 2) and covariances (..., 2, 2)
+Gaussians = tuple[np.ndarray, np.ndarray]  # means (..., d) and covariances (..., d, d)
 
 
 def choose(sample_ids: Sequence[str], count: int, seed: int) -> np.ndarray:
@@ -50,7 +51,7 @@ def kept_variance(sources: int) -> float:
 
 
 def resampled_gaussians(vectors: np.ndarray, sources: np.ndarray, resamples: int, seed: int) -> Gaussians:
-    """Means (resamples, 2) and covariances (resamples, 2, 2) of (n, 2) vectors, their sources weighted at random.
+    """Means (resamples, d) and covariances (resamples, d, d) of (n, d) vectors, their sources weighted at random.
 
     Rubin's Bayesian bootstrap (The Annals of Statistics 9, 1981) over sources: weights are exponential and follow from
     the seed and the source's name. So real and forged faces of one source, and the generators that share it, are
@@ -68,7 +69,7 @@ def resampled_gaussians(vectors: np.ndarray, sources: np.ndarray, resamples: int
 
 
 def drawn_gaussians(sums: np.ndarray, size: int, draws: int, generator: np.random.Generator) -> Gaussians:
-    """Gaussians of `size` sources drawn with replacement from (s, 6) sums of `source_sums`, `draws` times."""
+    """Gaussians of `size` sources drawn with replacement from (s, m) sums of `source_sums`, `draws` times."""
     found = np.empty((draws, sums.shape[1]))
     step = max(1, min(draws, _CELLS // len(sums)))
     for start in range(0, draws, step):
@@ -79,10 +80,15 @@ def drawn_gaussians(sums: np.ndarray, size: int, draws: int, generator: np.rando
 
 
 def source_sums(vectors: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Names (s,) of the sources, and for each the sums (s, 6) of 1, x, y, x^2, xy and y^2 over its rows."""
+    """Names (s,) of the sources, and for each the sums (s, m) of moments over its rows.
+
+    These are 1, every coordinate, and every product of two: 1, x, y, x^2, xy and y^2 in two dimensions.
+    """
     names, member = np.unique(sources, return_inverse=True)
-    x, y = vectors[:, 0], vectors[:, 1]
-    terms = (np.ones(len(x)), x, y, x * x, x * y, y * y)
+    columns = vectors.T
+    first, second = np.triu_indices(len(columns))
+    products = (columns[i] * columns[j] for i, j in zip(first, second, strict=True))
+    terms = (np.ones(len(vectors)), *columns, *products)
     return names, np.stack([np.bincount(member, weights=term, minlength=len(names)) for term in terms], axis=1)
 
 
@@ -145,11 +151,18 @@ def pair_sources(first: np.ndarray, second: np.ndarray) -> int:
 
 
 def _gaussians(sums: np.ndarray) -> Gaussians:
+    """Gaussians of (draws, m) sums of moments, m = 1 + d + d (d + 1) / 2."""
+    d = (isqrt(8 * sums.shape[1] + 1) - 3) // 2
     n = sums[:, :1]
-    mean = sums[:, 1:3] / n
+    mean = sums[:, 1 : 1 + d] / n
     free = np.maximum(n - 1, 1e-9)  # a draw of one row has no spread: its moments are zero
-    variances = ((sums[:, [3, 5]] - n * mean**2) / free).clip(min=0)
+    first, second = np.triu_indices(d)
+    products = (sums[:, 1 + d :] - n * (mean[:, first] * mean[:, second])) / free
+    variances = products[:, first == second].clip(min=0)
     # where a resample repeats a few faces only, rounding errors must not make the matrix indefinite
-    bound = np.sqrt(variances[:, 0] * variances[:, 1])
-    covariance = ((sums[:, 4] - n[:, 0] * (mean[:, 0] * mean[:, 1])) / free[:, 0]).clip(-bound, bound)
-    return mean, np.stack([variances[:, 0], covariance, covariance, variances[:, 1]], axis=1).reshape(-1, 2, 2)
+    bound = np.sqrt(variances[:, first] * variances[:, second])
+    covariance = np.empty((len(sums), d, d))
+    covariance[:, first, second] = covariance[:, second, first] = products.clip(-bound, bound)
+    diagonal = np.arange(d)
+    covariance[:, diagonal, diagonal] = variances
+    return mean, covariance

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfad_bench.gaze.backends import fid_backend
+from dfad_bench.gaze.backends import Distance
 from dfad_bench.gaze.families import ENOUGH_FACES
 from dfad_bench.gaze.fid import RealSide, Side
 from dfad_bench.gaze.resample import choose
@@ -24,7 +26,7 @@ class Settings:
     samples: int
     seed: int
     resamples: int
-    backend: str
+    distance: Distance
 
     @property
     def of_pairs(self) -> dict[str, Any]:
@@ -48,13 +50,27 @@ class Scope:
         return self._chosen[count, seed]
 
 
-def scopes_of(reals: pd.DataFrame, datasets: np.ndarray, settings: Settings) -> dict[str, Scope]:
-    """The real faces to compare with, by dataset of the forged faces."""
+def scopes_of(
+    reals: pd.DataFrame,
+    datasets: np.ndarray,
+    settings: Settings,
+    compared: Callable[[pd.DataFrame], Side] | None = None,
+) -> dict[str, Scope]:
+    """The real faces to compare with, by dataset of the forged faces.
+
+    Args:
+        reals: a row a real face.
+        datasets: of the forged faces.
+        settings: of the study.
+        compared: what is compared of some rows; None: their gaze.
+    """
+    sides = compared or side_of
 
     def scope(name: str, rows: pd.DataFrame) -> Scope:
-        distance = fid_backend(settings.backend)
-        facts: dict[str, Any] = {"seed": settings.seed, "resamples": settings.resamples, "distance": distance}
-        return Scope(name, rows, RealSide(name, side_of(rows), **facts))
+        facts: dict[str, Any] = {
+            "seed": settings.seed, "resamples": settings.resamples, "distance": settings.distance
+        }  # fmt: skip
+        return Scope(name, rows, RealSide(name, sides(rows), **facts))
 
     every, found = scope("all", reals), {}
     for dataset in datasets:
@@ -77,3 +93,15 @@ def side_of(rows: pd.DataFrame) -> Side:
 def angles_of(rows: pd.DataFrame) -> np.ndarray:
     """(n, 2) pitch and yaw in radians."""
     return rows[["pitch_rad", "yaw_rad"]].to_numpy(dtype=np.float64)
+
+
+def equal_count(reals: list[int], fakes: list[int], samples: int) -> int:
+    """The faces a side that all generators can be compared on; those with fewer than `ENOUGH_FACES` do not limit it."""
+    large = [count for count in fakes if count >= ENOUGH_FACES]
+    return min(samples, *reals, min(large) if large else max(fakes))
+
+
+def ids_hash(*sides: pd.DataFrame) -> str:
+    """Hash of the compared faces: sample ids of each side, sorted, an empty line between sides."""
+    text = "\n\n".join("\n".join(sorted(side["sample_id"])) for side in sides)
+    return hashlib.sha256(text.encode()).hexdigest()

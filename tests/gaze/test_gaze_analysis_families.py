@@ -42,7 +42,7 @@ def test_p_is_that_of_scipy() -> None:
         )
         assert (claim.scope, claim.exact, claim.assignments) == (ALL, True, 126)
         assert claim.p == pytest.approx(expected.pvalue)
-        assert claim.difference_rad2 == pytest.approx(expected.statistic)
+        assert claim.difference == pytest.approx(expected.statistic)
 
 
 def test_over_all_dealings_p_takes_every_value_once() -> None:
@@ -78,8 +78,8 @@ def test_differences_between_forgery_types_do_not_count_within_types() -> None:
     assert within.p > 0.4
     assert within.assignments == 25
     weights = np.array([0.8, 0.8])
-    by_type = [tests["within FS"].difference_rad2, tests["within EFS"].difference_rad2]
-    assert within.difference_rad2 == pytest.approx(np.average(by_type, weights=weights))
+    by_type = [tests["within FS"].difference, tests["within EFS"].difference]
+    assert within.difference == pytest.approx(np.average(by_type, weights=weights))
 
 
 def test_stratified_p_is_that_of_a_plain_double_loop() -> None:
@@ -131,7 +131,7 @@ def test_a_generator_of_two_datasets_is_one() -> None:
     ]
     (claim,) = check_claims(twice)
     assert claim.gan == 2
-    assert claim.difference_rad2 == pytest.approx((5.0 + 5.0) / 2 - 1.0)
+    assert claim.difference == pytest.approx((5.0 + 5.0) / 2 - 1.0)
 
 
 def test_groups_are_plain_means_of_generators_with_enough_faces() -> None:

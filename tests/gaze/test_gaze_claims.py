@@ -61,7 +61,7 @@ def test_mirrored_families_have_one_p_and_opposite_verdicts() -> None:
     (there,), (back,) = check_claims(rows_of(high, low)), check_claims(rows_of(low, high))
     assert there.p_holm == back.p_holm == pytest.approx(1 / 35)
     assert (there.verdict, back.verdict) == ("as claimed", "not as claimed")
-    assert there.difference_rad2 == pytest.approx(-back.difference_rad2)
+    assert there.difference == pytest.approx(-back.difference)
 
 
 def test_generators_whose_gaze_is_the_head_are_marked_and_left_out() -> None:
@@ -84,7 +84,7 @@ def test_another_claim_is_a_row_of_the_table_and_shares_the_correction() -> None
     rows = rows_of([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 3.0, 4.0])
     first, second = check_claims(rows, claims=(*CLAIMS, reverse))
     assert [(test.claim, test.scope) for test in (first, second)] == [("gaze-fid", ALL), ("toy", ALL)]
-    assert second.difference_rad2 == pytest.approx(-2 * first.difference_rad2)
+    assert second.difference == pytest.approx(-2 * first.difference)
     assert (second.gan, second.diffusion) == (4, 4)
     assert first.p_holm == second.p_holm == pytest.approx(2 * 2 / 70)
     assert {first.verdict, second.verdict} == {"undecided"}
@@ -94,19 +94,18 @@ def test_another_claim_is_a_row_of_the_table_and_shares_the_correction() -> None
 def test_distances_below_zero_count_as_they_are() -> None:
     """Cut at zero one by one, the noisier family would have the larger mean."""
     (test,) = check_claims(rows_of([2.0, -2.0, 1.0, -1.0], [0.1, -0.1, 0.05, -0.05]))
-    assert test.difference_rad2 == pytest.approx(0)
+    assert test.difference == pytest.approx(0)
     assert test.verdict == "undecided"
 
 
 def test_the_sentence_states_the_p_its_verdict_is_by() -> None:
     """The least p of four generators against four is 2 of 70, and one of 70 on one side."""
-    from dataclasses import asdict
-
+    from dfad_bench.api.gaze import claim_facts
     from dfad_bench.report.gaze.estimators import claim_line
 
-    (told,) = map(asdict, check_claims(rows_of([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 3.0, 4.0])))
+    (told,) = (claim_facts("toy", test) for test in check_claims(rows_of([9.0, 8.0, 7.0, 6.0], [1.0, 2.0, 3.0, 4.0])))
     assert claim_line(told).count("p (Holm) 0.0286, 4 diffusion") == 1
     assert "p (Holm) 0.0429" in claim_line(told | {"p_holm": 0.0429})  # corrected over several scopes
     assert "p (Holm) <0.0001" in claim_line(told | {"p_holm": 1e-9})
-    (short,) = map(asdict, check_claims(rows_of([3.0, 1.0], [2.0])))
+    (short,) = (claim_facts("toy", test) for test in check_claims(rows_of([3.0, 1.0], [2.0])))
     assert f"p {short['p_two_sided']:.4f}, 1 diffusion" in claim_line(short)

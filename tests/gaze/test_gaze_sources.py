@@ -33,7 +33,7 @@ def study(real: Side, fake: Side, *, resamples: int = 100, seed: int = 0) -> Fid
 
 
 def of_frames(side: Side, name: str) -> Side:
-    return Side.of_single(side.angles, name)
+    return Side.of_single(side.vectors, name)
 
 
 def test_real_videos_seldom_exceed_the_floor_of_real_videos() -> None:
@@ -78,10 +78,10 @@ def test_the_interval_of_a_distance_between_videos_covers_it() -> None:
 def test_forgeries_that_share_the_sources_of_real_faces_are_resampled_with_them() -> None:
     """A forged face that only turns its target by an angle differs by that angle in every resample."""
     real = videos(np.random.default_rng(0), "v", 12, 4)
-    turned = Side(real.angles + [0.0, 0.1], real.sources)
+    turned = Side(real.vectors + [0.0, 0.1], real.sources)
     drawn = RealSide("toy", real, seed=0, resamples=50).distances(real, turned)
     np.testing.assert_allclose(drawn, 0.01, rtol=1e-6)
-    apart = Side(turned.angles, np.char.add("other-", turned.sources))
+    apart = Side(turned.vectors, np.char.add("other-", turned.sources))
     assert np.ptp(RealSide("toy", real, seed=0, resamples=50).distances(real, apart)) > 0.005
 
 
@@ -183,7 +183,7 @@ def test_interval_of_a_distance_never_leaves_what_is_possible() -> None:
         assert 0 <= found.low_rad2 <= found.high_rad2
         assert found.unbiased_rad2 == max(found.debiased_rad2, 0)
     same = videos(rng, "r", 12, 4)
-    assert float(gaussian_frechet_2d(*gaussian(same.angles), *gaussian(same.angles))) == pytest.approx(0, abs=1e-12)
+    assert float(gaussian_frechet_2d(*gaussian(same.vectors), *gaussian(same.vectors))) == pytest.approx(0, abs=1e-12)
 
 
 def test_sources_that_a_row_does_not_state_are_not_none_of_them() -> None:

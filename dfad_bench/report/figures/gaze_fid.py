@@ -1,4 +1,4 @@
-"""FID of gaze by generator, above each bar a face with its gaze (GazeCLIP Fig. 1)."""
+"""FID by generator, above each bar a face: with its gaze (GazeCLIP Fig. 1) or its parsing map (BMRL Fig. 7)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,32 @@ _MOST = 10  # that a row of both columns holds
 _LARGEST_FACE = 0.9
 _BAR = 0.7  # of a generator's place
 _READING = (
-    "Bar: FID as the paper takes it, n faces a side. Dot and whisker: FID less its sampling bias, with the 95 % "
+    "Bar: {bar}, n faces a side. Dot and whisker: FID less its sampling bias, with the 95 % "
     "bootstrap interval (an arrow: it goes on). Grey line: floor, real against real at the same n; band: 95 % of "
     "such draws."
 )
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What distances are in: the end of their keys in rows, the factor to what is drawn, and how that is printed."""
+
+    suffix: str
+    factor: float
+    label: str
+    digits: int
+    bar: str = "FID as the paper takes it"
+
+
+GAZE_UNIT = Unit("_rad2", DEG2_PER_RAD2, "FID, deg²", 1)
+
+
+@dataclass(frozen=True)
 class DrawnFace:
-    """A face with its gaze and its normalised patch, both (H, W, 3) uint8 RGB, and whether the gaze is confident."""
+    """A face and what is below it, both (H, W, 3) uint8 RGB.
+
+    With its gaze and the normalised patch, and whether the gaze is confident; or with its parsing map.
+    """
 
     face: np.ndarray
     patch: np.ndarray
@@ -41,7 +58,7 @@ class DrawnFace:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the figure, square degrees; `value` None: the real faces, which have only a floor."""
+    """One column of the figure, in the unit that is drawn; `value` None: the real faces, which have only a floor."""
 
     name: str
     forgery: str
@@ -65,36 +82,38 @@ def draw_fid_figure(
     rule: str,
     names: Mapping[tuple[str, str], str],
     least: int,
+    unit: Unit = GAZE_UNIT,
 ) -> Figure:
     """Bars by forgery type, then FID; in several rows on one scale where they are many.
 
     Args:
-        rows: of `GazeReport.flat`; generators without a distance are named below.
+        rows: of `GazeReport.flat`, or the `flat` of another study; generators without a distance are named below.
         shown: faces by (dataset, generator); ("", "real") stands before the generators.
         title: of the figure.
         rule: how the faces were chosen.
         names: printed names by (dataset, generator).
         least: faces of a side that a bar needs; with fewer the place of the bar says how many.
+        unit: of the distances.
     """
-    columns, without = _columns(rows, shown, names, least)
+    columns, without = _columns(rows, shown, names, least, unit)
     wide = style.COLUMN_IN if len(columns) <= _FEW else style.WIDE_IN
     lines, places = style.rows_of(len(columns), _FEW if wide == style.COLUMN_IN else _MOST)
     pitch = min((wide - _LEFT - _RIGHT) / places, _LARGEST_FACE + _GAP)
-    labels = [_label(column, pitch - _GAP, max(c.n for c in columns)) for column in columns]
+    labels = [_label(column, pitch - _GAP, max(c.n for c in columns), unit.digits) for column in columns]
     below = 0.04 + max(style.text_height(label) for label in labels)
     band = 2 * pitch + _BARS + below + 0.06
     legends = [
         style.forgery_handles(column.forgery for column in columns if column.value is not None),
         style.family_handles(column.family for column in columns if column.value is not None),
     ]
-    note = style.wrapped(_note(rule, columns, without, least), wide - 0.1)
+    note = style.wrapped(_note(rule, columns, without, least, unit), wide - 0.1)
     heading = style.wrapped(title, wide - 0.1, style.TITLE_PT)
     top = style.heading_height(heading)
     figure = style.figure_between(heading, top + lines * band, legends, note, wide)
     limit = _limit(columns)
     for line in range(lines):
         span = slice(line * places, (line + 1) * places)
-        _row(figure, columns[span], labels[span], top + line * band, pitch, limit)
+        _row(figure, columns[span], labels[span], top + line * band, pitch, limit, unit.label)
     return figure
 
 
@@ -103,21 +122,22 @@ def _columns(
     shown: Mapping[tuple[str, str], DrawnFace],
     names: Mapping[tuple[str, str], str],
     least: int,
+    unit: Unit,
 ) -> tuple[list[Column], list[str]]:
-    def degrees(row: Mapping[str, Any], key: str) -> float | None:
-        value = row.get(f"{key}_rad2")
-        return None if value is None else float(value) * DEG2_PER_RAD2
+    def drawn(row: Mapping[str, Any], key: str) -> float | None:
+        value = row.get(f"{key}{unit.suffix}")
+        return None if value is None else float(value) * unit.factor
 
     columns, without = [], []
     for row in rows:
         key = (str(row["dataset"]), str(row["generator"]))
         if row["forgery"] == "control":
             continue
-        value = degrees(row, "fid")
+        value = drawn(row, "fid")
         if value is None:
             without.append(names[key])
             continue
-        low, high = degrees(row, "low"), degrees(row, "high")
+        low, high = drawn(row, "low"), drawn(row, "high")
         columns.append(
             Column(
                 names[key],
@@ -125,11 +145,11 @@ def _columns(
                 str(row["family"]),
                 int(row["n"]),
                 value,
-                degrees(row, "unbiased"),
+                drawn(row, "unbiased"),
                 value if low is None else low,
                 value if high is None else high,
-                degrees(row, "floor"),
-                degrees(row, "floor_high"),
+                drawn(row, "floor"),
+                drawn(row, "floor_high"),
                 shown.get(key),
                 int(row["n"]) < least,
             )
@@ -148,7 +168,13 @@ def _real(columns: Sequence[Column], shown: DrawnFace | None) -> list[Column]:
 
 
 def _row(
-    figure: Figure, columns: Sequence[Column], labels: Sequence[str], top: float, pitch: float, limit: float
+    figure: Figure,
+    columns: Sequence[Column],
+    labels: Sequence[str],
+    top: float,
+    pitch: float,
+    limit: float,
+    axis: str,
 ) -> None:
     side = pitch - _GAP
     for place, column in enumerate(columns):
@@ -163,7 +189,7 @@ def _row(
     axes.set_ylim(0, limit)
     axes.set_xticks(range(len(columns)), labels, linespacing=1.1)
     axes.tick_params(axis="x", length=0, pad=2)
-    axes.set_ylabel("FID, deg²", labelpad=2)
+    axes.set_ylabel(axis, labelpad=2)
     axes.locator_params(axis="y", nbins=4)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -198,17 +224,21 @@ def _limit(columns: Sequence[Column]) -> float:
     return max(1.08 * max([*bars, *floors, 0.0]), 1.03 * usual) or 1.0
 
 
-def _label(column: Column, width: float, usual: int) -> str:
+def _label(column: Column, width: float, usual: int, digits: int) -> str:
     name = column.name if column.shown is None or column.shown.confident else f"{column.name}*"
     if column.few:
         return style.wrapped_name(name, width)
-    value = f"floor {column.floor:.1f}" if column.value is None else f"{column.value:.1f}"
+    value = f"floor {column.floor:.{digits}f}" if column.value is None else f"{column.value:.{digits}f}"
     few = f"\nn = {column.n}" if column.n < usual else ""
     return f"{style.wrapped_name(name, width)}\n{value}{few}"
 
 
-def _note(rule: str, columns: Sequence[Column], without: Sequence[str], least: int) -> str:
-    parts = [_READING, f"n = {max(column.n for column in columns)} unless said." if columns else "", f"Faces: {rule}."]
+def _note(rule: str, columns: Sequence[Column], without: Sequence[str], least: int, unit: Unit) -> str:
+    parts = [
+        _READING.format(bar=unit.bar),
+        f"n = {max(column.n for column in columns)} unless said." if columns else "",
+        f"Faces: {rule}.",
+    ]
     if any(column.shown is not None and not column.shown.confident for column in columns):
         parts.append("*: none of the faces has a confident gaze, so there is no arrow.")
     if any(column.few for column in columns):
