@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.models import profile_models
     from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
     from dfad_bench.api.pairs import infer_pairs
+    from dfad_bench.api.parsing import parsing_study
     from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.sensitivity import sensitivity
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dfad_bench.ingest.merge import merge_manifests
     from dfad_bench.ingest.settings import BuildSettings
     from dfad_bench.ingest.survey import survey
+    from dfad_bench.parsing.settings import ParsingStudySettings
     from dfad_bench.synthetic.layout import synthesize
 
 # public name -> "module:attribute", imported on first use
@@ -53,6 +55,8 @@ _PUBLIC = {
     "extract_gaze": "dfad_bench.api.gaze:extract_gaze",
     "gaze_study": "dfad_bench.api.gaze:gaze_study",
     "GazeSettings": "dfad_bench.gaze.settings:GazeSettings",
+    "parsing_study": "dfad_bench.api.parsing:parsing_study",
+    "ParsingStudySettings": "dfad_bench.parsing.settings:ParsingStudySettings",
     "train": "dfad_bench.api.training:train",
     "load_run": "dfad_bench.engine.load:load_run",
     "evaluate": "dfad_bench.api.evaluation:evaluate",
@@ -90,12 +94,12 @@ _PUBLIC = {
     "__version__": "dfad_bench.core.version:__version__",
 }
 __all__ = [
-    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "RobustnessSettings",
-    "TrainSettings", "build_manifest", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
-    "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models",
-    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
-    "profile_model", "profile_models", "quickstart", "rescore", "robustness", "scores", "sensitivity", "survey",
-    "synthesize", "train", "verify_record", "__version__",
+    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "ParsingStudySettings",
+    "RobustnessSettings", "TrainSettings", "build_manifest", "check_manifest", "check_manifests",
+    "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard",
+    "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
+    "new_skeleton", "open_manifest", "parsing_study", "profile_model", "profile_models", "quickstart", "rescore",
+    "robustness", "scores", "sensitivity", "survey", "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

@@ -43,14 +43,16 @@ def _weight_file(name: str) -> Row:
 
 @cache
 def _users_of_weights() -> dict[str, list[str]]:
-    """The models, gaze estimators and views that name a weight file."""
+    """The models and gaze estimators whose cards name a weight file, the views and commands that do."""
     from dfad_bench.core.registry import model_class, model_names
     from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
+    from dfad_bench.parsing.features import INCEPTION_WEIGHTS
     from dfad_bench.views.registry import view_class, view_names
 
     found: dict[str, list[str]] = {}
     named = {name: model_class(name).card.weights for name in model_names()}
     named |= {name: estimator_class(name).card.weights for name in sorted(estimator_table())}
+    named |= {"parsing-fid": (INCEPTION_WEIGHTS,)}
     named |= {f"view {name}": view_class(name).weight_rows for name in view_names()}
     for name, files in named.items():
         for weights in files:

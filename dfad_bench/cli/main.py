@@ -29,6 +29,7 @@ COMMANDS = {
     "infer-pairs": ("infer_pairs", "Find the real face each forged one was made from."),
     "gaze-extract": ("gaze_extract", "Estimate the gaze of every face of a manifest, once."),
     "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),
+    "parsing-fid": ("parsing_fid", "Compare parsing maps of real and forged faces: FID by generator."),
     "train": ("train", "Train a model under a protocol, predict, score."),
     "evaluate": ("evaluate", "Score a trained model again."),
     "sensitivity": ("sensitivity", "Test whether a run's numbers survive another crop, size or quality."),

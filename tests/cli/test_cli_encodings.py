@@ -44,6 +44,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "infer-pairs": [["infer-pairs", "--manifest", str(world / "synthetic"), "--dataset", "synthetic"]],
         "gaze-extract": [["gaze-extract", *both]],
         "gaze-fid": [["gaze-fid", *both, "--out", str(own / "gaze")]],
+        "parsing-fid": [["parsing-fid", *both, "--view", "parsing.parser=stand-in", "--out", str(own / "parsing")]],
         "train": [
             [*train, "--model", "majority", "--out", str(first)],
             [*train, "--model", "always_fake", "--out", str(second)],

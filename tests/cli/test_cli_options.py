@@ -21,12 +21,14 @@ from dfad_bench.core.settings import choices, option_of
 from dfad_bench.engine.settings import RobustnessSettings, TrainSettings
 from dfad_bench.gaze.settings import GazeSettings
 from dfad_bench.ingest.settings import BuildSettings
+from dfad_bench.parsing.settings import ParsingStudySettings
 
 COMMANDS = {
     "train": TrainSettings,
     "build-manifest": BuildSettings,
     "evaluate": RobustnessSettings,
     "gaze-fid": GazeSettings,
+    "parsing-fid": ParsingStudySettings,
 }
 # the command says otherwise: no corruptions is another evaluation, a shared option
 OTHERWISE = {("evaluate", "corruptions"), ("build-manifest", "only"), ("build-manifest", "from_deepfakebench")}
