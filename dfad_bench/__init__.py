@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfad_bench.api.checks import check_manifests
+    from dfad_bench.api.claims import check_claim
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.manifests import open_manifest
@@ -68,6 +69,7 @@ _PUBLIC = {
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "verify_record": "dfad_bench.api.runs:verify_record",
+    "check_claim": "dfad_bench.api.claims:check_claim",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
     "check_manifests": "dfad_bench.api.checks:check_manifests",
     "merge_manifests": "dfad_bench.ingest.merge:merge_manifests",
@@ -95,7 +97,7 @@ _PUBLIC = {
 }
 __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "ParsingStudySettings",
-    "RobustnessSettings", "TrainSettings", "build_manifest", "check_manifest", "check_manifests",
+    "RobustnessSettings", "TrainSettings", "build_manifest", "check_claim", "check_manifest", "check_manifests",
     "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard",
     "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
     "new_skeleton", "open_manifest", "parsing_study", "profile_model", "profile_models", "quickstart", "rescore",

@@ -34,6 +34,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Score a trained model again."),
     "sensitivity": ("sensitivity", "Test whether a run's numbers survive another crop, size or quality."),
     "compare": ("compare", "Test whether one run is better than another on the same faces."),
+    "claim": ("claim", "Test a paper's claim about training on your runs, over models."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),

@@ -79,12 +79,12 @@ def compare_runs(
         ConfigError: not a finished run, or runs that cannot be compared; says in what they differ.
         IntegrityError: predictions are not those of their record.
     """
-    sides = [[_load(run) for run in runs_in(Path(folder))] for folder in (run_a, run_b)]
+    sides = [[read_run(run) for run in runs_in(Path(folder))] for folder in (run_a, run_b)]
     first = sides[0][0]
     for other in (*sides[0][1:], *sides[1]):
-        _refuse(first, other)
+        refuse_unlike(first, other)
     protocol = protocol_of({"protocol": {"config": first.record.protocol.config}}, str(run_a))
-    a, b = ([_Scored(run, _scored(run, protocol, resamples, seed)) for run in side] for side in sides)
+    a, b = ([_Scored(run, numbers_by_place(run, protocol, resamples, seed)) for run in side] for side in sides)
     rules = _Rules(protocol, everything, resamples)
     if len(a) == len(b) == 1:
         return _comparison(a, b, rules)
@@ -94,7 +94,7 @@ def compare_runs(
 
 
 @dataclass(frozen=True)
-class _Run:
+class ReadRun:
     """A run, its record, and its predictions in the order of face names."""
 
     folder: Path
@@ -106,7 +106,7 @@ class _Run:
 class _Scored:
     """A run and its numbers."""
 
-    run: _Run
+    run: ReadRun
     numbers: Mapping[Place, Number]
 
     @property
@@ -123,7 +123,8 @@ class _Rules:
     resamples: int
 
 
-def _scored(run: _Run, protocol: Protocol, resamples: int, seed: int) -> dict[Place, Number]:
+def numbers_by_place(run: ReadRun, protocol: Protocol, resamples: int, seed: int) -> dict[Place, Number]:
+    """Every number of a run, before its interval is drawn."""
     _, found = numbers(run.frame, protocol, heads=run.record.model.heads, resamples=resamples, seed=seed)
     return {place_of(number.value): number for number in found}
 
@@ -183,16 +184,27 @@ def _row(value: Compared) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _load(run: Path) -> _Run:
+def read_run(run: Path) -> ReadRun:
+    """A finished run.
+
+    Raises:
+        ConfigError: not one.
+        IntegrityError: predictions are not those of their record.
+    """
     path = RunFolder(run).record
     if not path.is_file():
         raise ConfigError(not_a_run(run, path.name))
     record = read_record(path)
     frame = read_predictions(run, {"path": record.predictions.path, "sha256": record.predictions.sha256})
-    return _Run(run, record, frame.sort_values("sample_id", kind="stable", ignore_index=True))
+    return ReadRun(run, record, frame.sort_values("sample_id", kind="stable", ignore_index=True))
 
 
-def _refuse(first: _Run, second: _Run) -> None:
+def refuse_unlike(first: ReadRun, second: ReadRun) -> None:
+    """Refuse runs whose numbers do not compare.
+
+    Raises:
+        ConfigError: other protocols, manifests, test faces or labels.
+    """
     a, b, frame_a, frame_b = first.record, second.record, first.frame, second.frame
     where = f"{first.folder} and {second.folder} cannot be compared"
     if a.protocol.sha256 != b.protocol.sha256:

@@ -52,6 +52,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "evaluate": [["evaluate", "--run", str(first), "--rescore"], ["evaluate", "--run", str(first), *both]],
         "sensitivity": [["sensitivity", "--run", str(first), *both, "--corruptions", "jpeg"]],
         "compare": [["compare", "--run", str(first), "--run", str(second), "--resamples", "100"]],
+        "claim": [],  # needs trained pairs: tests/cli/test_cli_claim.py
         "verify-record": [["verify-record", "--run", str(first)]],
         "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
         "profile": [["profile", "--model", "xception"]],
