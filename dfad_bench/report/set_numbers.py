@@ -133,8 +133,11 @@ def _part_support(faces: FaceSet, metric: Metric, part: Part) -> dict[str, Any]:
     if metric.draws == "auc" and faces.positive is not None and faces.scores is not None:
         ranked = (faces.positive[rows].astype(int), faces.scores[rows])
         made = (_delong(*ranked, sources), "delong") if earlier else (_delong_t(*ranked, sources), "delong_t")
-        support = _resampled_support(faces, metric, rows, faces.value)
-        return support | {"formula": made, "ranked": ranked, "sources": sources}
+
+        def auc_draws() -> np.ndarray:  # where DeLong's variance is zero: the rows of predictors that are constants
+            return faces.faces.bootstrap(rows).ranking_draws(ranked[0] == 1, ranked[1], only=("auc",))["auc"]
+
+        return {"draws": auc_draws, "biased": metric.biased, "formula": made, "ranked": ranked, "sources": sources}
     return _resampled_support(faces, metric, rows, faces.value)
 
 
