@@ -6,6 +6,8 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,7 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.with_suffix(".py").is_file() or path.is_dir()
@@ -113,8 +116,8 @@ def imported(
                 yield from ((name if known(name) else base, running, child.lineno) for name in names)
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 yield from visit(child, False)
-            else:
-                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            elif not isinstance(child, ast.expr):  # no expression holds an import
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
                 yield from visit(child, running and not inside)
 
     yield from visit(tree, True)
@@ -122,9 +125,14 @@ def imported(
 
 def complaints(text: str, module: str, is_package: bool = False) -> list[str]:
     """What in a file of that name breaks the rules."""
+    return bad_imports(list(imported(ast.parse(text), module, is_package)), module, is_package)
+
+
+def bad_imports(names: list[tuple[str, bool, int]], module: str, is_package: bool) -> list[str]:
+    """Which of a module's imports, as `imported` gives them, break the rules."""
     package, ours, others = rule(module)
     found = []
-    for name, running, line in imported(ast.parse(text), module, is_package):
+    for name, running, line in names:
         top = name.split(".")[0]
         if top in PACKAGES:
             if is_package and module == LAZY and not running:
@@ -140,20 +148,26 @@ def complaints(text: str, module: str, is_package: bool = False) -> list[str]:
 
 def unsafe_writes(text: str) -> list[str]:
     """Calls that write a file, unless they write to the temporary of `atomic_path` or the handle of `atomic_write`."""
-    tree = ast.parse(text)
+    return bare_writes(list(ast.walk(ast.parse(text))))
+
+
+def bare_writes(nodes: list[ast.AST]) -> list[str]:
+    """The same of all nodes of a file."""
+    writing = [node for node in nodes if isinstance(node, ast.Call) and _writes(node)]
+    if not writing:
+        return []
     safe = {
         item.optional_vars.id
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.With)
         for item in node.items
         if isinstance(item.optional_vars, ast.Name) and "atomic_" in ast.unparse(item.context_expr)
     }
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _writes(node):
-            words = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            if not words & safe and "devnull" not in ast.unparse(node):
-                found.append(f"line {node.lineno}: {ast.unparse(node)[:80]} goes round core.files")
+    for node in writing:
+        words = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        if not words & safe and "devnull" not in ast.unparse(node):
+            found.append(f"line {node.lineno}: {ast.unparse(node)[:80]} goes round core.files")
     return found
 
 
@@ -180,13 +194,31 @@ def module_of(path: Path) -> tuple[str, bool]:
     return ".".join(parts[:-1] if is_package else parts), is_package
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the tests ask of a file, found in one pass over its syntax tree."""
+
+    lines: int
+    imports: list[tuple[str, bool, int]]
+    writes: list[str]
+    functions: list[str]
+
+
+@cache
+def reading(path: Path) -> Reading:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    imports = list(imported(tree, *module_of(path)))
+    return Reading(len(text.splitlines()), imports, bare_writes(nodes), functions_too_long(nodes, text))
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_imports_and_writes(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
     module, is_package = module_of(path)
-    found = complaints(text, module, is_package)
+    found = bad_imports(reading(path).imports, module, is_package)
     if module != "dfad_bench.core.files":
-        found += unsafe_writes(text)
+        found += reading(path).writes
     assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}"
 
 
@@ -197,6 +229,14 @@ def import_graph(files: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
         names = {name for name, _, _ in imported(ast.parse(text), module, is_package, files.__contains__)}
         graph[module] = (names & files.keys()) - {module}
     return graph
+
+
+@cache
+def graph_of_sources() -> dict[str, set[str]]:
+    """`import_graph` of all our files."""
+    paths = {module_of(path)[0]: path for path in sources()}
+    found = {module: {name for name, _, _ in reading(path).imports} for module, path in paths.items()}
+    return {module: (names & paths.keys()) - {module} for module, names in found.items()}
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -236,8 +276,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    files = {module_of(path)[0]: (path.read_text(encoding="utf-8"), module_of(path)[1]) for path in sources()}
-    assert circles(import_graph(files)) == []
+    assert circles(graph_of_sources()) == []
 
 
 @pytest.mark.parametrize(
@@ -260,9 +299,14 @@ def test_a_circle_is_found_however_it_is_written(first: str) -> None:
 
 def long_functions(text: str) -> list[str]:
     """Functions of more than 40 lines, without docstrings, comments and blank lines."""
+    return functions_too_long(list(ast.walk(ast.parse(text))), text)
+
+
+def functions_too_long(nodes: list[ast.AST], text: str) -> list[str]:
+    """The same of all nodes of a file."""
     lines = text.splitlines()
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = node.body[0] if ast.get_docstring(node) is not None else None
             own = set(range(node.lineno, (node.end_lineno or 0) + 1))
@@ -276,9 +320,8 @@ def long_functions(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_and_functions_are_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400, f"{path.relative_to(ROOT)}: over 400 lines; divide it by subject"
-    assert long_functions(text) == [], path.relative_to(ROOT)
+    assert reading(path).lines <= 400, f"{path.relative_to(ROOT)}: over 400 lines; divide it by subject"
+    assert reading(path).functions == [], path.relative_to(ROOT)
 
 
 def test_a_long_function_is_found_whatever_its_docstring() -> None:

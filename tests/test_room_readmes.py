@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_architecture import RULES, import_graph, module_of, sources
+from test_architecture import RULES, graph_of_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dfad_bench"
@@ -106,8 +106,7 @@ def test_a_path_that_does_not_exist_is_found() -> None:
 @pytest.fixture(scope="module")
 def room_imports() -> set[tuple[str, str]]:
     """(room, room it imports), over all files; the packages beside `dfad_bench` count as rooms."""
-    files = {module_of(path)[0]: (path.read_text(encoding="utf-8"), module_of(path)[1]) for path in sources()}
-    pairs = {(room_of(a), room_of(b)) for a, targets in import_graph(files).items() for b in targets}
+    pairs = {(room_of(a), room_of(b)) for a, targets in graph_of_sources().items() for b in targets}
     return {(a, b) for a, b in pairs if a != b}
 
 

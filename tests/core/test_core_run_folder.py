@@ -34,7 +34,9 @@ def literals(text: str) -> list[tuple[int, str]]:
 
 def repeated(text: str) -> list[str]:
     """Names of files and folders of a run that a file writes down."""
-    found = []
+    found: list[str] = []
+    if not any(name in text for name in NAMES):
+        return found
     for line, value in literals(text):
         parts = value.strip("/").split("/")
         if NAMES & set(parts):
