@@ -12,7 +12,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
 
 test-heavy: $(VENV)/.installed-test  ## tests of seconds each: process teams, kills, whole networks, figures
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "heavy and not slow and not gpu and not weights"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+BEGAN = pytest.StashKey[float]()  # processor seconds when the phase of a test began
 # test runners set it for their own workers; tables are to be as wide as without a terminal
 os.environ.pop("COLUMNS", None)
 # a shell starts jobs in its background deaf to Ctrl-C, and so would be every process that tests send one
@@ -24,7 +25,7 @@ settings.load_profile("fast")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Modules and tests live to the end, a million objects: no garbage collection need look through them, now or later.
 
     It halves the time of collecting, and a test that makes much garbage pays for its own objects only.
@@ -35,6 +36,44 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+        session.stash[BEGAN] = processor_seconds()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--dearest",
+        type=int,
+        default=0,
+        metavar="N",
+        help="list the N tests that took most processor time, with their fixtures and child processes",
+    )
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended; what else runs on the machine hardly counts."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if item.config.getoption("--dearest"):
+        now = processor_seconds()
+        began, item.session.stash[BEGAN] = item.session.stash.get(BEGAN, now), now
+        report.user_properties.append(("processor_seconds", now - began))  # workers pass it on
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    spent: dict[str, float] = {}
+    for report in (one for some in terminalreporter.stats.values() for one in some):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "processor_seconds":
+                spent[report.nodeid] = spent.get(report.nodeid, 0.0) + value
+    if count := config.getoption("--dearest"):
+        terminalreporter.section(f"{count} dearest tests, {sum(spent.values()):.0f} processor seconds in all")
+        for test in sorted(spent, key=spent.__getitem__, reverse=True)[:count]:
+            terminalreporter.write_line(f"{spent[test]:6.2f} s {test}")
 
 
 @pytest.fixture(scope="session")

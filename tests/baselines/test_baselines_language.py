@@ -190,6 +190,7 @@ def test_mfclips_patch_is_found_on_the_levels_asked_for(levels: str, monkeypatch
     assert asked == [levels == "rounded"]
 
 
+@pytest.mark.heavy
 def test_mfclip_loads_a_visual_encoder_of_its_authors_code(tmp_path: Path) -> None:
     model = MFCLIP.build(3, size="tiny")
     renamed = {

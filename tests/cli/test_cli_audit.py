@@ -22,14 +22,20 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(dfad, ["check-manifest", *map(str, arguments)])
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Eight faces of flux and of vae; one file lies under both names, one in train and test."""
-    root = extra_tree(tmp_path / "root")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("audit")
+    root = extra_tree(made / "root")
     shutil.copy(root / "train/flux/001.png", root / "train/vae/copy.png")
     shutil.copy(root / "train/flux/002.png", root / "test/flux/copy.png")
-    build_manifest("extra", root, tmp_path / "m", crop="raw-256", workers=0)
-    return tmp_path / "m"
+    build_manifest("extra", root, made / "m", crop="raw-256", workers=0)
+    return made
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """Eight faces of flux and of vae; one file lies under both names, one in train and test."""
+    return Path(shutil.copytree(built, tmp_path, dirs_exist_ok=True)) / "m"
 
 
 def test_findings_are_printed_and_end_well(folder: Path):

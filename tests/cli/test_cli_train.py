@@ -109,6 +109,7 @@ def test_help_ends_with_an_example() -> None:
         assert f"Example: dfad {name} --" in text
 
 
+@pytest.mark.heavy
 def test_several_seeds_are_several_runs_and_their_mean(work: Path) -> None:
     result = run(work, "--seeds", "3,5,4", out="seeds")
     assert result.exit_code == 0, result.output

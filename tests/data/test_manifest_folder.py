@@ -95,7 +95,7 @@ def test_no_changed_byte_is_read_as_other_data(tmp_path: Path, rows: list[dict])
     images = dict(manifest.images(manifest.frame()["sample_id"]))
     rng = np.random.default_rng(0)
     found = 0
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(whole)
         data[rng.integers(len(data))] ^= 1 << rng.integers(8)
         part.write_bytes(bytes(data))
@@ -105,7 +105,7 @@ def test_no_changed_byte_is_read_as_other_data(tmp_path: Path, rows: list[dict])
             assert dict(again.images(images)) == images
         except (IntegrityError, ManifestError):
             found += 1
-    assert found > 75
+    assert found > 30
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.heavy
 def test_augmented_runs_are_exact_wherever_they_stop(parts, tmp_path: Path) -> None:
     whole = trained(parts, tmp_path / "whole")
     assert not same(whole, trained(parts, tmp_path / "plain", PLAIN))

@@ -91,6 +91,7 @@ def test_limits_kills_and_a_second_extension_end_with_the_same_bits(manifests: l
     assert len(read_config(out).extended) == 2
 
 
+@pytest.mark.heavy
 def test_steps_that_end_within_an_epoch_go_on_within_it(manifests: list[Manifest], tmp_path: Path) -> None:
     protocol = toy_protocol(validation_share=0.0)
     more = replace(STEPS, stages={"main": StageRecipe(steps=5)})

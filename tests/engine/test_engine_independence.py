@@ -192,6 +192,7 @@ def test_training_keeps_the_weights_and_goes_on_once_the_model_is_mended(
         assert read_json(out / "run.json")["samples"]["evaluated"] == 45
 
 
+@pytest.mark.heavy
 def test_evaluations_of_all_kinds_refuse_and_go_on_once_the_model_is_mended(
     manifests: list[Manifest], tmp_path: Path
 ) -> None:

@@ -68,7 +68,7 @@ def test_a_missing_file_is_named(folder: Path):
 
 
 def test_no_damaged_part_is_read_as_other_data(folder: Path):
-    assert damaged_parts(folder, 60, seed=0) == (0, 0)
+    assert damaged_parts(folder, 25, seed=0) == (0, 0)
 
 
 @pytest.mark.slow

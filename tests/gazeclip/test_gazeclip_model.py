@@ -96,6 +96,7 @@ def test_lora_learns_from_the_second_step_on() -> None:
     assert all(p.grad.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("lora.A.weight"))
 
 
+@pytest.mark.heavy
 def test_frozen_towers_stay_bit_equal_through_training_steps() -> None:
     model = tiny()
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,19 @@ from dfad_bench.ingest.check import check_manifest, protocol_needs
 from dfad_bench.ingest.plan import is_committed
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = extra_tree(tmp_path / "root")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("check")
+    root = extra_tree(made / "root")
     (root / "test/flux/bad.png").write_bytes(b"no image")
-    build_manifest("extra", root, tmp_path / "m", crop="raw-256", workers=0, shard_size=5)
-    return tmp_path / "m"
+    build_manifest("extra", root, made / "m", crop="raw-256", workers=0, shard_size=5)
+    return made
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """A manifest, beside what it was built from."""
+    return Path(shutil.copytree(built, tmp_path, dirs_exist_ok=True)) / "m"
 
 
 def test_counts(folder: Path):

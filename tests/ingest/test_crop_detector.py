@@ -57,6 +57,7 @@ def test_a_batch_gives_what_single_pictures_give(detector: FaceDetector, faces: 
         np.testing.assert_allclose(many.scores, one.scores, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_images_of_many_sizes_are_found_together(monkeypatch: pytest.MonkeyPatch):
     cropper = FaceCropper(load_crop_profile("face-256-1.3"))
     images = [Image.fromarray(draw_face(3, f"train/real-studio/id{n:04d}_00.png")[0]) for n in range(4)]

@@ -61,7 +61,10 @@ def test_every_frame_is_a_row(tmp_path: Path):
     assert all(decode_crop(png).shape == (256, 256, 3) for png in crops.values())
 
 
-@pytest.mark.parametrize(("dataset", "tree_of"), [("faceforensics", faceforensics_tree), ("dfdc", dfdc_train_tree)])
+@pytest.mark.parametrize(
+    ("dataset", "tree_of"),
+    [pytest.param("faceforensics", faceforensics_tree, marks=pytest.mark.heavy), ("dfdc", dfdc_train_tree)],
+)
 def test_frames_of_pairs_are_those_of_the_same_moment(dataset: str, tree_of: Any, tmp_path: Path):
     tree = tree_of(tmp_path / "root")
     rows = build(dataset, tree.root, tmp_path / "m", frames=5).frame()

@@ -193,5 +193,5 @@ def test_unknown_columns_are_answered_with_near_ones(tmp_path: Path) -> None:
 
 def test_gaze_metrics_are_not_columns(tmp_path: Path) -> None:
     assert not {"frechet_distance", "paired_cosine"} & set(scored_metrics())
-    result = CliRunner().invoke(dfad, ["leaderboard", "--protocol", "gazeclip-df40", "--columns", "paired_cosine"])
+    result = CliRunner().invoke(dfad, ["leaderboard", "--protocol", "synthetic", "--columns", "paired_cosine"])
     assert result.exit_code == 1

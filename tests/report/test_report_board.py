@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.boards import record
+from helpers.boards import fewer_faces, record
 from helpers.toy import toy_protocol
 
 from dfad_bench.api.runs import leaderboards
@@ -114,7 +114,7 @@ def test_records_of_other_protocols_are_left_out() -> None:
 
 
 def test_reported_rows_stand_apart_with_both_averages() -> None:
-    protocol = load_protocol("gazeclip-df40")
+    protocol = fewer_faces(load_protocol("gazeclip-df40"))
     table = board(protocol, [], reported_scores("gazeclip-df40"))
     source = "GazeCLIP (arXiv 2603.29295), Table II"
     rows = {row["model"]: row for row in table.rows if row["kind"] == "reported" and row["source"] == source}
@@ -148,7 +148,7 @@ def test_every_format_renders_and_hostile_names_do_no_harm(format: str) -> None:
 
 
 def test_the_other_threshold_of_reported_tables_is_shown_with_its_own_notes() -> None:
-    table = board(load_protocol("bmrl-1"), [], reported_scores("bmrl-1"))
+    table = board(fewer_faces(load_protocol("bmrl-1")), [], reported_scores("bmrl-1"))
     rows = {row["model"].split(" [")[0]: row for row in table.rows if row["kind"] == "reported"}
     assert rows["DNA-Det"]["unseen_printed"] == pytest.approx(0.3263)
     assert rows["DNA-Det"]["unseen_printed@0.7"] == pytest.approx(0.1812)
@@ -160,7 +160,7 @@ def test_the_other_threshold_of_reported_tables_is_shown_with_its_own_notes() ->
 
 def test_detection_needs_two_classes() -> None:
     """bmrl-1 has no real face: always saying fake is no detection of 100."""
-    rows = board(load_protocol("bmrl-1"), []).rows
+    rows = board(fewer_faces(load_protocol("bmrl-1")), []).rows
     assert {row["detection_acc"] for row in rows} == {None}
 
 

@@ -167,7 +167,10 @@ def test_ellipse_has_the_axes_of_the_covariance(sigma: int) -> None:
     assert np.einsum("in,ij,jn->n", outline, np.linalg.inv(cov), outline) == pytest.approx(sigma**2)
 
 
-@pytest.mark.parametrize(("generators", "estimators"), [(1, 1), (12, 2), pytest.param(2, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("generators", "estimators"),
+    [(1, 1), pytest.param(12, 2, marks=pytest.mark.heavy), pytest.param(2, 2, marks=pytest.mark.slow)],
+)
 def test_pairs_are_legible_with_the_cosine_of_each_estimator(generators: int, estimators: int, tmp_path: Path) -> None:
     _, frame = make(tmp_path / "m", MANY[:generators], per=5, forgery="FS")
     names = ["geometric", "eth_xgaze"][:estimators]

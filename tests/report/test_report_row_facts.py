@@ -68,9 +68,10 @@ def measured(table: Table) -> tuple[Mapping[str, Any], str]:
 def test_an_edited_protocol_that_keeps_name_and_version_is_said_in_the_heading() -> None:
     """Unseen groups that a model does badly on were dropped, and nobody could see it."""
     honest, edited = record(SHIPPED), replace(SHIPPED, unseen=SHIPPED.unseen[:-3])
-    row, heading = measured(board(SHIPPED, [honest]))
+    table = board(SHIPPED, [honest])
+    row, heading = measured(table)
     assert (row["protocol_is"], heading) == ("shipped", "Measured on faces aaaaaaaa")
-    assert any(note.startswith(CHECK_NOTE) for note in board(SHIPPED, [honest]).notes)
+    assert any(note.startswith(CHECK_NOTE) for note in table.notes)
     assert not any(note.startswith(CHECK_NOTE) for note in board(SHIPPED, []).notes)  # nothing was measured
     table = board(SHIPPED, [record(edited)])
     row, heading = measured(table)

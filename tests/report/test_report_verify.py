@@ -60,14 +60,15 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, .
     return [(path, value)] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
-def test_any_single_changed_number_is_named(run: Path) -> None:
+@pytest.mark.parametrize("most", [2, pytest.param(5, marks=pytest.mark.heavy)])
+def test_any_single_changed_number_is_named(run: Path, most: int) -> None:
     """Numbers from all over a record, one after the other, with a fitting record_id."""
     record = read_record(run / "record.json")
     raw = plain(record)
     for part in ("metrics", "groups", "sweep", "samples", "predictions", "manifest", "run"):
         numbers = leaves(raw[part], (part,))
         assert numbers
-        for path, value in numbers[:: max(1, len(numbers) // 4)]:
+        for path, value in numbers[:: max(1, len(numbers) // most + 1)]:
             changed = value + 1 if isinstance(value, int) and path[-1] != "value" else value * 0.5 + 1e-6
             write_record(run / "record.json", resealed(record, {path: changed}))
             assert names(run), path

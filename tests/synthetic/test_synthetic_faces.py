@@ -54,7 +54,7 @@ def test_a_detector_finds_99_percent() -> None:
 def test_size_and_brightness_do_not_give_a_generator_away(tmp_path: Path) -> None:
     from PIL import Image
 
-    tree = synthetic_tree(tmp_path / "faces", per_group=4)
+    tree = synthetic_tree(tmp_path / "faces", per_group=6)
     truth = synthetic_truth(tree)
     facts = pd.DataFrame(
         {

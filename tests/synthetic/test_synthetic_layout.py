@@ -23,7 +23,7 @@ GROUPS = {"real-studio", "real-outdoor", *GENERATORS}
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic_tree(tmp_path_factory.mktemp("synthetic") / "faces", per_group=4)
+    return synthetic_tree(tmp_path_factory.mktemp("synthetic") / "faces", per_group=6)
 
 
 def planned_truth(per_group: int, seed: int = 0) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def test_files_are_those_of_the_ground_truth(tree: Path) -> None:
     found = {path.relative_to(tree).as_posix() for path in tree.rglob("*.png")}
     assert found == set(truth["path"])
     assert set(truth["generator"]) == GROUPS
-    assert (truth.groupby("generator").size() == 4).all()
+    assert (truth.groupby("generator").size() == 6).all()
     assert set(truth["split"]) == {"train", "test"}
     assert not list(tree.rglob(".*"))
 
@@ -78,7 +78,7 @@ def test_no_identity_is_in_two_splits_or_in_two_real_sources() -> None:
 
 
 def test_a_face_is_a_function_of_seed_and_path_alone(tree: Path) -> None:
-    for path in synthetic_truth(tree)["path"][::5]:
+    for path in synthetic_truth(tree)["path"][::8]:
         with Image.open(tree / path) as image:
             assert np.array_equal(np.asarray(image), draw_face(0, path)[0])
     path = "train/synthetic-gan-a/id0000_00.png"
