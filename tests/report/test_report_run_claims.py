@@ -96,6 +96,7 @@ def test_a_lift_of_all_models_is_decided_in_its_direction(
         assert (r.verdict == "undecided") == (r.p_holm >= LEVEL)
 
 
+@pytest.mark.heavy
 def test_the_error_is_of_sources_and_seeds(lifted: list[Path]) -> None:
     """Against a plain computation: variance of the mean paired draws, and of the seeds of each side over models."""
     found = row(checked(lifted), "seen_accuracy")
@@ -113,6 +114,7 @@ def test_the_error_is_of_sources_and_seeds(lifted: list[Path]) -> None:
     assert least <= found.p <= most
 
 
+@pytest.mark.heavy
 def test_one_seed_needs_three_models(lifted: list[Path], tmp_path: Path) -> None:
     one_seed = [folder for folder in lifted if folder.name.endswith("-0")]
     assert {r.verdict for r in checked(one_seed).rows} == {
@@ -123,6 +125,7 @@ def test_one_seed_needs_three_models(lifted: list[Path], tmp_path: Path) -> None
     assert row(three, "seen_accuracy", "One").p is None
 
 
+@pytest.mark.heavy
 def test_too_few_sources_are_not_testable(tmp_path: Path) -> None:
     folders = runs(tmp_path, {"one": 1.0}, seeds=1)
     few = BASE.assign(source_key="all")
@@ -149,6 +152,7 @@ def test_runs_pair_where_one_setting_differs_alone(lifted: list[Path], tmp_path:
         checked([tmp_path / "nowhere"])
 
 
+@pytest.mark.heavy
 def test_more_classes_are_the_heads(tmp_path: Path) -> None:
     folders = [
         run(tmp_path, "one", "none", 0.8 * (heads == "both"), seed + 10 * (heads == "both"), heads)
@@ -189,6 +193,7 @@ def test_printed_tables_are_counted() -> None:
     assert CLAIMS["dfacc-lifts"].printed() == []
 
 
+@pytest.mark.heavy
 def test_tables_say_the_claim_its_reading_and_the_printed_cells(lifted: list[Path]) -> None:
     (measured,) = claim_tables(CLAIMS["dfacc-lifts"], checked(lifted))
     text = measured.render("markdown")
