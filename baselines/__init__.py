@@ -14,6 +14,7 @@ DFAD_MODELS = {
     "de_fake": "baselines.de_fake:DEFAKE",
     "carzero": "baselines.carzero:CARZero",
     "repdfd": "baselines.repdfd:RepDFD",
+    "forensics_adapter": "baselines.forensics_adapter:ForensicsAdapter",
     "mfclip": "baselines.mfclip:MFCLIP",
     "bmrl": "baselines.bmrl:BMRL",
     "effort": "baselines.effort:Effort",

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dfad_bench.core.errors import IntegrityError
-from dfad_bench.core.files import read_json
+from dfad_bench.core.files import read_json, sha256_file
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.side_table import SideTable
 
@@ -56,6 +56,12 @@ def read_pairs(manifest: Manifest) -> pd.DataFrame | None:
             raise IntegrityError(f"{path}: of another version; run `dfad infer-pairs` again")
         raise IntegrityError(f"{path}: made for another state of the manifest; run `dfad infer-pairs` again")
     return table.read()
+
+
+def pairs_hash(manifest: Manifest) -> str | None:
+    """Hash of the file of stored pairs; None where there is none."""
+    path = _table(manifest).path
+    return sha256_file(path) if path.is_file() else None
 
 
 def with_pairs(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:

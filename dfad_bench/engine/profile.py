@@ -43,7 +43,7 @@ class Published:
     side: int
     flops_g: float | None = None
     seconds: float | None = None
-    count: Literal["thop", "numel"] = "thop"
+    count: Literal["thop", "numel", "trained"] = "thop"
     images: int = 1
     texts: int = 0
     options: dict[str, Any] = field(default_factory=dict)
@@ -138,10 +138,10 @@ def profile_model(
     printed = published().rows.get(name) if size == "paper" and not options else None
     model, work, thop = _count(build, printed)
     if printed is not None and printed.options:
-        _, work_published, thop = _count(lambda: build(printed.options), printed)
-        convention = _convention(work_published, thop, printed)
+        published_model, work_published, thop = _count(lambda: build(printed.options), printed)
+        convention = _convention(published_model, work_published, thop, printed)
     else:
-        convention = _convention(work, thop, printed)
+        convention = _convention(model, work, thop, printed)
     timing: dict[str, Any] = {}
     if latency:
         where = place(device)
@@ -152,7 +152,7 @@ def profile_model(
         size=size,
         side=model.side,
         params_total=sum(p.numel() for p in model.parameters()),
-        params_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        params_trainable=_trained(model),
         params_inference=work.parameters,
         macs=work.macs,
         convention_params_m=convention / 1e6,
@@ -226,12 +226,16 @@ def _published_pass(model: DFADModel, inputs: Inputs, printed: Published | None)
     return model.losses(Batch(inputs, label, label, (_PROMPTS,)), model.stages[-1].name)
 
 
-def _convention(work: Work, thop: ThopCount, printed: Published | None) -> int:
+def _convention(model: DFADModel, work: Work, thop: ThopCount, printed: Published | None) -> int:
     """Parameters as the published figure counts them."""
     if printed is None:
         return thop.parameters
-    counted = work.parameters if printed.count == "numel" else thop.parameters
-    return counted + (printed.graph.parameters if printed.graph else 0)
+    counts = {"thop": thop.parameters, "numel": work.parameters, "trained": _trained(model)}
+    return counts[printed.count] + (printed.graph.parameters if printed.graph else 0)
+
+
+def _trained(model: DFADModel) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _notes(printed: Published | None, params_m: float, flops_g: float, side: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ VIEWS: dict[str, str] = {
     "captions": "dfad_bench.views.captions:Captions",
     "features": "dfad_bench.views.features:Features",
     "face_embedding": "dfad_bench.views.face_embedding:FaceEmbedding",
+    "forgery_mask": "dfad_bench.views.forgery_mask:ForgeryMask",
     "gaze": "dfad_bench.views.gaze:Gaze",
     "parsing": "dfad_bench.views.parsing:Parsing",
 }

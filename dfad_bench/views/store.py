@@ -24,6 +24,7 @@ from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.progress import Progress
 from dfad_bench.data.crop_store import default_folder
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pair_table import pairs_hash
 from dfad_bench.data.side_array import Block, SideArray
 from dfad_bench.data.side_table import SideTable
 from dfad_bench.data.view_source import ViewValues
@@ -175,6 +176,7 @@ def _identity(view: View, manifest: Manifest) -> dict[str, Any]:
         "manifest_sha256": manifest.sha256,
         "view": view.name,
         "fingerprint": view.fingerprint,
+        **({"pairs": pairs_hash(manifest)} if "targets" in view.asks else {}),  # found after the manifest was made
     }
 
 
