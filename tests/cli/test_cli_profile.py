@@ -52,6 +52,7 @@ def test_all_tiny_models() -> None:
     assert [row["model"] for row in json.loads(output)["rows"]] == model_names()
 
 
+@pytest.mark.heavy
 def test_a_setting_changes_the_model() -> None:
     code, output = run("--model", "gazeclip", "--set", "use_gaze=false", "--set", "levels=1", "--json")
     assert code == 0

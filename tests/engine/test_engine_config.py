@@ -96,6 +96,7 @@ class Named(Toy):
         return super().build(num_generators, **more)
 
 
+@pytest.mark.heavy
 def test_several_weight_files_are_stored_by_name_and_hash(
     manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

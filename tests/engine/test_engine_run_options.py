@@ -41,6 +41,7 @@ def apart(one: Path, other: Path) -> float:
     return max(float((a[key].double() - b[key].double()).abs().max()) for key in a)
 
 
+@pytest.mark.heavy
 def test_layout_is_as_asked_and_only_then_a_setting(root: Path, plain: Path, tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     assert not Place(cpu).channels_last

@@ -137,7 +137,13 @@ def test_broken_weights_are_refused_before_anything_is_written(manifests: list[M
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-@pytest.mark.parametrize(("size", "weights", "told"), [("paper", False, 1), ("tiny", False, 0), ("paper", True, 0)])
+@pytest.mark.parametrize(
+    ("size", "weights", "told"),
+    [
+        ("paper", False, 1),
+        *(pytest.param(*given, 0, marks=pytest.mark.heavy) for given in (("tiny", False), ("paper", True))),
+    ],
+)
 def test_a_random_start_is_told_at_once_and_kept(
     manifests: list[Manifest], tmp_path: Path, size: str, weights: bool, told: int
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_floor_from_few_single_faces_is_not_exceeded_too_often(reals: int) -> 
     assert above / (300) <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / (300))
 
 
+@pytest.mark.heavy
 def test_the_interval_of_a_distance_between_videos_covers_it() -> None:
     held = {"sources": 0, "faces": 0}
     for turn in range(TIMES):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -18,5 +18,9 @@ FAST_MODELS = ("always_fake", "clip", "dna_det", "gazeclip", "majority", "never_
 
 def every_model(names: Iterable[str] | None = None) -> list[ParameterSet]:
     """Parameters of a test that goes through the registered models, or those of `names`."""
-    chosen = model_names() if names is None else sorted(names)
-    return [pytest.param(name, marks=() if name in FAST_MODELS else pytest.mark.heavy) for name in chosen]
+    return some_fast(model_names() if names is None else sorted(names), FAST_MODELS)
+
+
+def some_fast(names: Iterable[str], fast: Collection[str]) -> list[ParameterSet]:
+    """Parameters of a test, all heavy but those of `fast`."""
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.heavy) for name in names]

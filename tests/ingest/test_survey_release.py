@@ -223,6 +223,7 @@ def test_numbers_of_shipped_datasets_add_up(name: str) -> None:
     assert spec.expected_of == "images" or spec.expected
 
 
+@pytest.mark.heavy
 def test_ten_thousand_files_take_seconds(tmp_path: Path) -> None:
     root = tmp_path / "data"
     one = save(tmp_path / "one.png", 1, width=8, height=8)

@@ -304,6 +304,7 @@ def test_a_model_that_needs_parsing_trains_and_is_evaluated_by_command(manifests
         assert (other.exit_code, "trained on parsing from" in other.stderr) == (1, True)
 
 
+@pytest.mark.heavy
 def test_a_run_is_evaluated_on_other_faces_with_their_files_and_without_those_for_training(
     manifests, labels: Path, tmp_path: Path
 ) -> None:
