@@ -155,6 +155,7 @@ def test_what_is_lacking_or_does_not_fit_is_one_line() -> None:
         build(inner=91)
 
 
+@pytest.mark.heavy
 def test_its_experts_tell_64_faces_apart_on_a_frozen_random_tower() -> None:
     """By L-BFGS: features of a random tower differ little and in few directions, and Adam takes thousands of steps."""
     labels, generator = torch.arange(64) % 4, torch.Generator().manual_seed(0)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
 from dfad_bench.layers.clip_towers import clip_model
 
-SAVED_LAYOUTS = ("open_clip", "openai", "transformers")
+SAVED_LAYOUTS = (  # the fast suite reads the one that differs most
+    pytest.param("open_clip", marks=pytest.mark.heavy),
+    pytest.param("openai", marks=pytest.mark.heavy),
+    "transformers",
+)
 
 
 def save_clip(folder: Path, layout: str, *, side: int) -> tuple[Path, dict[str, Tensor]]:

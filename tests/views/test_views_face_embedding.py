@@ -55,7 +55,7 @@ def by_names(state: dict[str, Tensor], x: Tensor) -> Tensor:
     return norm(x, "features")
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("wrapped", [pytest.param(False, marks=pytest.mark.heavy), True])
 def test_an_iresnet_is_built_from_the_names_and_shapes_of_its_file(tmp_path: Path, wrapped: bool) -> None:
     state = dict(network().state_dict())
     torch.save({f"module.{k}": v for k, v in state.items()} if wrapped else state, tmp_path / "r.pth")
@@ -123,6 +123,7 @@ def test_the_substitute_is_the_same_for_a_face_whatever_the_others_are_and_says_
     assert view.identity()["substitute"] == view.substitute()
 
 
+@pytest.mark.heavy
 def test_a_network_of_the_user_embeds_the_aligned_face(tmp_path: Path) -> None:
     state = dict(network().state_dict())
     torch.save(state, tmp_path / "r.pth")

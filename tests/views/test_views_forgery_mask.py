@@ -51,7 +51,7 @@ def masks(manifest: Manifest, **settings: Any) -> tuple[dict[tuple[str, int], np
     return dict(zip(keys, values, strict=True)), dict(zip(keys, source.present.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("threshold", [0.1, 0.3])
+@pytest.mark.parametrize("threshold", [0.1, pytest.param(0.3, marks=pytest.mark.heavy)])
 def test_masks_are_by_kind_and_by_pair(manifest: Manifest, threshold: float) -> None:
     pair(manifest, FACES - 1)
     found, present = masks(manifest, threshold=threshold)
@@ -67,6 +67,7 @@ def test_masks_are_by_kind_and_by_pair(manifest: Manifest, threshold: float) -> 
             assert mask[0, y, x] == int(present[generator, number] and apart > threshold)
 
 
+@pytest.mark.heavy
 def test_pairs_that_are_found_later_give_masks_later(manifest: Manifest) -> None:
     _, before = masks(manifest)
     assert sum(before.values()) == 2 * FACES
