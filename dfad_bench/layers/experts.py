@@ -20,12 +20,12 @@ class NormExperts(nn.Module):
 
 
 class DropoutExperts(nn.Module):
-    """Dropout, then one linear layer each: DNA-Det and CDAL."""
+    """Dropout, then one linear layer each: DNA-Det, and CPL, whose layers have no bias."""
 
-    def __init__(self, dim: int, num_generators: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_generators: int, dropout: float, *, bias: bool = True) -> None:
         super().__init__()
-        self.attribution = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_generators))
-        self.detection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 2))
+        self.attribution = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_generators, bias=bias))
+        self.detection = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 2, bias=bias))
 
     def forward(self, embedding: Tensor) -> Output:
         return Output(self.attribution(embedding), self.detection(embedding), embedding)

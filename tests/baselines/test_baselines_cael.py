@@ -173,6 +173,7 @@ def tiny(**options: Any) -> CAEL:
     return CAEL.build(4, size="tiny", options={**FEATURES, **options}).eval()
 
 
+@pytest.mark.heavy
 def test_both_appearance_streams_start_from_one_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = EfficientNet(0.25, 0.3, 0.0)
@@ -191,6 +192,7 @@ def test_both_appearance_streams_start_from_one_file(tmp_path: Path) -> None:
         CAEL.build(4, size="tiny", weights=tmp_path / "none.pth", options=FEATURES)
 
 
+@pytest.mark.heavy
 def test_a_whole_network_by_the_authors_names_loads(tmp_path: Path) -> None:
     """With its longer position tables, heads, classifiers and blocks that are not called."""
     model = tiny()
@@ -221,6 +223,7 @@ def test_experts_sum_a_head_a_stream() -> None:
             assert torch.allclose(output.attribution_logits[face], total, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_the_edge_stream_sees_edges_only() -> None:
     """A brighter face has the same edges, hence the same edge tokens before other streams are read."""
     seen: list[torch.Tensor] = []

@@ -62,6 +62,7 @@ def test_a_residual_block_adds_what_it_learnt_to_its_input() -> None:
         assert torch.equal(block(x), torch.relu(x))
 
 
+@pytest.mark.heavy
 def test_resnet_loads_what_detectors_hold_and_refuses_others(tmp_path: Path) -> None:
     model = ResNet.build(3, size="tiny")
     state = {f"backbone.{name}": value for name, value in model.trunk.state_dict().items()}
