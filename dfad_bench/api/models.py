@@ -26,7 +26,7 @@ def profile_models(
         names: registered models; None is every one.
         size: "paper", or "tiny" for tests.
         options: of the model's configuration; with one model only, since each has its own.
-        latency: also time single images, in seconds, on `device`.
+        latency: also time one image and a batch of 32, in seconds, with the memory of each in bytes, on `device`.
         device: auto, cpu, cuda or cuda:N.
 
     Returns:

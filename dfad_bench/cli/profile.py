@@ -25,7 +25,7 @@ _CONVENTION = (
 @click.option("--all", "everything", is_flag=True, help="Every registered model.")
 @options.setting(TrainSettings, "size")
 @options.setting(TrainSettings, "options", multiple=True)
-@click.option("--latency", is_flag=True, help="Also time single images, on --device.")
+@click.option("--latency", is_flag=True, help="Also time one image and 32, with their memory, on --device.")
 @options.device
 @options.as_json
 def command(
@@ -74,20 +74,28 @@ def profile_table(profiles: list[Profile]) -> Table:
     ]
     timed = [profile for profile in profiles if profile.seconds is not None]
     if timed:
-        columns.append(Column("milliseconds", "ms an image"))
+        for cost in timed[0].batches:
+            columns.append(Column(f"milliseconds_{cost.batch}", f"ms, batch {cost.batch}"))
+            columns.append(Column(f"mib_{cost.batch}", "MiB", digits=0))
     notes = [_CONVENTION, *(f"{profile.display}: {note}" for profile in profiles for note in profile.notes)]
     if timed:
-        notes.append(f"Latency: one image at a time, median of 10, on {timed[0].device}.")
+        notes.append(
+            f"Latency: median of a batch's passes, on {timed[0].device}; MiB: weights, images and the pass, at most."
+        )
     title = "What models cost" + (", tiny" if profiles and profiles[0].size == "tiny" else "")
     return Table(title, tuple(columns), [_row(profile) for profile in profiles], tuple(notes))
 
 
 def _row(profile: Profile) -> dict[str, Any]:
+    costs: dict[str, Any] = {}
+    for cost in profile.batches:
+        costs[f"milliseconds_{cost.batch}"] = cost.seconds * 1000
+        costs[f"mib_{cost.batch}"] = None if cost.memory is None else cost.memory / 2**20
     return {
         **profile.row(),
         "params_m": profile.params_total / 1e6,
         "trainable_m": profile.params_trainable / 1e6,
         "inference_m": profile.params_inference / 1e6,
         "gmacs": profile.macs / 1e9,
-        "milliseconds": None if profile.seconds is None else profile.seconds * 1000,
+        **costs,
     }

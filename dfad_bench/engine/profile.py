@@ -17,12 +17,13 @@ from dfad_bench.core.resources import shipped
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.macs import Work, count_work
+from dfad_bench.engine.memory import peak_bytes
 from dfad_bench.engine.thop_convention import ThopCount, thop_count
 from dfad_bench.views.registry import example_views
 
 GENERATORS = 11  # classes of the attribution expert in the published counts
 _PROMPTS = ("a photo of a real face",) * 4
-_WARM_UP, _TIMED = 3, 10
+_TURNS = {1: (3, 10), 32: (1, 3)}  # batch -> passes to warm up, and timed ones
 _HUNDREDTH = 0.01 + 1e-9  # printed values have two decimals
 
 
@@ -62,12 +63,24 @@ class PublishedTable:
 
 
 @dataclass(frozen=True)
+class BatchCost:
+    """A forward pass of `batch` images: its median seconds, and `memory` at most.
+
+    `memory` is bytes of weights, images and all that the pass needs; None where the system does not say.
+    """
+
+    batch: int
+    seconds: float
+    memory: int | None
+
+
+@dataclass(frozen=True)
 class Profile:
     """One model's costs; counts are plain numbers, of one image.
 
     `params_inference` are the parameters the test-time graph reads, `macs` its multiply-adds. `convention_*` are
     counted as the published figures were (millions, 10^9), and so are `published_*`; `seconds` is the median of
-    single images on `device`. Missing values are None.
+    single images on `device`, where `batches` has the costs of batches. Missing values are None.
     """
 
     model: str
@@ -85,6 +98,7 @@ class Profile:
     published_seconds: float | None = None  # on an A100, batch not stated
     seconds: float | None = None
     device: str | None = None
+    batches: tuple[BatchCost, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -100,7 +114,8 @@ class Profile:
     def row(self) -> dict[str, Any]:
         """All of it as plain values."""
         deviations = {"params_deviation": self.params_deviation, "flops_deviation": self.flops_deviation}
-        return {**asdict(self), **deviations, "notes": list(self.notes)}
+        batches = [asdict(cost) for cost in self.batches]
+        return {**asdict(self), **deviations, "batches": batches, "notes": list(self.notes)}
 
 
 def published(path: Path | None = None) -> PublishedTable:
@@ -144,8 +159,8 @@ def profile_model(
         convention = _convention(model, work, thop, printed)
     timing: dict[str, Any] = {}
     if latency:
-        where = place(device)
-        timing = {"seconds": seconds_per_image(build(), where), "device": where.name}
+        costs = batch_costs(build(), where := place(device))
+        timing = {"seconds": costs[0].seconds, "device": where.name, "batches": costs}
     return Profile(
         model=name,
         display=cls.card.display,
@@ -181,19 +196,30 @@ def random_images(model: DFADModel, device: torch.device | str, count: int = 1, 
     return Inputs(torch.rand(count, 3, model.side, model.side, device=device), views)
 
 
-def seconds_per_image(model: DFADModel, where: Place) -> float:
-    """Median seconds of a forward pass on one image, after a warm-up."""
+def batch_costs(model: DFADModel, where: Place) -> tuple[BatchCost, ...]:
+    """Seconds and memory of forward passes on one image and on a batch, each after a warm-up."""
     where.move(model)
-    inputs = where.lay_out(random_images(model, where.device))
-    seconds = []
-    with torch.no_grad(), where.autocast():
-        for _ in range(_WARM_UP + _TIMED):
-            began = time.perf_counter()
-            model(inputs)
+    held = sum(value.numel() * value.element_size() for value in (*model.parameters(), *model.buffers()))
+    found = []
+    for count, (warm_up, timed) in _TURNS.items():
+        inputs = where.lay_out(random_images(model, where.device, count))
+
+        def forward(inputs: Inputs = inputs) -> None:
+            with torch.no_grad(), where.autocast():
+                model(inputs)
             if where.device.type == "cuda":
                 torch.cuda.synchronize(where.device)
+
+        seconds = []
+        for _ in range(warm_up + timed):
+            began = time.perf_counter()
+            forward()
             seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[_WARM_UP:])
+        peak = peak_bytes(forward, where.device)
+        images = inputs.images.numel() * inputs.images.element_size()
+        memory = None if peak is None else held + images + peak
+        found.append(BatchCost(count, statistics.median(seconds[warm_up:]), memory))
+    return tuple(found)
 
 
 def _count(build: Callable[[], DFADModel], printed: Published | None) -> tuple[DFADModel, Work, ThopCount]:

@@ -61,10 +61,14 @@ def test_a_setting_changes_the_model() -> None:
 
 
 def test_latency_names_its_device() -> None:
-    code, output = run("--model", "xception", "--size", "tiny", "--latency", "--device", "cpu")
+    code, output = run("--model", "clip", "--size", "tiny", "--latency", "--device", "cpu")
     assert code == 0
-    assert "ms an image" in output
-    assert "median of 10, on cpu" in output
+    words = " ".join(output.split())
+    assert "Latency: median of a batch's passes, on cpu" in words
+    code, output = run("--model", "clip", "--size", "tiny", "--latency", "--device", "cpu", "--json")
+    (row,) = json.loads(output)["rows"]
+    assert [cost["batch"] for cost in row["batches"]] == [1, 32]
+    assert 0 < row["milliseconds_1"] == row["batches"][0]["seconds"] * 1000
 
 
 @pytest.mark.parametrize(

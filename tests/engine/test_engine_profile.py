@@ -103,9 +103,16 @@ def test_tiny_is_not_compared() -> None:
 
 
 def test_latency_is_measured_on_request() -> None:
-    assert profile_model("xception", size="tiny").seconds is None
-    timed = profile_model("xception", size="tiny", latency=True, device="cpu")
+    assert profile_model("clip", size="tiny").seconds is None
+    timed = profile_model("clip", size="tiny", latency=True, device="cpu")
     assert 0 < timed.seconds < 5
+    one, many = timed.batches
+    assert (one.batch, many.batch) == (1, 32)
+    assert (one.seconds, one.seconds < many.seconds) == (timed.seconds, True)
+    if one.memory is not None:  # Linux
+        weights, images = 4 * timed.params_total, 4 * 3 * timed.side**2
+        assert weights + images < one.memory < many.memory
+        assert many.memory > weights + 32 * images
     assert timed.device == "cpu"
 
 
