@@ -20,7 +20,7 @@ class NormExperts(nn.Module):
 
 
 class DropoutExperts(nn.Module):
-    """Dropout, then one linear layer each: DNA-Det, and CPL, whose layers have no bias."""
+    """Dropout, then one linear layer each: DNA-Det and CDAL, and CPL, whose layers have no bias."""
 
     def __init__(self, dim: int, num_generators: int, dropout: float, *, bias: bool = True) -> None:
         super().__init__()

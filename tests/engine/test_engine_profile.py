@@ -45,6 +45,15 @@ def test_both_columns_are_reproduced(name: str) -> None:
     assert profile.side == published().rows[name].side
 
 
+@pytest.mark.heavy
+def test_cdals_work_is_reproduced_and_its_parameters_explained() -> None:
+    profile = paper_cost("cdal")
+    assert abs(profile.convention_flops_g - PRINTED["cdal"][1]) < 0.01
+    assert profile.side == published().rows["cdal"].side
+    assert profile.convention_params_m == pytest.approx(22.679, abs=0.001)
+    assert [note for note in profile.notes if note.startswith("parameters -15.58: the multiply-adds leave no room")]
+
+
 def test_clip_parameters_are_reproduced_and_its_flops_explained() -> None:
     profile = paper_cost("clip")
     assert abs(profile.params_deviation) <= 0.02
