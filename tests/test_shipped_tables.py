@@ -199,7 +199,7 @@ def transcriptions() -> list[Path]:
 @pytest.mark.parametrize("table", reported_tables(), ids=lambda table: table.name)
 def test_cells_equal_the_transcription(table: ReportedTable) -> None:
     path = PUBLISHED / f"{table.name.replace('-table-', '_table')}.csv"
-    if not table.name.startswith(TWO_PAPERS) and not path.is_file():
+    if not table.has_numbers or (not table.name.startswith(TWO_PAPERS) and not path.is_file()):
         pytest.skip(f"no second transcription of {table.name}")
     ours = {}
     for row in table.rows:
@@ -214,7 +214,8 @@ def test_cells_equal_the_transcription(table: ReportedTable) -> None:
 def test_no_published_table_is_missing() -> None:
     with_cells = {path.stem.replace("_table", "-table-") for path in transcriptions() if printed_cells(path)}
     assert with_cells <= {table.name for table in reported_tables()}
-    assert with_cells >= {table.name for table in reported_tables() if table.name.startswith(TWO_PAPERS)}
+    printed = {table.name for table in reported_tables() if table.has_numbers}
+    assert with_cells >= {name for name in printed if name.startswith(TWO_PAPERS)}
 
 
 def test_costs_for_the_profiler_are_those_of_table_seven() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dfad_bench.api import listed_code, listed_files, listed_weights
+from dfad_bench.api import listed_code, listed_files, listed_tables, listed_weights
 from dfad_bench.core.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from dfad_bench.report.table import Table
 
 _ORDER = ("models", "views", "protocols", "datasets", "generators", "estimators", "metrics")
-_ALL = {**listed_code.KINDS, **listed_files.KINDS, **listed_weights.KINDS}
+_ALL = {**listed_code.KINDS, **listed_files.KINDS, **listed_weights.KINDS, **listed_tables.KINDS}
 KINDS = {name: _ALL[name] for name in (*_ORDER, *(name for name in _ALL if name not in _ORDER))}
 
 
@@ -21,7 +21,7 @@ def list_names(kind: str, *, described: bool = False) -> Table:
 
     Args:
         kind: "models", "views", "protocols", "datasets", "generators", "estimators", "metrics", "recipes", "prompts",
-            "crops", "corruptions", "weights", "reported".
+            "crops", "corruptions", "weights", "reported", "tables" (of the papers: what each needs, and its command).
         described: what each one is and where it comes from, not its name alone.
 
     Returns:

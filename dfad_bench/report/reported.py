@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.resources import SHIPPED, find_yaml, origin, per_include, yaml_files
+from dfad_bench.core.settings import Heads
 from dfad_bench.core.strict import read_dataclass
 
 AVERAGE = "average"
@@ -27,7 +28,7 @@ class ReportedColumn:
 
     `split` is the column's head ("SimSwap"), or "average", "seen", "unseen"; `group` is the group of the table's
     protocol it stands for (`df40/simswap`). Units: percent for "acc" and "auc", millions of parameters, 10^9
-    operations, seconds.
+    operations, seconds. `heads`: the experts of the run the column is of.
     """
 
     split: str
@@ -35,6 +36,7 @@ class ReportedColumn:
     metric: Literal["acc", "auc", "params_m", "flops_g", "inference_s"]
     threshold: float | None = None
     group: str | None = None
+    heads: Heads = "both"
 
     @property
     def is_average(self) -> bool:
@@ -47,15 +49,19 @@ class ReportedRow:
     """One printed row: `cells` follow the table's columns, `null` where the paper has a dash.
 
     `model` is our registry name, `printed` the paper's, `variant` the setting of an ablation. `mismatch` says where
-    a printed average is not the mean of its cells.
+    a printed average is not the mean of its cells. `options` of the model and settings of `views` are those of a run
+    that measures the row; `lacks` says why there can be none.
     """
 
     model: str
     printed: str
-    cells: tuple[float | None, ...]
+    cells: tuple[float | None, ...] = ()
     variant: str | None = None
     note: str | None = None
     mismatch: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lacks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,10 @@ class ReportedScore:
 
 @dataclass(frozen=True)
 class ReportedTable:
-    """One table of a paper. `protocol_inferred`: the paper does not name the test set; its values show it."""
+    """One table of a paper. `protocol_inferred`: the paper does not name the test set; its values show it.
+
+    `added` are rows that the paper does not have and that can be measured beside its own.
+    """
 
     name: str
     paper: str
@@ -105,6 +114,7 @@ class ReportedTable:
     rows: tuple[ReportedRow, ...]
     protocol_inferred: bool = False
     notes: tuple[str, ...] = ()
+    added: tuple[ReportedRow, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.columns)) != len(self.columns):
@@ -114,8 +124,10 @@ class ReportedTable:
                 raise ValueError(
                     f"row {quoted(row.printed)} has {len(row.cells)} cells for {len(self.columns)} columns"
                 )
+        if printed := [row.printed for row in self.added if row.cells]:
+            raise ValueError(f"added row {quoted(printed[0])} has cells; what a paper printed belongs to rows")
         self._check_cells()
-        keys = [(row.model, row.printed, row.variant) for row in self.rows]
+        keys = [(row.model, row.printed, row.variant) for row in (*self.rows, *self.added)]
         if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise ValueError(f"rows listed twice: {quoted(twice)}")
 
@@ -137,6 +149,11 @@ class ReportedTable:
     def is_main(self) -> bool:
         """Whether the table compares systems group by group (the others are ablations and summaries)."""
         return any(column.group for column in self.columns)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any cell is printed; a figure's values are in its image."""
+        return any(cell is not None for row in self.rows for cell in row.cells)
 
     def averages(self) -> Iterator[Average]:
         """Every printed average whose cells are printed too (detection averages have none)."""
