@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.parsing import parsing_study
     from dfad_bench.api.quickstart import quickstart
+    from dfad_bench.api.reproduce import plan_table, reproduce_table
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.sensitivity import sensitivity
+    from dfad_bench.api.table_settings import TableSettings
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.doctor import diagnose
@@ -63,6 +65,9 @@ _PUBLIC = {
     "evaluate": "dfad_bench.api.evaluation:evaluate",
     "robustness": "dfad_bench.api.evaluation:robustness",
     "sensitivity": "dfad_bench.api.sensitivity:sensitivity",
+    "plan_table": "dfad_bench.api.reproduce:plan_table",
+    "reproduce_table": "dfad_bench.api.reproduce:reproduce_table",
+    "TableSettings": "dfad_bench.api.table_settings:TableSettings",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
@@ -97,11 +102,12 @@ _PUBLIC = {
 }
 __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "ParsingStudySettings",
-    "RobustnessSettings", "TrainSettings", "build_manifest", "check_claim", "check_manifest", "check_manifests",
-    "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs", "leaderboard",
-    "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
-    "new_skeleton", "open_manifest", "parsing_study", "profile_model", "profile_models", "quickstart", "rescore",
-    "robustness", "scores", "sensitivity", "survey", "synthesize", "train", "verify_record", "__version__",
+    "RobustnessSettings", "TableSettings", "TrainSettings", "build_manifest", "check_claim", "check_manifest",
+    "check_manifests", "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs",
+    "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests",
+    "mistakes", "new_skeleton", "open_manifest", "parsing_study", "plan_table", "profile_model", "profile_models",
+    "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train",
+    "verify_record", "__version__",
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "claim": ("claim", "Test a paper's claim about training on your runs, over models."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
+    "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
     "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),

@@ -79,7 +79,14 @@ def _prompts() -> list[str]:
     return yaml_names("manifests", "prompts")
 
 
+def _tables() -> list[str]:
+    from dfad_bench.report.paper_items import item_names
+
+    return item_names()
+
+
 MODEL = NameType("model", _models)
+TABLE = NameType("table", _tables)
 PROTOCOL = NameType("protocol", _protocols)
 DATASET = NameType("dataset", _datasets)
 ESTIMATOR = NameType("estimator", _estimators)
@@ -257,3 +264,16 @@ def parse_levels(context: click.Context, parameter: click.Parameter, value: str 
         words = f"{quoted(value)}: expected whole numbers with commas, as in 1,3,5"
         raise click.BadParameter(words, context, parameter)
     return tuple(int(text) for text in texts)
+
+
+def parse_seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """The seeds in a text, separated by commas; none where the option is not given."""
+    if text is None:
+        return ()
+    try:
+        seeds = tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{quoted(text)} is not a list of whole numbers with commas between") from error
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{quoted(text)}: seeds are 0 or more, each once")
+    return seeds

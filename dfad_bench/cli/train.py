@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 _setting = partial(options.setting, TrainSettings)
 
 
-def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        seeds = tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{quoted(text)} is not a list of whole numbers with commas between") from error
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise click.BadParameter(f"{quoted(text)}: seeds are 0 or more, each once")
-    return seeds
-
-
 @click.command(
     "train",
     epilog="Example: dfad train --model xception --size tiny --recipe quick --protocol synthetic"
@@ -49,7 +37,7 @@ def _parse_seeds(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("prompts")
 @_setting("epochs")
 @_setting("seed")
-@_setting("seeds", callback=_parse_seeds)
+@_setting("seeds", callback=options.parse_seeds)
 @_setting("device")
 @_setting("cache")
 @_setting("precision")

@@ -23,7 +23,7 @@ _TAIL = 600  # of them at the end, where what to do stands
 _LISTS = {
     "model": "models", "view": "views", "protocol": "protocols", "dataset": "datasets", "generator": "generators",
     "estimator": "estimators", "metric": "metrics", "recipe": "recipes", "prompt": "prompts", "crop": "crops",
-    "corruption": "corruptions", "weight file": "weights",
+    "corruption": "corruptions", "weight file": "weights", "table": "tables",
 }  # fmt: skip
 
 

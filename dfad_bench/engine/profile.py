@@ -150,13 +150,13 @@ def profile_model(
     def build(options: Mapping[str, Any] = options) -> DFADModel:
         return cls.build(GENERATORS, size=size, class_prompts=(_PROMPTS,) * GENERATORS, options=dict(options)).eval()
 
-    printed = published().rows.get(name) if size == "paper" and not options else None
-    model, work, thop = _count(build, printed)
+    counted = published().rows.get(name) if size == "paper" else None  # how, also where options make another model
+    printed = None if options else counted
+    model, work, thop = _count(build, counted)
+    published_model, published_work = model, work
     if printed is not None and printed.options:
-        published_model, work_published, thop = _count(lambda: build(printed.options), printed)
-        convention = _convention(published_model, work_published, thop, printed)
-    else:
-        convention = _convention(model, work, thop, printed)
+        published_model, published_work, thop = _count(lambda: build(printed.options), printed)
+    convention = _convention(published_model, published_work, thop, counted)
     timing: dict[str, Any] = {}
     if latency:
         costs = batch_costs(build(), where := place(device))

@@ -55,6 +55,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "claim": [],  # needs trained pairs: tests/cli/test_cli_claim.py
         "verify-record": [["verify-record", "--run", str(first)]],
         "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
+        "reproduce": [["reproduce", "I", *both], ["reproduce", "bmrl-8", "--plan", "--no-measure"]],
         "profile": [["profile", "--model", "xception"]],
         "leaderboard": [
             ["leaderboard", "--protocol", "synthetic", "--runs", str(own)],
