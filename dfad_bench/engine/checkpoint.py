@@ -22,6 +22,7 @@ from dfad_bench.core.files import (
     atomic_path,
     check_hash,
     content_hash,
+    is_plain_relative,
     read_json,
     sha256_file,
     sweep_temporaries,
@@ -47,7 +48,7 @@ class Best:
     sha256: str
 
     def __post_init__(self) -> None:
-        if Path(self.file).name != self.file or self.file in (".", ".."):
+        if "/" in self.file or self.file == "." or not is_plain_relative(self.file):
             raise ValueError(f"file {self.file[:60]!r} must be the name of a file of this folder")
 
 

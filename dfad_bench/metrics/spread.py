@@ -165,8 +165,8 @@ def difference_interval(value: float, of: Spread, limits: tuple[float, float]) -
 def difference_p(value: float, of: Spread, limits: tuple[float, float]) -> float:
     """P(|t| >= what was found) of Student's t, on the scale of `difference_interval`: below 0.05 where that lacks 0.
 
-    >>> low, high = difference_interval(0.4, Spread(0.15, 5), (0, 1))
-    >>> low > 0, difference_p(0.4, Spread(0.15, 5), (0, 1)) < 0.05
+    >>> low, high = difference_interval(0.6, Spread(0.15, 5), (0, 1))
+    >>> low > 0, difference_p(0.6, Spread(0.15, 5), (0, 1)) < 0.05
     (True, True)
     """
     from scipy.special import stdtr

@@ -75,7 +75,7 @@ class ClaimResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Pair:
     """The runs of one model with the same settings but the claim's."""
 

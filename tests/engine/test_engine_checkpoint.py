@@ -204,3 +204,9 @@ def test_a_state_of_before_there_were_hooks_is_whole(tmp_path: Path, model: Toy,
     assert checkpoint.load_latest(tmp_path, "config").position == Position(
         0, step=2, stage_step=2, resumed=1, begun=True
     )
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "\0", "a\\b", "best\0.safetensors"])
+def test_best_weights_are_a_file_of_the_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="must be the name of a file of this folder"):
+        checkpoint.Best(0.5, 3, name, "0" * 64)

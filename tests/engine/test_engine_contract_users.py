@@ -79,7 +79,10 @@ def test_groups_learn_as_optimisers_of_their_own_would(parts) -> None:
     theirs.load_state_dict(ours.state_dict())
     optimisers = OptimiserSet(parameter_groups(ours, "main"), Optimiser("adamw", 0.01, 0.1))
     rest = [p for p in theirs.parameters() if p is not theirs.centre]
-    by_hand = [torch.optim.AdamW(rest, 0.01, weight_decay=0.1), torch.optim.SGD([theirs.centre], 0.5, momentum=0.9)]
+    by_hand = [
+        torch.optim.AdamW(rest, 0.01, weight_decay=0.1, fused=True),
+        torch.optim.SGD([theirs.centre], 0.5, momentum=0.9, fused=True),
+    ]
     for step, factor in enumerate((1.0, 0.5, 0.1)):
         for model in (ours, theirs):
             model.zero_grad(set_to_none=True)
