@@ -41,6 +41,7 @@ def test_a_check_has_facts_needs_and_sheets(tiny_manifests: tuple[Path, Path], t
     assert dfad.check_manifests(tiny_manifests[0]).facts[0] == dfad.check_manifest(tiny_manifests[0])
 
 
+@pytest.mark.heavy
 def test_a_sheet_that_cannot_be_drawn_hides_nothing(tiny_manifest: Path, tmp_path: Path) -> None:
     found = dfad.check_manifests(tiny_manifest, contact_sheet=tmp_path / "faces.jpg")
     assert found.facts[0].rows > 0

@@ -137,6 +137,7 @@ def test_seeds_are_compared_with_the_same_seeds(work: Path, seeds: Path) -> None
     assert any("A has seeds 0, 2, 10, B 0, 2" in note for note in found.notes)
 
 
+@pytest.mark.heavy
 def test_verify_checks_every_seed_and_the_mean(seeds: Path) -> None:
     whole, one = (dfad.verify_record(path) for path in (seeds, seeds / "seed-2"))
     assert whole.differences == ()
@@ -155,6 +156,7 @@ def test_verify_checks_every_seed_and_the_mean(seeds: Path) -> None:
     assert any("no mean to check" in note for note in dfad.verify_record(seeds).notes)
 
 
+@pytest.mark.heavy
 def test_evaluate_predicts_with_every_seed_and_averages(work: Path, seeds: Path) -> None:
     found = dfad.evaluate(seeds, faces(work), dfad.EvaluateSettings(device="cpu"))
     assert [one.record.run.seed for one in found.seeds] == list(SEEDS)

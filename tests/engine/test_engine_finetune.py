@@ -69,6 +69,7 @@ def build(run: Path) -> nn.Module:
     return build_model(read_config(run), toy_protocol())
 
 
+@pytest.mark.heavy
 def test_other_classes_go_by_name_and_the_record_says_all(
     manifests: list[Manifest], parent: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_clip_parameters_are_reproduced_and_its_flops_explained() -> None:
     assert [note for note in profile.notes if "6,656 of the published graph" in note]
 
 
+@pytest.mark.heavy
 def test_gazeclip_is_the_plain_count_of_its_test_time_graph() -> None:
     profile = paper_cost("gazeclip")
     assert abs(profile.convention_params_m - 204.40) < 0.02

@@ -56,6 +56,7 @@ def test_layout_is_as_asked_and_only_then_a_setting(root: Path, plain: Path, tmp
     assert one.sha256 != other.sha256
 
 
+@pytest.mark.heavy
 def test_settings_that_came_later_leave_older_hashes_alone(plain: Path) -> None:
     from dataclasses import asdict
 

@@ -104,6 +104,7 @@ def test_rows_do_not_depend_on_each_other_and_lost_faces_are_flagged(published) 
     assert whole.confidence.tolist() == [1, 0, 1]
 
 
+@pytest.mark.heavy
 def test_faces_are_enlarged_to_448(published) -> None:
     crops, landmarks = draw_faces(1, seed=3)[:2]
     estimator = L2CSEstimator.build(published)

@@ -326,6 +326,7 @@ def test_extraction_stores_a_networks_gaze(files, tmp_path: Path) -> None:
     assert stored_remarks(manifest, build_estimator("eth_xgaze", str(files["ptgaze"]))) == ()
 
 
+@pytest.mark.heavy
 def test_remarks_go_into_the_record_and_to_the_reader(files, tmp_path: Path) -> None:
     manifest, _ = write_eyes(tmp_path / "toy", count=3, seed=0)
     arguments = ["--manifest", str(manifest.folder), "--weights", str(files["puregaze_r18"]), "--quiet"]

@@ -178,6 +178,7 @@ def test_the_time_limit_of_a_video_grows_with_its_frames(tmp_path: Path):
     assert (task.seconds(0), task.seconds(1)) == (10, 50)
 
 
+@pytest.mark.heavy
 def test_the_command_line_samples_videos(tmp_path: Path):
     tree = faceforensics_tree(tmp_path / "root", "c40")
     base = ["--dataset", "faceforensics", "--root", str(tree.root), "--crop", "raw-256", "--workers", "0", "--quiet"]

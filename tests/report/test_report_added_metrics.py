@@ -191,6 +191,7 @@ def test_unknown_columns_are_answered_with_near_ones(tmp_path: Path) -> None:
     assert empty.exit_code == 1
 
 
+@pytest.mark.heavy
 def test_gaze_metrics_are_not_columns(tmp_path: Path) -> None:
     assert not {"frechet_distance", "paired_cosine"} & set(scored_metrics())
     result = CliRunner().invoke(dfad, ["leaderboard", "--protocol", "synthetic", "--columns", "paired_cosine"])

@@ -75,6 +75,7 @@ def row(found: ClaimResult, metric: str, scope: str = ALL) -> ClaimRow:
     return only
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("better", "worse", "verdict"),
     [("dfacc", "none", "as claimed"), ("none", "dfacc", "opposite of what is claimed")],

@@ -128,6 +128,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_made() -> None:
         views_needed(Needs(("toy_map",)), None)
 
 
+@pytest.mark.heavy
 def test_a_run_is_trained_and_evaluated_with_the_views_of_its_model(tmp_path: Path) -> None:
     manifests = toy_manifests(tmp_path / "manifests")
     one = {"recipe": RECIPE, "epochs": 1, "device": "cpu"}
