@@ -96,7 +96,7 @@ def test_the_measure_can_fail() -> None:
     data = Faces(model)
     before = accuracy(model, data)
     assert before == found
-    data.labels = data.labels.roll(1)
+    data.labels = torch.zeros_like(data.labels)  # an answer that is one class for all faces is all right, or all wrong
     assert accuracy(model, data) != before
 
 

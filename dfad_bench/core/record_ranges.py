@@ -156,7 +156,13 @@ def _check_range(value: Any, low: float, high: float, where: str, unit: str | No
 
 def _groups_of(config: dict[str, Any]) -> set[str]:
     """Keys of the groups of a protocol given in full; empty where it is in no form that is known here."""
-    rows = [*config.get("seen", ()), *config.get("unseen", ())]
+    parts = [config.get(part, ()) for part in ("seen", "unseen")]
+    if not all(isinstance(part, list | tuple) for part in parts):
+        return set()
+    rows = [row for part in parts for row in part]
     if not all(isinstance(row, dict) and {"dataset", "generator"} <= row.keys() for row in rows):
         return set()
-    return {group_key(row["dataset"], row["generator"], row.get("source")) for row in rows}
+    names = [(row["dataset"], row["generator"], row.get("source")) for row in rows]
+    if not all(isinstance(name, str | None) for row in names for name in row):
+        return set()
+    return {group_key(*row) for row in names}

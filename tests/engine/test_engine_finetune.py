@@ -226,7 +226,7 @@ def test_every_registered_model_starts_from_a_run_of_other_classes(
             assert torch.equal(found[1], start[1])
         else:
             assert torch.equal(value, theirs.state_dict()[key]), key
-    assert rows.axes, "the attribution expert has a row a class"
+    assert rows.axes or name == "carzero", "the attribution expert has a row a class, but where its classes are texts"
 
 
 @pytest.mark.heavy

@@ -19,7 +19,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json
 from dfad_bench.core.protocol import Group
 from dfad_bench.core.record import ResultRecord, plain, read_record, write_record
-from dfad_bench.core.record_ranges import BOUNDS, SCHEMA_METRICS, range_faults
+from dfad_bench.core.record_ranges import BOUNDS, SCHEMA_METRICS, _groups_of, range_faults
 from dfad_bench.metrics import METRICS, SCORED, Metric
 from dfad_bench.report.reported import ReportedColumn, ReportedRow, ReportedTable
 from dfad_bench.report.run_record import rescore
@@ -240,3 +240,20 @@ def test_printed_cells_have_a_range(metric: Any, cell: float) -> None:
 
 def test_the_schema_names_every_metric_of_predictions_or_lets_it_state_its_unit() -> None:
     assert {name for name, metric in METRICS.items() if metric.on in SCORED} - set(SCHEMA_METRICS) == {"fpr95_openood"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"seen": 3},
+        {"seen": None},
+        {"unseen": "abc"},
+        {"seen": {"dataset": "d", "generator": "g"}},
+        {"seen": [None]},
+        {"seen": [{"dataset": [], "generator": 3}]},
+        {"seen": [{"dataset": "d", "generator": "g", "source": 1}]},
+    ],
+)
+def test_a_protocol_in_no_known_form_has_no_groups(config: dict[str, object]) -> None:
+    assert _groups_of(config) == set()
+    assert _groups_of({"seen": [{"dataset": "d", "generator": "g"}], "unseen": []}) == {"d/g"}
