@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dfad_bench.core.contract import Batch, DFADModel, Inputs
+from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
 from dfad_bench.core.files import write_json
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.registry import model_class, model_names
@@ -45,7 +45,7 @@ PROMPTS = tuple((f"a photo of a face of class {label}",) * 4 for label in range(
 class Scale:
     """`size` of the models, faces of a `batch`, and how often each is timed after a warm-up."""
 
-    size: str
+    size: Size
     batch: int
     turns: int
 
@@ -95,7 +95,7 @@ def seconds(call: Callable[[], object], where: Place, turns: int) -> float:
 def row_of(name: str, scale: Scale, where: Place) -> dict[str, Any]:
     """What a model was measured at; numbers that there are none of are None, with the reason beside."""
     torch.manual_seed(0)
-    model = model_class(name).build(GENERATORS, size=scale.size, class_prompts=PROMPTS)  # type: ignore[arg-type]
+    model = model_class(name).build(GENERATORS, size=scale.size, class_prompts=PROMPTS)
     where.move(model)
     whole, single = (faces(model, count, where.device) for count in (scale.batch, 1))
     stepper = stepper_of(model, where)

@@ -56,7 +56,7 @@ def test_votes_equal_loops(seed: int) -> None:
     expected = votes_by_loops(whole, parts, allowed)
     assert (pairs.other.tolist(), pairs.found.tolist(), pairs.agreed.tolist()) == expected
     assert expected[1] == [True] * 3 + [False] * 2 + [True] * 4  # two faces are alone with their label
-    assert True in expected[2]
+    assert any(expected[2])  # the draw has faces whose votes agree, else nothing was compared
     assert pairs.other[0] in (1, 2)
 
 
