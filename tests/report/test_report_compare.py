@@ -27,6 +27,7 @@ from dfad_bench.report.paired_numbers import (
     mean_number,
     place_of,
 )
+from dfad_bench.report.ranks import seed_variance
 from dfad_bench.report.score import numbers
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import FORMATS, render
@@ -335,9 +336,11 @@ def test_the_spread_of_a_difference_needs_resamples_of_both() -> None:
         assert reason
 
 
-def test_the_variance_between_seeds_of_a_mean_is_theirs_over_their_number() -> None:
-    values = (0.2, 0.4, 0.9)
+@pytest.mark.parametrize("values", [(0.2, 0.4, 0.9), (0.2, 0.4)])
+def test_the_variance_between_seeds_of_a_mean_is_theirs_over_their_number(values: tuple[float, ...]) -> None:
     numbers = [Number(MetricValue("detection", "auc", "unseen", one, 4, True)) for one in values]
-    [(variance, df)] = mean_number(numbers).of_seeds
-    assert (variance, df) == (pytest.approx(np.var(values, ddof=1) / 3), 2)
+    [(found, df)] = mean_number(numbers).of_seeds
+    assert (found, df) == (pytest.approx(np.var(values, ddof=1) / len(values)), len(values) - 1)
     assert mean_number(numbers[:1]).of_seeds == ()
+    assert seed_variance(values) == (pytest.approx(np.var(values, ddof=1)), len(values) - 1)
+    assert seed_variance((*values, None)) is None

@@ -46,6 +46,17 @@ def test_history_tells_of_prompts_and_of_each_extension(record: ResultRecord) ->
     assert history(run_with(record, extended=(alike, unlike))) == lines
 
 
+@pytest.mark.parametrize(
+    ("before", "said"), [(["a/one", "b/two"], "; trained on a/one, b/two before, unseen here"), ([], ""), (None, "")]
+)
+def test_history_tells_which_unseen_generators_an_earlier_run_was_trained_on(
+    record: ResultRecord, before: list[str] | None, said: str
+) -> None:
+    init = {"kind": "run", "run_id": "0123456789", "protocol": "p", "seed": 3, "unseen_trained_on": before}
+    [line] = history(replace(record, model=replace(record.model, init=init)))
+    assert line == f"fine-tuned from run 01234567 of protocol p, seed 3{said}"
+
+
 def test_seeds_of_runs_that_start_from_others_share_their_settings(record: ResultRecord) -> None:
     inits = [{"kind": "run", "run_id": n, "seed": n, "protocol": "p", "init": {"kind": "random"}} for n in "ab"]
     first, second = (settings_but_seed(run_with(record, config={"init": init})) for init in inits)
