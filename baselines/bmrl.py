@@ -149,6 +149,7 @@ class BMRL(DFADModel):
             "parsing maps have one pure colour a label on white, enlarged without mixing labels",
             "both experts are trained together; the paper trains one or the other (--heads)",
         ),
+        recipe="bmrl",
     )
     Config = BMRLConfig
     image_size = 224

@@ -297,6 +297,7 @@ class CAEL(DFADModel):
         ),
         reference="https://github.com/Jenine-321/GenFace",
         weights=("imagenet_efficientnet_b0",),
+        recipe="cael",
     )
     Config = CAELConfig
     image_size = 224

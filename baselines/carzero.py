@@ -144,6 +144,7 @@ class CARZero(DFADModel):
         ),
         reference="https://github.com/laihaoran/CARZero",
         weights=("openai_clip_vit_b16",),
+        recipe="carzero",
     )
     Config = CARZeroConfig
     image_size = 224

@@ -117,6 +117,7 @@ class CDAL(DFADModel):
             "no augmentation of images, as the benchmark trains every model",
         ),
         reference="https://github.com/yzheng97/CDAL",
+        recipe="cdal",
     )
     Config = CDALConfig
     image_size = 128

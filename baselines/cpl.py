@@ -80,6 +80,7 @@ class CPL(DFADModel):
             "normalised with ImageNet's statistics; no augmentation but by its own recipe, cpl",
         ),
         weights=("imagenet_resnet50",),
+        recipe="cpl",
     )
     Config = CPLConfig
     image_size = 256

@@ -72,6 +72,7 @@ class CViT(DFADModel):
         ),
         reference="https://github.com/erprogs/CViT",
         reference_licence="GPL-3.0",
+        recipe="cvit",
     )
     Config = CViTConfig
     image_size = 224

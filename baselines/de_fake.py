@@ -82,6 +82,7 @@ class DEFAKE(DFADModel):
         ),
         reference="https://github.com/zeyangsha/De-Fake",
         weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive", "openai_clip_vit_l14"),
+        recipe="de_fake",
     )
     Config = DEFAKEConfig
     image_size = 224

@@ -104,6 +104,7 @@ class DNADet(DFADModel):
             " filter is another",
         ),
         reference="https://github.com/ICTMCG/DNA-Det",
+        recipe="dna_det",
     )
     Config = DNADetConfig
     image_size = 512

@@ -134,6 +134,7 @@ class Effort(DFADModel):
         reference="https://github.com/YZY-stack/Effort-AIGI-Detection",
         reference_licence="CC BY-NC 4.0",
         weights=("openai_clip_vit_l14",),
+        recipe="effort",
     )
     Config = EffortConfig
     image_size = 224

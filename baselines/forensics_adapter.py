@@ -185,6 +185,7 @@ class ForensicsAdapter(DFADModel):
         reference="https://github.com/OUC-VAS/ForensicsAdapter",
         reference_licence="CC-BY-NC-4.0",
         weights=("openai_clip_vit_l14",),
+        recipe="forensics_adapter",
     )
     Config = ForensicsAdapterConfig
     image_size = 256

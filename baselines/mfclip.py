@@ -172,6 +172,7 @@ class MFCLIP(DFADModel):
             "linear layers of the text tower start as PyTorch starts them; in the released code they start otherwise",
         ),
         reference="https://github.com/Jenine-321/MFCLIP",
+        recipe="default",
     )
     Config = MFCLIPConfig
     image_size = 224

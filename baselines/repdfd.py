@@ -198,6 +198,7 @@ class RepDFD(DFADModel):
         ),
         reference="https://github.com/KQL11/RepDFD",
         weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive", "openai_clip_vit_l14"),
+        recipe="repdfd",
     )
     Config = RepDFDConfig
     image_size = 224

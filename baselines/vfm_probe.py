@@ -109,6 +109,7 @@ class VFMProbe(DFADModel):
             "--device auto computes them on the CPU, so that stored values are the same everywhere; cuda is faster",
         ),
         reference="https://github.com/WisconsinAIVision/UniversalFakeDetect",
+        recipe="probe",
     )
     Config = VFMProbeConfig
     profiled_options: ClassVar[Mapping[str, Any]] = {"cached": False}

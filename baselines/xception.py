@@ -124,6 +124,7 @@ class Xception(DFADModel):
         reference="https://github.com/ondyari/FaceForensics",
         reference_licence="MIT",
         weights=("imagenet_xception",),
+        recipe="xception",
     )
     Config = XceptionConfig
     image_size = 224

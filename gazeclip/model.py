@@ -60,6 +60,7 @@ class GazeCLIP(DFADModel):
             "a linear layer takes the 768-wide gaze token to the 1024-wide appearance tokens",
         ),
         weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
+        recipe="default",
     )
     Config = GazeCLIPConfig
     image_size: ClassVar[int] = 256

@@ -9,7 +9,7 @@ from typing import Any
 from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.recipe import Recipe
+from dfad_bench.core.recipe import AUTHOR, Recipe
 from dfad_bench.core.settings import Cache, Precision, Size, check_settings, documented, option
 from dfad_bench.engine.settings import TrainSettings, ViewSettings
 
@@ -63,6 +63,11 @@ class TableSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.recipe == AUTHOR:
+            raise ConfigError(
+                "the rows of a table are trained by one recipe, or no difference is the model's; one model as its"
+                " authors train it: dfad train --recipe author"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"TableSettings.seeds must differ from each other; got {quoted(list(self.seeds))}")
         if len(self.seeds) > bounds.SEEDS:

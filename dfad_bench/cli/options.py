@@ -68,9 +68,9 @@ def _estimators() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    from dfad_bench.core.recipe import recipe_names
+    from dfad_bench.core.recipe import AUTHOR, recipe_names
 
-    return recipe_names()
+    return [AUTHOR, *recipe_names()]
 
 
 def _prompts() -> list[str]:

@@ -61,6 +61,7 @@ class Card:
     weights: tuple[
         str, ...
     ] = ()  # names in manifests/weights.yaml of what its paper starts from; `weights=` takes them
+    recipe: str | None = None  # in manifests/recipes: as its authors (or its detector's) train; see `--recipe author`
 
 
 class Experts(nn.Module):

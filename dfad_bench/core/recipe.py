@@ -14,6 +14,7 @@ from dfad_bench.core.resources import find_yaml, yaml_names
 from dfad_bench.core.strict import read_dataclass
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
+AUTHOR = "author"  # in place of a name: the recipe that the model's card names
 LENGTHS = {"epochs": bounds.EPOCHS, "steps": bounds.STEPS, "batch_size": bounds.BATCH}  # of a stage, at most
 Sampler = Literal["shuffle", "class_balanced", "images_per_class", "real_forged"]  # see `core.stages.Stage`
 
@@ -159,6 +160,8 @@ def load_recipe(name: str) -> Recipe:
     recipe = read_dataclass(Recipe, path)
     if path.stem == name != recipe.name:
         raise ConfigError(f"{path}: name {quoted(recipe.name)} must equal the file's name")
+    if recipe.name == AUTHOR:
+        raise ConfigError(f"{path}: name {AUTHOR!r} stands for the recipe of each model's authors; choose another")
     return recipe
 
 

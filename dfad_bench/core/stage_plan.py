@@ -1,4 +1,4 @@
-"""Which settings hold in a stage: the recipe's for that stage, the recipe's, or the model's."""
+"""Which recipe holds for a model, and which settings in a stage: the recipe's for it, the recipe's, or the model's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError
-from dfad_bench.core.recipe import Optimiser, Recipe, Sampler, Schedule, StageRecipe
+from dfad_bench.core.recipe import AUTHOR, Optimiser, Recipe, Sampler, Schedule, StageRecipe, load_recipe
+from dfad_bench.core.registry import model_class
 from dfad_bench.core.stages import Stage
+
+
+def recipe_for(recipe: Recipe | str, model: str) -> Recipe:
+    """A recipe as it is, by name or path, or for "author" the one that the model's own paper trains with.
+
+    Raises:
+        UnknownNameError, ConfigError: no such recipe or model, a bad file, or a model whose card names no recipe.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe != AUTHOR:
+        return load_recipe(recipe)
+    card = model_class(model).card
+    if card.recipe is None:
+        raise ConfigError(
+            f"the card of {model} names no recipe of its authors; --recipe default is the one that models of the"
+            " papers' tables share"
+        )
+    return load_recipe(card.recipe)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from dfad_bench.core.files import sha256_file
 from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
-from dfad_bench.core.recipe import Recipe, load_recipe
+from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.stage_plan import recipe_for
 from dfad_bench.core.weights import find_weights
 from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
@@ -58,9 +59,8 @@ class Plan:
         Raises:
             DFADError: a name, an option, a weight file or a device that is not there.
         """
-        protocol, recipe = settings.protocol, settings.recipe
+        protocol, recipe = settings.protocol, recipe_for(settings.recipe, settings.model)
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
-        recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
         files = weight_files(settings) if settings.finetune_from is None else _parent(settings)
         implied, prompts = implied_options(settings, files), load_prompts(settings.prompts)
         needs = needs_of(

@@ -74,7 +74,8 @@ class TrainSettings(ModelSettings):
 
     protocol: Protocol | str = field(metadata=option("Protocol name, or your own YAML file.", names="protocol"))
     recipe: Recipe | str = field(
-        default="default", metadata=option("Recipe name, or your own YAML file.", names="recipe")
+        default="default",
+        metadata=option("Recipe name, author (the model's own), or your YAML file.", names="recipe"),
     )
     prompts: str = field(
         default=DEFAULT_PROMPTS,

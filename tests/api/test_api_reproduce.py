@@ -169,3 +169,8 @@ def test_what_cannot_be_made_is_one_line(world: Path, tmp_path: Path) -> None:
         collected(tmp_path)
     with pytest.raises(ConfigError, match=r"GazeCLIP, Fig\. 8 consists of no runs of its own: no command"):
         dfad.plan_table("gazeclip-fig-8")
+
+
+def test_a_table_of_several_recipes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one recipe, or no difference is the model's"):
+        dfad.TableSettings(recipe="author")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from dfad_bench.core import resources
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, load_recipe, recipe_names
+from dfad_bench.core.registry import model_class, model_table
+from dfad_bench.core.stage_plan import recipe_for
 
 positive = st.floats(1e-8, 10.0)
 recipes = st.builds(
@@ -77,6 +79,27 @@ def test_values_no_training_could_use_are_refused(tmp_path: Path, line: str, mes
     path.write_text(f"name: own\n{line}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=f"own.yaml: {message}"):
         load_recipe(str(path))
+
+
+def test_author_stands_for_the_recipe_of_the_models_card(tmp_path: Path) -> None:
+    assert recipe_for("author", "cael") == load_recipe("cael")
+    assert recipe_for("author", "mfclip") == recipe_for("default", "resnet") == load_recipe("default")
+    given = load_recipe("quick")
+    assert recipe_for(given, "cael") is given
+    with pytest.raises(ConfigError, match="resnet names no recipe of its authors; --recipe default"):
+        recipe_for("author", "resnet")
+    with pytest.raises(UnknownNameError):
+        recipe_for("author", "no-such-model")
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: author\n")
+    with pytest.raises(ConfigError, match="stands for the recipe of each model's authors"):
+        load_recipe(str(file))
+
+
+def test_a_recipe_named_as_a_model_is_the_one_its_card_names() -> None:
+    shared = set(model_table()) & set(recipe_names())
+    assert "cael" in shared
+    assert {name: model_class(name).card.recipe for name in shared} == {name: name for name in shared}
 
 
 def test_unknown_recipe() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from dfad_bench.core.contract import Card, DFADModel
 from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.recipe import recipe_names
 from dfad_bench.core.weights import weight_files
 from dfad_bench.engine.contract_checks.isolation import no_network
 from dfad_bench.engine.contract_checks.subject import GENERATORS, PROMPTS, Subject
@@ -34,7 +35,7 @@ def check_build(subject: Subject) -> str:
 
 
 def check_card(subject: Subject) -> str:
-    """The card is complete, and the weights it names are in manifests/weights.yaml."""
+    """The card is complete, and the weights and the recipe it names are there."""
     card = getattr(subject.cls, "card", None)
     if not isinstance(card, Card):
         return "no card"
@@ -45,6 +46,8 @@ def check_card(subject: Subject) -> str:
         return f"card.task is {card.task!r}"
     if unknown := [name for name in card.weights if name not in weight_files()]:
         return f"card.weights names {unknown[0]!r}, which is not in manifests/weights.yaml"
+    if card.recipe is not None and card.recipe not in recipe_names():
+        return f"card.recipe names {card.recipe!r}, which is not in manifests/recipes"
     return "" if 1900 < card.year < 2100 else f"card.year is {card.year}"
 
 
