@@ -91,13 +91,13 @@ class GazeCLIPConfig:
         """Whether image blocks carry a gaze injector."""
         return self.use_gie and self.use_gaze and self.use_gi
 
-    def tiny(self) -> GazeCLIPConfig:
-        """The same modules at toy widths, with the same switches."""
+    def tiny(self, blocks: int = 4) -> GazeCLIPConfig:
+        """The same modules at toy widths, with the same switches; with N = 4 the rows of Table XII differ."""
         return replace(
             self,
             E=2,
             L=2,
-            N=2,
+            N=blocks,
             a=64,
             d=32,
             s=32,
@@ -109,7 +109,7 @@ class GazeCLIPConfig:
             ae_widths=(8, 16, 16, 32, 32),
             ae_depths=(1, 1, 1, 1, 1),
             gi_inner=32,
-            lora_gie=min(self.lora_gie, 2),
+            lora_gie=min(self.lora_gie, blocks),
             lora_lre=min(self.lora_lre, 2),
         )
 

@@ -67,6 +67,7 @@ class GazeCLIP(DFADModel):
     needs: tuple[str, ...] = ("gaze",)
     needs_prompts = True
     earlier_defaults: ClassVar[Mapping[str, Any]] = {"missing_gaze": "zero", "gi_fast": False, "shortcuts": False}
+    earlier_tiny: ClassVar[Mapping[str, Any]] = {"N": 2}
     known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
     preset: ClassVar[Mapping[str, Any]] = {}  # settings a named variant changes
 
@@ -78,7 +79,8 @@ class GazeCLIP(DFADModel):
         self.needs_prompts = config.use_lre
         tiny = config.clip == "tiny"
         name = GazeCLIPConfig.clip if tiny else config.clip
-        clip = clip_model(name, config.clip_size, weights, tiny=tiny, option="clip")  # before any wrapping
+        sizes: dict[str, Any] = {"tiny": tiny, "tiny_blocks": (config.N, config.L)}
+        clip = clip_model(name, config.clip_size, weights, **sizes, option="clip")  # before any wrapping
         self.vpe = VPE(config)
         self.gie = GIE(clip.visual, config) if config.use_gie else None
         self.W_ig = nn.Linear(config.d, config.s, bias=False) if config.use_gie else None
@@ -97,7 +99,10 @@ class GazeCLIP(DFADModel):
         variant = changes.pop("variant", None)
         preset = {**cls.preset, **(overrides_of(variant) if variant is not None else {})}
         config = GazeCLIPConfig().override(preset)
-        return (config.tiny() if size == "tiny" else config).override(changes)
+        if size == "tiny":
+            blocks = changes.get("N")  # fewer leave room for fewer LoRAs, which is no contradiction of a row's name
+            config = config.tiny(blocks) if isinstance(blocks, int) and blocks > 0 else config.tiny()
+        return config.override(changes)
 
     @classmethod
     def assemble(

@@ -102,6 +102,7 @@ class DFADModel(nn.Module):
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     weight_names: ClassVar[tuple[str, ...]] = ()  # where several files are loaded: `--weights image=...,text=...`
     earlier_defaults: ClassVar[Mapping[str, Any]] = {}  # options whose default has changed: what runs made before have
+    earlier_tiny: ClassVar[Mapping[str, Any]] = {}  # likewise, of tiny models alone
     known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
     needs: tuple[str, ...] = ()  # views the loader must give, at test time too
     needs_training: tuple[str, ...] = ()  # views the loader must give for `losses` only
@@ -164,6 +165,11 @@ class DFADModel(nn.Module):
             dim = check_dim(model.embedding_dim, cls.card.display)
             model.added_loss = AddedLoss(centres, model.num_generators, dim)
         return model
+
+    @classmethod
+    def options_before(cls, size: Size) -> dict[str, Any]:
+        """Options whose default has changed for a size, as runs have them that were made before."""
+        return {**cls.earlier_defaults, **(cls.earlier_tiny if size == "tiny" else {})}
 
     @classmethod
     def expanded(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

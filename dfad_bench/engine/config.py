@@ -36,7 +36,7 @@ class RunConfig(ModelSettings):
     {"kind": "local_files", "files": {name: {"id", "sha256"}}} or {"kind": "run", ...}, see `finetune.Parent`.
     `views` is how views were made, see `views.identity`. `implied` holds options of the model that were not set: those
     its weight files were trained with, and the value of those whose default has changed
-    (`DFADModel.earlier_defaults`), so that the run opens as it was made. `prompts` is the
+    (`DFADModel.options_before`), so that the run opens as it was made. `prompts` is the
     whole prompt file where the model reads prompts and they are not the default ones. `extended` has an entry for each
     time the run was trained on for longer than it was asked before, see `extend`.
     """
@@ -66,7 +66,7 @@ class RunConfig(ModelSettings):
     @property
     def model_options(self) -> dict[str, Any]:
         """Every option the model was built with, apart from today's defaults."""
-        return {**model_class(self.model).earlier_defaults, **self.implied, **self.options}
+        return {**model_class(self.model).options_before(self.size), **self.implied, **self.options}
 
     def __post_init__(self) -> None:
         try:
@@ -160,7 +160,7 @@ def _other_settings(config: RunConfig, found: RunConfig) -> str:
     """Which settings of the run that was found are others, and what to do."""
     if replace(config, implied=found.implied, extended=()).sha256 != replace(found, extended=()).sha256:
         return f"holds a run with other settings ({', '.join(changes(config, found))}); {_WAYS}"
-    then = {**model_class(found.model).earlier_defaults, **found.implied}
+    then = {**model_class(found.model).options_before(found.size), **found.implied}
     names = [name for name in config.implied if config.implied[name] != found.implied.get(name)]
     what = ", ".join(f"{name}: {then.get(name, 'not set')} then, {config.implied[name]} now" for name in names)
     return (

@@ -169,7 +169,7 @@ class Job:
 
     def _implied(self) -> list[str]:
         """A line for each option that follows from the weight file."""
-        changed = model_class(self.config.model).earlier_defaults
+        changed = model_class(self.config.model).options_before(self.config.size)
         found = {name: value for name, value in self.config.implied.items() if name not in changed}
         return [
             f"{name}={value}, as the weights were trained with; --set {name}=... overrules"

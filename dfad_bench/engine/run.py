@@ -202,11 +202,11 @@ def implied_options(settings: TrainSettings, weights: WeightFiles | Parent | Non
         WeightsError: a weight file cannot be read.
     """
     kind, found = model_class(settings.model), {}
-    if kind.earlier_defaults:
+    if before := kind.options_before(settings.size):
         config = kind.configure(settings.size, None)
-        found = {name: getattr(config, name) for name in kind.earlier_defaults}
+        found = {name: getattr(config, name) for name in before}
     if isinstance(weights, Parent):
-        found |= {**kind.earlier_defaults, **weights.config.implied}
+        found |= {**before, **weights.config.implied}
     elif weights is not None:
         with collect_notices():  # said again where the file is loaded
             found |= kind.options_of(weights)

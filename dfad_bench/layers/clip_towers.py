@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _TINY: dict[str, Any] = {
     "embed_dim": 32,
-    "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+    "vision_cfg": {"width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2},
     "quick_gelu": True,
 }
 
@@ -37,6 +37,7 @@ def clip_model(
     weights: Path | None = None,
     tiny: bool = False,
     *,
+    tiny_blocks: tuple[int, int] = (2, 2),
     option: str = "architecture",
 ) -> CLIP:
     """An open_clip CLIP with both towers; random initialisation unless `weights` is a local file.
@@ -44,8 +45,8 @@ def clip_model(
     Layouts of open_clip, of OpenAI (its archives, too) and of Hugging Face transformers are read. OpenAI's weights need
     the `-quickgelu` architectures, LAION's those without: a file that is known to be of the other kind is refused, and
     a line says where it is not known (`clip_activation`). Position tables are for 224 pixels; for another `image_size`
-    they are resized (bicubic, class row kept). `tiny` has the same modules at small widths: 2 + 2 blocks, 16-pixel
-    patches, embedding 32. `option` is what the model calls `name` in its settings, for messages.
+    they are resized (bicubic, class row kept). `tiny` has the same modules at small widths: `tiny_blocks` of image and
+    text, 16-pixel patches, embedding 32. `option` is what the model calls `name` in its settings, for messages.
 
     Write against `block.ln_1`, `block.attention(...)`, `block.ls_1`, `block.ln_2`, `block.mlp`, `block.ls_2` of
     `model.visual.transformer.resblocks` and `model.transformer.resblocks`: present in open_clip 3 and 4.
@@ -57,15 +58,20 @@ def clip_model(
     from open_clip import get_model_config, list_models
     from open_clip.model import CLIP
 
-    config = _TINY if tiny else get_model_config(name)
+    config = _tiny(*tiny_blocks) if tiny else get_model_config(name)
     if config is None:
         raise UnknownNameError("CLIP architecture", name, list_models())
     vision = {**config["vision_cfg"], "image_size": image_size}
     model = CLIP(**{**config, "vision_cfg": vision})
     if weights is not None:
-        quick = bool((_TINY if tiny else config).get("quick_gelu", False))
+        quick = bool(config.get("quick_gelu", False))
         _load(model, weights, "tiny" if tiny else name, lambda s: check_activation(weights, s, name, quick, option))
     return model
+
+
+def _tiny(image_blocks: int, text_blocks: int) -> dict[str, Any]:
+    vision, text = {**_TINY["vision_cfg"], "layers": image_blocks}, {**_TINY["text_cfg"], "layers": text_blocks}
+    return {**_TINY, "vision_cfg": vision, "text_cfg": text}
 
 
 def freeze(module: M) -> M:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from open_clip import CLIP
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.layers.clip_towers import clip_model
@@ -15,11 +16,15 @@ from gazeclip.vpe import AGPM, AppearanceEncoder
 TINY = GazeCLIPConfig().tiny()
 
 
+def tiny_clip() -> CLIP:
+    return clip_model(image_size=64, tiny=True, tiny_blocks=(TINY.N, TINY.L)).eval()
+
+
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
 def test_without_injectors_and_lora_the_tower_is_stock_clip_bit_for_bit(training: bool) -> None:
     torch.manual_seed(0)
-    clip = clip_model(image_size=64, tiny=True).eval()
+    clip = tiny_clip()
     stock = copy.deepcopy(clip.visual)
     gie = GIE(clip.visual, TINY.override({"use_gi": False, "lora_gie": 0, "shortcuts": False})).train(training)
     images = torch.rand(3, 3, 64, 64)
@@ -29,7 +34,7 @@ def test_without_injectors_and_lora_the_tower_is_stock_clip_bit_for_bit(training
 @torch.no_grad()
 def test_zero_injectors_and_fresh_lora_change_nothing() -> None:
     torch.manual_seed(0)
-    clip = clip_model(image_size=64, tiny=True).eval()
+    clip = tiny_clip()
     stock = copy.deepcopy(clip.visual)
     gie = GIE(clip.visual, TINY.override({"shortcuts": False})).eval()
     for block in gie.blocks:
@@ -55,7 +60,7 @@ def test_injector_sits_between_attention_and_feed_forward() -> None:
 
 def test_gaze_reaches_the_image_embedding_and_its_gradient_the_gaze() -> None:
     torch.manual_seed(0)
-    gie = GIE(clip_model(image_size=64, tiny=True).visual, TINY)
+    gie = GIE(tiny_clip().visual, TINY)
     gaze = torch.randn(2, 1, 32, requires_grad=True)
     gie(torch.rand(2, 3, 64, 64), gaze).square().sum().backward()
     assert gaze.grad.abs().max() > 0
@@ -67,8 +72,8 @@ def test_gaze_reaches_the_image_embedding_and_its_gradient_the_gaze() -> None:
 
 def test_the_last_blocks_carry_the_lora() -> None:
     config = TINY.override({"lora_gie": 1})
-    gie = GIE(clip_model(image_size=64, tiny=True).visual, config)
-    assert [block.lora is not None for block in gie.blocks] == [False, True]
+    gie = GIE(tiny_clip().visual, config)
+    assert [block.lora is not None for block in gie.blocks] == [False, False, False, True]
 
 
 def test_another_clip_is_refused_in_one_line() -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers.models import some_fast
 
 from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
+from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.registry import model_class
+from dfad_bench.engine.config import RunConfig
 from gazeclip import DFAD_MODELS
 from gazeclip.ablations import VARIANTS
 from gazeclip.config import GazeCLIPConfig
@@ -196,6 +200,17 @@ def test_lora_ablation_has_the_rows_number_of_adapters() -> None:
     assert [sum(b.lora is not None for b in tower.blocks) for tower in (model.gie, model.lre)] == [3, 2]
 
 
+def test_a_tiny_run_made_before_has_two_image_blocks_and_room_for_two_loras() -> None:
+    before = RunConfig(
+        model="gazeclip", size="tiny", protocol="synthetic", protocol_sha256="0" * 64, manifests={}, device="cpu",
+        recipe=load_recipe("quick"), init={"kind": "random"}, options={"variant": "lora_4_1"},
+    )  # fmt: skip
+    assert [tiny(**before.model_options).config.N, tiny(variant="lora_4_1").config.N] == [2, 4]
+    assert tiny(**before.model_options).config.lora_gie == 2
+    paper = replace(before, size="paper").model_options
+    assert GazeCLIP.configure("paper", paper).N == 12
+
+
 def test_modules_switched_off_are_not_there() -> None:
     assert tiny(variant="ge_gie_lre").vpe.agpm is None
     assert tiny(variant="agpm_ge").gie is None
@@ -220,7 +235,7 @@ def test_named_variants(name: str) -> None:
         ({"use_agpm": False, "use_gie": False}, "nothing would see the image"),
         ({"clip_size": 250}, "clip_size 250 is no multiple of the patch side 16"),
         ({"levels": 5}, "levels must be 1 to 4"),
-        ({"lora_gie": 3}, "lora_gie must be 0 to 2"),
+        ({"lora_gie": 5}, "lora_gie must be 0 to 4"),
     ],
 )
 def test_bad_settings_are_one_line(options: dict[str, object], message: str) -> None:
@@ -289,7 +304,7 @@ def test_weights_go_into_both_towers_before_wrapping(tmp_path) -> None:
     from dfad_bench.layers.clip_towers import clip_model
 
     torch.manual_seed(5)
-    clip = clip_model(image_size=64, tiny=True)
+    clip = clip_model(image_size=64, tiny=True, tiny_blocks=(4, 2))
     save_file(clip.state_dict(), tmp_path / "clip.safetensors")
     model = GazeCLIP.build(3, size="tiny", weights=tmp_path / "clip.safetensors")
     assert torch.equal(model.gie.conv1.weight, clip.visual.conv1.weight)
@@ -306,7 +321,7 @@ def test_256_pixels_resize_the_position_table_and_keep_the_class_row(tmp_path) -
 
     from dfad_bench.layers.clip_towers import clip_model
 
-    clip = clip_model(image_size=64, tiny=True)
+    clip = clip_model(image_size=64, tiny=True, tiny_blocks=(4, 2))
     save_file(clip.state_dict(), tmp_path / "clip.safetensors")
     model = GazeCLIP.build(3, size="tiny", weights=tmp_path / "clip.safetensors", options={"clip_size": 96})
     assert model.gie.P_i.shape == (37, 32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,15 @@ ROWS = [
     ("a photo of a fake face", "a photo of a swapped face", "a photo by a GAN", "the source of this photo is DDPM"),
     ("a photo of a fake face", "a photo of an entire face", "a photo by a diffusion model", "it is a rather long one"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """Biases in front of a batch norm have no gradient but rounding, which in single precision is as large as some."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 def results(**options: object) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -49,13 +60,13 @@ def test_shortcuts_change_neither_losses_nor_gradients(options: dict[str, object
     fast, fast_gradients = results(**options)
     slow, slow_gradients = results(**options, shortcuts=False, gi_fast=False)
     for name, value in slow.items():
-        assert torch.allclose(fast[name], value, rtol=1e-4, atol=1e-5), name
+        assert torch.allclose(fast[name], value, rtol=1e-9, atol=1e-9), name
     for name, gradient in slow_gradients.items():
         found = fast_gradients.get(name)
         if found is None:  # dead query and key of the injector, words behind those that are read
             assert not gradient.any(), name
         else:
-            assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-5), name
+            assert torch.allclose(found, gradient, rtol=1e-9, atol=1e-9), name
 
 
 def test_words_behind_the_last_one_read_are_left_out() -> None:
