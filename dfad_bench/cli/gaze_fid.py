@@ -18,23 +18,14 @@ if TYPE_CHECKING:
 _setting = partial(options.setting, GazeSettings)
 
 
-def _split_names(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(name for name in (text or "").split(",") if name)
-
-
 @click.command(
     "gaze-fid", epilog="Example: dfad gaze-fid --manifest quickstart/manifests/synthetic --estimator geometric"
 )
 @options.manifest()
 @options.estimators
 @options.each_weights
-@_setting("samples")
-@_setting("equal_n")
 @_setting("fid_backend")
-@_setting("generators", type=str, callback=_split_names)
-@_setting("min_faces")
-@_setting("device")
-@_setting("seed")
+@options.study_settings
 @click.option("--all", "all_tables", is_flag=True, help="Print every table, not only the short ones.")
 @options.as_json
 @options.out("Folder for gaze.json, gaze.csv, gaze.md and the figures.", required=False)

@@ -15,6 +15,7 @@ from dfad_bench.core.errors import DFADError, cut, quoted
 from dfad_bench.core.resources import include
 from dfad_bench.core.settings import Option, base_type, choices, option_of
 from dfad_bench.engine.settings import TrainSettings
+from dfad_bench.gaze.settings import StudySettings
 from dfad_bench.ingest.settings import BuildSettings
 
 
@@ -118,6 +119,14 @@ def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any)
         if not required and default not in (None, (), {}):
             more |= {"default": default, "show_default": about.show_default}
     return click.option(about.flag or f"--{name.replace('_', '-')}", *also, name, **{**more, **changes})
+
+
+def study_settings(command: Any) -> Any:
+    """The options that every study of distances has."""
+    for name in reversed(("samples", "equal_n", "generators", "min_faces", "device", "seed")):
+        changes: dict[str, Any] = {"type": str, "callback": split_names} if name == "generators" else {}
+        command = setting(StudySettings, name, **changes)(command)
+    return command
 
 
 def _click_type(about: Option, hint: Any, kind: Any) -> Any:

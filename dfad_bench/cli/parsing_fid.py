@@ -15,10 +15,6 @@ from dfad_bench.parsing.settings import ParsingStudySettings
 _setting = partial(options.setting, ParsingStudySettings)
 
 
-def _split_names(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(name for name in (text or "").split(",") if name)
-
-
 @click.command(
     "parsing-fid",
     epilog="Example: dfad parsing-fid --manifest quickstart/manifests/synthetic --view parsing.parser=stand-in",
@@ -35,12 +31,7 @@ def _split_names(context: click.Context, parameter: click.Parameter, text: str |
 @_setting("fid_weights")
 @_setting("histogram")
 @_setting("side")
-@_setting("samples")
-@_setting("equal_n")
-@_setting("generators", type=str, callback=_split_names)
-@_setting("min_faces")
-@_setting("device")
-@_setting("seed")
+@options.study_settings
 @click.option("--all", "all_tables", is_flag=True, help="Print every table, not only the short one.")
 @options.as_json
 @options.out("Folder for parsing.json, parsing.csv, parsing.md and the figures.", required=False)

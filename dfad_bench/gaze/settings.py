@@ -1,4 +1,4 @@
-"""What a gaze study is asked to do; each setting is written down here only, and `dfad gaze-fid` takes it from here."""
+"""What a study of distances is asked to do; each setting is written down here only, and commands take it from here."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LEAST_DRAWN = 4  # faces of a side: a Gaussian through three or fewer is more ch
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class GazeSettings:
-    """Which faces a gaze study compares, how, and what its figures show.
+class StudySettings:
+    """Which faces a study of distances compares, of gaze or of parsing maps, and what its figures show.
 
     `generators` and `min_faces` choose for the figures only: tables and files have every generator.
 
@@ -25,7 +25,7 @@ class GazeSettings:
 
     samples: int = field(
         default=10_000,
-        metadata=option("Most real and most forged faces per generator, and most pairs.", least=2, most=bounds.FACES),
+        metadata=option("Most real and most forged faces (or pairs) per generator.", least=2, most=bounds.FACES),
     )
     equal_n: bool = field(
         default=True,
@@ -33,17 +33,13 @@ class GazeSettings:
             "The same number of faces for all generators, or all faces of each.", flag="--equal-n/--no-equal-n"
         ),
     )
-    fid_backend: FidBackend = field(
-        default="closed-form",
-        metadata=option("The closed form in two dimensions, or pytorch-fid's function: equal values, slower."),
-    )
     generators: tuple[str, ...] = field(
         default=(), metadata=option("Generators in the figures, separated by commas.  [default: all]", metavar="NAMES")
     )
     min_faces: int = field(
         default=LEAST_DRAWN,
         metadata=option(
-            "Faces from which on figures draw a generator's bar and outline; with fewer they say how many.",
+            "Faces from which on figures draw a generator; with fewer they say how many.",
             least=LEAST_DRAWN,
             most=bounds.FACES,
         ),
@@ -53,3 +49,14 @@ class GazeSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class GazeSettings(StudySettings):
+    """Which faces a gaze study compares, how, and what its figures show; see `StudySettings`."""
+
+    fid_backend: FidBackend = field(
+        default="closed-form",
+        metadata=option("The closed form in two dimensions, or pytorch-fid's function: equal values, slower."),
+    )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dfad_bench.core import bounds
-from dfad_bench.core.settings import check_settings, documented, option
-from dfad_bench.gaze.settings import LEAST_DRAWN
+from dfad_bench.core.settings import documented, option
+from dfad_bench.gaze.settings import StudySettings
 
 Features = Literal["shares", "inception"]
 Histogram = Literal["component", "parts"]
@@ -15,14 +15,8 @@ Histogram = Literal["component", "parts"]
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class ParsingStudySettings:
-    """Which faces a parsing study compares, by what of their maps, and what its figures show.
-
-    `generators` and `min_faces` choose for the figures only: tables and files have every generator.
-
-    Raises:
-        ConfigError: a value no study could use; names the field.
-    """
+class ParsingStudySettings(StudySettings):
+    """Which faces a parsing study compares, by what of their maps, and what its figures show; see `StudySettings`."""
 
     features: Features = field(
         default="shares",
@@ -45,29 +39,3 @@ class ParsingStudySettings:
     side: int = field(
         default=224, metadata=option("Side of the maps, in pixels; BMRL's P has 224.", least=16, most=bounds.SIDE)
     )
-    samples: int = field(
-        default=10_000,
-        metadata=option("Most real and most forged faces per generator.", least=2, most=bounds.FACES),
-    )
-    equal_n: bool = field(
-        default=True,
-        metadata=option(
-            "The same number of faces for all generators, or all faces of each.", flag="--equal-n/--no-equal-n"
-        ),
-    )
-    generators: tuple[str, ...] = field(
-        default=(), metadata=option("Generators in the figures, separated by commas.  [default: all]", metavar="NAMES")
-    )
-    min_faces: int = field(
-        default=LEAST_DRAWN,
-        metadata=option(
-            "Faces from which on figures draw a generator's bar; with fewer they say how many.",
-            least=LEAST_DRAWN,
-            most=bounds.FACES,
-        ),
-    )
-    device: str = field(default="auto", metadata=option("Where networks run: auto, cpu, cuda or cuda:N."))
-    seed: int = field(default=0, metadata=option("Every random choice follows from it.", least=0, most=bounds.SEED))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
