@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,7 +99,8 @@ class AddedLoss(nn.Module):
         Where they got several rows a face (crops), those of a face lie one after another.
 
         Raises:
-            ConfigError: the experts were not used, or rows do not belong to faces.
+            ConfigError: the experts were not used, rows do not belong to faces, or no parameter of the model lies
+                before what is compared, so that the loss would move nothing but its own centres.
         """
         name = self.options.centre_loss
         if not outputs:
@@ -106,6 +108,11 @@ class AddedLoss(nn.Module):
                 raise ConfigError(f"{model}: its losses do not use `self.experts`, so centre_loss={name} has no input")
             return {}
         rows = self._rows(outputs[0])
+        if torch.is_grad_enabled() and not rows.requires_grad:
+            raise ConfigError(
+                f"{model}: centre_loss={name} would teach the model nothing: its experts read features that do not"
+                " learn; centre_space=probability compares what they answer"
+            )
         each, left = divmod(len(rows), len(batch))
         if left or not each:
             raise ConfigError(f"{model}: centre_loss={name} got {len(rows)} rows for {len(batch)} faces")

@@ -8,6 +8,7 @@ leaves to chance is unknown, and nothing is tested. The test is two-sided, and p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,12 +133,12 @@ def judge_numbers(
 def _paired(claim: RunClaim, runs: Sequence[ReadRun]) -> tuple[list[_Pair], list[str]]:
     """Models with runs on both sides, and a line for each that has not."""
     pairs: dict[str, _Pair] = {}
-    left_out = []
+    unlike: Counter[str] = Counter()
     for run in runs:
         value = setting_of(run.record, claim.setting)
         name = cut(run.record.model.display or run.record.model.name)
         if value not in (claim.better, claim.worse):
-            left_out.append(f"{name}: {claim.setting} is {quoted(value)}, neither {claim.better} nor {claim.worse}")
+            unlike[f"{name}: {claim.setting} is {quoted(value)}, neither {claim.better} nor {claim.worse}"] += 1
             continue
         pair = pairs.setdefault(settings_without(run.record, claim.setting), _Pair(name))
         side = pair.sides.setdefault(value, [])
@@ -148,7 +149,8 @@ def _paired(claim: RunClaim, runs: Sequence[ReadRun]) -> tuple[list[_Pair], list
         side.append(run)
     whole = [pair for pair in pairs.values() if len(pair.sides) == 2]
     lone = [pair for pair in pairs.values() if len(pair.sides) < 2]
-    left_out += [_why_lone(claim, pair, lone) for pair in lone]
+    lines = unlike + Counter(_why_lone(claim, pair, list(pairs.values())) for pair in lone)
+    left_out = [line if count == 1 else f"{line} ({count} times)" for line, count in lines.items()]
     if not whole:
         raise ConfigError(
             f"no two runs differ in {claim.setting} alone ({claim.better} against {claim.worse});"
@@ -161,8 +163,7 @@ def _why_lone(claim: RunClaim, pair: _Pair, others: Sequence[_Pair]) -> str:
     (value, runs), *_ = pair.sides.items()
     text = f"{pair.name}, {claim.setting} {value}: no run on the other side"
     model = runs[0].record.model.name
-    for other in others:
-        (value_there, there), *_ = other.sides.items()
+    for value_there, there in (side for other in others for side in other.sides.items()):
         if value_there != value and there[0].record.model.name == model:
             differ = differing_settings(runs[0].record, there[0].record, claim.setting)
             return f"{text} ({value_there} is there, with other {listed(differ, 4)})"

@@ -114,6 +114,24 @@ def test_a_model_that_does_without_its_experts_is_told() -> None:
         build(Aloof, centre_loss="dfacc").terms(batch())
 
 
+class Frozen(Small):
+    """Its experts read features that do not learn."""
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        return super().embed(inputs).detach()
+
+
+def test_a_loss_that_would_move_nothing_but_its_centres_is_refused() -> None:
+    model, data = build(Frozen, centre_loss="dfacc"), batch()
+    with pytest.raises(ConfigError, match=r"Small: centre_loss=dfacc would teach the model nothing: .* do not learn"):
+        model.terms(data)
+    with torch.no_grad():
+        assert "dfacc" in model.terms(data)  # a loss that is only looked at
+    model = build(Frozen, centre_loss="vcc", centre_space="probability")
+    loss_terms(model.terms(data))["vcc"].value.backward()
+    assert model.experts.attribution.weight.grad.any()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

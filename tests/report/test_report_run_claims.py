@@ -140,10 +140,12 @@ def test_too_few_sources_are_not_testable(tmp_path: Path) -> None:
 def test_runs_pair_where_one_setting_differs_alone(lifted: list[Path], tmp_path: Path) -> None:
     folders = lifted[:6]
     odd = run(tmp_path, "two", "none", 0.0, 0), run(tmp_path, "two", "dfacc", 0.0, 0, recipe={"name": "other"})
-    vanilla = run(tmp_path, "one", "vcc", 0.0, 0)
-    found = checked([*folders, *odd, vanilla])
+    vanilla = [run(tmp_path, "one", "vcc", 0.0, seed) for seed in (0, 1)]
+    other = run(tmp_path, "one", "none", 0.0, 7, recipe={"name": "other"})
+    found = checked([*folders, *odd, *vanilla, other])
     assert {r.scope for r in found.rows} == {"One"}
-    assert found.left_out[0] == "One: centre_loss is 'vcc', neither dfacc nor none"
+    assert found.left_out[0] == "One: centre_loss is 'vcc', neither dfacc nor none (2 times)"
+    assert "One, centre_loss none: no run on the other side (dfacc is there, with other recipe)" in found.left_out
     assert "Two, centre_loss none: no run on the other side (dfacc is there, with other recipe)" in found.left_out
     with pytest.raises(ConfigError, match="no two runs differ in centre_loss alone"):
         checked(list(odd))
