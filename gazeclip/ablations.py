@@ -2,8 +2,7 @@
 
 Any row can be trained as `--model gazeclip --set variant=NAME`, any single setting as `--set gi_query=patch`.
 Table V (gaze estimators) is chosen by `--estimator`; Table IX's CLIP rows are `--model clip`, with AWS by
-`--set aws_pos=before`. Table XIII's fine-tuned gaze encoder is not built: it would need the estimator inside the
-training graph.
+`--set aws_pos=before`.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ VARIANTS: dict[str, Variant] = {
     "lora_4_1": Variant("XII", "GIE 4, LRE 1", {"lora_gie": 4, "lora_lre": 1}),
     "lora_3_2": Variant("XII", "GIE 3, LRE 2", {"lora_gie": 3, "lora_lre": 2}),
     "no_gi": Variant("XIII", "Ours w/o GI", {"use_gi": False}),
+    "finetuned_ge": Variant("XIII", "Ours w/ finetuned GE", {"gaze_encoder": "finetuned"}),
     "no_gaze": Variant("XIII", "Ours w/o Gaze", {"use_gaze": False}),
 }
 

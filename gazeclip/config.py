@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from dfad_bench.core.strict import from_mapping
+from dfad_bench.layers.gaze_resnet import PATCH_SIDE, GazeNetwork
 
 PROMPT_TOKENS = 77  # CLIP's context: one level of the text prompts
 
@@ -39,6 +40,10 @@ class GazeCLIPConfig:
     aws_pos: Literal["before", "between", "after", "none"] = "before"  # Tables IV and IX
     gi_query: Literal["cls", "patch", "all"] = "cls"  # Table X
     missing_gaze: Literal["mask", "zero"] = "mask"  # a face without a gaze: no gaze token, or looking straight ahead
+    gaze_encoder: Literal["stored", "frozen", "finetuned"] = "stored"  # Table XIII: estimator outside, inside, learning
+    gaze_net: GazeNetwork = "resnet50"  # the estimator inside: as published, ptgaze's ResNet-18, or "tiny"
+    gaze_side: int = PATCH_SIDE  # pixels of the normalised faces it reads
+    gaze_lr: float | None = None  # of a learning estimator; null: as all else
     levels: int = 4  # Table XI: prompts L1 to L<levels>
     context: int = 0  # Table XI, LP: learned context vectors behind the last prompt; 16 in its row
     lora_gie: int = 2  # Table XII: the last so many GITBs are followed by a LoRA
@@ -75,6 +80,10 @@ class GazeCLIPConfig:
             raise ValueError(f"gi_inner {self.gi_inner} and a {self.a} must divide into r = {self.r} heads")
         if self.use_lre and self.cmc_pair == "I_ag" and not self.use_agpm:
             raise ValueError("cmc_pair I_ag needs use_agpm")
+        if self.gaze_encoder != "stored" and not self.use_gaze:
+            raise ValueError(f"gaze_encoder {self.gaze_encoder} needs use_gaze")
+        if self.gaze_lr is not None and not (self.gaze_lr > 0 and self.gaze_encoder == "finetuned"):
+            raise ValueError(f"gaze_lr must be above 0 and needs gaze_encoder=finetuned, got {self.gaze_lr}")
 
     @property
     def m(self) -> int:
@@ -85,6 +94,11 @@ class GazeCLIPConfig:
     def t(self) -> int:
         """Text tokens: `levels` prompts of 77, and the learned context."""
         return self.levels * PROMPT_TOKENS + self.context
+
+    @property
+    def gaze_online(self) -> bool:
+        """Whether the gaze estimator is part of the model."""
+        return self.use_gaze and self.gaze_encoder != "stored"
 
     @property
     def injects(self) -> bool:
@@ -109,6 +123,8 @@ class GazeCLIPConfig:
             ae_widths=(8, 16, 16, 32, 32),
             ae_depths=(1, 1, 1, 1, 1),
             gi_inner=32,
+            gaze_net="tiny",
+            gaze_side=64,
             lora_gie=min(self.lora_gie, blocks),
             lora_lre=min(self.lora_lre, 2),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from dfad_bench.core.contract import (
     DFADModel,
     Inputs,
     LossTerm,
+    ParameterGroup,
     Size,
     WeightFiles,
     attribution_term,
@@ -22,8 +23,8 @@ from dfad_bench.core.contract import (
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_towers import clip_model
+from dfad_bench.layers.gaze_resnet import PATCH_SIDE, gaze_network_of
 from dfad_bench.layers.text import row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import INITIAL_LOGIT_SCALE, symmetric_infonce
 from gazeclip.ablations import overrides_of
@@ -33,6 +34,8 @@ from gazeclip.lre import LRE
 from gazeclip.vpe import VPE
 
 PAPER = "GazeCLIP, arXiv 2603.29295"
+CLIP_ROWS = ("openai_clip_vit_b32", "openai_clip_vit_b32_archive")
+PATCHES = "gaze_patches"
 MISSING_GAZE = {  # by `missing_gaze`, what is done for a face without a gaze
     "mask": "no gaze token is attended to and nothing is injected (missing_gaze=mask)",
     "zero": "taken to look straight ahead (missing_gaze=zero)",
@@ -59,13 +62,15 @@ class GazeCLIP(DFADModel):
             "the contrastive loss compares I_v with the text (III-B), not I_ag (III-F), whose widths differ",
             "a linear layer takes the 768-wide gaze token to the 1024-wide appearance tokens",
         ),
-        weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive"),
+        weights=CLIP_ROWS,
         recipe="default",
     )
     Config = GazeCLIPConfig
     image_size: ClassVar[int] = 256
     needs: tuple[str, ...] = ("gaze",)
     needs_prompts = True
+    weight_rows: ClassVar[Mapping[str, tuple[str, ...]]] = {"clip": CLIP_ROWS, "gaze": ("eth_xgaze", "eth_xgaze_r18")}
+    weight_names: ClassVar[tuple[str, ...]] = tuple(weight_rows)
     earlier_defaults: ClassVar[Mapping[str, Any]] = {"missing_gaze": "zero", "gi_fast": False, "shortcuts": False}
     earlier_tiny: ClassVar[Mapping[str, Any]] = {"N": 2}
     known_zero_gradient: ClassVar[tuple[str, ...]] = ("injector.W_que.weight", "injector.W_key.weight")
@@ -74,8 +79,10 @@ class GazeCLIP(DFADModel):
     def __init__(self, num_generators: int, config: GazeCLIPConfig, weights: Path | None = None) -> None:
         super().__init__(config.s, num_generators, side=config.clip_size)
         self.config = config
-        self.needs = ("gaze",) if config.use_gaze else ()
-        self.missing_views = {"gaze": MISSING_GAZE[config.missing_gaze]} if config.use_gaze else {}
+        stored = config.use_gaze and not config.gaze_online
+        self.needs = ("gaze",) if stored else (PATCHES,) if config.gaze_online else ()
+        self.missing_views = {"gaze": MISSING_GAZE[config.missing_gaze]} if stored else {}
+        self.view_settings = {PATCHES: {"side": config.gaze_side}} if config.gaze_online else {}
         self.needs_prompts = config.use_lre
         tiny = config.clip == "tiny"
         name = GazeCLIPConfig.clip if tiny else config.clip
@@ -112,16 +119,49 @@ class GazeCLIP(DFADModel):
         weights: WeightFiles | None,
         class_prompts: Sequence[Sequence[str]],
     ) -> Self:
-        """`weights` is a CLIP ViT-B/32 state dict in open_clip's layout, for both towers, frozen from then on.
+        """`weights` is a CLIP ViT-B/32 state dict for both towers, or files named clip and gaze (an estimator inside).
 
         Prompts of classes are not used: text reaches this model through `losses` alone.
+
+        Raises:
+            ConfigError: a file for an estimator that is no part of the model.
         """
-        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
+        files = weights if isinstance(weights, Mapping) else {"clip": weights} if weights is not None else {}
+        model = cls(num_generators, config, files.get("clip"))
+        if "gaze" not in files:
+            return model
+        if model.vpe.ge is None or model.vpe.ge.estimator is None:
+            raise ConfigError(
+                "weights named gaze are for gaze_encoder=frozen or finetuned; of stored gaze they are --gaze-weights"
+            )
+        model.vpe.ge.estimator.load(files["gaze"])
+        return model
+
+    @classmethod
+    def options_of(cls, weights: WeightFiles) -> Mapping[str, Any]:
+        """The network of a published file for the gaze estimator, and the side of the faces it was trained with."""
+        file = weights.get("gaze") if isinstance(weights, Mapping) else None
+        network = gaze_network_of(file) if file is not None else None
+        return {"gaze_net": network, "gaze_side": PATCH_SIDE} if network is not None else {}
 
     @property
     def pretrained(self) -> tuple[str, ...]:
         """CLIP's weights, unless neither of its towers is used."""
         return self.card.weights if self.config.use_gie or self.config.use_lre else ()
+
+    @property
+    def pretrained_by_name(self) -> Mapping[str, tuple[str, ...]]:
+        found = {"clip": self.pretrained, "gaze": self.weight_rows["gaze"] if self.config.gaze_online else ()}
+        return {name: rows for name, rows in found.items() if rows}
+
+    def parameters_of(self, stage: str) -> Iterable[nn.Parameter | ParameterGroup]:
+        """All that learns; a gaze estimator that does is a group of its own, at `gaze_lr`."""
+        estimator = self.vpe.ge.estimator if self.vpe.ge is not None else None
+        own = [p for p in estimator.parameters() if p.requires_grad] if estimator is not None else []
+        named = {id(parameter) for parameter in own}
+        yield from (p for p in self.parameters() if p.requires_grad and id(p) not in named)
+        if own:
+            yield ParameterGroup(tuple(own), lr=self.config.gaze_lr)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Images (B, 3, H, W) and the gaze view (B, 2) to I_v (B, s)."""
@@ -133,8 +173,8 @@ class GazeCLIP(DFADModel):
         Raises:
             ConfigError: the gaze view is missing.
         """
-        if self.config.use_gaze and "gaze" not in inputs.views:
-            raise ConfigError("gazeclip needs the view 'gaze' (pitch, yaw in radians); run `dfad gaze-extract` first")
+        if missing := [name for name in self.needs if name not in inputs.views]:
+            raise ConfigError(f"gazeclip needs the view {missing[0]!r}; of gaze, run `dfad gaze-extract` first")
         gaze, present = self._gaze(inputs)
         appearance, gaze_token = self.vpe(inputs.images, gaze, present)
         parts = []
@@ -146,12 +186,15 @@ class GazeCLIP(DFADModel):
         return torch.stack(parts).sum(dim=0), mapped
 
     def _gaze(self, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
-        """The gaze (B, 2), and where it is masked which faces have one; what stands for the others is never read."""
+        """The gaze (B, 2), and where it is masked which faces have one; what stands for the others is never read.
+
+        With an estimator inside: the faces it reads, (B, 3, side, side), which all have a gaze then.
+        """
         if not self.config.use_gaze:
             return None, None
-        gaze = inputs.views["gaze"]
+        gaze = inputs.views[self.needs[0]]
         if not isinstance(gaze, Tensor):
-            raise TypeError(f"the view gaze must be a tensor (B, 2), got {type(gaze).__name__}")
+            raise TypeError(f"the view {self.needs[0]} must be a tensor, got {type(gaze).__name__}")
         if "gaze" not in inputs.present:
             return gaze, None
         present = inputs.has("gaze")

@@ -72,13 +72,13 @@ class VPE(nn.Module):
 
     def __init__(self, config: GazeCLIPConfig) -> None:
         super().__init__()
-        self.ge = GazeEncoder(config.d) if config.use_gaze else None
+        self.ge = GazeEncoder(config) if config.use_gaze else None
         self.agpm = AGPM(config) if config.use_agpm else None
 
     def forward(
         self, images: Tensor, gaze: Tensor | None, present: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Images (B, 3, H, W) and gaze (B, 2) to I_g^ag (B, a) and I_f (B, 1, d); None where switched off.
+        """Images (B, 3, H, W) and what `GazeEncoder` reads to I_g^ag (B, a) and I_f (B, 1, d); None where switched off.
 
         Faces not `present` (B,) have no gaze.
         """

@@ -164,12 +164,26 @@ def _filled(value: Any, own: Mapping[str, Any]) -> Any:
 
 
 def _weights(model: str, needs: Needs, settings: TableSettings) -> str | dict[str, str] | None:
-    if model in settings.weights:
-        return None if settings.weights[model] == "none" else parse_weights(settings.weights[model])
+    """The file, or files by name, that a row's run starts from: those given, else its paper's."""
+    if (given := settings.weights.get(model)) is not None:
+        return None if given == "none" else _files_of_row(parse_weights(given), needs)
     if settings.size == "tiny" or not needs.weights:
         return None
-    there = [name for name in needs.weights if _is_there(name)]
-    return (there or list(needs.weights))[0]
+    found = {name: _first_at_hand(rows) for name, rows in (needs.named_weights or {"": needs.weights}).items()}
+    return found if len(found) > 1 else next(iter(found.values()))
+
+
+def _files_of_row(given: str | dict[str, str], needs: Needs) -> str | dict[str, str] | None:
+    """Of files by name those that this row has; the first alone goes without a name, as in rows that have no other."""
+    if isinstance(given, str) or not needs.named_weights:
+        return given if needs.weights else None
+    taken = {name: file for name, file in given.items() if name in needs.named_weights}
+    first = next(iter(needs.named_weights))
+    return taken[first] if list(taken) == [first] else taken or None
+
+
+def _first_at_hand(rows: Sequence[str]) -> str:
+    return next((name for name in rows if _is_there(name)), rows[0])
 
 
 def _is_there(name: str) -> bool:

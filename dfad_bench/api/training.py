@@ -166,9 +166,11 @@ def _random_start(settings: TrainSettings) -> list[str]:
     """See `random_start`; said before hours of training, and kept in the record."""
     kind = model_class(settings.model)
     has_published = kind.card.weights or kind.pretrained is not DFADModel.pretrained
-    if settings.weights or settings.finetune_from or settings.size == "tiny" or not has_published:
+    given = settings.finetune_from or (settings.weights and not kind.weight_names)
+    if given or settings.size == "tiny" or not has_published:
         return []
-    lines = random_start(settings.model, settings.size, Plan.of(settings).needs, {"kind": "random"})
+    plan = Plan.of(settings)
+    lines = random_start(settings.model, settings.size, plan.needs, plan.init)
     return [f"Warning: {line}" for line in lines]
 
 

@@ -101,6 +101,7 @@ class DFADModel(nn.Module):
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     weight_names: ClassVar[tuple[str, ...]] = ()  # where several files are loaded: `--weights image=...,text=...`
+    weight_rows: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # of these, rows of weights.yaml its paper starts from
     earlier_defaults: ClassVar[Mapping[str, Any]] = {}  # options whose default has changed: what runs made before have
     earlier_tiny: ClassVar[Mapping[str, Any]] = {}  # likewise, of tiny models alone
     known_zero_gradient: ClassVar[tuple[str, ...]] = ()  # name suffixes of parameters that never learn
@@ -206,6 +207,11 @@ class DFADModel(nn.Module):
         Where `pretrained_origin` says where to get them, any names.
         """
         return self.card.weights
+
+    @property
+    def pretrained_by_name(self) -> Mapping[str, tuple[str, ...]]:
+        """Of a model that takes several files (`weight_names`): what `pretrained` says, for each one it starts from."""
+        return {}
 
     @property
     def pretrained_origin(self) -> str:

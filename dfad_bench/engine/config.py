@@ -33,7 +33,8 @@ class RunConfig(ModelSettings):
 
     Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
     whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"},
-    {"kind": "local_files", "files": {name: {"id", "sha256"}}} or {"kind": "run", ...}, see `finetune.Parent`.
+    {"kind": "local_files", "files": {name: {"id", "sha256"}}, "random": [names without a file]} or
+    {"kind": "run", ...}, see `finetune.Parent`.
     `views` is how views were made, see `views.identity`. `implied` holds options of the model that were not set: those
     its weight files were trained with, and the value of those whose default has changed
     (`DFADModel.options_before`), so that the run opens as it was made. `prompts` is the

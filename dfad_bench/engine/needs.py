@@ -33,6 +33,7 @@ class Needs:
     display: str = field(default="the model", compare=False)
     view_weights: tuple[str, ...] = ()  # views that start from the run's weight file
     images: bool = True  # whether it reads pixels, and not views alone
+    named_weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, where it takes several files
     weights_origin: str = ""  # where to get what it starts from, where `weights` are not names in weights.yaml
 
     @property
@@ -79,6 +80,7 @@ def needs_of(
         model.card.display,
         view_weights_of(model),
         bool(model.needs_images),
+        dict(model.pretrained_by_name),
         model.pretrained_origin,
     )
 
@@ -206,14 +208,18 @@ def random_start(model: str, size: Size, needs: Needs, init: Mapping[str, Any]) 
     """
     while init["kind"] == "run":
         init = init["init"]
-    if not needs.weights or size == "tiny" or init["kind"] != "random":
+    lacking = [f"weights named {name}" for name in init.get("random", ())]
+    if not needs.weights or size == "tiny" or not (lacking or init["kind"] == "random"):
         return []
     display = model_class(model).card.display
-    where = f"add --weights {needs.weights[0]} (`dfad list weights --long` says where to get it)"
+    first = {name: rows[0] for name, rows in needs.named_weights.items()}
+    file = ",".join(f"{name}={row}" for name, row in first.items()) if len(first) > 1 else needs.weights[0]
+    where = f"add --weights {file} (`dfad list weights --long` says where to get it)"
     if needs.weights_origin:
         where = f"add --weights FILE: {needs.weights_origin}"
     return [
-        f"{display} starts from random weights, in its paper from pre-trained ones: its numbers do not compare with the"
+        f"{display} starts from random {' and '.join(lacking) or 'weights'}, in its paper from pre-trained ones: its"
+        " numbers do not compare with the"
         f" paper's; {where}"
     ]
 

@@ -83,6 +83,11 @@ class Plan:
             prompts=prompts,
         )
 
+    @property
+    def init(self) -> dict[str, Any]:
+        """What the model starts from; see `RunConfig.init`."""
+        return _init(self.weights, self.protocol, self.needs)
+
     def reads_prompts(self, settings: TrainSettings) -> bool:
         """Whether the model is given prompts: in training, or (it may be) where it is built."""
         kind = model_class(settings.model)
@@ -105,7 +110,7 @@ class Plan:
             manifests=hashes_by_dataset(manifests),
             recipe=self.recipe,
             device=self.place.device.type,
-            init=_init(self.weights, self.protocol),
+            init=self.init,
             views=views_needed(self.needs, views).identity(needed) if needed else {},
             implied=dict(self.implied),
             prompts=self.prompts.plain_values
@@ -219,14 +224,18 @@ def _parent(settings: TrainSettings) -> Parent:
     return open_parent(settings.finetune_from, settings.model, settings.size, settings.seed)
 
 
-def _init(weights: WeightFiles | Parent | None, protocol: Protocol) -> dict[str, Any]:
+def _init(weights: WeightFiles | Parent | None, protocol: Protocol, needs: Needs) -> dict[str, Any]:
     """What a model starts from; names of files, not their places, so that records are the same everywhere."""
     if isinstance(weights, Parent):
         return weights.init(protocol)
     if weights is None:
         return {"kind": "random"}
+    if not isinstance(weights, Mapping) and len(needs.named_weights) > 1:
+        weights = {next(iter(needs.named_weights)): weights}
     if isinstance(weights, Mapping):
-        return {"kind": "local_files", "files": {name: _file(path) for name, path in sorted(weights.items())}}
+        random = [name for name in needs.named_weights if name not in weights]
+        files = {name: _file(path) for name, path in sorted(weights.items())}
+        return {"kind": "local_files", "files": files, **({"random": random} if random else {})}
     return {"kind": "local_file", **_file(weights)}
 
 

@@ -129,6 +129,7 @@ def _init(record: ResultRecord) -> str:
         return f"weights of a run under {init.get('protocol')}"
     files = init.get("files")
     names = [about.get("id") for about in files.values()] if isinstance(files, Mapping) else [init.get("id", kind)]
+    names += [f"{cut(str(name))} random" for name in init.get("random", ())]
     return f"pre-trained ({', '.join(map(str, names))})"
 
 

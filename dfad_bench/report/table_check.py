@@ -18,7 +18,7 @@ from dfad_bench.report.run_record import protocol_of, settings_but_seed
 
 # what the papers' own views are made by: GazeCLIP III-C, BMRL 3.4 and Table 5
 PAPER_VIEWS: Mapping[str, Mapping[str, Any]] = {"gaze": {"estimator": "eth_xgaze"}, "parsing": {"parser": "BiSeNet"}}
-_OF_A_MODEL = ("init", "implied")  # the same in all rows of one model, others in rows of another
+_OF_A_MODEL = ("init", "implied")  # alike in all rows of one model, others in rows of another
 _OF_A_ROW = ("model", "options", "heads", "views", "prompts")
 _PAPER_RECIPE = "default"
 
@@ -53,8 +53,9 @@ def refuse_unlike(table: ReportedTable, runs: Sequence[MeasuredRun]) -> None:
         first, _, expected = whole[0]
         of_model, _, same_model = next(one for one in whole if one[0].row.model == run.row.model)
         keys = [key for key in {**expected, **settings} if key not in (*_OF_A_ROW, *_OF_A_MODEL)]
-        for other, others, names in ((first, expected, keys), (of_model, same_model, list(_OF_A_MODEL))):
-            odd = [key for key in names if settings.get(key) != others.get(key)]
+        of_all = [key for key in keys if settings.get(key) != expected.get(key)]
+        of_one = _other_of_model(run.row.model, settings, same_model)
+        for other, others, odd in ((first, expected, of_all), (of_model, same_model, of_one)):
             odd += _odd_views(settings, others, run.row, other.row)
             if odd:
                 more = f"in more than what the rows are about ({listed(odd)})"
@@ -69,6 +70,27 @@ def _not_of_row(run: MeasuredRun, settings: Mapping[str, Any]) -> list[str]:
         used = _views_of(settings).get(name, {})
         wrong += [f"{name}.{key} {used.get(key)}" for key, value in asked.items() if used.get(key) != value]
     return wrong
+
+
+def _other_of_model(model: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Of `_OF_A_MODEL`, what differs in two runs of a model, apart from a file that one of the two rows alone has."""
+    kind = model_class(model)
+    mine, theirs = (_files_of(settings.get("init") or {}, kind.weight_names) for settings in (a, b))
+    names = {*(kind.weight_names[:1] or ("",)), *(mine.keys() & theirs.keys())}
+    odd = ["init"] if any(mine.get(name) != theirs.get(name) for name in names) else []
+    mine, theirs = (settings.get("implied") or {} for settings in (a, b))
+    names = {*kind.options_before(a.get("size", "paper")), *(mine.keys() & theirs.keys())}
+    return odd + (["implied"] if any(mine.get(name) != theirs.get(name) for name in names) else [])
+
+
+def _files_of(init: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What a run started from, by name; a single file of a model that takes several is the first."""
+    if names and "files" in init:
+        return dict(init["files"])
+    if names and init.get("kind") in ("random", "local_file"):
+        about = {key: init[key] for key in ("id", "sha256") if key in init}
+        return {names[0]: about} if about else {}
+    return {names[0] if names else "": dict(init)}
 
 
 def _odd_views(a: Mapping[str, Any], b: Mapping[str, Any], row: ReportedRow, other: ReportedRow) -> list[str]:
@@ -110,16 +132,15 @@ def unlike_the_paper(table: ReportedTable, runs: Sequence[MeasuredRun]) -> list[
 
 def _other_start(record: ResultRecord) -> str | None:
     """What a model started from where that is not what its card names."""
-    named = model_class(record.model.name).card.weights
-    init = record.model.init
-    if not named:
-        return None if init.get("kind") == "random" else str(init.get("id", init.get("kind")))
-    known = weight_files()
-    for name in named:
-        row = known[name]
-        if init.get("id") == row.file and row.sha256 in (None, init.get("sha256")):
-            return None
-    return "random weights" if init.get("kind") == "random" else str(init.get("id", init.get("kind")))
+    kind, init, known = model_class(record.model.name), record.model.init, weight_files()
+    for name, file in (init.get("files") or {"": init}).items():
+        rows = [known[row] for row in kind.weight_rows.get(name, kind.card.weights)]
+        if any(file.get("id") == row.file and row.sha256 in (None, file.get("sha256")) for row in rows):
+            continue
+        if file.get("kind") == "random":
+            return "random weights" if rows else None
+        return str(file.get("id", init.get("kind")))
+    return f"random weights named {listed(init['random'])}" if init.get("random") else None
 
 
 def _other_views(row: ReportedRow, record: ResultRecord) -> list[str]:

@@ -6,5 +6,6 @@ VIEWS: dict[str, str] = {
     "face_embedding": "dfad_bench.views.face_embedding:FaceEmbedding",
     "forgery_mask": "dfad_bench.views.forgery_mask:ForgeryMask",
     "gaze": "dfad_bench.views.gaze:Gaze",
+    "gaze_patches": "dfad_bench.views.gaze_patches:GazePatches",
     "parsing": "dfad_bench.views.parsing:Parsing",
 }

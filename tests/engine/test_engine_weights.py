@@ -23,7 +23,8 @@ from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import config_from, read_config
 from dfad_bench.engine.load import load_run
-from dfad_bench.engine.needs import needs_of
+from dfad_bench.engine.needs import needs_of, random_start
+from dfad_bench.engine.run import Plan
 from dfad_bench.engine.settings import TrainSettings
 from dfad_bench.report.run_record import build_record
 
@@ -164,6 +165,23 @@ def test_a_random_start_is_told_at_once_and_kept(
     assert all("add --weights openai_clip_vit_b32" in line for line in random)
     assert [f"Warning: {warning}" for warning in record.warnings if "random weights" in warning] == random
     assert lines[: len(random)] == random
+
+
+def test_a_file_that_is_lacking_beside_others_is_named_random() -> None:
+    needs = needs_of("gazeclip", 3, "paper", {"gaze_encoder": "finetuned"})
+    start: dict[str, Any] = {"kind": "local_files", "files": {"clip": {}}, "random": ["gaze"]}
+    (line,) = random_start("gazeclip", "paper", needs, start)
+    assert line.startswith("GazeCLIP starts from random weights named gaze, in its paper from pre-trained ones")
+    assert "add --weights clip=openai_clip_vit_b32,gaze=eth_xgaze (" in line
+    assert not random_start("gazeclip", "paper", needs, {**start, "random": []})
+
+
+def test_which_files_a_run_started_from_says_those_it_lacked(tmp_path: Path) -> None:
+    file = weight_file(tmp_path / "w.pt", steep=False)
+    asked = TrainSettings(model="gazeclip", protocol="synthetic", size="tiny", options={"gaze_encoder": "finetuned"})
+    start = Plan.of(replace(asked, weights=str(file))).init
+    assert (list(start["files"]), start["random"]) == (["clip"], ["gaze"])
+    assert Plan.of(asked).init == {"kind": "random"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from helpers.runs import run_facts, write_run
 from helpers.toy import toy_predictions
 
 from baselines.bmrl_variants import VARIANTS as BMRL
-from dfad_bench.api.table_runs import built_from, folder_name, row_name
+from dfad_bench.api.table_runs import built_from, folder_name, row_name, table_runs
+from dfad_bench.api.table_settings import TableSettings
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash
@@ -181,6 +182,53 @@ def test_a_run_that_is_not_the_papers_says_why(
     papers_run: MeasuredRun, changes: dict[str, object], reason: str
 ) -> None:
     assert unlike_the_paper(TABLES["gazeclip-table-02"], [changed(papers_run, **changes)]) == [reason]
+
+
+def named_start(**files: str) -> dict[str, Any]:
+    return {"kind": "local_files", "files": {name: {"id": file, "sha256": "1" * 64} for name, file in files.items()}}
+
+
+def test_a_row_with_a_weight_file_of_its_own_shares_the_others(papers_run: MeasuredRun) -> None:
+    table = TABLES["gazeclip-table-13"]
+    clip, gaze = (weight_files()[name].file for name in ("openai_clip_vit_b32", "eth_xgaze"))
+    learning = {"variant": "finetuned_ge"}
+
+    def run(init: dict[str, Any]) -> MeasuredRun:
+        tuned = changed(papers_run, options=learning, views={"gaze_patches": {"side": 224}}, init=init)
+        config = {**tuned.records[0].run.config, "init": init}
+        record = replace(tuned.records[0], run=replace(tuned.records[0].run, config=config))
+        return replace(tuned, row=table.rows[2], name="tuned", where="tables/tuned", records=(record,))
+
+    start = papers_run.records[0].model.init
+    ran = replace(papers_run.records[0].run, config={**papers_run.records[0].run.config, "init": start})
+    full = replace(papers_run, row=table.rows[3], records=(replace(papers_run.records[0], run=ran),))
+    whole = run(named_start(clip=clip, gaze=gaze))
+    refuse_unlike(table, [whole, full])
+    assert unlike_the_paper(table, [whole, full]) == []
+    random = run({**named_start(clip=clip), "random": ["gaze"]})
+    refuse_unlike(table, [full, random])
+    assert unlike_the_paper(table, [random]) == ["GazeCLIP starts from random weights named gaze"]
+    with pytest.raises(ConfigError, match=r"in more than what the rows are about \(init\)"):
+        refuse_unlike(table, [full, run(named_start(clip="other.pt", gaze=gaze))])
+    with pytest.raises(ConfigError, match=r"in more than what the rows are about \(init\)"):
+        refuse_unlike(table, [full, run(named_start(gaze=gaze))])
+
+
+@pytest.mark.parametrize(
+    ("given", "tuned", "full"),
+    [
+        ("clip=a.pt,gaze=b.pt", {"clip": "a.pt", "gaze": "b.pt"}, "a.pt"),
+        ("a.pt", "a.pt", "a.pt"),
+        ("gaze=b.pt", {"gaze": "b.pt"}, None),
+        ("none", None, None),
+        (None, {"clip": "openai_clip_vit_b32", "gaze": "eth_xgaze"}, "openai_clip_vit_b32"),
+    ],
+)
+def test_rows_take_the_files_they_have(given: str | None, tuned: object, full: object, tmp_path: Path) -> None:
+    settings = TableSettings(weights={} if given is None else {"gazeclip": given})
+    runs = {run.row.variant: run.settings for run in table_runs(TABLES["gazeclip-table-13"], settings, tmp_path)}
+    asked = [runs[name] for name in ("with finetuned gaze encoder (GE)", "full")]
+    assert [each and each.weights for each in asked] == [tuned, full]
 
 
 def test_another_protocol_is_named(papers_run: MeasuredRun) -> None:
