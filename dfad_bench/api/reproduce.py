@@ -20,9 +20,10 @@ from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import locked
 from dfad_bench.engine.profile import profile_model
+from dfad_bench.report.figures.heads import draw_heads
 from dfad_bench.report.outline import OUTLINE, outline_table
 from dfad_bench.report.paper_items import full_name, measurable_table, not_measurable
-from dfad_bench.report.paper_table import paper_table
+from dfad_bench.report.paper_table import paper_table, shown_columns
 from dfad_bench.report.reported import ReportedTable
 from dfad_bench.report.table import Table
 from dfad_bench.report.table_check import MeasuredRun, refuse_unlike
@@ -34,10 +35,11 @@ ReportLine = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ReproducedTable:
-    """A table in its paper's layout, and the runs behind its rows."""
+    """A table in its paper's layout, the runs behind its rows, and of a figure the files it was drawn to."""
 
     table: Table
     runs: tuple[MeasuredRun, ...] = field(default=(), repr=False)
+    figures: tuple[Path, ...] = ()
 
 
 def reproduce_table(
@@ -90,7 +92,11 @@ def reproduce_table(
     if collect and finished is not None and settings.protocol is None and finished.protocol.name != protocol.name:
         protocol = load_protocol(finished.protocol.name)
     costs = _costs(table, runs, settings) if any(c.task == "efficiency" for c in table.columns) else {}
-    return ReproducedTable(paper_table(table, measured, protocol, costs, coinciding(runs)), tuple(measured))
+    made = paper_table(table, measured, protocol, costs, coinciding(runs))
+    drawn = draw_heads(made, shown_columns(table, protocol), out, table.name) if table.is_figure else []
+    for path in drawn:
+        report(f"figure: {path}")
+    return ReproducedTable(made, tuple(measured), tuple(drawn))
 
 
 _OUTLINED = ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-recent")  # whose groups GazeCLIP's Table I lists

@@ -151,6 +151,11 @@ class ReportedTable:
         return any(column.group for column in self.columns)
 
     @property
+    def is_figure(self) -> bool:
+        """Whether it is one in its paper, drawn beside its numbers here."""
+        return self.table.startswith("Fig")
+
+    @property
     def has_numbers(self) -> bool:
         """Whether any cell is printed; a figure's values are in its image."""
         return any(cell is not None for row in self.rows for cell in row.cells)

@@ -17,7 +17,7 @@ from dfad_bench.api.reproduce import ReproducedTable
 from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.record import read_record
 from dfad_bench.report import paper_table
-from dfad_bench.report.reported import load_table
+from dfad_bench.report.reported import ReportedTable, load_table
 from dfad_bench.report.table_check import unlike_the_paper
 
 pytestmark = pytest.mark.heavy  # it trains; what is refused has its tests in tests/report and tests/cli as well
@@ -140,6 +140,17 @@ def test_experts_are_runs_of_their_own_and_a_row_without_them_is_shared(world: P
     plan = dfad.plan_table("toy-table-02", faces(world), SETTINGS, out=world / "out", measure=False)
     assert [one.run.folder.name for one in plan.runs] == ["toy-attribution-only", "toy"]
     assert [one.done for one in plan.runs] == [0, 2]
+
+
+def test_a_figure_is_drawn_beside_its_table(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(world / "out", tmp_path / "out"))
+    assert dfad.reproduce_table("toy-table-02", (), out, SETTINGS, collect=True).figures == ()
+    monkeypatch.setattr(ReportedTable, "is_figure", True)
+    lines: list[str] = []
+    made = dfad.reproduce_table("toy-table-02", (), out, SETTINGS, collect=True, report=lines.append)
+    assert made.figures == tuple(out / f"toy-table-02.{suffix}" for suffix in ("png", "svg", "pdf"))
+    assert lines == [f"figure: {path}" for path in made.figures]
+    assert all(path.stat().st_size > 1000 for path in made.figures)
 
 
 def test_a_plan_counts_the_faces_and_steps_that_training_takes(world: Path) -> None:
