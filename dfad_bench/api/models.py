@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.registry import model_names
-from dfad_bench.core.settings import Size
+from dfad_bench.core.settings import AskedPrecision, Size
 
 if TYPE_CHECKING:
     from dfad_bench.engine.profile import Profile
@@ -19,6 +19,8 @@ def profile_models(
     options: Mapping[str, Any] | None = None,
     latency: bool = False,
     device: str = "auto",
+    precision: AskedPrecision = "fp32",
+    force_precision: bool = False,
 ) -> list[Profile]:
     """Parameters and multiply-adds of one image, for several models.
 
@@ -27,16 +29,19 @@ def profile_models(
         size: "paper", or "tiny" for tests.
         options: of the model's configuration; with one model only, since each has its own.
         latency: also time one image and a batch of 32, in seconds, with the memory of each in bytes, on `device`.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: number format of the timed passes; auto: what the device computes well.
+        force_precision: time a format that is far slower than fp32, too.
 
     Returns:
         One profile a model, in the order of the names.
 
     Raises:
         UnknownNameError: no such model.
-        ConfigError: bad options or device.
+        ConfigError: bad options or device, or a number format that is far slower than fp32.
     """
     from dfad_bench.engine.profile import profile_model
 
     chosen = model_names() if names is None else list(names)
-    return [profile_model(name, size=size, options=options, latency=latency, device=device) for name in chosen]
+    timed: dict[str, Any] = {"device": device, "precision": precision, "force_precision": force_precision}
+    return [profile_model(name, size=size, options=options, latency=latency, **timed) for name in chosen]

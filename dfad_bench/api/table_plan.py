@@ -189,6 +189,7 @@ class _Costs:
             side=self._protocol.image_size,
             device=self._settings.device,
             precision=self._settings.precision,
+            force_precision=self._settings.force_precision,
         )
         try:
             cost = measure_step(asked)

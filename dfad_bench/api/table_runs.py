@@ -99,6 +99,7 @@ def _run(row: ReportedRow, heads: Heads, protocol: Protocol, settings: TableSett
         device=settings.device,
         cache=settings.cache,
         precision=settings.precision,
+        force_precision=settings.force_precision,
         heads=heads,
         options=row.options,
         views=views,

@@ -10,7 +10,7 @@ from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import AUTHOR, Recipe
-from dfad_bench.core.settings import Cache, Precision, Size, check_settings, documented, option
+from dfad_bench.core.settings import AskedPrecision, Cache, Size, check_settings, documented, option
 from dfad_bench.engine.settings import TrainSettings, ViewSettings
 
 
@@ -44,7 +44,8 @@ class TableSettings:
     )
     device: str = field(default="auto", metadata=_as_in_training("device"))
     cache: Cache = field(default="disk", metadata=_as_in_training("cache"))
-    precision: Precision = field(default="fp32", metadata=_as_in_training("precision"))
+    precision: AskedPrecision = field(default="fp32", metadata=_as_in_training("precision"))
+    force_precision: bool = field(default=False, metadata=_as_in_training("force_precision"))
     weights: Mapping[str, str] = field(
         default_factory=dict,
         metadata=option(

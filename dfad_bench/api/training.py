@@ -30,7 +30,7 @@ from dfad_bench.engine.devices import gpus
 from dfad_bench.engine.job import RunResult
 from dfad_bench.engine.launch import end_with_launcher, launch
 from dfad_bench.engine.needs import random_start
-from dfad_bench.engine.run import Plan, log_names, run_training
+from dfad_bench.engine.run import Plan, log_names, run_precision, run_training, settings_place
 from dfad_bench.engine.settings import TrainSettings
 from dfad_bench.report.aggregate import seeds_table
 from dfad_bench.report.run_record import build_record
@@ -112,6 +112,7 @@ def train(
         end_with_launcher()
     shown, report_line = (progress, report) if rank == 0 else (NoProgress(), _ignore)
     begun = (*loggers.lacking(log_names(settings)), *_unused_settings(settings), *_random_start(settings))
+    begun += _precision_lines(settings, next(iter(_folders(settings, out).values())))
     for line in begun:
         report_line(line)
     views, runs = provide_views(opened, settings.views, settings.device, shown), []
@@ -160,6 +161,17 @@ def _unused_settings(settings: TrainSettings) -> list[str]:
     if settings.prompts != DEFAULT_PROMPTS and not Plan.of(settings).reads_prompts(settings):
         lines.append(f"--prompts is not used: {settings.model} reads no prompts")
     return lines
+
+
+def _precision_lines(settings: TrainSettings, folder: Path) -> tuple[str, ...]:
+    """What is wrong with the number format, and what `auto` came to.
+
+    Raises:
+        ConfigError: it is far slower than fp32 on this device.
+    """
+    chosen = run_precision(folder, settings, settings_place(settings).device)
+    lines = [f"Warning: {line}" for line in chosen.warnings]
+    return (*lines, *([f"Number format {chosen.precision}: {chosen.why}"] if settings.precision == "auto" else []))
 
 
 def _random_start(settings: TrainSettings) -> list[str]:

@@ -26,7 +26,9 @@ _ONLY_WITH = {
         "severities", "corruptions_file", "corrupt_at", "views_from", "keep_images", "workers", "out", "format_",
         "by_group", "seed",
     ),
-    "manifests": ("protocol", "device", "views", "estimator", "gaze_weights", "allow_partial"),
+    "manifests": (
+        "protocol", "device", "precision", "force_precision", "views", "estimator", "gaze_weights", "allow_partial",
+    ),
 }  # fmt: skip
 
 
@@ -71,6 +73,8 @@ def _refuse_unused_options(context: click.Context) -> None:
 @click.option("--by-group", is_flag=True, help="Print every number of every group instead of the headline ones.")
 @_setting("seed")
 @_setting("device")
+@_setting("precision")
+@_setting("force_precision")
 @_setting("views", multiple=True)
 @options.view_estimator
 @options.view_weights

@@ -27,6 +27,8 @@ _CONVENTION = (
 @options.setting(TrainSettings, "options", multiple=True)
 @click.option("--latency", is_flag=True, help="Also time one image and 32, with their memory, on --device.")
 @options.device
+@options.setting(TrainSettings, "precision")
+@options.setting(TrainSettings, "force_precision")
 @options.as_json
 def command(
     models: tuple[str, ...],
@@ -34,8 +36,8 @@ def command(
     size: Any,
     options: tuple[str, ...],
     latency: bool,
-    device: str,
     as_json: bool,
+    **timed: Any,
 ) -> None:
     """Count parameters and multiply-adds of one image, beside the published figures.
 
@@ -50,7 +52,7 @@ def command(
     from dfad_bench.cli.train import parse_settings
 
     names = None if everything else models
-    profiles = profile_models(names, size=size, options=parse_settings(options), latency=latency, device=device)
+    profiles = profile_models(names, size=size, options=parse_settings(options), latency=latency, **timed)
     echo_table(profile_table(profiles), "json" if as_json else "rich")
 
 
@@ -79,8 +81,10 @@ def profile_table(profiles: list[Profile]) -> Table:
             columns.append(Column(f"mib_{cost.batch}", "MiB", digits=0))
     notes = [_CONVENTION, *(f"{profile.display}: {note}" for profile in profiles for note in profile.notes)]
     if timed:
+        first = timed[0]
         notes.append(
-            f"Latency: median of a batch's passes, on {timed[0].device}; MiB: weights, images and the pass, at most."
+            f"Latency: median of a batch's passes, on {first.device} in {first.precision} ({first.precision_why});"
+            " MiB: weights, images and the pass, at most."
         )
     title = "What models cost" + (", tiny" if profiles and profiles[0].size == "tiny" else "")
     return Table(title, tuple(columns), [_row(profile) for profile in profiles], tuple(notes))

@@ -43,6 +43,7 @@ def _weights(context: click.Context, parameter: click.Parameter, values: tuple[s
 @_setting("device")
 @_setting("cache")
 @_setting("precision")
+@_setting("force_precision")
 @_setting("weights", multiple=True, callback=_weights)
 @_setting("views", multiple=True)
 @options.view_estimator

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
-    """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
+    """The device of a name: auto (the first GPU of NVIDIA, else the CPU), cpu, cuda, cuda:N or mps (Apple, untested).
 
     Args:
         name: name of the device.
@@ -27,9 +27,11 @@ def find_device(name: str = "auto", *, local_rank: int = 0) -> torch.device:
     try:
         chosen = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"no device named {quoted(name)}; known: auto, cpu, cuda, cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device {quoted(name)} is not supported; use auto, cpu, cuda or cuda:N")
+        raise ConfigError(f"no device named {quoted(name)}; known: auto, cpu, cuda, cuda:N, mps") from error
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"device {quoted(name)} is not supported; use auto, cpu, cuda, cuda:N or mps")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps' is not here (it is that of Apple's processors); use --device cpu")
     if chosen.type == "cuda" and chosen.index is None and local_rank:
         chosen = torch.device("cuda", local_rank)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

@@ -15,8 +15,10 @@ from typing import Any, Literal
 from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.record_ranges import check_ranges
+from dfad_bench.core.settings import Precision
 from dfad_bench.core.strict import from_mapping
 
+IntervalMethod = Literal["wilson", "wilson_t", "bootstrap_t", "delong_t", "bootstrap_stratified", "delong", "none"]
 SCHEMA_VERSION = "1.2"
 # 1.0 lacks the sweep, the confusion counts and several numbers; up to 1.1 intervals were percentiles of resamples
 READABLE = ("1.0", "1.1", "1.2")
@@ -149,7 +151,7 @@ class RunFacts:
     run_id: str
     seed: int
     config_sha256: str
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Precision
     world_size: int
     steps: int
     resumed: int
@@ -163,8 +165,7 @@ class RunFacts:
     stopped: str | None = None
     stages: tuple[dict[str, Any], ...] = ()  # the settings each stage was trained by; empty in earlier records
     extended: tuple[Extension, ...] = ()  # each time it was trained on for longer than asked before
-    # of an evaluation: faces of each seen generator the run was trained on; None where its own record says so
-    trained_on: dict[str, int] | None = None
+    trained_on: dict[str, int] | None = None  # of an evaluation: faces of each seen generator the run learnt from
     references: dict[str, Reference] = field(default_factory=dict)  # by name; none in earlier records
 
 
@@ -179,6 +180,8 @@ class Environment:
     cuda: str | None = None
     os: str | None = None
     packages: dict[str, Any] = field(default_factory=dict)
+    precision: Precision | None = None  # of the predictions; None in earlier records: that of the run
+    precision_why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,7 @@ class MetricValue:
     n_pos: int | None = None
     n_neg: int | None = None
     ci95: tuple[float, float] | None = None
-    ci_method: Literal["wilson", "wilson_t", "bootstrap_t", "delong_t", "bootstrap_stratified", "delong", "none"] = (
-        "none"
-    )
+    ci_method: IntervalMethod = "none"
     ci_resamples: int | None = None
     ci_seed: int | None = None
     params: dict[str, Any] = field(default_factory=dict)
@@ -396,5 +397,4 @@ def plain(value: Any) -> Any:
 
 
 def _is_default(spec: Any, value: Any) -> bool:
-    required = spec.default is MISSING and spec.default_factory is MISSING
-    return not required and (value is None or value in ({}, ()))
+    return (spec.default, spec.default_factory) != (MISSING, MISSING) and (value is None or value in ({}, ()))

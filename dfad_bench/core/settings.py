@@ -26,6 +26,7 @@ T = TypeVar("T", bound=type)
 Size = Literal["paper", "tiny"]
 Heads = Literal["both", "attribution", "detection"]
 Precision = Literal["fp32", "bf16", "fp16"]
+AskedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 Cache = Literal["disk", "ram", "gpu", "none"]
 _OPTION = "dfad_option"
 

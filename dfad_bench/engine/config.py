@@ -32,9 +32,9 @@ class RunConfig(ModelSettings):
     """Every setting that decides a run's numbers; its hash is the run's identity.
 
     Beside what was asked (`ModelSettings`) it holds what that came to: hashes of protocol, faces and weights, the
-    whole recipe, the kind of device. `init` is {"kind": "random"}, {"kind": "local_file", "id", "sha256"},
-    {"kind": "local_files", "files": {name: {"id", "sha256"}}, "random": [names without a file]} or
-    {"kind": "run", ...}, see `finetune.Parent`.
+    whole recipe, the kind of device, the number format that `auto` chose. `init` is {"kind": "random"},
+    {"kind": "local_file", "id", "sha256"}, {"kind": "local_files", "files": {name: {"id", "sha256"}}, "random": [names
+    without a file]} or {"kind": "run", ...}, see `finetune.Parent`.
     `views` is how views were made, see `views.identity`. `implied` holds options of the model that were not set: those
     its weight files were trained with, and the value of those whose default has changed
     (`DFADModel.options_before`), so that the run opens as it was made. `prompts` is the
@@ -70,6 +70,8 @@ class RunConfig(ModelSettings):
         return {**model_class(self.model).options_before(self.size), **self.implied, **self.options}
 
     def __post_init__(self) -> None:
+        if self.precision == "auto":
+            raise ConfigError("settings of a run: precision must be what auto came to (fp32, bf16 or fp16), got 'auto'")
         try:
             check_plain(plain(asdict(self)))
         except ValueError as error:

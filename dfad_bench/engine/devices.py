@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from dfad_bench.core.contract import Inputs
 from dfad_bench.core.device import find_device
 from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.settings import Precision
 from dfad_bench.engine.distributed import processes
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,13 +36,17 @@ class Place:
     @property
     def name(self) -> str:
         """Name of the device, for records."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of a forward pass."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_TYPES[self.precision])
+
+    def exact(self, values: Tensor) -> Tensor:
+        """The values as float64, on the CPU where the device (mps) has none."""
+        return (values.cpu() if self.device.type == "mps" else values).double()
 
     def move(self, model: nn.Module) -> nn.Module:
         """The model on this device, in the memory layout that suits it."""
@@ -59,7 +63,7 @@ class Place:
 
 
 def place(device: str = "auto", precision: str = "fp32", channels_last: bool | None = None) -> Place:
-    """The device of a name: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.
+    """The device of a name: auto (the first GPU of NVIDIA, else the CPU), cpu, cuda, cuda:N or mps.
 
     Under torchrun "auto" and "cuda" are the GPU of the process's rank on its machine.
 
@@ -83,3 +87,11 @@ def place(device: str = "auto", precision: str = "fp32", channels_last: bool | N
 def gpus() -> int:
     """How many GPUs this machine has."""
     return torch.cuda.device_count()
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -34,6 +34,7 @@ from dfad_bench.engine.finetune import unseen_warnings
 from dfad_bench.engine.job import Job, RunResult, write_rows
 from dfad_bench.engine.load import load_trained, trained_faces, trained_protocol
 from dfad_bench.engine.needs import Needs, needs_of, with_view_weights
+from dfad_bench.engine.precision import PrecisionChoice, choose_precision
 from dfad_bench.engine.references import Trained
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.identity import check_same, read_identity
@@ -89,6 +90,7 @@ class EvaluationPlan:
     manifests: list[Manifest]
     place: Place
     out: RunFolder
+    precision: PrecisionChoice
 
     def refuse_crops(self) -> None:
         """Refuse faces that were cropped in ways the protocol does not name, or otherwise than those of the training.
@@ -111,11 +113,15 @@ def plan_evaluation(run: Path, manifests: Sequence[Manifest], settings: Evaluate
             f"{run}: learnt the generators {', '.join(_classes(trained))} of protocol {trained.name};"
             f" {wanted.name} has {', '.join(_classes(wanted))} as seen"
         )
-    mine, where = manifests_used(wanted, manifests), place(settings.device, config.precision, config.channels_last)
+    mine, device = manifests_used(wanted, manifests), place(settings.device).device
+    chosen = choose_precision(settings.precision or config.precision, device, forced=settings.force_precision)
+    if settings.precision is None:
+        chosen = replace(chosen, why="that of the run")
+    where = place(settings.device, chosen.precision, config.channels_last)
     if not mine:
         raise ProtocolError(lacks_every_group(wanted, manifests))
     out = files.evaluation(wanted.name, content_hash([wanted.sha256, manifests_hash(mine)]))
-    return EvaluationPlan(files, config, read_facts(files.facts), wanted, mine, where, out)
+    return EvaluationPlan(files, config, read_facts(files.facts), wanted, mine, where, out, chosen)
 
 
 class OpenEvaluation:
@@ -142,6 +148,7 @@ class OpenEvaluation:
             views.follow(followed)
         lines = [] if views is None else _same_views(plan, self.needs, views)
         self.job = Job(config, protocol, plan.manifests, plan.place, plan.out.path, self.needs, views, progress)
+        self.job.take_precision(plan.precision)
         self.job.warnings += [*lines, *unseen_warnings(config.init, protocol)]
         chosen = select(plan.protocol, plan.manifests, allow_partial=allow_partial, training=False)
         self.selection, dropped = without_trained(chosen, plan.run.path)
@@ -164,8 +171,10 @@ class OpenEvaluation:
         known = read_facts(out.facts)
         same_model = known["model"].get("checkpoint_sha256") in (self.finished["sha256"], None)
         same_faces = known["samples"]["evaluated"] == len(self.selection.tested)
+        stated = known["environment"].get("precision") or self.plan.config.precision
         undamaged = known["predictions"]["sha256"] == sha256_file(out.predictions)
-        return known if same_model and same_faces and undamaged else None
+        same = same_model and same_faces and stated == self.plan.place.precision
+        return known if same and undamaged else None
 
     def predict(self, store: CropStore) -> RunResult:
         """Predict the clean test faces; write predictions and facts."""

@@ -42,8 +42,8 @@ def toolkit_facts() -> Toolkit:
     return Toolkit(__version__, commit or None, dirty)
 
 
-def environment_facts(place: Place, *, deterministic: bool) -> Environment:
-    """Versions and device."""
+def environment_facts(place: Place, *, deterministic: bool, why: str | None = None) -> Environment:
+    """Versions, device and number format; `why` it is that one."""
     packages = {}
     for name in _PACKAGES:
         try:
@@ -58,6 +58,8 @@ def environment_facts(place: Place, *, deterministic: bool) -> Environment:
         cuda=torch.version.cuda if place.device.type == "cuda" else None,
         os=platform.system(),
         packages=packages,
+        precision=place.precision,
+        precision_why=why,
     )
 
 

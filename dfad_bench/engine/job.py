@@ -39,6 +39,7 @@ from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, random_start, views_needed, without_view
+from dfad_bench.engine.precision import PrecisionChoice
 from dfad_bench.engine.predict import predict, write_predictions
 from dfad_bench.engine.references import Trained, write_references
 from dfad_bench.engine.seeding import make_deterministic
@@ -101,6 +102,7 @@ class Job:
         self.warnings: list[str] = []
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.trained: Trained | None = None  # of an evaluation: the run
+        self.precision_why: str | None = None  # why the number format is what it is
         self._independent = False  # whether the model was found to answer for each face alone
         self.lacking: dict[str, dict[str, int]] = {}  # view -> part -> faces that have none
         self.leakage: dict[str, int | None] = {}  # counts of the record's `leakage` that the selection does not hold
@@ -146,6 +148,11 @@ class Job:
         if fitted.status == "complete":
             checkpoint.keep_last(self.files.checkpoint.path)
         return RunResult(self.out, status, fitted.stopped, True, tuple(dict.fromkeys(self.warnings)))
+
+    def take_precision(self, chosen: PrecisionChoice) -> None:
+        """Keep why the number format was chosen for the record, and say what is wrong with it."""
+        self.precision_why = chosen.why
+        self.warnings += chosen.warnings
 
     def _look_for_leaks(self, selection: Selection, store: CropStore) -> None:
         """Say which training faces look like test faces; the record keeps how many."""
@@ -292,7 +299,7 @@ class Job:
             "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
             "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
             "run": {**run, "references": references, "files": facts.file_hashes(self.files, references)},
-            "environment": asdict(facts.environment_facts(self.place, deterministic=True)),
+            "environment": asdict(facts.environment_facts(self.place, deterministic=True, why=self.precision_why)),
             "samples": asdict(self._samples(selection, frame)),
             "predictions": asdict(
                 PredictionFacts(self.files.predictions.name, digest, len(frame), tuple(frame.columns))

@@ -90,8 +90,8 @@ def _probabilities(
         with torch.inference_mode(), place.autocast():
             for inputs in prefetch(dataset, batches, place.device, training=False):
                 output = model(place.lay_out(inputs))
-                attribution.append(output.attribution_logits.double().softmax(dim=1).cpu())
-                fake.append(output.detection_logits.double().softmax(dim=1)[:, 1].cpu())
+                attribution.append(place.exact(output.attribution_logits).softmax(dim=1).cpu())
+                fake.append(place.exact(output.detection_logits).softmax(dim=1)[:, 1].cpu())
                 progress.advance()
     finally:
         progress.finish()

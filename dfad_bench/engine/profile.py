@@ -14,10 +14,12 @@ import torch
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.resources import shipped
+from dfad_bench.core.settings import AskedPrecision
 from dfad_bench.core.strict import read_dataclass
-from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.devices import Place, place, wait_for
 from dfad_bench.engine.macs import Work, count_work
 from dfad_bench.engine.memory import peak_bytes
+from dfad_bench.engine.precision import choose_precision
 from dfad_bench.engine.thop_convention import ThopCount, thop_count
 from dfad_bench.views.registry import example_views
 
@@ -80,7 +82,7 @@ class Profile:
 
     `params_inference` are the parameters the test-time graph reads, `macs` its multiply-adds. `convention_*` are
     counted as the published figures were (millions, 10^9), and so are `published_*`; `seconds` is the median of
-    single images on `device`, where `batches` has the costs of batches. Missing values are None.
+    single images on `device` in `precision`, where `batches` has the costs of batches. Missing values are None.
     """
 
     model: str
@@ -98,6 +100,8 @@ class Profile:
     published_seconds: float | None = None  # on an A100, batch not stated
     seconds: float | None = None
     device: str | None = None
+    precision: str | None = None
+    precision_why: str | None = None
     batches: tuple[BatchCost, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -134,6 +138,8 @@ def profile_model(
     options: Mapping[str, Any] | None = None,
     latency: bool = False,
     device: str = "auto",
+    precision: AskedPrecision = "fp32",
+    force_precision: bool = False,
 ) -> Profile:
     """Count a registered model with 11 generators and both experts on one image at the side it works at.
 
@@ -157,10 +163,7 @@ def profile_model(
     if printed is not None and printed.options:
         published_model, published_work, thop = _count(lambda: build(printed.options), printed)
     convention = _convention(published_model, published_work, thop, counted)
-    timing: dict[str, Any] = {}
-    if latency:
-        costs = batch_costs(build(), where := place(device))
-        timing = {"seconds": costs[0].seconds, "device": where.name, "batches": costs}
+    timing = _timing(build(), device, precision, force_precision) if latency else {}
     return Profile(
         model=name,
         display=cls.card.display,
@@ -178,6 +181,14 @@ def profile_model(
         notes=_notes(printed, convention / 1e6, thop.operations / 1e9, model.side),
         **timing,
     )
+
+
+def _timing(model: DFADModel, device: str, precision: AskedPrecision, force_precision: bool) -> dict[str, Any]:
+    """The fields of `Profile` that are measured."""
+    chosen = choose_precision(precision, place(device).device, forced=force_precision)
+    costs = batch_costs(model, where := place(device, chosen.precision))
+    about = {"seconds": costs[0].seconds, "device": where.name, "batches": costs}
+    return {**about, "precision": chosen.precision, "precision_why": chosen.why}
 
 
 def random_images(model: DFADModel, device: torch.device | str, count: int = 1, texts: int = 0) -> Inputs:
@@ -207,8 +218,7 @@ def batch_costs(model: DFADModel, where: Place) -> tuple[BatchCost, ...]:
         def forward(inputs: Inputs = inputs) -> None:
             with torch.no_grad(), where.autocast():
                 model(inputs)
-            if where.device.type == "cuda":
-                torch.cuda.synchronize(where.device)
+            wait_for(where.device)
 
         seconds = []
         for _ in range(warm_up + timed):

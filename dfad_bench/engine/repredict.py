@@ -81,7 +81,10 @@ def repredict(
     path, folder = Path(path), Path(path).parent
     record, run = read_record(path, verify=False, ranges=False), run_beside(folder)
     protocol = from_mapping(Protocol, record.protocol.config, f"{path}: protocol")
-    asked = EvaluateSettings(protocol=protocol, device=settings.device, views=settings.views, allow_partial=True)
+    asked = EvaluateSettings(
+        protocol=protocol, device=settings.device, views=settings.views, allow_partial=True,
+        precision=record.environment.precision, force_precision=True,
+    )  # fmt: skip
     plan = plan_evaluation(run.path, manifests, asked)
     opened = OpenEvaluation(plan, views, allow_partial=True, progress=progress)
     rows = opened.selection.tested

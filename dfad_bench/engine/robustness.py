@@ -90,6 +90,10 @@ def run_robustness(
         ProtocolError: other seen generators, or no test faces are left.
     """
     found = plan_evaluation(run, manifests, settings)
+    if found.place.precision != found.config.precision:
+        raise ConfigError(
+            "corrupted faces are predicted in the number format of the run, as clean ones; leave --precision out"
+        )
     found.refuse_crops()
     known = corruptions(settings.corruptions_file)
     chosen = planned(found.protocol, settings.corruptions, settings.severities, known)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dfad_bench.core.contract import DFADModel, WeightFiles
 from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError
 from dfad_bench.core.files import sha256_file
@@ -17,14 +19,16 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.stage_plan import recipe_for
+from dfad_bench.core.strict import read_yaml
 from dfad_bench.core.weights import find_weights
 from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.prompts import PromptTemplates, class_prompts, load_prompts
 from dfad_bench.data.select import hashes_by_dataset, manifests_used, select
 from dfad_bench.engine.augment import Augmenter
-from dfad_bench.engine.config import RunConfig, finished, locked, write_config
+from dfad_bench.engine.config import RunConfig, config_from, finished, locked, write_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.distributed import Team, joined
 from dfad_bench.engine.extend import going_on
@@ -34,6 +38,7 @@ from dfad_bench.engine.job import Job, RunResult
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, needs_of, views_needed, with_view_weights
+from dfad_bench.engine.precision import PrecisionChoice, choose_precision
 from dfad_bench.engine.settings import ModelSettings, TrainSettings
 from dfad_bench.views.provider import ViewProvider
 
@@ -76,7 +81,7 @@ class Plan:
         return cls(
             protocol=protocol,
             recipe=recipe if settings.epochs is None else replace(recipe, epochs=settings.epochs),
-            place=place(settings.device, settings.precision, settings.channels_last),
+            place=settings_place(settings),
             needs=with_view_weights(needs, None if isinstance(files, Parent) else files, parent),
             weights=files,
             implied=implied,
@@ -144,9 +149,10 @@ def run_training(
         IntegrityError: `out` holds a run of other settings.
         DFADError: what is wrong with names, rows, weights or losses.
     """
-    out, where = Path(out), place(settings.device, settings.precision, settings.channels_last)
-    with joined(where.device) as team, _one_error_line(team), locked(out) if team.lead else nullcontext():
-        plan = Plan.of(settings)
+    out, device = Path(out), place(settings.device).device
+    with joined(device) as team, _one_error_line(team), locked(out) if team.lead else nullcontext():
+        chosen = team.from_lead(lambda: run_precision(out, settings, device))
+        plan = Plan.of(settings := replace(settings, precision=chosen.precision))
         mine = manifests_used(plan.protocol, manifests)
         asked = plan.config(settings, mine, views)
         config = team.from_lead(lambda: going_on(out, asked, plan.needs.stages, extend=settings.extend))
@@ -158,12 +164,34 @@ def run_training(
         selection = select(plan.protocol, manifests, allow_partial=settings.allow_partial)
         shown = progress if team.lead else NoProgress()
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
-            job = Job(config, plan.protocol, mine, where, out, plan.needs, views, shown, team, settings.cache)
+            job = Job(config, plan.protocol, mine, plan.place, out, plan.needs, views, shown, team, settings.cache)
             job.leak_check = settings.leak_check
+            job.take_precision(chosen)
             team.lead_first(lambda: job.sources(plan.needs.all_views, selection.rows))  # stored views are made here
         if team.lead:
             write_config(out, config)
         return job.train(selection, plan.weights, _limits(settings), settings.resume, _logs(settings, config, out))
+
+
+def settings_place(settings: TrainSettings) -> Place:
+    """Where a run computes; while nothing has chosen what `auto` comes to, in fp32."""
+    return place(
+        settings.device, "fp32" if settings.precision == "auto" else settings.precision, settings.channels_last
+    )
+
+
+def run_precision(out: Path, settings: TrainSettings, device: torch.device) -> PrecisionChoice:
+    """The number format of a run; under `auto` one that goes on keeps what it was begun with, on any machine.
+
+    Raises:
+        ConfigError: the format is far slower than fp32 here; or the settings in `out` cannot be read.
+    """
+    config = RunFolder(out).config
+    if settings.precision != "auto" or not settings.resume or not config.is_file():
+        return choose_precision(settings.precision, device, forced=settings.force_precision)
+    kept = config_from(read_yaml(config), str(config)).precision
+    why = "auto: chosen where the run was begun"
+    return replace(choose_precision(kept, device, forced=settings.force_precision), why=why)
 
 
 @contextlib.contextmanager

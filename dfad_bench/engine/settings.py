@@ -14,12 +14,13 @@ from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.recipe import Recipe
-from dfad_bench.core.settings import Cache, Heads, Precision, Size, check_settings, documented, option
+from dfad_bench.core.settings import AskedPrecision, Cache, Heads, Size, check_settings, documented, option
 from dfad_bench.data.prompts import DEFAULT_PROMPTS
 
 ViewSettings = Mapping[str, Mapping[str, Any]]
 ViewsFrom = Literal["corrupted", "clean"]
-_DEVICE = option("Where to compute: auto, cpu, cuda or cuda:N.")
+_DEVICE = option("Where to compute: auto, cpu, cuda, cuda:N or mps.")
+_FORCE = option("Compute in that number format although it is more than ten times as slow as fp32 here.")
 _PARTIAL = option("Go on with missing or short groups; the record says so.")
 _SEED = option("Every random choice follows from it.", least=0, most=bounds.SEED)
 _VIEWS = option(
@@ -41,7 +42,9 @@ class ModelSettings:
         metadata=option("Epochs, in place of the recipe's; no stage is longer.", least=1, most=bounds.EPOCHS),
     )
     seed: int = field(default=0, metadata=_SEED)
-    precision: Precision = field(default="fp32", metadata=option("Number format of the forward pass."))
+    precision: AskedPrecision = field(
+        default="fp32", metadata=option("Number format of the forward pass; auto: what the device computes well.")
+    )
     heads: Heads = field(default="both", metadata=option("Experts that are trained."))
     options: Mapping[str, Any] = field(
         default_factory=dict,
@@ -91,6 +94,7 @@ class TrainSettings(ModelSettings):
         default="disk",
         metadata=option("Where the crops lie: decoded on disk, in memory, on the GPU; none decodes batch by batch."),
     )
+    force_precision: bool = field(default=False, metadata=_FORCE)
     processes: int = field(
         default=1,
         metadata=option(
@@ -174,6 +178,11 @@ class EvaluateSettings:
         default=None, metadata=option("Protocol name, or your own YAML file.", names="protocol")
     )
     device: str = field(default="auto", metadata=_DEVICE)
+    precision: AskedPrecision | None = field(
+        default=None,
+        metadata=option("Number format of the forward pass, as in training.  [default: that of the run]"),
+    )
+    force_precision: bool = field(default=False, metadata=_FORCE)
     views: ViewSettings = field(default_factory=dict, metadata=_VIEWS)
     allow_partial: bool = field(default=False, metadata=_PARTIAL)
 

@@ -18,9 +18,10 @@ from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.core.registry import model_class
-from dfad_bench.core.settings import Precision, Size
-from dfad_bench.engine.devices import Place, place
+from dfad_bench.core.settings import AskedPrecision, Size
+from dfad_bench.engine.devices import Place, place, wait_for
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
+from dfad_bench.engine.precision import choose_precision
 from dfad_bench.views.registry import example_views
 
 _FEW = (2, 4)  # rows of the two batches a processor is timed with; larger ones follow from their difference
@@ -37,7 +38,8 @@ class StepRequest:
     rows: int
     side: int
     device: str = "auto"
-    precision: Precision = "fp32"
+    precision: AskedPrecision = "fp32"
+    force_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def measure_step(asked: StepRequest) -> StepCost:
 
 def _measured(asked: StepRequest, threads: int) -> StepCost:
     torch.set_num_threads(threads)
-    where = place(asked.device, asked.precision)
+    device = place(asked.device).device
+    where = place(asked.device, choose_precision(asked.precision, device, forced=asked.force_precision).precision)
     kind = model_class(asked.model)
     model = kind.build(
         len(asked.class_prompts), size=asked.size, class_prompts=asked.class_prompts, options=dict(asked.options)
@@ -109,8 +112,7 @@ class _Steps:
         total.backward()
         for optimiser in self.optimisers.optimisers:
             optimiser.step()
-        if self.where.device.type == "cuda":
-            torch.cuda.synchronize(self.where.device)
+        wait_for(self.where.device)
         return time.perf_counter() - began, _peak_bytes()
 
     def _batch(self, rows: int) -> Batch:

@@ -47,14 +47,14 @@ def validation_loss(
     model.eval()
     batches = mixed_batches(faces, batch_size, seed)
     mine = range(team.rank, len(batches), team.size)
-    sums = torch.zeros(len(batches), dtype=torch.float64, device=place.device)
+    sums = place.exact(torch.zeros(len(batches), device=place.device))
     coming = prefetch(faces, [batches[k] for k in mine], place.device, training=True)
     with torch.no_grad(), place.autocast():
         for number, batch in zip(mine, coming, strict=True):
             seed_all(derived(seed, "validation", number))
             losses = loss_terms(expert_losses(model(place.lay_out(batch.inputs)), batch))
             values = [term.value for term in losses.values() if term.labels <= labels]
-            sums[number] = torch.stack(values).sum().double() * len(batches[number])
+            sums[number] = place.exact(torch.stack(values).sum()) * len(batches[number])
     model.train()
     loss = math.fsum(team.total(sums).tolist()) / len(faces)
     if not math.isfinite(loss):

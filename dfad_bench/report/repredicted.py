@@ -19,6 +19,7 @@ from dfad_bench.core.files import safe_relative
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.run_parquet import read_predictions
+from dfad_bench.core.settings import Precision
 from dfad_bench.report.record_diff import Difference, metric_name
 from dfad_bench.report.score import score
 
@@ -27,6 +28,11 @@ NUMBERS = {"fp32": 0.005, "fp16": 0.01, "bf16": 0.02}  # of a share computed fro
 _ABOUT = ("group", "source_key", "attribution_label", "detection_label", "video")
 OF_REFERENCES = 1e-6  # of a probability of a reference predictor, with the same scikit-learn
 _NAMED = 3  # faces named one by one
+
+
+def predicted_in(record: ResultRecord) -> Precision:
+    """The number format that the record's predictions were made in."""
+    return record.environment.precision or record.run.precision
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def compare_predictions(
         manifest_sha256: hash of the manifests that were predicted.
         parts: content hashes of the rows that the protocol chooses from them, by part.
     """
-    tolerance = TOLERANCES[record.run.precision]
+    tolerance = TOLERANCES[predicted_in(record)]
     found = list(_same_faces(record, manifest_sha256, parts or {}))
     a, b = (frame.set_index("sample_id").sort_index() for frame in (stated, made))
     found += _face_differences(a, b)
@@ -185,5 +191,5 @@ def _numbers(record: ResultRecord, protocol: Protocol, made: pd.DataFrame) -> It
         new = rescored.get(metric_name(value))
         if value.value is None or new is None or not value.n:
             continue
-        if abs(value.value - new) > max(NUMBERS[record.run.precision], 1 / value.n):
+        if abs(value.value - new) > max(NUMBERS[predicted_in(record)], 1 / value.n):
             yield Difference(f"{metric_name(value)}, of the new predictions,", value.value, new)

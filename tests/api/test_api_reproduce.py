@@ -106,8 +106,9 @@ def test_what_was_interrupted_goes_on_to_the_same_numbers(world: Path, tmp_path:
 def test_runs_that_differ_in_more_than_the_row_are_refused(world: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(world / "out", tmp_path / "out"))
     other = dfad.TrainSettings(
-        model="toy", protocol="toy", recipe="toy_one", device="cpu", options={"width": 12}, precision="bf16", logs=()
-    )
+        model="toy", protocol="toy", recipe="toy_one", device="cpu", options={"width": 12}, precision="bf16", logs=(),
+        force_precision=True,
+    )  # fmt: skip
     shutil.rmtree(out / "toy-width-12")
     dfad.train(replace(other, seeds=(0,)), faces(world), out / "toy-width-12")
     with pytest.raises(ConfigError, match=r"toy-width-12 differs from .*toy in more than .*\(precision\)"):

@@ -67,7 +67,8 @@ SETTINGS = [
     TrainSettings(model="xception", protocol="synthetic"),
     TrainSettings(
         model="clip", protocol="gazeclip-df40", recipe="quick", size="tiny", epochs=3, seed=4, device="cpu",
-        cache="ram", precision="bf16", heads="detection", compiled=True, channels_last=False, processes=2, wandb="p",
+        cache="ram", precision="bf16", force_precision=True,
+        heads="detection", compiled=True, channels_last=False, processes=2, wandb="p",
         options={"query": "patch", "levels": 2, "gaze": False, "rate": 0.5, "text": "1"}, allow_partial=True,
         max_steps=5, max_minutes=1.5, resume=False, weights="vit.pt", prompts="mine.yaml",
         views={"gaze": {"estimator": "l2cs", "weights": "l2cs.pkl"}},

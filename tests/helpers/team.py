@@ -111,7 +111,7 @@ def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
         return run_training(
             work.model, toy_protocol(**work.protocol), manifests, out / (work.name or work.model), size="tiny",
             recipe=work.recipe, device="cpu", options=work.options, heads=work.heads, views=gaze(manifests),
-            precision=work.precision, limits=Limits(work.max_steps, checkpoint_steps=3), **more,
+            precision=work.precision, force_precision=True, limits=Limits(work.max_steps, checkpoint_steps=3), **more,
         )  # fmt: skip
 
 
