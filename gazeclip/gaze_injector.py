@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class GazeInjector(nn.Module):
-    """I_add = softmax(Q K^T / sqrt(d / r)) V W_fc + I_query, with Q from image tokens, K and V from the gaze token.
+    """I_add = softmax(Q K^T / sqrt(d / r)) V W_fc + I_query, Q of the image, K and V of the gaze (equations 2 and 3).
 
     Four matrices without bias and r heads. **One gaze token is one key, and a softmax over one key is 1**: the
     output is the query plus (gaze W_val) W_fc whatever W_que and W_key hold, and both get a gradient of zero.

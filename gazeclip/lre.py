@@ -37,7 +37,7 @@ class TRTB(nn.Module):
 
 
 class LRE(nn.Module):
-    """The levels' embeddings one after another -> L TRTBs -> T_g^l, the end token of the finest level.
+    """The levels' embeddings one after another -> L TRTBs and LoRA (equation 4) -> T_g^l, the finest level's end token.
 
     Four prompts of 77 tokens make t = 308. CLIP has 77 positions: its table is repeated for every level, so that
     each prompt meets the positions it was trained with (stretching 77 rows to 308 would not). The causal mask

@@ -45,7 +45,7 @@ MISSING_GAZE = {  # by `missing_gaze`, what is done for a face without a gaze
 class GazeCLIP(DFADModel):
     """I_v = I_ig W_ig + I_ag W_ag, read by the attribution and the detection expert (sections III-B to III-F).
 
-    Losses: `dfa`, `dfd` (equations 5 and 6) and `cmc`, the contrastive loss against the prompts' embedding.
+    Losses: `dfd`, `dfa` (equations 5 and 6) and `cmc`, the contrastive loss against the prompts' embedding.
     The text tower exists only for `losses`; `forward` has no way to see text.
     """
 
