@@ -12,7 +12,7 @@ from dfad_bench.api.table_plan import TablePlan, plan_table
 from dfad_bench.api.table_runs import TableRun, coinciding, table_protocol, table_runs, trainable
 from dfad_bench.api.table_settings import TableSettings
 from dfad_bench.api.training import train
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, MissingDependencyError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import read_record
@@ -82,9 +82,8 @@ def reproduce_table(
     if table is None:
         raise not_measurable(name)
     runs, protocol = table_runs(table, settings, out), table_protocol(table, settings)
-    if not collect:
-        _train(table, runs, manifests, protocol, out, progress, report)
-    measured = [_collected(run) for run in runs]
+    lost = {} if collect else _train(table, runs, manifests, protocol, out, progress, report)
+    measured = [_collected(run, lost.get(run.folder)) for run in runs]
     if collect and not any(run.records for run in measured):
         raise ConfigError(f"{table.name}: {out} holds no finished run of this table; leave --collect out to train")
     refuse_unlike(table, measured)
@@ -110,8 +109,14 @@ def _train(
     out: Path,
     progress: Progress,
     report: ReportLine,
-) -> None:
-    """Train what is missing, one row after another."""
+) -> dict[Path, str]:
+    """Train what is missing, one row after another; why a row could not be, by its folder.
+
+    A package is asked for where a view is made: a row whose values are stored needs none.
+
+    Raises:
+        MissingDependencyError: no row could be trained.
+    """
     able = {run.folder: run for run in trainable(table, runs)}  # rows that are the same run: once
     if not manifests:
         datasets = ", ".join(dict.fromkeys(group.dataset for group in protocol.all_groups))
@@ -120,19 +125,27 @@ def _train(
     for run in runs:
         if run.lacks is not None:
             report(f"{run.name}: not trained: {run.lacks}")
+    lost: dict[Path, str] = {}
     with locked(out):
         for place, run in enumerate(able.values(), 1):
             assert run.settings is not None
             report(f"{place} of {len(able)}: {run.name} ({run.folder})")
-            train(run.settings, opened, run.folder, progress=progress, report=report)
+            try:
+                train(run.settings, opened, run.folder, progress=progress, report=report)
+            except MissingDependencyError as error:
+                lost[run.folder] = str(error)
+                if len(lost) == len(able):
+                    raise
+                report(f"{run.name}: not trained: {error}")
+    return lost
 
 
-def _collected(run: TableRun) -> MeasuredRun:
-    """The records of a run that are there."""
+def _collected(run: TableRun, lost: str | None) -> MeasuredRun:
+    """The records of a run that are there; `lost` is why it could not be trained just now."""
     seeds = run.settings.seeds if run.settings is not None else ()
     paths = [RunFolder(SeedsFolder(run.folder).run(seed)).record for seed in seeds]
     records = tuple(read_record(path) for path in paths if path.is_file())
-    note = None if records else run.lacks or "no finished run"
+    note = None if records else lost or run.lacks or "no finished run"
     return MeasuredRun(run.row, run.name, run.heads, str(run.folder), records, note)
 
 

@@ -125,9 +125,12 @@ def unlike_the_paper(table: ReportedTable, runs: Sequence[MeasuredRun]) -> list[
             found[f"{name} is partial"] = None
         if reason := _other_start(record):
             found[f"{name} starts from {reason}"] = None
+    by_line: dict[str, list[str]] = {}
     for run in runs:
-        found |= {f"{run.name}: {line}": None for record in run.records for line in _other_views(run.row, record)}
-    return list(found)
+        for line in dict.fromkeys(line for record in run.records for line in _other_views(run.row, record)):
+            by_line.setdefault(line, []).append(run.name)
+    whose = {line: "; ".join(names) if len(names) < 3 else f"{len(names)} rows" for line, names in by_line.items()}
+    return [*found, *(f"{names}: {line}" for line, names in whose.items())]
 
 
 def _other_start(record: ResultRecord) -> str | None:

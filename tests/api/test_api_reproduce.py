@@ -13,8 +13,9 @@ from helpers.toy import toy_manifests
 from helpers.toy_tables import FLOW, TABLE, toy_tables_included
 
 import dfad_bench as dfad
+from dfad_bench.api import reproduce
 from dfad_bench.api.reproduce import ReproducedTable
-from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
+from dfad_bench.core.errors import ConfigError, IntegrityError, MissingDependencyError, UnknownNameError
 from dfad_bench.core.record import read_record
 from dfad_bench.report import paper_table
 from dfad_bench.report.reported import ReportedTable, load_table
@@ -35,6 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
         assert len(made.runs) == 3
         yield folder
+
+
+SETTINGS_OF_A_ROW = dfad.TrainSettings(model="toy", protocol="toy", options={"width": 12})
 
 
 def faces(world: Path) -> list[Path]:
@@ -141,6 +145,24 @@ def test_experts_are_runs_of_their_own_and_a_row_without_them_is_shared(world: P
     plan = dfad.plan_table("toy-table-02", faces(world), SETTINGS, out=world / "out", measure=False)
     assert [one.run.folder.name for one in plan.runs] == ["toy-attribution-only", "toy"]
     assert [one.done for one in plan.runs] == [0, 2]
+
+
+def test_a_row_that_lacks_a_package_is_left_out(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, lines = Path(shutil.copytree(world / "out", tmp_path / "out")), list[str]()
+    shutil.rmtree(out / "toy-width-12")
+
+    def without_package(settings: dfad.TrainSettings, *given: object, **named: object) -> None:
+        if settings.options:
+            raise MissingDependencyError("the view needs mediapipe")
+
+    monkeypatch.setattr(reproduce, "train", without_package)
+    made = dfad.reproduce_table(TABLE, faces(world), out, SETTINGS, report=lines.append).table
+    assert "Wide toy: not trained: the view needs mediapipe" in lines
+    assert "Not measured: Wide toy: the view needs mediapipe." in made.notes
+    assert made.rows[0]["c2"] is not None
+    monkeypatch.setattr(reproduce, "train", lambda *given, **named: without_package(SETTINGS_OF_A_ROW))
+    with pytest.raises(MissingDependencyError):
+        dfad.reproduce_table(TABLE, faces(world), tmp_path / "none", SETTINGS)
 
 
 def test_a_figure_is_drawn_beside_its_table(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

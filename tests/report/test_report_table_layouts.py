@@ -231,6 +231,14 @@ def test_rows_take_the_files_they_have(given: str | None, tuned: object, full: o
     assert [each and each.weights for each in asked] == [tuned, full]
 
 
+def test_what_many_rows_have_in_common_is_said_once(papers_run: MeasuredRun) -> None:
+    odd = changed(papers_run, views={"estimator": "geometric"})
+    runs = [replace(odd, name=name) for name in ("a", "b", "c")]
+    words = "gaze by geometric, the paper's is eth_xgaze"
+    assert unlike_the_paper(TABLES["gazeclip-table-02"], runs) == [f"3 rows: {words}"]
+    assert unlike_the_paper(TABLES["gazeclip-table-02"], runs[:2]) == [f"a; b: {words}"]
+
+
 def test_another_protocol_is_named(papers_run: MeasuredRun) -> None:
     reasons = unlike_the_paper(TABLES["gazeclip-table-03"], [papers_run])
     assert reasons == ["protocol gazeclip-df40, the table's is gazeclip-celebdfpp"]
