@@ -1,0 +1,48 @@
+"""The committed tables of tiny models: today's layouts, every row that can be made here, and what they are not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfad_bench.api.table_runs import row_name
+from dfad_bench.report.reported import load_table
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "tables"
+NAMES = [*(f"gazeclip-table-{number:02d}" for number in (4, 5, 6, 9, 10, 11, 12, 13)), "gazeclip-figure-09"]
+FIGURE_MODELS = ("xception", "clip", "gazeclip")
+
+if not FOLDER.is_dir():
+    pytest.skip("not a checkout: results are not shipped in the wheel", allow_module_level=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_row_of_the_layout_is_measured_or_says_what_it_lacks(name: str) -> None:
+    layout, made = load_table(name), json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    rows = [row for row in (*layout.rows, *layout.added) if not layout.is_figure or row.model in FIGURE_MODELS]
+    measured = [row for row in made["rows"] if row["kind"] == "measured"]
+    assert [row["row"] for row in measured] == [row_name(row) for row in rows]
+    for row in measured:
+        if row["seeds"] is None:
+            assert any("Not measured" in note and row["row"] in note for note in made["notes"])
+            continue
+        assert row["seeds"] == "0, 1"
+        assert all(row[f"c{place}"] is not None for place in range(len(layout.columns)))
+    assert sum(row["seeds"] is not None for row in measured) >= (1 if name == "gazeclip-table-05" else len(rows))
+    assert "they say nothing about real generators" in made["notes"][0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_is_the_same_table(name: str) -> None:
+    page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    made = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert made["title"] in page
+    assert "they say nothing about real generators" in page
+    assert len([line for line in page.splitlines() if line.startswith("| ")]) >= len(made["rows"])
+
+
+def test_all_that_is_there_is_one_of_them() -> None:
+    stems = {path.stem for path in FOLDER.iterdir()} - {"README"}
+    assert stems == set(NAMES)
