@@ -7,6 +7,7 @@ DFAD_MODELS = {
     "xception": "baselines.xception:Xception",
     "resnet": "baselines.resnet:ResNet",
     "vit": "baselines.vit:ViT",
+    "omnidfa": "baselines.omnidfa:OmniDFA",
     "cdal": "baselines.cdal:CDAL",
     "cpl": "baselines.cpl:CPL",
     "cael": "baselines.cael:CAEL",

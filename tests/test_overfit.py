@@ -22,6 +22,7 @@ ROWS = {
     "gazeclip": Row(160),
     "lida": Row(120),
     "mfclip": Row(160),
+    "omnidfa": Row(200),
     "resnet": Row(120),
     "vit": Row(160),
     "xception": Row(120, lr=2e-3),

@@ -28,8 +28,6 @@ from dfad_bench.report.reported import (
     reported_tables,
 )
 
-# systems of the papers that are still to be written, under the names they will be registered by
-PLANNED = {"omnidfa"}
 TWO_PAPERS = ("gazeclip-", "bmrl-")  # whose tables are all here, compared with a second transcription
 
 
@@ -96,7 +94,7 @@ def test_reported_table_refers_to_things_that_exist(table: ReportedTable) -> Non
     columns = list(dict.fromkeys(column.group for column in table.columns if column.group))
     assert not columns or columns == counted, "columns in the order of the protocol's unseen groups"
     if table.name.startswith(TWO_PAPERS):
-        assert {row.model for row in table.rows} <= set(model_names()) | PLANNED
+        assert {row.model for row in table.rows} <= set(model_names())
     for row in table.rows:
         for column, value in zip(table.columns, row.cells, strict=True):
             assert value is None or 0 <= value <= (100 if column.metric in ("acc", "auc") else 1000)
@@ -112,9 +110,9 @@ def test_a_system_has_one_name_in_all_tables_and_no_name_is_a_slip() -> None:
             system = re.sub(r"\[.*?\]|[^a-z0-9]", "", row.printed.lower())
             names.setdefault(system, set()).add(row.model)
             assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", row.model)
-            if row.model not in model_names() and row.model not in PLANNED:
-                near = get_close_matches(row.model, [*model_names(), *PLANNED], cutoff=0.85)
-                assert not near, f"{table.name}: {row.model!r} is not registered; {near} is or will be"
+            if row.model not in model_names():
+                near = get_close_matches(row.model, model_names(), cutoff=0.85)
+                assert not near, f"{table.name}: {row.model!r} is not registered; {near} is"
     anonymous = ("", "ours")  # what papers call their own system
     assert {name: models for name, models in names.items() if len(models) > 1 and name not in anonymous} == {}
 
