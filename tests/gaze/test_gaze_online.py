@@ -28,7 +28,7 @@ def made(side: int, count: int = 3) -> np.ndarray:
     crops, landmarks, *_ = draw_faces(count, seed=3)
     landmarks[-1] = np.nan
     frame = np.zeros(count)
-    faces = Faces(tuple(map(str, range(count))), 256, "cpu", frame, crops, landmarks)  # type: ignore[arg-type]  # unread
+    faces = Faces(tuple(map(str, range(count))), 256, "cpu", frame, crops, landmarks)
     values = GazePatches({"side": side}).make(faces)
     assert values.present.all()
     assert isinstance(values.values, np.ndarray)

@@ -97,7 +97,7 @@ def test_both_layouts_load_and_say_which_network_they_hold(tmp_path: Path) -> No
 @pytest.mark.parametrize("network", [pytest.param("resnet50", marks=pytest.mark.heavy), "resnet18"])
 def test_published_networks_are_known_by_their_names_and_shapes(tmp_path: Path, network: str) -> None:
     with torch.device("meta"):
-        state = GazeResNet(network).state_dict()  # type: ignore[arg-type]  # one of the names
+        state = GazeResNet(network).state_dict()
     zeros = {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in state.items()}
     torch.save(zeros, tmp_path / "file.pth")
     assert gaze_network_of(tmp_path / "file.pth") == network

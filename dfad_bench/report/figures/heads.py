@@ -25,7 +25,7 @@ Pair = tuple[int, int]  # columns of one metric: of one expert alone, of both
 def expert_pairs(columns: Sequence[ReportedColumn]) -> dict[tuple[str, str], Pair]:
     """By task and metric, the places of the columns of one expert alone and of both, where there are both columns."""
     places = {(column.task, column.metric, column.heads): place for place, column in enumerate(columns)}
-    found = {}
+    found: dict[tuple[str, str], Pair] = {}
     for (task, metric, heads), alone in places.items():
         if heads == task and (task, metric, "both") in places:
             found[task, metric] = (alone, places[task, metric, "both"])
