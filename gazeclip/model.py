@@ -174,7 +174,8 @@ class GazeCLIP(DFADModel):
             ConfigError: the gaze view is missing.
         """
         if missing := [name for name in self.needs if name not in inputs.views]:
-            raise ConfigError(f"gazeclip needs the view {missing[0]!r}; of gaze, run `dfad gaze-extract` first")
+            hint = " (pitch, yaw in radians); run `dfad gaze-extract` first" if missing == ["gaze"] else ""
+            raise ConfigError(f"gazeclip needs the view {missing[0]!r}{hint}")
         gaze, present = self._gaze(inputs)
         appearance, gaze_token = self.vpe(inputs.images, gaze, present)
         parts = []

@@ -23,7 +23,8 @@ FAKE = ("a photo of a fake face", "a photo of an entire synthesized face", "a ph
 def batch(size: int = 4, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(size, 3, 96, 96, generator=generator)
-    inputs = Inputs(images, {"gaze": torch.randn(size, 2, generator=generator)})
+    gaze, patches = torch.randn(size, 2, generator=generator), torch.rand(size, 3, 64, 64, generator=generator)
+    inputs = Inputs(images, {"gaze": gaze, "gaze_patches": patches})
     label = torch.arange(size) % 2
     return Batch(inputs, label, label, [(REAL, FAKE)[int(i)] for i in label])
 
