@@ -61,6 +61,7 @@ def test_a_learning_estimator_is_a_group_of_its_own() -> None:
     assert len(parameter_groups(tiny(gaze_encoder="frozen"), "main")) == 1
 
 
+@pytest.mark.heavy
 @torch.no_grad()
 def test_its_vector_takes_the_place_of_the_stored_one() -> None:
     inside, outside = tiny(gaze_encoder="frozen").eval(), tiny().eval()

@@ -76,6 +76,7 @@ def test_a_deep_random_network_stays_in_range() -> None:
     assert found.abs().max() < 5
 
 
+@pytest.mark.heavy
 def test_both_layouts_load_and_say_which_network_they_hold(tmp_path: Path) -> None:
     source, faces = tiny(), torch.rand(2, 3, 64, 64)
     state = source.state_dict()

@@ -218,9 +218,9 @@ def test_a_row_with_a_weight_file_of_its_own_shares_the_others(papers_run: Measu
     ("given", "tuned", "full"),
     [
         ("clip=a.pt,gaze=b.pt", {"clip": "a.pt", "gaze": "b.pt"}, "a.pt"),
-        ("a.pt", "a.pt", "a.pt"),
-        ("gaze=b.pt", {"gaze": "b.pt"}, None),
-        ("none", None, None),
+        pytest.param("a.pt", "a.pt", "a.pt", marks=pytest.mark.heavy),
+        pytest.param("gaze=b.pt", {"gaze": "b.pt"}, None, marks=pytest.mark.heavy),
+        pytest.param("none", None, None, marks=pytest.mark.heavy),
         (None, {"clip": "openai_clip_vit_b32", "gaze": "eth_xgaze"}, "openai_clip_vit_b32"),
     ],
 )
