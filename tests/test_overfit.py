@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers.overfit import FACES, Faces, Row, accuracy, faces, overfitted
+from torch.nn import functional as F
 
 from dfad_bench.core.registry import model_table
 
@@ -27,15 +28,16 @@ ROWS = {
     "mfclip": Row(160),
     "omnidfa": Row(200),
     "resnet": Row(120),
+    "vfm_probe": Row(360, options={"train": "all"}),
     "vit": Row(160),
     "xception": Row(120, lr=2e-3),
 }
 # Not shown yet, hence not known to be right; an entry goes when its row has been found.
 OPEN = {
     "forensics_adapter": "not tried",
-    "repdfd": "0.25 and 0.83 after 100 steps at 1e-2: only a border and the experts learn, on random towers",
-    "vfm_probe": "0.45 and 0.88 after 100 steps at 1e-3 with train=all",
 }
+# Models that the engine's optimiser cannot bring there at tiny size, each with the test that shows why.
+EXPLAINED = {"repdfd": "test_repdfd_can_but_its_frozen_random_tower_is_too_ill_conditioned_for_adam"}
 VARIANTS = {  # settings of another model
     "gazeclip_no_aws": "gazeclip",
     "gazeclip_no_gaze": "gazeclip",
@@ -63,12 +65,15 @@ def row_of(name: str) -> Row:
 def test_every_model_has_a_row_or_is_said_to_have_none(name: str) -> None:
     if name in OPEN:
         assert name not in ROWS
+    elif name in EXPLAINED:
+        assert name not in ROWS
+        assert callable(globals()[EXPLAINED[name]])
     else:
         assert row_of(name).steps > 0
 
 
 def test_no_row_is_of_a_model_that_is_gone() -> None:
-    assert {*ROWS, *OPEN, *VARIANTS, *VARIANTS.values()} <= set(trained_models())
+    assert {*ROWS, *OPEN, *EXPLAINED, *VARIANTS, *VARIANTS.values()} <= set(trained_models())
 
 
 def check(name: str) -> None:
@@ -84,9 +89,49 @@ def test_three_models_learn_the_faces_by_heart(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in trained_models() if name not in (*QUICK, *OPEN)])
+@pytest.mark.parametrize("name", [name for name in trained_models() if name not in (*QUICK, *OPEN, *EXPLAINED)])
 def test_every_other_model_does(name: str) -> None:
     check(name)
+
+
+@pytest.mark.heavy
+def test_repdfd_can_but_its_frozen_random_tower_is_too_ill_conditioned_for_adam() -> None:
+    """Nothing behind its border learns but two linear layers. The 64 features differ by a factor of a thousand between
+    directions; a method of second order tells all faces apart by these very layers, a hundred steps of Adam do not.
+    """
+    torch.set_num_threads(1)
+    model, _, _ = overfitted("repdfd", Row(0))
+    data = Faces(model)
+    batch = data.batch(torch.arange(FACES))
+    with torch.no_grad():
+        features = model.embed(batch.inputs)
+    spread = torch.linalg.svdvals(features - features.mean(dim=0))
+    assert spread[0] > 1000 * spread[-2]
+    experts = model.experts
+
+    def loss() -> torch.Tensor:
+        output = experts(features)
+        return F.cross_entropy(output.attribution_logits, batch.attribution) + F.cross_entropy(
+            output.detection_logits, batch.detection
+        )
+
+    adam = torch.optim.Adam(experts.parameters(), lr=1e-2)
+    for _ in range(100):
+        adam.zero_grad()
+        loss().backward()
+        adam.step()
+    assert accuracy(model, data).attribution < LEAST
+    newton = torch.optim.LBFGS(experts.parameters(), max_iter=2000, history_size=50, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        newton.zero_grad()
+        value = loss()
+        value.backward()
+        return value.item()
+
+    for _ in range(3):
+        newton.step(closure)
+    assert min(accuracy(model, data)) >= LEAST
 
 
 @pytest.mark.heavy
