@@ -206,7 +206,7 @@ class BMRL(DFADModel):
         tokens, index = prompt_tokens(batch.prompts, config.levels, visual.device)
         assert self.le is not None
         text = self.le(tokens)[index]  # T_l, (B, d)
-        labels = row_keys([row[: config.levels] for row in batch.prompts]).to(visual.device)
+        labels = row_keys([row[: config.levels] for row in batch.prompts]).to(visual.device, non_blocking=True)
         cmc = symmetric_infonce(visual, text, self._scale("text"), targets=config.cmc_targets, labels=labels)
         found: dict[str, Tensor | LossTerm] = {"cmc": attribution_term(cmc)}
         if self.predictor is not None:

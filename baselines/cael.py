@@ -325,7 +325,9 @@ class CAEL(DFADModel):
 
     def embed(self, inputs: Inputs) -> Tensor:
         images = self.prepare(inputs.images)  # resized, in [0, 1]
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
+        mean, std = torch.tensor([_MEAN, _STD], dtype=images.dtype)[:, :, None, None].to(
+            images.device, non_blocking=True
+        )
         normalised = (images - mean) / std
         streams = self.multi_grained_appea_edge_transformer(
             self.fg_image_embedder(normalised), self.cg_image_embedder(normalised), self.edge_embedder(edges(images))

@@ -103,8 +103,10 @@ class Majority(Constant):
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
         """The experts' losses; in training mode the labels are counted first."""
         if self.training:
-            self.attribution_counts += torch.bincount(batch.attribution, minlength=self.num_generators)
-            self.detection_counts += torch.bincount(batch.detection, minlength=2)
+            for counts, labels in (
+                (self.attribution_counts, batch.attribution), (self.detection_counts, batch.detection),
+            ):  # fmt: skip
+                counts.index_add_(0, labels, torch.ones_like(labels))
         return expert_losses(self(batch.inputs), batch)
 
     def logits(self) -> tuple[Tensor, Tensor]:

@@ -113,7 +113,7 @@ class CPL(DFADModel):
         maps = self._maps(images)
         embedding, count = self.neck(maps.mean(dim=(2, 3))), len(batch)
         output = self.experts(embedding[:count])
-        known = self._known_rows(count).to(embedding.device)
+        known = self._known_rows(count).to(embedding.device, non_blocking=True)
         labels, logits = torch.where(known, batch.attribution, _HIDDEN), output.attribution_logits
         if hidden is not None:
             logits = torch.cat([logits, self.experts(embedding[count:]).attribution_logits])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -9,10 +10,10 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from baselines.clip_based import CLIPBased
-from dfad_bench.core.contract import Card, Experts, Inputs, Output
+from dfad_bench.core.contract import Card, DFADModel, Experts, Inputs, Output, WeightFiles
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.layers.clip_towers import clip_model, freeze
+from dfad_bench.core.weights import one_file
+from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model, freeze
 from dfad_bench.layers.text import tokenize, unique_rows
 
 MISSING_CAPTION = "a photo of a face"
@@ -56,7 +57,7 @@ class HybridExperts(nn.Module):
         return Output(self.attribution(embedding), self.detection(embedding), embedding)
 
 
-class DEFAKE(CLIPBased):
+class DEFAKE(DFADModel):
     """The embedding is [image feature, caption feature]; only the experts learn."""
 
     card = Card(
@@ -102,6 +103,20 @@ class DEFAKE(CLIPBased):
             else HybridExperts(dim, config.hidden, config.dropout, num_generators)
         )
 
+    @classmethod
+    def assemble(
+        cls,
+        num_generators: int,
+        config: DEFAKEConfig,
+        weights: WeightFiles | None,
+        class_prompts: Sequence[Sequence[str]],
+    ) -> Self:
+        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Images and their captions to (B, 1024).
 
@@ -116,10 +131,10 @@ class DEFAKE(CLIPBased):
             there = inputs.has("captions").tolist()
             texts = tuple(text if has else MISSING_CAPTION for text, has in zip(captions, there, strict=True))
         distinct, index = unique_rows([(text,) for text in texts])
-        tokens = tokenize([text for (text,) in distinct], cut=True).to(inputs.images.device)
+        tokens = tokenize([text for (text,) in distinct], cut=True).to(inputs.images.device, non_blocking=True)
         with torch.no_grad():  # frozen
             image = self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)
-            text = self.clip.encode_text(tokens)[index.to(image.device)]  # (B, 512)
+            text = self.clip.encode_text(tokens)[index.to(image.device, non_blocking=True)]  # (B, 512)
         return torch.cat([image, text], dim=1)
 
     def train(self, mode: bool = True) -> Self:

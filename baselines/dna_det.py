@@ -167,7 +167,7 @@ class DNADet(DFADModel):
         changed = torch.stack([transform(part, int(index)) for part, index in zip(parts, classes, strict=True)])
         crops = random_crops(self.prepare(changed), self.config.crops, self.config.crop)
         features = self.backbone(crops.flatten(0, 1))  # (B * n, 512)
-        classes = classes.to(features.device).repeat_interleave(self.config.crops)
+        classes = classes.to(features.device, non_blocking=True).repeat_interleave(self.config.crops)
         named = F.cross_entropy(self.transformation(features).float(), classes)
         if not self.config.pretrain_supcon:
             return {"transformation": named}

@@ -139,7 +139,7 @@ class Gallery(nn.Module):
         centres = rows @ F.normalize(self.centres, dim=1).T  # (B, x)
         nearest = torch.einsum("bd,xsd->bxs", rows, self.faces)
         nearest = nearest.masked_fill(~self.enrolled, -1.0).amax(dim=2)
-        use = self.enrolled.any() & torch.tensor(not self.training, device=rows.device)
+        use = self.enrolled.any() & (not self.training)
         real = self.likeness(embedding) - self.threshold
         detection = torch.stack([real, torch.zeros_like(real)], dim=1)
         return Output(torch.where(use, nearest, centres) / self.temperature, detection / self.temperature, embedding)
@@ -237,7 +237,8 @@ class LIDA(DFADModel):
         labels, detection = gather_rows(batch.attribution), gather_rows(batch.detection)
         gallery, rate = self.experts, self.config.centre_rate
         apart = torch.zeros_like(gallery.centres).index_add_(0, labels, rows - gallery.centres[labels])
-        counts = torch.bincount(labels, minlength=len(apart))[:, None]
+        ones = torch.ones_like(labels)  # counted by adding: bincount reads the largest label first
+        counts = torch.zeros_like(apart[:, 0], dtype=labels.dtype).index_add_(0, labels, ones)[:, None]
         gallery.centres += rate * apart / (1 + counts)
         real = rows[detection == 0]
         gallery.real += rate * (real - gallery.real).sum(dim=0) / (1 + len(real))

@@ -222,7 +222,9 @@ class MFCLIP(DFADModel):
         """
         output = self(batch.inputs)
         text = self._text(batch)
-        labels = gather_rows(row_keys([row[: self.config.levels] for row in batch.prompts]).to(text.device))
+        labels = gather_rows(
+            row_keys([row[: self.config.levels] for row in batch.prompts]).to(text.device, non_blocking=True)
+        )
         logits = self.pair_attention(
             similarity_logits(gather_rows(output.embedding), gather_rows(text), self.logit_scale)
         )

@@ -1,4 +1,4 @@
-"""OmniDFA (Wu et al., 2025): attribution and open-set detection on a sphere, from a native crop and the whole face."""
+"""OmniDFA: attribution and open-set detection by one sphere, from a native-scale crop and the whole face."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def outlier_free_cosine(cosines: Tensor) -> Tensor:
     Outliers are angles above the third quartile by more than 1.5 times the distance between first and third.
     """
     angles = cosines.double().clamp(-1, 1).acos()
-    first, third = angles.quantile(angles.new_tensor([0.25, 0.75]))
+    first, third = angles.quantile(torch.tensor([0.25, 0.75], dtype=angles.dtype).to(angles.device, non_blocking=True))
     return angles[angles <= third + 1.5 * (third - first)].max().cos().to(cosines)
 
 
@@ -111,8 +111,7 @@ class OmniDFA(DFADModel):
 
     card = Card(
         display="OmniDFA",
-        paper="S. Wu et al., OmniDFA: A Unified Framework for Open Set Synthesis Image Detection and Few-Shot"
-        " Attribution, 2025 (arXiv 2509.25682)",
+        paper="OmniDFA, as GazeCLIP (arXiv 2603.29295) compares with it, its reference 18",
         year=2025,
         task="both",
         idea="Classes gather on a sphere; real faces around a learned centre, fakes of whatever generator outside.",

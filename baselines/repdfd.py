@@ -11,19 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.clip_based import CLIPBased
 from dfad_bench.core.contract import (
     Batch,
     Card,
+    DFADModel,
     Inputs,
     LossTerm,
     Output,
     ParameterGroup,
+    WeightFiles,
     detection_term,
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.layers.clip_towers import clip_model, freeze
+from dfad_bench.core.weights import one_file
+from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model, freeze
 from dfad_bench.layers.text import token_ids
 from dfad_bench.losses.contrastive import MAX_LOGIT_SCALE
 
@@ -166,7 +168,7 @@ def real_or_fake(texts: FaceTexts, image: Tensor, face: Tensor) -> Tensor:
     return torch.cat([texts.logits(image, face, REAL), texts.logits(image, face, FAKE)], dim=1)
 
 
-class RepDFD(CLIPBased):
+class RepDFD(DFADModel):
     """CLIP is frozen whole; the border learns, and both experts on the image's feature where they decide.
 
     Losses beside the experts': `reprogramming`, the cross-entropy over the real and the face's own fake text.
@@ -200,7 +202,8 @@ class RepDFD(CLIPBased):
     )
     Config = RepDFDConfig
     image_size = 224
-    reads_class_prompts = True
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    std = (0.26862954, 0.26130258, 0.27577711)
     missing_views = {"face_embedding": f"its texts keep the word {PLACEHOLDER!r} where a face would stand"}
 
     def __init__(
@@ -227,6 +230,21 @@ class RepDFD(CLIPBased):
         else:
             self.texts = texts
 
+    @classmethod
+    def assemble(
+        cls,
+        num_generators: int,
+        config: RepDFDConfig,
+        weights: WeightFiles | None,
+        class_prompts: Sequence[Sequence[str]],
+    ) -> Self:
+        path = None if weights is None else one_file(weights, cls.card.display)
+        return cls(num_generators, config, path, class_prompts)
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, d) image features, with the faces' tokens beside them where texts decide: (B, d + width)."""
         image: Tensor = self.visual(self.reprogrammed(inputs.images))
@@ -240,7 +258,9 @@ class RepDFD(CLIPBased):
         inner = (self.config.inner,) * 2
         if images.shape[-2:] != inner:
             images = F.interpolate(images, inner, mode="bilinear", antialias=True, align_corners=False)
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        mean, std = torch.tensor([self.mean, self.std], dtype=images.dtype)[:, :, None, None].to(
+            images.device, non_blocking=True
+        )
         shown: Tensor = self.reprogramming((images - mean) / std)
         return shown
 

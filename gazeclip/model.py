@@ -218,7 +218,11 @@ class GazeCLIP(DFADModel):
         labels = row_keys([row[: self.config.levels] for row in batch.prompts])
         image = appearance if self.config.cmc_pair == "I_ag" and appearance is not None else embedding
         cmc = symmetric_infonce(
-            image, text, self.logit_scale, targets=self.config.cmc_targets, labels=labels.to(image.device)
+            image,
+            text,
+            self.logit_scale,
+            targets=self.config.cmc_targets,
+            labels=labels.to(image.device, non_blocking=True),
         )
         return {**losses, "cmc": term(cmc)}
 
@@ -236,5 +240,5 @@ class GazeCLIP(DFADModel):
         tokens = tokenize([prompt for row in distinct for prompt in row])
         tokens = tokens.reshape(len(distinct), levels, PROMPT_TOKENS)
         device = self.lre.P_l.device
-        text = self.lre(tokens.to(device), self.lre.used_length(tokens))
-        return text[index.to(device)], index
+        text = self.lre(tokens.to(device, non_blocking=True), self.lre.used_length(tokens))
+        return text[index.to(device, non_blocking=True)], index

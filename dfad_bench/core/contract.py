@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -266,8 +267,8 @@ class DFADModel(nn.Module):
             images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
         if self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0):
             return images
-        mean = images.new_tensor(self.mean)[:, None, None]
-        std = images.new_tensor(self.std)[:, None, None]
+        values = torch.tensor([self.mean, self.std], dtype=images.dtype)[:, :, None, None]
+        mean, std = values.to(images.device, non_blocking=True)  # a copy that waits would wait for all steps before
         return (images - mean) / std
 
     def parameters_of(self, stage: str) -> Iterable[nn.Parameter | ParameterGroup]:

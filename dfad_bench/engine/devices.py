@@ -18,6 +18,9 @@ from dfad_bench.engine.distributed import processes
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+UNREAD = 20  # steps a GPU is given before the host waits for what they came to
+
+
 @dataclass(frozen=True)
 class Place:
     """A device and a precision; weights stay fp32, lower precisions are autocast."""
@@ -32,6 +35,11 @@ class Place:
         if self.layout != "auto":
             return self.layout == "channels_last"
         return self.device.type == "cuda" or self.precision == "bf16"
+
+    @property
+    def steps_unread(self) -> int:
+        """Steps between readings of what they came to: 1 where the host waits for each anyway."""
+        return UNREAD if self.device.type == "cuda" else 1
 
     @property
     def name(self) -> str:

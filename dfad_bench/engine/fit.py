@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Label
@@ -34,12 +33,13 @@ from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.positions import at_stage, without_progress
+from dfad_bench.engine.readings import IssuedStep, Readings
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
 from dfad_bench.engine.sessions import begin_session
 from dfad_bench.engine.stage_data import FaceData
 from dfad_bench.engine.stage_setup import batches_of, plans_of
-from dfad_bench.engine.step import BOTH, NotFiniteError, Stepper
+from dfad_bench.engine.step import BOTH, Stepper
 from dfad_bench.engine.trace import Trace
 from dfad_bench.engine.validation import validation_loss
 
@@ -130,7 +130,7 @@ class Trainer:
         self.trace = Trace(RunFolder(Path(folder)).trace)
         self._labels = _LABELS[heads]
         self._saved_at: tuple[int, int, int] | None = None
-        self._speed: float | None = None
+        self.readings = Readings(folder, train, place, progress, logs if self.team.lead else None, lead=self.team.lead)
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
 
     def run(self, *, resume: bool = True) -> FitResult:
@@ -260,30 +260,40 @@ class Trainer:
         self.model.train()
         for index, share, batch in faces:
             self._check_limits()
-            began = time.monotonic()
+            self.readings.begin()
             try:
-                values, rate = self._step(plan, batch, share)
-            except NotFiniteError as error:
-                raise self._refusal(error, plan, index) from error
+                rate = self._issue(plan, batch, share)
+            except (
+                Exception
+            ):  # whatever it is, a step before that was not finite may have led to it, and is named first
+                self._read()
+                raise
             step = self.position.step + 1
-            self.trace.add(step=step, stage=plan.name, epoch=epoch, lr=rate, **values)
+            self.readings.add(IssuedStep(step, plan.name, epoch, rate, index))
             self.position = replace(
                 self.position, step=step, batch=self.position.batch + 1, stage_step=self.position.stage_step + 1
             )
-            speed = len(index) / max(time.monotonic() - began, 1e-9)
-            self._log_step({**values, "lr": rate, "faces_per_s": speed}, epoch)
+            if self.readings.count >= (self.limits.log_steps or self.place.steps_unread):
+                self._read()
             if self.position.batch < faces.end and self._checkpoint_due():
                 self._save()
+        self._read()
 
-    def _log_step(self, values: dict[str, float], epoch: int) -> None:
-        self._speed = values["faces_per_s"] if self._speed is None else 0.9 * self._speed + 0.1 * values["faces_per_s"]
-        shown = {"loss": values["loss"], "lr": values["lr"], "faces/s": round(self._speed)}
-        self.progress.advance(1, **shown, epoch=epoch + 1)
-        if self.logs is not None and self.team.lead:
-            self.logs.log(self.position.step, values)
+    def _read(self) -> None:
+        """Read what the steps since the last reading came to, from the device to trace, logs and progress."""
+        if self.stepper is not None:
+            self._heed(self.readings.read(self.stepper, self.trace))
 
-    def _step(self, plan: StagePlan, batch: Batch, share: Share) -> tuple[dict[str, float], float]:
-        """One step; every loss and `gradient_norm`, and the learning rate of what has none of its own."""
+    def _heed(self, flags: Sequence[bool]) -> None:
+        """Stop before the next step where a process is late, or asked to stop; see `_flags`."""
+        if any(flags):
+            self._must_stop = "interrupted" if flags[1] else "late"
+
+    def _flags(self) -> list[bool]:
+        return [self._is_late(), self._interrupts.stop_requested]
+
+    def _issue(self, plan: StagePlan, batch: Batch, share: Share) -> float:
+        """Give the device one step; the learning rate of what has none of its own."""
         assert self.stepper is not None
         position, common_draws = self.position, not share.split or self.team.lead
         self.stepper.prepare(batch, share)
@@ -294,18 +304,10 @@ class Trainer:
             plan.schedule, 1.0, position.epoch, position.stage_step, batches.steps,
             epoch_steps=batches.per_epoch, reductions=position.reductions,
         )  # fmt: skip
-        values, (late, stop_requested) = self.stepper.run(
-            batch, share, factor, [self._is_late(), self._interrupts.stop_requested]
-        )
-        self._must_stop = "interrupted" if stop_requested else "late" if late else None
-        return values, factor * plan.optimiser.lr if self.optimisers else 0.0
-
-    def _refusal(self, error: NotFiniteError, plan: StagePlan, index: np.ndarray) -> DFADError:
-        faces, step = [str(name) for name in self.train.sample_ids[index]], self.position.step + 1
-        path = RunFolder(self.folder.parent).not_finite
-        if self.team.lead:
-            error.write(path, step=step, stage=plan.name, sample_ids=faces)
-        return error.refusal(path, step=step, sample_ids=faces, precision=self.place.precision)
+        self.stepper.issue(batch, share, factor, flags := self._flags())
+        if self.team.size == 1:  # those of others are known when they are read
+            self._heed(flags)
+        return factor * plan.optimiser.lr if self.optimisers else 0.0
 
     def _end_epoch(self, plan: StagePlan) -> None:
         self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
@@ -379,9 +381,11 @@ class Trainer:
         return interruption(self.folder.parent, self.position.step, total, resumed=self._resume)
 
     def _checkpoint_due(self) -> bool:
-        return self.limits.checkpoint_due(self.position.step, time.monotonic() - self._saved)
+        read = self.readings.count == 0  # minutes count there only, so that all processes read after the same steps
+        return self.limits.checkpoint_due(self.position.step, time.monotonic() - self._saved if read else 0.0)
 
     def _save(self) -> None:
+        self._read()  # a checkpoint is never of a step that was not finite
         now = time.monotonic()
         scaler = {key: float(value) for key, value in self.scaler.state_dict().items()}
         self.position = replace(self.position, wall_s=self.position.wall_s + now - max(self._begin_s, self._saved))

@@ -116,6 +116,35 @@ class OptimiserSet:
             raise ValueError("more groups or parameters")
 
 
+def step_unless(optimiser: torch.optim.Optimizer, broken: torch.Tensor) -> None:
+    """A step that changes nothing where `broken` is 1, decided on the device: torch's fused steps know that of fp16.
+
+    Args:
+        optimiser: of gradients that are there, unscaled.
+        broken: a float32 scalar, 0 or 1, on the device of the parameters; where they have no fused step it is read.
+    """
+    if not getattr(optimiser, "_step_supports_amp_scaling", False):
+        if not bool(broken):
+            optimiser.step()
+        return
+    _begin_momenta(optimiser)
+    optimiser.found_inf = broken  # type: ignore[attr-defined]  # where torch's own gradient scaling puts it
+    try:
+        optimiser.step()
+    finally:
+        del optimiser.found_inf  # type: ignore[attr-defined]
+
+
+def _begin_momenta(optimiser: torch.optim.Optimizer) -> None:
+    """Begin SGD's momenta with zeros: its first fused step makes them of memory as it is, also where it is left out."""
+    if not isinstance(optimiser, torch.optim.SGD):
+        return
+    for group in optimiser.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if parameter.grad is not None and "momentum_buffer" not in optimiser.state[parameter]:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def _check_kept(kept: dict[int, dict[str, Any]], optimiser: torch.optim.Optimizer, settings: Optimiser) -> None:
     """Refuse a state that would break a step or silently change it: `torch` does not check what it loads."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]

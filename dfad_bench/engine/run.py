@@ -273,7 +273,7 @@ def _file(path: Path) -> dict[str, str]:
 
 
 def _limits(settings: TrainSettings) -> Limits:
-    return Limits(settings.max_steps, settings.max_minutes, settings.checkpoint_steps, settings.checkpoint_minutes)
+    return Limits(**{field.name: getattr(settings, field.name) for field in fields(Limits)})
 
 
 def log_names(settings: TrainSettings) -> tuple[str, ...]:

@@ -149,6 +149,15 @@ class TrainSettings(ModelSettings):
         default=("tensorboard",),
         metadata=option("Logs beside trace.csv; those whose package is not installed are left out.", flag=None),
     )
+    log_steps: int | None = field(
+        default=None,
+        metadata=option(
+            "Steps between readings of the losses from the device; 20 on a GPU, else 1.",
+            flag=None,
+            least=1,
+            most=bounds.STEPS,
+        ),
+    )
     checkpoint_steps: int | None = field(
         default=None,
         metadata=option("Steps between checkpoints; every epoch ends with one.", flag=None, least=1, most=bounds.STEPS),

@@ -1,10 +1,15 @@
-"""One training step of one stage: losses, backward pass, optimiser; the same on every process of a team."""
+"""One training step of one stage: losses, backward pass, optimiser; the same on every process of a team.
+
+Steps may be issued many at a time: what they came to stays on the device until it is read, and a step that is not
+finite is left out there, as gradient scaling does with fp16.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,17 +26,22 @@ from dfad_bench.engine.compiling import compile_called, restore
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team
 from dfad_bench.engine.interrupts import one_line
-from dfad_bench.engine.optimisers import OptimiserSet
+from dfad_bench.engine.optimisers import OptimiserSet, step_unless
 
 BOTH: frozenset[Label] = frozenset({"attribution", "detection"})
+# every loss of the whole batch by name, with `gradient_norm`; and for each flag whether any process has it
+StepValues = tuple[dict[str, float], list[bool]]
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss or the gradient is NaN or inf; `values` holds every term."""
+    """A loss or the gradient of a step is NaN or inf.
 
-    def __init__(self, values: Mapping[str, float]) -> None:
+    `values` holds every term of it, `before` what the steps before it, since the last reading, came to.
+    """
+
+    def __init__(self, values: Mapping[str, float], before: Sequence[StepValues] = ()) -> None:
         super().__init__(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        self.values = values
+        self.values, self.before = values, before
 
     def write(self, path: Path, *, step: int, stage: str, sample_ids: list[str]) -> None:
         """Keep the step, its terms and its faces in a JSON file."""
@@ -130,6 +140,8 @@ class Stepper:
         self._forward: nn.Module = self.objective
         self._to_compile = compiled and bool(self.parameters)
         self._compiled: list[nn.Module] = []
+        self._unread: list[tuple[list[str], Tensor]] = []  # of each step names and values, which lie on the device
+        self._broken_step: Tensor | None = None  # 1 where a step since the last reading was not finite, else 0
         if team.size > 1 and self.parameters:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
@@ -159,8 +171,16 @@ class Stepper:
         """Undo compilation."""
         restore(self._compiled)
 
-    def run(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> tuple[dict[str, float], list[bool]]:
-        """One step, then the model's `after_step`.
+    def run(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> StepValues:
+        """One step, read at once: `issue` and `read`."""
+        self.issue(batch, share, factor, flags)
+        return self.read()[-1]
+
+    def issue(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> None:
+        """One step, then the model's `after_step`; the host waits for nothing that the device computes.
+
+        Where a loss or the gradient is not finite, this step and all that follow until the next reading leave weights,
+        the state of the optimisers and what `after_step` keeps in buffers as they are.
 
         Args:
             batch: this process's faces.
@@ -168,11 +188,7 @@ class Stepper:
             factor: what the schedule multiplies learning rates by.
             flags: conditions of this process, such as "out of time".
 
-        Returns:
-            Every loss of the whole batch by name, with `gradient_norm`; and for each flag whether any process has it.
-
         Raises:
-            NotFiniteError: a loss or the gradient is NaN or inf; weights are as before, on every process.
             DFADError: out of memory.
         """
         bf16 = "--precision bf16 or " if self.place.precision == "fp32" else ""
@@ -181,19 +197,46 @@ class Stepper:
             batch = self._laid_out(batch)
             with torch.set_grad_enabled(bool(self.parameters)), split_batch(share.split), self.place.autocast():
                 loss, numbers = self._forward(batch)
-            shared = torch.cat([numbers.double() * share.weight, numbers.new_tensor(flags, dtype=torch.float64)])
-            totals = self.team.total(shared).tolist()  # one transfer
-            values = dict(zip(self.objective.names, totals, strict=False))
-            any_flags = [flag > 0 for flag in totals[len(values) :]]
-            if not all(map(math.isfinite, values.values())):
-                raise NotFiniteError(values)
-            norm = self._learn(loss * (share.weight * self.team.size), factor, values) if self.optimisers else 0.0
+            mine = self.place.exact(numbers) * share.weight
+            said = [mine.new_full((1,), float(flag)) for flag in flags]  # filled there: a copy would wait
+            totals = self.team.total(torch.cat([mine, *said]))
+            self._note_broken(totals[: len(mine)])
+            weighted = loss * (share.weight * self.team.size)
+            norm = self._learn(weighted, factor) if self.optimisers else totals.new_zeros(1)
             with torch.no_grad(), split_batch(share.split):
-                self.objective.model.after_step(self.objective.stage, batch)
-        return {**values, "gradient_norm": norm}, any_flags
+                self._after_step(batch)
+        self._unread.append((self.objective.names, torch.cat([totals, self.place.exact(norm.reshape(1))])))
 
-    def _learn(self, loss: Tensor, factor: float, values: Mapping[str, float]) -> float:
-        """Backward pass and optimiser step; the norm of the gradient."""
+    def read(self) -> list[StepValues]:
+        """What the steps since the last reading came to, in their order; one transfer from the device.
+
+        Raises:
+            NotFiniteError: a loss or the gradient of one of them is NaN or inf; weights are as before that step, on
+                every process.
+        """
+        unread, self._unread = self._unread, []
+        if not unread:
+            return []
+        numbers = iter(torch.cat([values for _, values in unread]).tolist())
+        found: list[StepValues] = []
+        for names, values in unread:
+            *totals, norm = itertools.islice(numbers, len(values))
+            losses = dict(zip(names, totals, strict=False))
+            terms = losses if not all(map(math.isfinite, losses.values())) else {**losses, "gradient norm": norm}
+            if not all(map(math.isfinite, terms.values())) and (terms is losses or not self.scaler.is_enabled()):
+                self._broken_step = None
+                raise NotFiniteError(terms, before=found)
+            flags = [flag > 0 for flag in totals[len(losses) :]]
+            found.append(({**losses, "gradient_norm": norm}, flags))
+        return found
+
+    def _note_broken(self, values: Tensor) -> None:
+        """Keep, on the device, that one of these values is not finite, or that one was since the last reading."""
+        now = 1 - values.isfinite().all().float()  # a scalar, 0 or 1, as torch's fused optimisers take it
+        self._broken_step = now if self._broken_step is None else torch.maximum(self._broken_step, now)
+
+    def _learn(self, loss: Tensor, factor: float) -> Tensor:
+        """Backward pass and optimiser step; the norm of the gradient, a scalar on the device."""
         assert self.optimisers is not None
         nothing = f"stage {self.objective.stage!r}: no parameter of it is in a loss that is trained on"
         if not loss.requires_grad:
@@ -213,14 +256,26 @@ class Stepper:
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.clip_norm, norm)
-        size = float(norm)
-        if not math.isfinite(size) and not self.scaler.is_enabled():
-            raise NotFiniteError({**values, "gradient norm": size})
-        if math.isfinite(size):  # fp16: else the step is left out, of every optimiser, and the scale falls
-            for optimiser in learning:
-                self.scaler.step(optimiser)
+        assert self._broken_step is not None
+        skipped = torch.maximum(self._broken_step, 1 - norm.isfinite().float().to(self._broken_step.device))
+        if not self.scaler.is_enabled():  # fp16: the step is left out, of every optimiser, and the scale falls
+            self._broken_step = skipped
+        for optimiser in learning:
+            step_unless(optimiser, skipped)
         self.scaler.update()
-        return size
+        return norm
+
+    def _after_step(self, batch: Batch) -> None:
+        """The model's hook; what it leaves in buffers counts only where nothing was broken."""
+        model = self.objective.model
+        if getattr(model.after_step, "__func__", None) is DFADModel.after_step:
+            return
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model.after_step(self.objective.stage, batch)
+        assert self._broken_step is not None
+        for name, buffer in model.named_buffers():
+            if name in before and before[name].shape == buffer.shape:
+                buffer.copy_(torch.where(self._broken_step > 0, before[name], buffer))
 
 
 def _has_gradient(optimiser: torch.optim.Optimizer) -> bool:

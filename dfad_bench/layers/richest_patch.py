@@ -14,7 +14,7 @@ def grey_levels(images: Tensor, *, rounded: bool = False) -> Tensor:
     Levels are truncated, as MFCLIP's and BMRL's code does, or `rounded` to the nearest. Truncation allows a thousandth
     of a level, so that the error of floats takes no whole level from pixels that are grey already.
     """
-    weights = torch.tensor(_GREY, device=images.device, dtype=torch.float32)
+    weights = torch.tensor(_GREY, dtype=torch.float32).to(images.device, non_blocking=True)
     levels = torch.einsum("bchw,c->bhw", images.float(), weights) * 255
     return (levels.round() if rounded else (levels + 1e-3).floor()).clamp(0, 255)
 

@@ -13,7 +13,7 @@ _ACROSS = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))  # d/dx; its tr
 
 def sobel(grey: Tensor) -> Tensor:
     """(B, 1, H, W) to the length of the gradient (B, 1, H, W): 3 x 3 filters, borders mirrored without the edge."""
-    across = torch.tensor(_ACROSS, device=grey.device, dtype=grey.dtype)
+    across = torch.tensor(_ACROSS, dtype=grey.dtype).to(grey.device, non_blocking=True)
     slopes = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="reflect"), torch.stack([across, across.T])[:, None])
     return slopes.square().sum(dim=1, keepdim=True).sqrt()
 

@@ -74,7 +74,7 @@ def prompt_tokens(prompts: Sequence[Sequence[str]], levels: int, device: torch.d
         raise ConfigError(f"the model trains on {levels} prompts a face, the batch has fewer; check the prompt file")
     distinct, index = unique_rows([row[:levels] for row in prompts])
     tokens = tokenize([prompt for row in distinct for prompt in row]).unflatten(0, (len(distinct), levels))
-    return tokens.to(device), index.to(device)
+    return tokens.to(device, non_blocking=True), index.to(device, non_blocking=True)
 
 
 def row_keys(prompts: Sequence[Sequence[str]]) -> Tensor:

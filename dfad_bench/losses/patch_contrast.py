@@ -46,5 +46,5 @@ def kind_contrast(features: Tensor, forged: Tensor, temperature: float = 0.5) ->
     kinds = torch.stack([~forged, forged], dim=1)  # (B, 2, m): real, forged
     means = kinds.to(z.dtype) @ z / kinds.sum(dim=2, keepdim=True).clamp(min=1)  # (B, 2, d)
     there = kinds.any(dim=2)
-    labels = torch.tensor([0, 1], device=z.device).expand(len(z), 2)
+    labels = torch.arange(2, device=z.device).expand(len(z), 2)
     return supervised_contrastive(means[there], labels[there], temperature)
