@@ -232,7 +232,7 @@ class Stepper:
 
     def _note_broken(self, values: Tensor) -> None:
         """Keep, on the device, that one of these values is not finite, or that one was since the last reading."""
-        now = 1 - values.isfinite().all().float()  # a scalar, 0 or 1, as torch's fused optimisers take it
+        now = 1 - values.isfinite().all().to(torch.float32)  # a scalar, 0 or 1, as torch's fused optimisers take it
         self._broken_step = now if self._broken_step is None else torch.maximum(self._broken_step, now)
 
     def _learn(self, loss: Tensor, factor: float) -> Tensor:
@@ -257,7 +257,7 @@ class Stepper:
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.clip_norm, norm)
         assert self._broken_step is not None
-        skipped = torch.maximum(self._broken_step, 1 - norm.isfinite().float().to(self._broken_step.device))
+        skipped = torch.maximum(self._broken_step, 1 - norm.isfinite().to(self._broken_step.device, torch.float32))
         if not self.scaler.is_enabled():  # fp16: the step is left out, of every optimiser, and the scale falls
             self._broken_step = skipped
         for optimiser in learning:
