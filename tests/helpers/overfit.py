@@ -78,6 +78,10 @@ class Faces:
         self._views_of = self._views(model, model.needs, generator)
         self._training = self._views(model, model.needs_training, generator)
         self.labels = torch.arange(FACES) % PROTOCOL.num_generators
+        if "forgery_mask" in self._training:  # random masks would teach that real faces are forged
+            mask = self._training["forgery_mask"]
+            assert isinstance(mask, Tensor)
+            self._training["forgery_mask"] = (self.labels > 0).to(mask.dtype).view(-1, 1, 1, 1).expand_as(mask).clone()
         self._prompts = [class_prompts(PROTOCOL)[label] for label in self.labels.tolist()]
         self.device = torch.device("cpu")
 
