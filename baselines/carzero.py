@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from baselines.clip_based import CLIPBased
 from dfad_bench.core.contract import (
     Batch,
     Card,
-    DFADModel,
     Experts,
     Inputs,
     LossTerm,
     Output,
-    WeightFiles,
     attribution_term,
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.parallel import gather_rows
-from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_tokens import ImageTokens, TextTokens
-from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model
+from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import tokenize
 from dfad_bench.losses.contrastive import symmetric_cross_entropy
 
@@ -120,7 +118,7 @@ class DetectionExpert(nn.Module):
         return Output(zeros, self.detection(embedding), embedding)
 
 
-class CARZero(DFADModel):
+class CARZero(CLIPBased):
     """The embedding is the image's global token; attribution compares all its tokens with the generators' prompts."""
 
     card = Card(
@@ -148,8 +146,7 @@ class CARZero(DFADModel):
     )
     Config = CARZeroConfig
     image_size = 224
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
+    reads_class_prompts = True
     needs_prompts = True
     class_tokens: Tensor  # (k, 77) of the generators' prompts
 
@@ -174,21 +171,6 @@ class CARZero(DFADModel):
         self.experts = kind(image.width, num_generators)
         prompts = [row[-1] for row in class_prompts] if self.by_prompts else []
         self.register_buffer("class_tokens", tokenize(prompts), persistent=False)
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: CARZeroConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        path = None if weights is None else one_file(weights, cls.card.display)
-        return cls(num_generators, config, path, class_prompts)
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         tokens: Tensor = self.image(self.prepare(inputs.images))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from baselines.clip_based import CLIPBased
 from dfad_bench.core.contract import (
     Batch,
     Card,
-    DFADModel,
     Inputs,
     LossTerm,
-    WeightFiles,
     attribution_term,
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
 from dfad_bench.layers.aws import AWS, Position, weighed_block
-from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model
+from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import CONTEXT, row_keys, tokenize, unique_rows
 from dfad_bench.losses.contrastive import symmetric_infonce
 
@@ -47,7 +44,7 @@ class CLIPConfig:
         return cls(side=128, tiny_towers=True)
 
 
-class CLIP(DFADModel):
+class CLIP(CLIPBased):
     """Image and text towers trained with the experts' losses and `cmc`; the text tower is idle at test time."""
 
     card = Card(
@@ -68,8 +65,6 @@ class CLIP(DFADModel):
     )
     Config = CLIPConfig
     image_size = 224
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
     needs_prompts = True
 
     def __init__(self, num_generators: int, config: CLIPConfig, weights: Path | None = None) -> None:
@@ -79,20 +74,6 @@ class CLIP(DFADModel):
         self.clip = clip
         blocks = clip.transformer.resblocks if config.aws_pos != "none" else ()
         self.aws = nn.ModuleList(AWS(CONTEXT) for _ in blocks)  # 77 weights a text block
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: CLIPConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.clip.encode_image(self.prepare(inputs.images))  # (B, 512)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -10,10 +9,10 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from dfad_bench.core.contract import Card, DFADModel, Experts, Inputs, Output, WeightFiles
+from baselines.clip_based import CLIPBased
+from dfad_bench.core.contract import Card, Experts, Inputs, Output
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
-from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model, freeze
+from dfad_bench.layers.clip_towers import clip_model, freeze
 from dfad_bench.layers.text import tokenize, unique_rows
 
 MISSING_CAPTION = "a photo of a face"
@@ -57,7 +56,7 @@ class HybridExperts(nn.Module):
         return Output(self.attribution(embedding), self.detection(embedding), embedding)
 
 
-class DEFAKE(DFADModel):
+class DEFAKE(CLIPBased):
     """The embedding is [image feature, caption feature]; only the experts learn."""
 
     card = Card(
@@ -102,20 +101,6 @@ class DEFAKE(DFADModel):
             if config.head == "linear"
             else HybridExperts(dim, config.hidden, config.dropout, num_generators)
         )
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: DEFAKEConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Images and their captions to (B, 1024).

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, LossTerm, WeightFiles
+from baselines.clip_based import CLIPBased
+from dfad_bench.core.contract import Batch, Card, Inputs, LossTerm
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_towers import clip_model, freeze
 
 
@@ -109,7 +108,7 @@ class ResidualAttention(nn.Module):
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)), None
 
 
-class Effort(DFADModel):
+class Effort(CLIPBased):
     """Frozen CLIP ViT-L/14; of its 96 attention matrices only the smallest singular triple learns (0.197 M)."""
 
     card = Card(
@@ -138,8 +137,6 @@ class Effort(DFADModel):
     )
     Config = EffortConfig
     image_size = 224
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
 
     def __init__(self, num_generators: int, config: EffortConfig, weights: Path | None = None) -> None:
         visual = clip_model(config.architecture, config.side, weights, tiny=config.tiny_towers).visual
@@ -152,21 +149,11 @@ class Effort(DFADModel):
                 f"options of {self.card.display}: residual_rank must be 1 to {width - 1}, got {config.residual_rank}"
             )
         super().__init__(width, num_generators, side=config.side)
-        self.constraints = config.constraints
+        self.config, self.constraints = config, config.constraints
         visual.proj = None  # the class token before the projection (1024-d) is the feature
         self.visual = freeze(visual)
         for block in blocks:
             block.attn = ResidualAttention(block.attn, config.residual_rank)
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: EffortConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
 
     def embed(self, inputs: Inputs) -> Tensor:
         return cast(Tensor, self.visual(self.prepare(inputs.images)))  # (B, 1024)

@@ -11,22 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.clip_based import CLIPBased
 from dfad_bench.core.contract import (
     Batch,
     Card,
-    DFADModel,
     Inputs,
     LossTerm,
     Output,
-    WeightFiles,
     attribution_term,
     detection_term,
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
 from dfad_bench.layers.clip_tokens import ImageTokens
-from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model, freeze
+from dfad_bench.layers.clip_towers import clip_model, freeze
 from dfad_bench.layers.transformer import PreNormTransformer
 from dfad_bench.losses.patch_contrast import kind_contrast, patch_contrast
 
@@ -155,7 +153,7 @@ class MaskDecoder(nn.Module):
         return self.head(maps), query[:, None] @ keys
 
 
-class ForensicsAdapter(DFADModel):
+class ForensicsAdapter(CLIPBased):
     """Copies of CLIP's class token read its patches as the adapter says; both experts read what they found.
 
     Losses beside the experts', on faces that have a forgery mask: `boundary`, `intra` and `clip_patches`.
@@ -189,8 +187,6 @@ class ForensicsAdapter(DFADModel):
     )
     Config = ForensicsAdapterConfig
     image_size = 256
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
     needs_training = ("forgery_mask",)
     missing_views = {"forgery_mask": "only the experts' losses"}
 
@@ -216,20 +212,6 @@ class ForensicsAdapter(DFADModel):
         )
         first, second = config.features
         self.features = nn.Sequential(nn.Linear(wide, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU())
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: ForensicsAdapterConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        return cls(num_generators, config, None if weights is None else one_file(weights, cls.card.display))
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         return self.traces(inputs)[0]

@@ -1,4 +1,4 @@
-"""OmniDFA: attribution and open-set detection by one sphere, from a native-scale crop and the whole face."""
+"""OmniDFA (Wu et al., 2025): attribution and open-set detection on a sphere, from a native crop and the whole face."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ class OmniDFA(DFADModel):
 
     card = Card(
         display="OmniDFA",
-        paper="OmniDFA, as GazeCLIP (arXiv 2603.29295) compares with it, its reference 18",
+        paper="S. Wu et al., OmniDFA: A Unified Framework for Open Set Synthesis Image Detection and Few-Shot"
+        " Attribution, 2025 (arXiv 2509.25682)",
         year=2025,
         task="both",
         idea="Classes gather on a sphere; real faces around a learned centre, fakes of whatever generator outside.",

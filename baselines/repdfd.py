@@ -11,21 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.clip_based import CLIPBased
 from dfad_bench.core.contract import (
     Batch,
     Card,
-    DFADModel,
     Inputs,
     LossTerm,
     Output,
     ParameterGroup,
-    WeightFiles,
     detection_term,
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.weights import one_file
-from dfad_bench.layers.clip_towers import OPENAI_WEIGHTS, clip_model, freeze
+from dfad_bench.layers.clip_towers import clip_model, freeze
 from dfad_bench.layers.text import token_ids
 from dfad_bench.losses.contrastive import MAX_LOGIT_SCALE
 
@@ -168,7 +166,7 @@ def real_or_fake(texts: FaceTexts, image: Tensor, face: Tensor) -> Tensor:
     return torch.cat([texts.logits(image, face, REAL), texts.logits(image, face, FAKE)], dim=1)
 
 
-class RepDFD(DFADModel):
+class RepDFD(CLIPBased):
     """CLIP is frozen whole; the border learns, and both experts on the image's feature where they decide.
 
     Losses beside the experts': `reprogramming`, the cross-entropy over the real and the face's own fake text.
@@ -202,8 +200,7 @@ class RepDFD(DFADModel):
     )
     Config = RepDFDConfig
     image_size = 224
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
+    reads_class_prompts = True
     missing_views = {"face_embedding": f"its texts keep the word {PLACEHOLDER!r} where a face would stand"}
 
     def __init__(
@@ -229,21 +226,6 @@ class RepDFD(DFADModel):
             self.experts = TextExperts(texts, dim)
         else:
             self.texts = texts
-
-    @classmethod
-    def assemble(
-        cls,
-        num_generators: int,
-        config: RepDFDConfig,
-        weights: WeightFiles | None,
-        class_prompts: Sequence[Sequence[str]],
-    ) -> Self:
-        path = None if weights is None else one_file(weights, cls.card.display)
-        return cls(num_generators, config, path, class_prompts)
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        return OPENAI_WEIGHTS.get(self.config.architecture, self.card.weights)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, d) image features, with the faces' tokens beside them where texts decide: (B, d + width)."""

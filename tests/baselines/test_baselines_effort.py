@@ -67,7 +67,8 @@ def test_constraints_equal_the_plain_formulas(rank: int) -> None:
     assert layer.orthogonality().item() == pytest.approx(expected.item(), rel=1e-4)
     now = layer.main + layer.U_res @ layer.S_res.diag() @ layer.V_res
     energy = abs(now.norm().item() ** 2 - weight.norm().item() ** 2)
-    assert layer.energy().item() == pytest.approx(energy, rel=1e-3)
+    # a difference of squares near 150 in float32, each rounded by about 1e-5 several times
+    assert layer.energy().item() == pytest.approx(energy, rel=1e-3, abs=5e-4)
 
 
 def test_constraints_are_terms_of_their_own_and_finite_from_the_first_step() -> None:
