@@ -15,10 +15,10 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
 
 test-heavy: $(VENV)/.installed-test  ## tests of seconds each: process teams, kills, whole networks, figures
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "heavy and not slow and not gpu and not weights"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "heavy and not slow and not gpu and not weights" $(ARGS)
 
 test-all: $(VENV)/.installed-test  ## the slow tests too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights" $(ARGS)
 
 mediapipe-env: $(MEDIAPIPE_VENV)/.installed  ## MediaPipe brings a second OpenCV, hence an environment of its own
 

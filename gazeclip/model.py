@@ -237,7 +237,8 @@ class GazeCLIP(DFADModel):
             raise ConfigError(f"gazeclip trains with {levels} prompts a face, coarse to fine; the batch has fewer")
         assert self.lre is not None
         distinct, index = unique_rows([row[:levels] for row in prompts])
-        tokens = tokenize([prompt for row in distinct for prompt in row])
+        with torch.device("cpu"):  # their length is looked at, also where the model is counted without values
+            tokens = tokenize([prompt for row in distinct for prompt in row])
         tokens = tokens.reshape(len(distinct), levels, PROMPT_TOKENS)
         device = self.lre.P_l.device
         text = self.lre(tokens.to(device, non_blocking=True), self.lre.used_length(tokens))
