@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -386,9 +387,15 @@ def read_record(path: Path, *, verify: bool = True, ranges: bool = True) -> Resu
 
 def plain(value: Any) -> Any:
     """Dataclasses to dicts and tuples to lists; optional fields that are None or empty are left out."""
+    if value is None or isinstance(value, str | int | float):  # most values by far
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f, getattr(value, f.name)) for f in fields(value))
-        return {f.name: plain(v) for f, v in pairs if not _is_default(f, v)}
+        pairs = ((name, optional, getattr(value, name)) for name, optional in _field_names(type(value)))
+        return {
+            name: plain(item)
+            for name, optional, item in pairs
+            if not (optional and (item is None or item == {} or item == ()))
+        }
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -396,5 +403,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _is_default(spec: Any, value: Any) -> bool:
-    return (spec.default, spec.default_factory) != (MISSING, MISSING) and (value is None or value in ({}, ()))
+@cache  # a record has thousands of values of a few classes
+def _field_names(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+    """The fields of a dataclass, and whether each has a default."""
+    return tuple((f.name, (f.default, f.default_factory) != (MISSING, MISSING)) for f in fields(kind))

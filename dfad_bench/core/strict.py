@@ -68,6 +68,7 @@ class _StrictDumper(yaml.SafeDumper):
 
 
 # PyYAML writes these into plain and single-quoted text as they are, and its reader folds or refuses them
+_SCALARS = (str, int, float, bool)
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _StrictDumper.add_representer(str, _StrictDumper.represent_str)
 
@@ -159,6 +160,8 @@ def from_mapping(cls: type[T], raw: Any, where: str) -> T:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint in _SCALARS:  # most values by far
+        return _convert_scalar(hint, value, where)
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -178,6 +181,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_mapping(hint, value, where)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _convert_enum(hint, value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = _to_float(value, where)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -136,7 +138,7 @@ class Metric:
     def _call(self, path: str, arrays: Mapping[str, Any]) -> Any:
         function = load(path)
         offered = {**arrays, **self.settings}
-        parameters = inspect.signature(function).parameters.values()
+        parameters = _parameters(function)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
             if absent := [p.name for p in named if p.default is p.empty and p.name not in offered]:
@@ -159,5 +161,11 @@ def load(path: str) -> Callable[..., Any]:
     module, colon, name = path.partition(":")
     if not colon:
         raise ValueError(f"{path!r} is not of the form module:function")
-    function: Callable[..., Any] = getattr(import_module(module), name)
+    # most metrics are called thousands of times a score: what is imported is not looked for again
+    function: Callable[..., Any] = getattr(sys.modules.get(module) or import_module(module), name)
     return function
+
+
+@lru_cache(maxsize=256)  # reading a signature takes longer than a metric of a few hundred faces
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())

@@ -172,10 +172,16 @@ class Faces:
         self.unseen = [g.key for g in protocol.unseen if g.key in present]
         self.averaged = [g.key for g in protocol.unseen if g.in_average and g.key in present]
         self._bootstraps: dict[bytes, ClusterBootstrap] = {}
+        self._groups, self._place = np.unique(self.group, return_inverse=True)
+        self._rows: dict[tuple[str, ...], np.ndarray] = {}
 
     def of(self, keys: Sequence[str]) -> np.ndarray:
-        """(n,) whether a row is of one of these groups."""
-        return np.isin(self.group, list(keys))
+        """(n,) whether a row is of one of these groups; read-only, the same array for the same groups."""
+        asked = tuple(keys)
+        if asked not in self._rows:
+            self._rows[asked] = np.isin(self._groups, list(asked))[self._place]
+            self._rows[asked].flags.writeable = False
+        return self._rows[asked]
 
     def bootstrap(self, rows: np.ndarray) -> ClusterBootstrap:
         """The bootstrap of some rows (n,) bool, by source (`ClusterBootstrap`); the same object for the same rows."""
