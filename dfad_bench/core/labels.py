@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 REAL = 0  # detection label of a pristine face
@@ -17,6 +18,19 @@ def group_key(dataset: str, generator: str, source: str | None = None) -> str:
     ('faces/flux', 'faces/real:lfw')
     """
     return f"{dataset}/{generator}" + (f":{source}" if source is not None else "")
+
+
+def generator_counts(groups: Mapping[str, int]) -> dict[str, int]:
+    """Faces by generator from faces by group (`dataset/generator` or `dataset/generator:source`).
+
+    >>> generator_counts({"ffhq/real": 2, "mine/real:studio": 1})
+    {'real': 3}
+    """
+    found: dict[str, int] = {}
+    for key, n in groups.items():
+        generator = key.rpartition("/")[2].partition(":")[0]
+        found[generator] = found.get(generator, 0) + n
+    return found
 
 
 class ForgeryType(Enum):

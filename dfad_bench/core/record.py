@@ -7,7 +7,6 @@ kept beside ratios, so every average can be computed again. `null` means not mea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -328,19 +327,6 @@ class ResultRecord:
         return None
 
 
-def generator_counts(groups: Mapping[str, int]) -> dict[str, int]:
-    """Faces by generator from faces by group (`dataset/generator` or `dataset/generator:source`).
-
-    >>> generator_counts({"ffhq/real": 2, "mine/real:studio": 1})
-    {'real': 3}
-    """
-    found: dict[str, int] = {}
-    for key, n in groups.items():
-        generator = key.rpartition("/")[2].partition(":")[0]
-        found[generator] = found.get(generator, 0) + n
-    return found
-
-
 def seal(values: dict[str, Any]) -> ResultRecord:
     """A record from its fields (dataclasses or plain data) with its `record_id` computed."""
     plain_values = plain({"schema_version": SCHEMA_VERSION, **values})
@@ -390,17 +376,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):  # most values by far
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        pairs = ((name, optional, getattr(value, name)) for name, optional in _field_names(type(value)))
-        return {
-            name: plain(item)
-            for name, optional, item in pairs
-            if not (optional and (item is None or item == {} or item == ()))
-        }
+        pairs = ((name, getattr(value, name), optional) for name, optional in _field_names(type(value)))
+        return {name: plain(v) for name, v, optional in pairs if not (optional and (v is None or v in ({}, ())))}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @cache  # a record has thousands of values of a few classes

@@ -9,9 +9,9 @@ from typing import Any
 
 from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.files import content_hash, sha256_file
+from dfad_bench.core.labels import generator_counts
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
-from dfad_bench.core.record import generator_counts
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_profiles import refuse_mixed, refuse_others

@@ -9,9 +9,9 @@ from math import gcd
 import numpy as np
 import pandas as pd
 
-from dfad_bench.core.labels import FAKE, REAL
+from dfad_bench.core.labels import FAKE, REAL, generator_counts
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import ResultRecord, generator_counts
+from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.score import Score, score
 
