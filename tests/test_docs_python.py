@@ -25,6 +25,7 @@ PAGES += sorted(
     path for room in ROOMS for path in (ROOT / room).rglob("README.md") if not (path.parent / "manifest.json").is_file()
 )
 API = ROOT / "docs" / "api.md"
+TRAINING = (API, ROOT / "README.md")  # pages that train
 PUBLIC_ROOMS = ("layers", "losses", "metrics")
 _BLOCK = re.compile(r"^```python\n(.*?)^```|^\$? ?python -c \"(.*?)\"$", flags=re.DOTALL | re.MULTILINE)
 
@@ -87,7 +88,7 @@ def _build_unseen(out: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.heavy if page == API else ()) for page in SHOWN],
+    [pytest.param(page, marks=pytest.mark.heavy if page in TRAINING else ()) for page in SHOWN],
     ids=[page.relative_to(ROOT).as_posix() for page in SHOWN],
 )
 def test_python_of_the_page_runs(page: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

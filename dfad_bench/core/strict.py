@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -100,9 +101,7 @@ def read_yaml(path: Path, *, unicode_only: bool = False) -> Any:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise ConfigError(f"{path}: {size} bytes, more than the {_MAX_BYTES} a settings file may have")
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # a SafeLoader
-        check_plain(value, unicode_only=unicode_only)  # settings of a run may hold paths of any bytes
-        return value
+        return deepcopy(_parsed_yaml(path.read_text(encoding="utf-8"), unicode_only))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except OSError as error:  # a folder, or a file that may not be read
@@ -110,6 +109,13 @@ def read_yaml(path: Path, *, unicode_only: bool = False) -> Any:
     except _BAD_YAML as error:
         text = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: not readable as plain YAML ({text})") from error
+
+
+@functools.lru_cache(maxsize=64)  # by content: taxonomy, weights and protocols are read again and again by one command
+def _parsed_yaml(text: str, unicode_only: bool) -> Any:
+    value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+    check_plain(value, unicode_only=unicode_only)  # settings of a run may hold paths of any bytes
+    return value
 
 
 def yaml_text(value: Any) -> str:

@@ -61,6 +61,7 @@ def test_what_needs_a_manifest_says_so(asked: dict[str, object]) -> None:
         dfad.check_manifests((), "synthetic", refused=["faces"])
 
 
+@pytest.mark.heavy
 def test_pairs_are_stored_and_counted(tiny_manifest: Path) -> None:
     found = dfad.infer_pairs(str(tiny_manifest))
     stored = read_pairs(dfad.open_manifest(tiny_manifest))

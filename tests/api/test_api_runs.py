@@ -154,7 +154,7 @@ def test_mistakes_are_one_class_of_errors(work: Path, tmp_path: Path) -> None:
         dfad.scores(work / "runs" / "toy", "metric")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no such folder"):
         dfad.leaderboard("synthetic", [tmp_path / "nowhere"])
-    with pytest.raises(ConfigError, match="must be one of fp32, bf16, fp16, got 'fp8'"):
+    with pytest.raises(ConfigError, match="must be one of auto, fp32, bf16, fp16, got 'fp8'"):
         replace(SETTINGS, precision="fp8")
 
 

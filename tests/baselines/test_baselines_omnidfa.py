@@ -45,6 +45,7 @@ class Rows:
     validation = train
 
 
+@pytest.mark.heavy
 @torch.no_grad()
 def test_the_embedding_is_of_the_middle_and_of_the_whole() -> None:
     model, data = tiny(), batch(2)

@@ -122,6 +122,7 @@ def test_one_estimator_with_other_settings_is_not_silently_left_out(manifest, mo
     assert "estimator renamed left out: toy is requested twice, with other weights or settings" in result.stderr
 
 
+@pytest.mark.heavy
 def test_bad_generators_are_reported_beside_the_good_ones(manifest, tmp_path) -> None:
     """A generator with one face, one whose faces were all refused, and forged faces without a target at hand."""
     seen = {"toy-swap": 0, "toy-face": 0}

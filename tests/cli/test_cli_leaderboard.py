@@ -55,6 +55,7 @@ def test_a_protocol_of_a_folder_that_is_not_included_is_left_out(tmp_path: Path)
     assert result.output.startswith("Error: left out: protocol mine: ")
 
 
+@pytest.mark.heavy
 def test_the_trained_constants_score_what_the_trivial_rows_say(runs: Path) -> None:
     result = leaderboard("--runs", runs, "--format", "json")
     assert result.exit_code == 0, result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -208,3 +209,18 @@ def test_anything_else_is_one_clear_error(raw: object) -> None:
         return
     with pytest.raises(ConfigError, match="^here: "):
         from_mapping(Outer, raw, "here")
+
+
+def test_a_changed_file_is_read_again_and_what_was_read_is_the_callers_own(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("rows: [1, 2]\n")
+    stamps = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    read_yaml(file)["rows"].append(3)
+    assert read_yaml(file) == {"rows": [1, 2]}
+    file.write_text("rows: [1, 4]\n")
+    os.utime(file, ns=stamps)
+    assert read_yaml(file) == {"rows": [1, 4]}
+    for _ in range(2):
+        file.write_text("rows: &a [1]\nmore: *a\n")
+        with pytest.raises(ConfigError, match="a.yaml"):
+            read_yaml(file)

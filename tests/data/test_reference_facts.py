@@ -41,6 +41,7 @@ def test_facts_that_tell_the_classes_apart_do_and_others_do_not() -> None:
     assert np.ptp(even.attribution, axis=0).max() == 0
 
 
+@pytest.mark.heavy
 @settings(max_examples=5, deadline=None)
 @given(order=st.permutations(range(24)))
 def test_the_answer_does_not_depend_on_the_order_of_the_faces(order: list[int]) -> None:

@@ -161,6 +161,7 @@ def _run(root: Path, out: Path, delay_s: float) -> None:
         run_training("toy", toy_protocol(), manifests, out, recipe=recipe, device="cpu", options=options, limits=limits)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 @pytest.mark.parametrize("kills", [2])
 def test_killed_and_started_again_ends_with_the_same_bits(tmp_path: Path, kills: int) -> None:

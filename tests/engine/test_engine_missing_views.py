@@ -66,6 +66,7 @@ def facts(run: Path) -> dict:
     return json.loads((run / "run.json").read_text())
 
 
+@pytest.mark.heavy
 def test_the_record_and_the_warnings_say_how_many_faces_of_each_part_have_no_gaze(
     manifests: list[Manifest], tmp_path: Path
 ) -> None:

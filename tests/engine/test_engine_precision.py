@@ -149,6 +149,7 @@ def train(manifests: list[Manifest], out: Path, **more):
     return run_training("toy", toy_protocol(), manifests, out, recipe=RECIPE, device="cpu", **more)
 
 
+@pytest.mark.heavy
 def test_a_run_keeps_what_auto_chose_and_its_facts_say_why(
     manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_run_in_a_far_slower_format_is_refused_before_anything_is_written(
     assert any("slower than fp32" in line for line in made.warnings)
 
 
+@pytest.mark.heavy
 def test_an_evaluation_may_be_in_another_format_and_says_so(
     manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

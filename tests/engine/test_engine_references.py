@@ -170,6 +170,7 @@ def test_edited_predictions_of_a_reference_are_named(run: Path) -> None:
     assert any("facts-only.parquet is not beside" in line for line in verify_record(run).unchecked)
 
 
+@pytest.mark.heavy
 def test_a_weakened_reference_is_found_by_fitting_it_again(
     run: Path, made: tuple[Path, list[Manifest]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def _known(manifest: Manifest, sample: str) -> set[str]:
     return {sample} & set(manifest.frame(["sample_id"])["sample_id"])
 
 
+@pytest.mark.heavy
 def test_finished_cells_are_kept_and_damaged_ones_made_again(copy: Path, manifests: list[Manifest]) -> None:
     first = evaluate(copy, manifests)
     whole = sha256_file(first.out / "predictions.parquet")

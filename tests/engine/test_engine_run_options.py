@@ -103,6 +103,7 @@ def test_compiled_training_ends_as_plain_training(root: Path, plain: Path, tmp_p
     assert read_json(tmp_path / "calm" / "run.json")["warnings"] == []
 
 
+@pytest.mark.heavy
 def test_without_a_compiler_training_goes_on_with_one_line(
     root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def of_frames(side: Side, name: str) -> Side:
     return Side.of_single(side.vectors, name)
 
 
+@pytest.mark.heavy
 def test_real_videos_seldom_exceed_the_floor_of_real_videos() -> None:
     """Counted by frame, more than half of the studies of real against real are above "floor 95 %"."""
     above = {"sources": 0, "faces": 0}

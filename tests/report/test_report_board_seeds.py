@@ -35,6 +35,7 @@ def test_seeds_are_averaged_into_one_row() -> None:
     assert single[0]["unseen_sd"] is None
 
 
+@pytest.mark.heavy
 def test_no_interval_of_a_row_leaves_what_is_possible() -> None:
     protocol = toy_protocol()
 

@@ -65,6 +65,7 @@ def measured(table: Table) -> tuple[Mapping[str, Any], str]:
     return table.rows[place], table.sections[max(start for start in table.sections if start <= place)]
 
 
+@pytest.mark.heavy
 def test_an_edited_protocol_that_keeps_name_and_version_is_said_in_the_heading() -> None:
     """Unseen groups that a model does badly on were dropped, and nobody could see it."""
     honest, edited = record(SHIPPED), replace(SHIPPED, unseen=SHIPPED.unseen[:-3])
