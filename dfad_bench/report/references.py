@@ -65,15 +65,14 @@ def shown_references(records: Sequence[ResultRecord]) -> tuple[dict[str, tuple[M
     """The references of records that share faces, rules and training, for one row each, and notes.
 
     They do not depend on the model. Where records state different numbers, those of the record with most faces are
-    shown, of several the first, so the best checked record comes first; a note names the reference.
+    shown, of several the first, so the best checked record comes first; a note names the reference. A record may lack
+    one that others have: runs before the first gaze table have no `gaze-only`.
     """
-    having = [record for record in records if record.references]
-    if not having:
-        return {}, []
-    most = max(having, key=_faces)
-    notes = []
-    for name, values in most.references.items():
-        about = most.run.references[name]
+    shown, notes = {}, []
+    for name in dict.fromkeys(name for record in records for name in record.references):
+        having = [record for record in records if name in record.references]
+        most = max(having, key=_faces)
+        shown[name], about = most.references[name], most.run.references[name]
         sees = {"estimator": ", of {}", "fingerprint": " ({:.8})"}
         origin = "".join(text.format(about.about[key]) for key, text in sees.items() if key in about.about)
         lacking = f"; {about.lacking:,} test faces have none of them" if about.lacking else ""
@@ -81,10 +80,10 @@ def shown_references(records: Sequence[ResultRecord]) -> tuple[dict[str, tuple[M
             f"{name}: sees {listed([_WORDS.get(fact, fact) for fact in about.facts])} only{origin}; fitted on"
             f" {about.fitted_on:,} training faces{lacking}. A model that is not above it has not shown more."
         )
-        same = [one for one in having if _faces(one) == _faces(most) and name in one.references]
-        if any(_values(one.references[name]) != _values(values) for one in same):
+        same = [one for one in having if _faces(one) == _faces(most)]
+        if any(_values(one.references[name]) != _values(shown[name]) for one in same):
             notes.append(f"{name}: records of these faces state different numbers; `dfad verify-record` checks them.")
-    return dict(most.references), notes
+    return shown, notes
 
 
 def _faces(record: ResultRecord) -> int:

@@ -18,6 +18,7 @@ from dfad_bench.report.compare import compare_runs
 from dfad_bench.report.leaderboard import _short_text
 from dfad_bench.report.paired_numbers import compared, mean_number
 from dfad_bench.report.record_diff import reference_differences
+from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import history, protocol_of, settings_but_seed
 from dfad_bench.report.run_tables import groups_table
 from dfad_bench.report.scored_faces import Number
@@ -148,3 +149,19 @@ def test_a_group_s_own_number_of_training_faces_decides_the_majority() -> None:
     assert {k: v.metrics for k, v in planned_scores(protocol).items()} != {
         k: v.metrics for k, v in planned_scores(even).items()
     }
+
+
+def test_a_board_shows_references_that_only_some_of_its_records_have(with_reference: ResultRecord) -> None:
+    facts = with_reference.references["facts-only"]
+    gaze = Reference("gaze-only.parquet", ("pitch_rad", "yaw_rad"), 30, 0, {"estimator": "geometric"})
+    about = {**with_reference.run.references, "gaze-only": gaze}
+    later = replace(run_with(with_reference, references=about), references={"facts-only": facts, "gaze-only": facts})
+    plain_record = replace(run_with(with_reference, references={}), references={})
+    for records in ([with_reference, later], [later, with_reference], [plain_record, with_reference, later]):
+        shown, notes = shown_references(records)
+        assert shown == {"facts-only": facts, "gaze-only": facts}
+        assert [note.partition(":")[0] for note in notes] == ["facts-only", "gaze-only"]
+        assert "pitch, yaw of the gaze only, of geometric" in notes[1]
+    assert shown_references([plain_record]) == ({}, [])
+    other = replace(with_reference, references={"facts-only": facts[1:]})
+    assert any("state different numbers" in note for note in shown_references([later, other])[1])
