@@ -73,8 +73,8 @@ def test_no_row_is_of_a_model_that_is_gone() -> None:
 
 def check(name: str) -> None:
     torch.set_num_threads(1)
-    _, found, _ = overfitted(name, row_of(name))
-    assert min(found) >= LEAST, f"{name}: {found} after {row_of(name)}"
+    _, found, _ = overfitted(name, row_of(name), enough=LEAST)
+    assert min(found) >= LEAST, f"{name}: {found} after {row_of(name)} or less"
 
 
 @pytest.mark.heavy

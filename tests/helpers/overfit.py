@@ -110,11 +110,12 @@ def _at(view: ViewValue, index: Tensor) -> ViewValue:
 
 
 def overfitted(
-    name: str, row: Row, *, watch: int = 0
+    name: str, row: Row, *, watch: int = 0, enough: float | None = None
 ) -> tuple[DFADModel, Accuracy, list[tuple[int, Accuracy, Accuracy]]]:
     """A tiny model trained on the 64 faces, its accuracy in evaluation mode, and on the way every `watch` steps.
 
-    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch.
+    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch. Training
+    ends once both experts have `enough`, asked ten times on the way.
     """
     torch.manual_seed(0)
     model = model_class(name).build(
@@ -128,6 +129,10 @@ def overfitted(
         for step in _train(model, stage, recipe, data, row.steps if last else 2):
             if watch and last and step % watch == 0:
                 way.append((step, accuracy(model.eval(), data), accuracy(_batch_statistics(model), data)))
+                model.train()
+            if last and enough is not None and step % max(1, row.steps // 10) == 0:
+                if min(accuracy(model.eval(), data)) >= enough:
+                    break
                 model.train()
         call_hook(model, "after_stage", stage.name, data)
     call_hook(model, "before_prediction", data)
