@@ -36,7 +36,17 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
     own = world / encoding
     first, second = own / "–a", own / "b名"
     train = ["train", "--protocol", "synthetic@1", "--recipe", "quick", "--size", "tiny", "--device", "cpu", *both]
-    build = ["build-manifest", "--dataset", "synthetic", "--root", str(world / "faces"), "--out", str(own / "m")]
+    build = [
+        "build-manifest",
+        "--dataset",
+        "synthetic",
+        "--root",
+        str(world / "faces"),
+        "--out",
+        str(own / "m"),
+        "--limit",
+        "12",
+    ]
     found = {
         "synthesize": [["synthesize", "--out", str(own / "faces"), "--per-group", "2"]],
         "doctor": [["doctor", "--long"], ["doctor", "--dataset", "synthetic", "--root", str(world / "faces")]],
