@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -237,9 +238,10 @@ class GazeCLIP(DFADModel):
             raise ConfigError(f"gazeclip trains with {levels} prompts a face, coarse to fine; the batch has fewer")
         assert self.lre is not None
         distinct, index = unique_rows([row[:levels] for row in prompts])
-        with torch.device("cpu"):  # their length is looked at, also where the model is counted without values
+        device = self.lre.P_l.device
+        # the length of tokens is looked at, also where the model is counted without values
+        with torch.device("cpu") if device.type == "meta" else nullcontext():
             tokens = tokenize([prompt for row in distinct for prompt in row])
         tokens = tokens.reshape(len(distinct), levels, PROMPT_TOKENS)
-        device = self.lre.P_l.device
         text = self.lre(tokens.to(device, non_blocking=True), self.lre.used_length(tokens))
         return text[index.to(device, non_blocking=True)], index
