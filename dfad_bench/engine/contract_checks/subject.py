@@ -116,7 +116,7 @@ class ExampleFaces:
     def train(self, batch_size: int = 64) -> Iterator[Batch]:
         """Every face once."""
         for begin in range(0, ROWS, batch_size):
-            yield _rows_of_batch(self._batch, slice(begin, begin + batch_size))
+            yield rows_of_batch(self._batch, slice(begin, begin + batch_size))
 
     validation = train
 
@@ -186,7 +186,8 @@ def predict(model: DFADModel, inputs: Inputs) -> Output:
         return model.eval()(inputs)
 
 
-def _rows_of_batch(batch: Batch, rows: slice) -> Batch:
+def rows_of_batch(batch: Batch, rows: slice) -> Batch:
+    """Some faces of a batch."""
     views = {name: view[rows] for name, view in batch.views.items()}
     return Batch(
         rows_of(batch.inputs, rows),
@@ -194,6 +195,7 @@ def _rows_of_batch(batch: Batch, rows: slice) -> Batch:
         batch.detection[rows],
         batch.prompts[rows],
         views,
+        None if batch.unlabelled is None else rows_of(batch.unlabelled, rows),
         present={name: mask[rows] for name, mask in batch.present.items()},
     )
 
