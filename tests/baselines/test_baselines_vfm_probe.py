@@ -369,7 +369,7 @@ def drawn_faces(folder: Path) -> Batch:
     return Batch(Inputs(pixels), labels, (labels > 0).long())
 
 
-@pytest.mark.parametrize("experts", ["linear", "attentive"])
+@pytest.mark.parametrize("experts", [pytest.param("linear", marks=pytest.mark.slow), "attentive"])
 def test_a_tiny_backbone_learns_64_faces_by_heart(experts: str, tmp_path: Path) -> None:
     """train=all: both experts at 0.95 or more of 64 synthetic faces within 150 steps (Adam, 1e-3, all faces a step)."""
     batch = drawn_faces(tmp_path / "faces")
