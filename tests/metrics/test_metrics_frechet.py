@@ -108,7 +108,12 @@ def test_gaussian_is_numpy_cov() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [([[1.0, 2.0]], "two rows"), ([[1.0, np.nan], [0.0, 1.0]], "nan or inf"), ([1.0, 2.0], r"\(n, d\)")],
+    [
+        ([[1.0, 2.0]], "two rows"),
+        ([[1.0, np.nan], [0.0, 1.0]], "nan or inf"),
+        ([1.0, 2.0], r"\(n, d\)"),
+        (np.zeros((3, 2, 2)), r"\(n, d\)"),
+    ],
 )
 def test_gaussian_refuses(rows, message: str) -> None:
     with pytest.raises(ValueError, match=message):

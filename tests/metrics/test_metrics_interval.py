@@ -110,6 +110,17 @@ def test_seed_decides() -> None:
     assert first == again != other
 
 
+def test_draws_of_one_positive_or_one_negative_equal_a_plain_loop() -> None:
+    scores, right = np.array([0.9, 0.4, 0.6, 0.8, 0.2]), np.ones(5, dtype=bool)
+    for rare in (1, 0):
+        positive = np.arange(5) == 1 if rare else np.arange(5) != 1
+        boot = ClusterBootstrap(positive.astype(int), np.arange(5), resamples=6)  # each class is drawn within itself
+        expected = loop_ranking(boot, positive, scores, right)
+        found = boot.ranking_draws(positive, scores, right=right)
+        for name, values in expected.items():
+            assert np.allclose(found[name], values, equal_nan=True), name
+
+
 def test_balanced_ratio_is_the_mean_of_both_shares() -> None:
     truth = np.repeat([1, 0], 50)
     hits = np.stack([truth == 1, np.zeros(100, bool)], axis=1)

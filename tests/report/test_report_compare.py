@@ -344,3 +344,4 @@ def test_the_variance_between_seeds_of_a_mean_is_theirs_over_their_number(values
     assert mean_number(numbers[:1]).of_seeds == ()
     assert seed_variance(values) == (pytest.approx(np.var(values, ddof=1)), len(values) - 1)
     assert seed_variance((*values, None)) is None
+    assert mean_number([numbers[0]] * len(values)).of_seeds == ()  # equal seeds: nothing to add
