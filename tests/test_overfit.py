@@ -20,7 +20,7 @@ ROWS = {
     "clip": Row(240),
     "cpl": Row(120),
     "cvit": Row(240),
-    "de_fake": Row(800),
+    "de_fake": Row(2400),
     "dna_det": Row(480),
     "effort": Row(200, lr=1e-2, options={"residual_rank": 8}),  # one triple of random towers cannot tell them apart
     "forensics_adapter": Row(900),
