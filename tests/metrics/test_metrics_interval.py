@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from dfad_bench.metrics import detection, openset
-from dfad_bench.metrics.interval import ClusterBootstrap, _pools, bounds, clustered_wilson, wilson
+from dfad_bench.metrics.interval import ClusterBootstrap, _pools, bounds, clustered_wilson, stratified_wilson, wilson
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
@@ -108,6 +108,15 @@ def test_seed_decides() -> None:
     draws = (ClusterBootstrap(strata, clusters, resamples=50, seed=s).macro_share(hits) for s in (1, 1, 2))
     first, again, other = draws
     assert first == again != other
+
+
+def test_strata_count_alike_or_by_their_rows() -> None:
+    hits, strata = np.array([True] * 9 + [False]), np.repeat([0, 1], [9, 1])
+    large, small = wilson(9, 9), wilson(0, 1)
+    alike = stratified_wilson(hits, strata, np.arange(10), macro=True)
+    by_rows = stratified_wilson(hits, strata, np.arange(10), macro=False)
+    assert alike == pytest.approx([(a + b) / 2 for a, b in zip(large, small, strict=True)])
+    assert by_rows == pytest.approx([0.9 * a + 0.1 * b for a, b in zip(large, small, strict=True)])
 
 
 def test_draws_of_one_positive_or_one_negative_equal_a_plain_loop() -> None:

@@ -135,6 +135,7 @@ def test_holm_equals_its_definition(p_values: list[float]) -> None:
                 break
             rejected.add(place)
         assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+    assert max(adjusted) <= 1
 
 
 def test_areas_without_spread_are_told_by_their_values() -> None:

@@ -218,3 +218,10 @@ def test_the_linear_part_is_what_a_regression_explains_beyond_chance() -> None:
     assert _linear_part(draws, weights) == pytest.approx(expected)
     noise = [_linear_part(rng.normal(size=12), weights) for _ in range(40)]
     assert min(noise) == 0.0  # draws that do not follow the weights: chance explains more, and no variance is below 0
+
+
+@given(st.floats(0.02, 0.98), st.floats(1e-4, 0.3), st.floats(-3, 3), st.floats(0.1, 5))
+def test_an_interval_moves_and_stretches_with_its_limits(share: float, error: float, low: float, width: float) -> None:
+    between = interval(share, Spread(error, 7), (0.0, 1.0))
+    moved = interval(low + width * share, Spread(width * error, 7), (low, low + width))
+    assert moved == pytest.approx([low + width * end for end in between], rel=1e-6, abs=1e-6)
