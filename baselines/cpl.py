@@ -105,9 +105,18 @@ class CPL(DFADModel):
         return self.neck(self._maps(inputs.images).mean(dim=(2, 3)))  # (B, 2048)
 
     def losses(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
-        """`dfa` (with the margin) and `dfd` of faces with labels; in training `voting`, `pseudo`, `spread` of all."""
+        """`dfa` (with the margin) and `dfd` of faces with labels; in training `voting`, `pseudo`, `spread` of all.
+
+        Raises:
+            ConfigError: an added loss would read labels that are hidden.
+        """
         if not self.training or self.config.unlabelled == "none":
             return self._expert_terms(self(batch.inputs), batch.attribution, batch.detection)
+        if self.added_loss is not None and self.config.unlabelled == "hidden":
+            raise ConfigError(
+                f"{self.card.display}: centre_loss reads the labels of all faces, some of which unlabelled=hidden"
+                " hides; set unlabelled=none or unlabelled=protocol"
+            )
         hidden = batch.unlabelled
         images = batch.inputs.images if hidden is None else torch.cat([batch.inputs.images, hidden.images])
         maps = self._maps(images)

@@ -230,9 +230,10 @@ class RepDFD(CLIPBased):
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, d) image features, with the faces' tokens beside them where texts decide: (B, d + width)."""
         image: Tensor = self.visual(self.reprogrammed(inputs.images))
-        if not isinstance(self.experts, TextExperts):
+        experts = self.get_submodule("experts")  # itself, also while an added loss listens in its place
+        if not isinstance(experts, TextExperts):
             return image
-        face = self._face(self.experts.texts, inputs)
+        face = self._face(experts.texts, inputs)
         return torch.cat([image, face.to(image.dtype)], dim=1)
 
     def reprogrammed(self, images: Tensor) -> Tensor:
@@ -254,7 +255,7 @@ class RepDFD(CLIPBased):
         """
         output = self(batch.inputs)
         losses: dict[str, Tensor | LossTerm] = dict(expert_losses(output, batch))
-        if not isinstance(self.experts, TextExperts):
+        if self.config.decides != "texts":
             logits = real_or_fake(self.texts, output.embedding, self._face(self.texts, batch))
             losses["reprogramming"] = detection_term(F.cross_entropy(logits, batch.detection))
         return losses

@@ -109,9 +109,10 @@ class AddedLoss(nn.Module):
             return {}
         rows = self._rows(outputs[0])
         if torch.is_grad_enabled() and not rows.requires_grad:
+            read = {"feature": "read does not learn; centre_space=probability compares what they answer"}
             raise ConfigError(
-                f"{model}: centre_loss={name} would teach the model nothing: its experts read features that do not"
-                " learn; centre_space=probability compares what they answer"
+                f"{model}: centre_loss={name} would teach the model nothing: what its experts"
+                f" {read.get(self.options.centre_space, 'answer as classes does not learn')}"
             )
         each, left = divmod(len(rows), len(batch))
         if left or not each:

@@ -186,7 +186,9 @@ class Job:
     def _misnamed_losses(self, losses: Sequence[str]) -> list[str]:
         """A line for each loss weight that looks misspelt; other unknown names may be losses of other models."""
         recipe = self.config.recipe
-        near = {name: get_close_matches(name, losses, n=1) for name in recipe.loss_weights if name not in losses}
+        near = {
+            name: get_close_matches(name, losses, n=1, cutoff=0.7) for name in recipe.loss_weights if name not in losses
+        }
         words = f"recipe {recipe.name}: loss_weights has {{!r}}, no loss of this model; did you mean {{}}?"
         return [words.format(name, found[0]) for name, found in near.items() if found]
 

@@ -66,6 +66,8 @@ class Plan:
         """
         protocol, recipe = settings.protocol, recipe_for(settings.recipe, settings.model)
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
+        if settings.heads == "detection" and settings.options.get("centre_loss", "none") != "none":
+            raise ConfigError("centre_loss is made of attribution labels, which heads=detection leaves out: drop one")
         files = weight_files(settings) if settings.finetune_from is None else _parent(settings)
         implied, prompts = implied_options(settings, files), load_prompts(settings.prompts)
         needs = needs_of(

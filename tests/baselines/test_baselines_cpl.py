@@ -140,3 +140,16 @@ def test_its_recipe_is_the_papers() -> None:
         50,
     )
     assert (recipe.schedule.every, recipe.schedule.gamma) == (10, 0.2)
+
+
+def test_an_added_loss_may_not_read_labels_that_are_hidden() -> None:
+    with pytest.raises(
+        ConfigError, match=r"centre_loss reads the labels of all faces, some of which unlabelled=hidden"
+    ):
+        tiny(centre_loss="dfacc").terms(batch())
+    assert "dfacc" in tiny(centre_loss="dfacc", unlabelled="none").terms(batch())
+    model = tiny(centre_loss="dfacc", unlabelled="protocol")
+    seen: list[torch.Tensor] = []
+    model.added_loss.loss.register_forward_pre_hook(lambda _, given: seen.extend(given))
+    model.terms(batch(6, unlabelled=6))
+    assert (len(seen[0]), seen[1].tolist()) == (6, [0, 1, 2, 0, 1, 2])  # faces with labels only

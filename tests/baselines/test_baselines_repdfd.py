@@ -188,3 +188,14 @@ def test_clips_weights_load_in_every_layout(tmp_path: Path, layout: str) -> None
     assert all(torch.equal(value, towers[f"visual.{name}"]) for name, value in model.visual.state_dict().items())
     for name in ("token_embedding.weight", "text_projection", "transformer.resblocks.1.ln_2.bias"):
         assert torch.equal(model.texts.state_dict()[name], towers[name])
+
+
+@pytest.mark.parametrize("space", ["feature", "probability"])
+def test_texts_decide_beside_an_added_loss(space: str) -> None:
+    """The loss listens at the experts from outside, which must not make them look like others."""
+    images, embeddings = faces()
+    data = Batch(Inputs(images, {"face_embedding": embeddings}), LABELS, (LABELS > 0).long())
+    model = build(decides="texts", centre_loss="dfacc", centre_space=space).train()
+    terms = loss_terms(model.terms(data))
+    assert set(terms) == {"dfa", "dfd", "dfacc"}
+    assert torch.isfinite(terms["dfacc"].value)

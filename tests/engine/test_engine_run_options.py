@@ -18,6 +18,8 @@ from dfad_bench.core.files import read_json
 from dfad_bench.engine import checkpoint, compiling, loggers
 from dfad_bench.engine.config import read_config
 from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.run import Plan
+from dfad_bench.engine.settings import TrainSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -124,6 +126,15 @@ def test_a_misspelt_loss_weight_is_said_and_one_of_another_model_is_not(root: Pa
     work = replace(WORKS["calm"], max_steps=1)
     result = train(root, tmp_path, replace(work, recipe=replace(work.recipe, loss_weights={"dfaa": 3.0, "cmc": 0.2})))
     assert result.warnings == ("recipe toy: loss_weights has 'dfaa', no loss of this model; did you mean dfa?",)
+    vcc = replace(work, recipe=replace(work.recipe, loss_weights={"cmc": 0.2}), options={"centre_loss": "vcc"})
+    assert train(root, tmp_path / "vcc", vcc).warnings == ()  # not taken for a misspelt vcc
+
+
+def test_a_loss_of_labels_that_are_left_out_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="centre_loss is made of attribution labels, which heads=detection leaves out"
+    ):
+        Plan.of(TrainSettings(model="resnet", protocol="synthetic", heads="detection", options={"centre_loss": "vcc"}))
 
 
 @pytest.mark.parametrize(
