@@ -230,7 +230,7 @@ class RepDFD(CLIPBased):
     def embed(self, inputs: Inputs) -> Tensor:
         """(B, d) image features, with the faces' tokens beside them where texts decide: (B, d + width)."""
         image: Tensor = self.visual(self.reprogrammed(inputs.images))
-        experts = self.get_submodule("experts")  # itself, also while an added loss listens in its place
+        experts = self._modules["experts"]  # itself, also while an added loss listens in its place
         if not isinstance(experts, TextExperts):
             return image
         face = self._face(experts.texts, inputs)
