@@ -25,10 +25,17 @@ from torch.utils.weak import WeakIdKeyDictionary
 from dfad_bench.core.contract import Batch
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = tuple(ROOT / name for name in ("baselines", "dfad_bench", "gazeclip", "tests"))
+
 _SHAPED_BY_VALUES = ("nonzero", "masked_select", "_unique", "unique_dim", "unique_consecutive", "equal", "bincount")
 _READ = ("_local_scalar_dense", "is_nonzero", *_SHAPED_BY_VALUES)
 _TO_HOST = (Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__)
 _FROM_HOST = (torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is the project's; an environment may lie in the same folder."""
+    return any(path.is_relative_to(folder) for folder in OURS)
 
 
 class SyncWatch:
@@ -62,7 +69,7 @@ class SyncWatch:
 
     def note(self, what: str) -> None:
         """Count a wait, under the innermost place of our code that is not here."""
-        own = [f for f in traceback.extract_stack() if Path(f.filename).is_relative_to(ROOT) and f.filename != __file__]
+        own = [f for f in traceback.extract_stack() if is_ours(Path(f.filename)) and f.filename != __file__]
         where = own[-1] if own else traceback.extract_stack()[0]
         path = Path(where.filename)
         self.found[f"{path.relative_to(ROOT) if own else path}: {what}"] += 1
