@@ -132,7 +132,7 @@ def step_unless(optimiser: torch.optim.Optimizer, broken: torch.Tensor) -> None:
     try:
         optimiser.step()
     finally:
-        del optimiser.found_inf  # type: ignore[attr-defined]
+        del optimiser.found_inf  # type: ignore[attr-defined]  # torch declares it nowhere; the next step has its own
 
 
 def _begin_momenta(optimiser: torch.optim.Optimizer) -> None:

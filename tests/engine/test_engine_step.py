@@ -227,7 +227,9 @@ def test_reading_later_gives_the_same_bits_trace_and_resume(parts, tmp_path: Pat
         assert (tmp_path / folder / "trace.csv").read_bytes() == (tmp_path / "each" / "trace.csv").read_bytes()
 
 
-def test_an_error_after_a_step_that_is_not_finite_names_that_step(parts, tmp_path: Path) -> None:
+def test_an_error_after_a_step_that_is_not_finite_names_that_step(
+    parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make(parts, tmp_path, "adam", bad_step=2, log_steps=10)
     run, calls = trainer.model.losses, []
 
@@ -237,7 +239,7 @@ def test_an_error_after_a_step_that_is_not_finite_names_that_step(parts, tmp_pat
             raise ValueError("a consequence")
         return run(batch, stage)
 
-    trainer.model.losses = losses  # type: ignore[method-assign]
+    monkeypatch.setattr(trainer.model, "losses", losses)
     with pytest.raises(DFADError, match="step 2: .*dfd nan"):
         trainer.run()
     assert len(calls) == 3

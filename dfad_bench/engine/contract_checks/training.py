@@ -12,12 +12,10 @@ from torch.nn import functional as F
 from dfad_bench.core.contract import Batch, DFADModel, Label, loss_terms, weighted_losses
 from dfad_bench.engine.contract_checks.subject import (
     GENERATORS,
-    ROWS,
     Subject,
     differing,
     predict,
     prompts_of,
-    rows_of_batch,
 )
 
 _EXPERTS: tuple[tuple[Label, Label], ...] = (("detection", "attribution"), ("attribution", "detection"))
@@ -77,10 +75,10 @@ def check_label_polarity(subject: Subject) -> str:
 
     Asked of batches whose faces are all of one class, so that two classes that are swapped cannot hide behind others.
     """
-    model, some = subject.build().eval(), rows_of_batch(subject.batch(), slice(0, ROWS // 2))
-    output = model(some.inputs)
+    model, mixed = subject.build().eval(), subject.batch()
+    output = model(mixed.inputs)
     for label in range(GENERATORS):
-        batch = _all_of_class(some, label)
+        batch = _all_of_class(mixed, label)
         found = loss_terms(model.terms(batch, model.stages[-1].name))
         for name, logits, labels in (
             ("dfd", output.detection_logits, batch.detection),
