@@ -115,6 +115,9 @@ class CDAL(DFADModel):
             " text does not say how masks are scaled: here by their largest value",
             "the DCT is of images normalised with 0.5 and 0.5, orthonormal; signs and sizes are kept",
             "no augmentation of images, as the benchmark trains every model",
+            "a batch has as many faces of each class, and the remainder of its rows is left out: at 11 classes of"
+            " 10,000 an epoch of batches of 32 meets 75,636 of 110,000 faces, which the record states of each run; with"
+            " recipe cdal (8 of each class) all of them",
         ),
         reference="https://github.com/yzheng97/CDAL",
         recipe="cdal",

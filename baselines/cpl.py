@@ -91,6 +91,9 @@ class CPL(DFADModel):
         dim = 4 * config.widths[-1]
         super().__init__(dim, num_generators, side=config.side)
         self.config = config
+        if config.unlabelled == "hidden":
+            share = f"{100 * config.hidden_share:g} % of the faces of each training batch"
+            self.data_changes = (f"labels of {share} are hidden from its losses (unlabelled=hidden)",)
         self.stages = (Stage("main", unlabelled=config.ratio if config.unlabelled == "protocol" else 0.0),)
         self.trunk = resnet_trunk(config.blocks, config.widths, bottleneck=True)
         self.neck = nn.BatchNorm1d(dim)

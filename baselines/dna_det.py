@@ -97,7 +97,9 @@ class DNADet(DFADModel):
             "cross-entropy takes logits; the released code applies a softmax first",
             "optimiser, schedule and batch are the recipe's. The authors count the batch in images a class, and so"
             " the steps of their schedule: recipe dna_det (32 a class; 1e-4, times 0.9 every 500 steps) and, for 11"
-            " classes, dna_det_11 (16; 1e-3; 2500); elsewhere a batch is of all classes together",
+            " classes, dna_det_11 (16; 1e-3; 2500); elsewhere a batch is of all classes together, as many of each, and"
+            " the remainder of its rows is left out: at 11 classes of 10,000 an epoch of batches of 32 meets 75,636 of"
+            " 110,000 faces, which the record states of each run",
             "pre-training sees the training faces of the protocol and nothing else",
             "the second quality of a double JPEG is twelve places on among the 24; the authors' 24 pairs are others",
             "crops are enlarged to 512 with antialiased bilinear filtering, after a transformation, too; the authors'"
@@ -119,6 +121,11 @@ class DNADet(DFADModel):
         self.config = config
         first, second = type(self).stages
         self.stages = (replace(first, epochs=config.pretrain_epochs, batch_size=config.pretrain_batch), second)
+        what = f"{config.crops} random crops of {config.crop} pixels a face"
+        self.data_changes = (
+            f"pre-training: {what}, changed by one of {len(TRANSFORMATIONS)} transformations",
+            f"training: {what} in place of the whole face",
+        )
         hidden, projected = config.projection
         self.backbone = SimpleCNN(config.widths)
         self.experts = DropoutExperts(dim, num_generators, config.dropout)

@@ -142,6 +142,7 @@ class OmniDFA(DFADModel):
         self.projection = nn.Sequential(
             nn.Linear(2 * width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dim)
         )
+        self.data_changes = ("training: one of its two views is a random square of each face",)
         self.centre = nn.Parameter(torch.randn(config.dim))  # of real faces; its direction counts
         self.register_buffer("prototypes", torch.zeros(num_generators, config.dim))  # of length 1, once there are
         self.register_buffer("threshold", torch.zeros(()))

@@ -88,8 +88,8 @@ class DFADModel(nn.Module):
 
     `Config` is the model's frozen dataclass of settings, its defaults the paper's, with a classmethod `tiny()`; the
     constructor takes the number of generators and a `Config`. `needs`, `needs_training`, `missing_views`,
-    `needs_prompts`, `needs_images`, `view_settings`, `view_weights` and `stages` may be set on the instance where they
-    follow from its settings.
+    `data_changes`, `needs_prompts`, `needs_images`, `view_settings`, `view_weights` and `stages` may be set on the
+    instance where they follow from its settings.
 
     State that a hook makes (prototypes, thresholds) belongs in registered buffers: they are in every checkpoint, so
     a killed run goes on with the same bits. Hooks run on every process, see the same faces, draw from seeded global
@@ -111,6 +111,9 @@ class DFADModel(nn.Module):
     # by view that some faces may lack: what the model does for those, in words that records and warnings repeat;
     # `Inputs.has(name)` says which they are, and whatever stands in the view there must change nothing
     missing_views: Mapping[str, str] = MappingProxyType({})
+    # what it hides or changes of its training faces beyond resizing them, in words that record and boards repeat:
+    # labels its losses do not use, crops, transformations; empty where all is seen as the recipe gives it
+    data_changes: tuple[str, ...] = ()
     needs_prompts: bool = False
     # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;
     # settings of a run need not repeat them, and must not contradict them

@@ -96,11 +96,14 @@ def latex_comment(text: str) -> str:
 def csv_cell(value: Any) -> Any:
     r"""A value for the `csv` module: text that a spreadsheet would run as a formula gets an apostrophe before it.
 
-    A spreadsheet may take `;`, `|` or a tab for the end of a cell, so formulas behind these are guarded, too.
+    A spreadsheet may take `;`, `|` or a tab for the end of a cell, so formulas behind these are guarded, too. Several
+    texts are one, with `; ` between them.
 
-    >>> csv_cell(" =1+1"), csv_cell(-1.5), csv_cell("a\r")
-    ("' =1+1", -1.5, 'a\\r')
+    >>> csv_cell(" =1+1"), csv_cell(-1.5), csv_cell("a\r"), csv_cell(["a", "b"])
+    ("' =1+1", -1.5, 'a\\r', 'a; b')
     """
+    if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+        value = "; ".join(value)
     if not isinstance(value, str):
         return value
     return one_line(_FORMULA.sub(r"\1'", value))

@@ -71,6 +71,7 @@ class ModelFacts:
     family: str | None = None
     reimplementation: bool | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    data_changes: tuple[str, ...] = ()  # what it hides or changes of its training faces, in its words
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from dfad_bench.core.version import __version__
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import Selection, manifests_hash, rows_hash
 from dfad_bench.engine.devices import Place
+from dfad_bench.engine.needs import data_changes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,7 @@ def model_facts(name: str, model: DFADModel, settings: Mapping[str, Any], checkp
         task=card.task,
         reimplementation=card.task != "trivial",
         options=dict(settings["options"]),
+        data_changes=data_changes_of(model),
     )
 
 

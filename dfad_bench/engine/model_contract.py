@@ -40,6 +40,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "gradients": training.check_gradients,
     "heads": training.check_heads,
     "label_polarity": training.check_label_polarity,
+    "hidden_labels": training.check_hidden_labels,
     "frozen": training.check_frozen,
     "state_dict": training.check_state_dict,
 }

@@ -15,6 +15,8 @@ from dfad_bench.core.stages import Stage
 from dfad_bench.views.identity import read_identity
 from dfad_bench.views.provider import ViewProvider
 
+LONGEST_CHANGE = 200  # characters of a text of `DFADModel.data_changes`, which boards repeat
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -66,6 +68,7 @@ def needs_of(
         ConfigError: bad options.
     """
     model = _built(model_name, num_generators, size, options, class_prompts)
+    data_changes_of(model)  # the record's, refused before anything is trained
     for name in ("needs", "needs_training"):
         if isinstance(getattr(model, name), str):
             raise ConfigError(f"{model.card.display}: {name} must be a tuple of names, got a text")
@@ -175,6 +178,20 @@ def missing_views_of(model: DFADModel) -> dict[str, str]:
     if unknown := sorted(set(given) - named):
         raise ConfigError(f"{model.card.display}: missing_views of {unknown[0]!r}, a view that it does not need")
     return dict(given)
+
+
+def data_changes_of(model: DFADModel) -> tuple[str, ...]:
+    """What a model says it hides or changes of its training faces.
+
+    Raises:
+        ConfigError: not a tuple of texts, or longer than a record's reader takes in.
+    """
+    given = model.data_changes
+    if not isinstance(given, tuple) or not all(isinstance(text, str) and text.strip() for text in given):
+        raise ConfigError(f"{model.card.display}: data_changes must be a tuple of texts")
+    if any(len(text) > LONGEST_CHANGE for text in given):
+        raise ConfigError(f"{model.card.display}: a text of data_changes has more than {LONGEST_CHANGE} characters")
+    return given
 
 
 def without_view(needs: Needs, name: str, count: int, whose: str) -> str:

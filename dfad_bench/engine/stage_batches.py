@@ -23,7 +23,8 @@ _REPEATED = 1024  # rows of a batch that may be more than there are faces
 class StageBatches:
     """The batches of a stage; a pure function of its arguments, so a resumed run sees the same faces.
 
-    `per_epoch`, `epochs` and `steps` are how many there are, `largest` is the number of rows of the largest.
+    `per_epoch`, `epochs` and `steps` are how many there are, `largest` is the number of rows of the largest, `visited`
+    that of the different training faces a whole epoch meets.
 
     Args:
         plan: what a batch is and how long the stage.
@@ -39,6 +40,8 @@ class StageBatches:
         self._require_rows()
         first = self._all_batches(0)
         self.per_epoch, self.largest = len(first), max(map(len, first), default=0)
+        # the same in every epoch: each class (or side) gives as many rows, and rows are repeated once all were visited
+        self.visited = len(np.unique(np.concatenate(first))) if first else 0
         epochs = plan.epochs if plan.steps is None else math.ceil(plan.steps / self.per_epoch)
         self.epochs = min(epochs, plan.epochs)
         whole = self.per_epoch * self.epochs
@@ -61,9 +64,13 @@ class StageBatches:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The settings the stage is trained by, as plain values; `rows` and `steps` are what they come to."""
+        """The settings the stage is trained by, as plain values, and what they come to.
+
+        That is `rows` of a batch, `steps`, and how many different `faces` of the training's `of_faces` an epoch meets.
+        """
         settings = {name: value for name, value in asdict(self._plan).items() if value is not None}
-        return {**settings, "epochs": self.epochs, "rows": self.batch_rows, "steps": self.steps}
+        faces = {"faces": self.visited, "of_faces": len(self._faces)}
+        return {**settings, "epochs": self.epochs, "rows": self.batch_rows, "steps": self.steps, **faces}
 
     def of(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""

@@ -24,7 +24,7 @@ _DEFAULT: dict[str, tuple[Key, str]] = {
 }
 _FACTS = (  # of `row_facts`
     "init", "seed_list", "toolkit", "protocol_is", "recipe", "recipe_is", "crops", "crops_is", "datasets_is", "sources",
-    "short_groups", "checked", "settled",
+    "short_groups", "substitutes", "without_view", "data_changes", "visited", "checked", "settled",
 )  # fmt: skip
 _INTERVALS = ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")
 _ONE_CLASS = "detection_acc"  # records made before two classes were needed may have it of one

@@ -54,6 +54,8 @@ def row_facts(
         "sources": first.samples.sources,
         "without_view": _without_view(records),
         "substitutes": _substitutes(records),
+        "data_changes": list(dict.fromkeys(cut(text) for record in records for text in record.model.data_changes)),
+        "visited": _visited(records),
         "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
@@ -90,6 +92,8 @@ def row_note(row: Mapping[str, Any]) -> str:
         *([f"dataset {row['datasets_is']}"] if row["edited_datasets"] else []),
         *row.get("substitutes", ()),
         *row.get("without_view", ()),
+        *row.get("data_changes", ()),
+        *row.get("visited", ()),
         "sources not stated" if sources is None else f"{sources:,} test sources",
         *([f"{row['short_groups']} short groups"] if row["short_groups"] else []),
         LEVELS[row["checked"]] + (f" ({row['why_not']})" if row["why_not"] else ""),
@@ -116,6 +120,18 @@ def _substitutes(records: Sequence[ResultRecord]) -> list[str]:
         for name, kept in (views if isinstance(views, Mapping) else {}).items():
             words = kept.get("substitute") if isinstance(kept, Mapping) else None
             found += [f"view {cut(str(name))}: {cut(words)}"] if isinstance(words, str) else []
+    return list(dict.fromkeys(found))
+
+
+def _visited(records: Sequence[ResultRecord]) -> list[str]:
+    """A line for each stage whose epochs meet some of the training faces only, as balanced batches make them do."""
+    found = []
+    for record in records:
+        for stage in record.run.stages:
+            faces, of_faces = stage.get("faces"), stage.get("of_faces")
+            if isinstance(faces, int) and isinstance(of_faces, int) and faces < of_faces:
+                name = f"stage {cut(str(stage.get('name')))}"
+                found.append(f"{name} meets {faces:,} of {of_faces:,} training faces an epoch ({stage.get('sampler')})")
     return list(dict.fromkeys(found))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +25,7 @@ from dfad_bench.engine.facts import manifest_facts
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.row_facts import CHECK_NOTE
 from dfad_bench.report.score import score
-from dfad_bench.report.table import Table, render
+from dfad_bench.report.table import FORMATS, Table, render
 
 SHIPPED = load_protocol("synthetic@1")
 
@@ -196,3 +198,18 @@ def test_a_line_a_row_and_raw_columns_say_the_rest() -> None:
     assert {"init", "seed_list", "toolkit", "protocol_is", "crops", "sources", "short_groups", "checked"} < keys
     shown = render(board(SHIPPED, [record(SHIPPED)]), "rich", width=160)
     assert max(map(len, shown.splitlines())) <= 160
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_names_what_stood_in_the_place_of_views_and_random_weights(format: str) -> None:
+    views = {"views": {"parsing": {"substitute": "maps of a stand-in parser;=1+1"}}}
+    shown = board(SHIPPED, [record(SHIPPED, views)], per_group=format == "csv")
+    text = render(shown, format, width=400)
+    assert "view parsing: maps of a stand-in parser" in text
+    assert "random init" in text
+    if format == "csv":
+        (row,) = [row for row in csv.DictReader(io.StringIO(text)) if row["kind"] == "measured"]
+        assert row["substitutes"] == "view parsing: maps of a stand-in parser;'=1+1"  # no formula of a spreadsheet
+        assert row["init"] == "random init"
+        others = [row["substitutes"] for row in csv.DictReader(io.StringIO(text)) if row["kind"] != "measured"]
+        assert others == [""] * len(others)

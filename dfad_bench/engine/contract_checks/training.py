@@ -99,6 +99,35 @@ def _all_of_class(batch: Batch, label: int) -> Batch:
     return replace(batch, attribution=attribution, detection=(attribution > 0).long(), prompts=prompts_of(attribution))
 
 
+def check_hidden_labels(subject: Subject) -> str:
+    """A model whose last stage does not use the labels of some faces says so in `data_changes`."""
+    if subject.model.data_changes:
+        return ""
+    batch = subject.batch()
+    found = [_terms(subject, batch), *(_terms(subject, _relabelled(batch, row)) for row in range(len(batch)))]
+    learning = any(term.requires_grad for term in found[0].values())
+    unused = [row for row, terms in enumerate(found[1:]) if all(map(torch.equal, terms.values(), found[0].values()))]
+    if not learning or not unused:
+        return ""
+    return f"its losses use no label of {len(unused)} of {len(batch)} faces, and data_changes does not say so"
+
+
+def _terms(subject: Subject, batch: Batch) -> dict[str, Tensor]:
+    """The losses of the last stage in training, with the same random numbers at each call."""
+    model = subject.build().train()
+    torch.manual_seed(0)
+    return {name: term.value for name, term in loss_terms(model.terms(batch, model.stages[-1].name)).items()}
+
+
+def _relabelled(batch: Batch, row: int) -> Batch:
+    """The batch with another generator, and the other answer to real or fake, for one face."""
+    attribution = batch.attribution.clone()
+    attribution[row] = 0 if attribution[row] else 1
+    prompts = [*batch.prompts]
+    prompts[row] = prompts_of(attribution)[row]
+    return replace(batch, attribution=attribution, detection=(attribution > 0).long(), prompts=prompts)
+
+
 def check_frozen(subject: Subject) -> str:
     """Frozen parameters, and statistics of frozen parts, are bit-equal after training steps."""
     moved = subject.trained().moved
