@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.manifests import open_manifest
     from dfad_bench.api.mistakes import mistakes
-    from dfad_bench.api.models import profile_models
+    from dfad_bench.api.models import profile_models, profile_shares
     from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.parsing import parsing_study
@@ -85,6 +85,7 @@ _PUBLIC = {
     "quickstart": "dfad_bench.api.quickstart:quickstart",
     "new_skeleton": "dfad_bench.core.skeleton:new_skeleton",
     "profile_models": "dfad_bench.api.models:profile_models",
+    "profile_shares": "dfad_bench.api.models:profile_shares",
     "profile_model": "dfad_bench.engine.profile:profile_model",
     "check_model": "dfad_bench.engine.model_contract:check_model",
     "list_models": "dfad_bench.api.names:list_models",
@@ -106,8 +107,8 @@ __all__ = [
     "check_manifests", "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs",
     "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests",
     "mistakes", "new_skeleton", "open_manifest", "parsing_study", "plan_table", "profile_model", "profile_models",
-    "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train",
-    "verify_record", "__version__",
+    "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey",
+    "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

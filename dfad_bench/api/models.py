@@ -10,6 +10,7 @@ from dfad_bench.core.settings import AskedPrecision, Size
 
 if TYPE_CHECKING:
     from dfad_bench.engine.profile import Profile
+    from dfad_bench.engine.shares import PartShare
 
 
 def profile_models(
@@ -45,3 +46,40 @@ def profile_models(
     chosen = model_names() if names is None else list(names)
     timed: dict[str, Any] = {"device": device, "precision": precision, "force_precision": force_precision}
     return [profile_model(name, size=size, options=options, latency=latency, **timed) for name in chosen]
+
+
+def profile_shares(
+    names: Sequence[str] | None = None,
+    *,
+    size: Size = "paper",
+    options: Mapping[str, Any] | None = None,
+    batch: int = 8,
+    device: str = "auto",
+    precision: AskedPrecision = "fp32",
+    force_precision: bool = False,
+) -> list[tuple[str, list[PartShare]]]:
+    """Which share of a training step each module takes, forward and backward, and the optimiser, for several models.
+
+    Of the last stage of a model with random weights, on random faces with the prompts of 11 generators.
+
+    Args:
+        names: registered models; None is every one.
+        size: "paper", or "tiny" for tests.
+        options: of the model's configuration; with one model only, since each has its own.
+        batch: faces a step.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: number format; auto: what the device computes well.
+        force_precision: also a format that is far slower than fp32.
+
+    Returns:
+        Each model's name and parts, seconds being medians of three steps; no part where nothing learns.
+
+    Raises:
+        UnknownNameError: no such model.
+        ConfigError: bad options or device, or a number format that is far slower than fp32.
+    """
+    from dfad_bench.engine.shares import model_shares
+
+    chosen = model_names() if names is None else list(names)
+    where: dict[str, Any] = {"device": device, "precision": precision, "force_precision": force_precision}
+    return [(name, model_shares(name, size=size, options=options, batch=batch, **where)) for name in chosen]

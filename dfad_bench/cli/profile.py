@@ -12,12 +12,15 @@ from dfad_bench.engine.settings import TrainSettings
 
 if TYPE_CHECKING:
     from dfad_bench.engine.profile import Profile
+    from dfad_bench.engine.shares import PartShare
     from dfad_bench.report.table import Table
 
 _CONVENTION = (
     "Convention: parameters and FLOPs counted as the published ones were (leaderboards/reported/efficiency.yaml);"
     " their FLOPs are multiply-adds, attention products left out."
 )
+
+_FACES = 8  # of a step whose shares are asked for
 
 
 @click.command("profile", epilog="Example: dfad profile --model xception --model gazeclip --size tiny")
@@ -26,6 +29,8 @@ _CONVENTION = (
 @options.setting(TrainSettings, "size")
 @options.setting(TrainSettings, "options", multiple=True)
 @click.option("--latency", is_flag=True, help="Also time one image and 32, with their memory, on --device.")
+@click.option("--shares", is_flag=True, help="Instead, the share of each module in a training step, on --device.")
+@click.option("--batch", type=click.IntRange(1, 4096), help="With --shares: faces a step; default 8.")
 @options.device
 @options.setting(TrainSettings, "precision")
 @options.setting(TrainSettings, "force_precision")
@@ -36,24 +41,34 @@ def command(
     size: Any,
     options: tuple[str, ...],
     latency: bool,
+    shares: bool,
+    batch: int | None,
     as_json: bool,
     **timed: Any,
 ) -> None:
     """Count parameters and multiply-adds of one image, beside the published figures.
 
     Counts are made with 11 generators, both experts and random weights. Deviations from a published figure are
-    explained below the table.
+    explained below the table. With --shares: where the time of a training step goes, module by module.
     """
     if everything == bool(models):
         raise click.UsageError("give --model NAME (repeatable) or --all")
     if options and len(models) != 1:
         raise click.UsageError("--set goes with exactly one --model")
-    from dfad_bench.api.models import profile_models
+    if shares and latency:
+        raise click.UsageError("--latency is of forward passes, --shares of training steps; give one")
+    if batch is not None and not shares:
+        raise click.UsageError("--batch goes with --shares")
+    from dfad_bench.api.models import profile_models, profile_shares
     from dfad_bench.cli.train import parse_settings
 
+    about = {"size": size, "options": parse_settings(options), **timed}
     names = None if everything else models
-    profiles = profile_models(names, size=size, options=parse_settings(options), latency=latency, **timed)
-    echo_table(profile_table(profiles), "json" if as_json else "rich")
+    if shares:
+        table = shares_table(profile_shares(names, batch=batch or _FACES, **about), batch or _FACES)
+    else:
+        table = profile_table(profile_models(names, latency=latency, **about))
+    echo_table(table, "json" if as_json else "rich")
 
 
 def profile_table(profiles: list[Profile]) -> Table:
@@ -88,6 +103,36 @@ def profile_table(profiles: list[Profile]) -> Table:
         )
     title = "What models cost" + (", tiny" if profiles and profiles[0].size == "tiny" else "")
     return Table(title, tuple(columns), [_row(profile) for profile in profiles], tuple(notes))
+
+
+def shares_table(shares: list[tuple[str, list[PartShare]]], faces: int) -> Table:
+    """A row a part of a step, in milliseconds; a model in which nothing learns is named below."""
+    from dfad_bench.report.table import Column, Table
+
+    columns = (
+        Column("model", "Model", "text"),
+        Column("part", "Part", "text"),
+        Column("forward_ms", "Forward ms"),
+        Column("backward_ms", "backward ms"),
+        Column("share", "Share %", "percent", digits=1),
+    )
+    rows = [
+        {
+            "model": name,
+            "part": part.part,
+            "forward_ms": part.forward * 1000,
+            "backward_ms": None if part.backward is None else part.backward * 1000,
+            "share": part.share,
+        }
+        for name, parts in shares
+        for part in parts
+    ]
+    notes = [
+        f"A training step of {faces} faces, medians of three after one to warm up; the optimiser is Adam.",
+        "A backward pass is a module's from the moment the gradient of its result is there until another's is.",
+        *(f"{name}: nothing learns" for name, parts in shares if not parts),
+    ]
+    return Table("Where a training step goes", columns, rows, tuple(notes), names=2)
 
 
 def _row(profile: Profile) -> dict[str, Any]:

@@ -103,7 +103,8 @@ class _Steps:
 
     def seconds_of(self, rows: int) -> tuple[float, int]:
         """Seconds of a step with so many faces, and the peak of this process's memory since it began."""
-        batch = self._batch(rows)
+        asked = self.request
+        batch = random_batch(self.model, asked.class_prompts, rows, asked.side, self.where)
         began = time.perf_counter()
         self.model.zero_grad(set_to_none=True)
         with self.where.autocast():
@@ -115,17 +116,18 @@ class _Steps:
         wait_for(self.where.device)
         return time.perf_counter() - began, _peak_bytes()
 
-    def _batch(self, rows: int) -> Batch:
-        asked, model, device = self.request, self.model, self.where.device
-        labels = torch.arange(rows) % len(asked.class_prompts)
-        images = torch.rand(rows, 3, asked.side, asked.side, device=device)
-        more: dict[str, Any] = {"device": device, "settings": model.view_settings}
-        inputs = self.where.lay_out(Inputs(images, example_views(model.needs, rows, asked.side, **more)))
-        prompts = [tuple(asked.class_prompts[label]) for label in labels.tolist()]
-        views = example_views(model.needs_training, rows, asked.side, **more)
-        attribution, detection = labels.to(device), (labels > 0).long().to(device)
-        unlabelled = inputs if any(stage.unlabelled for stage in model.stages) else None
-        return Batch(inputs, attribution, detection, prompts, views, unlabelled)
+
+def random_batch(model: DFADModel, class_prompts: Sequence[Sequence[str]], rows: int, side: int, where: Place) -> Batch:
+    """Random faces of `side` pixels, their classes in turn, with all that a model's training asks for."""
+    device, labels = where.device, torch.arange(rows) % len(class_prompts)
+    images = torch.rand(rows, 3, side, side, device=device)
+    more: dict[str, Any] = {"device": device, "settings": model.view_settings}
+    inputs = where.lay_out(Inputs(images, example_views(model.needs, rows, side, **more)))
+    prompts = [tuple(class_prompts[label]) for label in labels.tolist()]
+    views = example_views(model.needs_training, rows, side, **more)
+    attribution, detection = labels.to(device), (labels > 0).long().to(device)
+    unlabelled = inputs if any(stage.unlabelled for stage in model.stages) else None
+    return Batch(inputs, attribution, detection, prompts, views, unlabelled)
 
 
 def _peak_bytes() -> int:

@@ -31,6 +31,7 @@ PRINTING = {
 SEVERAL = {
     "doctor": {"dfad_bench.core.doctor:diagnose", "dfad_bench.ingest.survey:survey"},
     "evaluate": {f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")},
+    "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {"dfad_bench.api.mistakes:mistakes", "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores"},
 }
