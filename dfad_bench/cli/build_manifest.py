@@ -51,6 +51,7 @@ def _parse_shard(context: click.Context, parameter: click.Parameter, text: str |
 @options.only
 @options.from_deepfakebench
 @options.map_prefix
+@options.labels
 @options.follow_links
 @_setting("shard_size")
 @click.option(

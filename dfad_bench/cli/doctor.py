@@ -27,6 +27,7 @@ _FOLDERS = 12
 @options.only
 @options.from_deepfakebench
 @options.map_prefix
+@options.labels
 @options.follow_links
 @click.option(
     "--long", "detailed", is_flag=True, help="Every finding, all absent weights and where to get each among them."
@@ -43,6 +44,7 @@ def command(
     only: dict[str, str],
     from_deepfakebench: Path | None,
     prefixes: dict[str, str],
+    labels: dict[str, str],
     follow_links: bool,
     detailed: bool,
     strict: bool,
@@ -65,7 +67,7 @@ def command(
     if dataset is None or root is None:
         sound = _examine_machine(detailed, as_json)
     else:
-        asked = {"only": only, "from_deepfakebench": from_deepfakebench, "prefixes": prefixes}
+        asked = {"only": only, "from_deepfakebench": from_deepfakebench, "prefixes": prefixes, "labels": labels}
         sound = _examine_folder(dataset, root, as_json, follow_links=follow_links, **asked)
     if strict and not sound:
         context.exit(1)

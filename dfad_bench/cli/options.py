@@ -175,6 +175,13 @@ def _prefixes(context: click.Context, parameter: click.Parameter, values: tuple[
     return {old: new for old, _, new in (text.partition("=") for text in values)}
 
 
+def _labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [pair for text in values for pair in text.split(",")]
+    if bad := [pair for pair in pairs if "" in pair.partition("=")]:
+        raise click.UsageError(f"--labels {quoted(bad[0])}: expected VALUE=NAME, as in 0=real,1=fake.", context)
+    return {value: name for value, _, name in (pair.partition("=") for pair in pairs)}
+
+
 map_prefix = click.option(
     "--map-prefix",
     "prefixes",
@@ -201,6 +208,13 @@ from_deepfakebench = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
     help=option_of(BuildSettings, "from_deepfakebench")[0].help,
+)
+labels = click.option(
+    "--labels",
+    multiple=True,
+    metavar="VALUE=NAME",
+    callback=_labels,
+    help=option_of(BuildSettings, "labels")[0].help,
 )
 follow_links = setting(BuildSettings, "follow_links")
 seed = setting(TrainSettings, "seed")

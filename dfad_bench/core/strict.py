@@ -111,6 +111,20 @@ def read_yaml(path: Path, *, unicode_only: bool = False) -> Any:
         raise ConfigError(f"{path}: not readable as plain YAML ({text})") from error
 
 
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of YAML text of others, as strictly as a file's.
+
+    Raises:
+        ConfigError: not YAML, aliases, too deep, or longer than a settings file may be.
+    """
+    if len(text) > _MAX_BYTES:
+        raise ConfigError(f"{where}: more than the {_MAX_BYTES} letters that settings may have")
+    try:
+        return deepcopy(_parsed_yaml(text, True))
+    except _BAD_YAML as error:
+        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())[:160]})") from error
+
+
 @functools.lru_cache(maxsize=64)  # by content: taxonomy, weights and protocols are read again and again by one command
 def _parsed_yaml(text: str, unicode_only: bool) -> Any:
     value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader

@@ -50,8 +50,10 @@ class Generator:
             raise ValueError(f"display and aliases need a letter or digit, got {quoted(empty[0])}")
         if self.attribution_label < UNSEEN:
             raise ValueError(f"attribution_label must be {UNSEEN} (none) or a class, got {self.attribution_label}")
-        if (self.forgery is ForgeryType.NONE) != (self.detection_label != FAKE):
-            raise ValueError("forgery must be none for real and unlabelled faces, and for no others")
+        if self.forgery is not ForgeryType.NONE and self.detection_label != FAKE:
+            raise ValueError("forgery must be none for real and unlabelled faces")
+        if self.forgery is ForgeryType.NONE and self.detection_label == FAKE and self.family is not Family.NONE:
+            raise ValueError("forgery may be none (not known) only where the family is none, too")
 
     @property
     def detection_label(self) -> int:

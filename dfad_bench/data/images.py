@@ -41,6 +41,8 @@ EXTENSIONS = (
 )
 VIDEO_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "m4v")
 ANIMATION_EXTENSIONS = ("gif", "webp", "apng")
+LFS_POINTER = b"version https://git-lfs"  # how the stand-in of a file begins that was not fetched
+IN_LFS = "Git LFS pointer in place of the data: run `git lfs pull`"
 SHEET = "dfad_bench contact sheet"  # PNG text of pictures that must not become faces of a manifest
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 << 20
@@ -149,6 +151,8 @@ def decode_image(
         except ImageRefused:
             raise
         except UnidentifiedImageError as error:
+            if data.startswith(LFS_POINTER):
+                raise ImageRefused("unreadable", IN_LFS) from error
             raise ImageRefused("unsupported_format", f"no image of the formats {', '.join(formats)}") from error
         except Image.DecompressionBombError as error:
             raise ImageRefused("too_large", str(error)) from error

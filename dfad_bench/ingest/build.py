@@ -161,6 +161,7 @@ def _spec(dataset: str, settings: BuildSettings) -> DatasetSpec:
     spec = spec.with_index(Path(settings.from_deepfakebench)) if settings.from_deepfakebench else spec
     spec = spec.with_only(settings.only) if settings.only else spec
     spec = spec.with_links() if settings.follow_links else spec
+    spec = spec.with_labels(settings.labels) if settings.labels else spec
     return spec.with_prefixes(settings.prefixes) if settings.prefixes else spec
 
 

@@ -18,7 +18,8 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pair_table import SCHEMA
 from dfad_bench.ingest.shot_similarity import Shot, likeness
 from dfad_bench.ingest.sources.folders import places_of
-from dfad_bench.ingest.sources.spec import DatasetSpec, Entry, load_dataset_spec
+from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
+from dfad_bench.ingest.sources.spec_parts import Entry
 from dfad_bench.ingest.sources.template import Template
 
 NAME = "name"  # the target the manifest names is among the real faces

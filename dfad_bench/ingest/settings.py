@@ -91,6 +91,13 @@ class BuildSettings:
             metavar="OLD=NEW",
         ),
     )
+    labels: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option(
+            "Meaning of label values without a name, as in 0=real,1=fake; in place of fake also who made them.",
+            metavar="VALUE=NAME",
+        ),
+    )
     follow_links: bool = field(
         default=False,
         metadata=option("Read files and folders that links in --root lead to elsewhere; each one once."),

@@ -95,6 +95,7 @@ def survey(
     only: Mapping[str, str] = {},
     from_deepfakebench: Path | None = None,
     prefixes: Mapping[str, str] = {},
+    labels: Mapping[str, str] = {},
     follow_links: bool = False,
 ) -> Survey:
     """List a source folder and compare it with what its dataset file says of the release.
@@ -105,6 +106,7 @@ def survey(
         only: field of the dataset's paths -> values to count, as in `build_manifest`.
         from_deepfakebench: a JSON of DeepfakeBench that lists the frames, as in `build_manifest`.
         prefixes: beginnings of listed paths -> what replaces them, as in `build_manifest`.
+        labels: values of labels -> generators, as in `build_manifest`.
         follow_links: follow links out of the folder, as in `build_manifest`.
 
     Raises:
@@ -116,6 +118,7 @@ def survey(
         spec = spec.with_index(Path(from_deepfakebench)) if from_deepfakebench else spec
         spec = spec.with_only(only) if only else spec
         spec = spec.with_prefixes(prefixes) if prefixes else spec
+        spec = spec.with_labels(labels) if labels else spec
         return _survey(spec.with_links() if follow_links else spec, Path(root))
 
 

@@ -86,7 +86,7 @@ def test_the_folder_itself_may_be_a_link(mine: Path) -> None:
     [
         ({**ROW, "famliy": "gan"}, "gen_x: unknown key 'famliy'; did you mean 'family'"),
         ({**ROW, "forgery": "XX"}, "gen_x: forgery must be one of"),
-        ({**ROW, "forgery": "none"}, "gen_x: forgery must be none for real and unlabelled faces, and for no others"),
+        ({**ROW, "forgery": "none"}, "gen_x: forgery may be none (not known) only where the family is none, too"),
         ({**ROW, "attribution_label": -2}, "gen_x: attribution_label must be -1"),
         ({**ROW, "attribution_label": 3}, "gen_x: attribution_label 3 is that of 'latdiff' of "),
         ({**ROW, "aliases": ["x", "style-gan 2"]}, "gen_x: the name 'style-gan 2' is taken by 'stylegan2' of "),

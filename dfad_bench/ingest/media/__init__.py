@@ -16,6 +16,7 @@ MEDIA = {
     "image": "dfad_bench.ingest.media.image:frames",
     "video": "dfad_bench.ingest.media.video:frames",
     "animation": "dfad_bench.ingest.media.animation:frames",
+    "parquet": "dfad_bench.ingest.media.parquet:frames",
 }
 
 

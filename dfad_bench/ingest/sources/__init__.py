@@ -6,5 +6,6 @@ SOURCES = {
     "archives": "dfad_bench.ingest.sources.folders:list_images",
     "image_folder": "dfad_bench.ingest.sources.image_folder:list_images",
     "deepfakebench": "dfad_bench.ingest.sources.deepfakebench:list_frames",
+    "hf_parquet": "dfad_bench.ingest.sources.hf_parquet:list_rows",
     "table": "dfad_bench.ingest.sources.table:list_images",
 }

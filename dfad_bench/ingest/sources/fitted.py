@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.spec import Entry
+from dfad_bench.ingest.sources.spec_parts import Entry
 
 
 class Fitted(NamedTuple):

@@ -16,7 +16,8 @@ from dfad_bench.ingest.sources.archives import list_all_files, places
 from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing
 from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.numbers import Numbers
-from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
+from dfad_bench.ingest.sources.spec import DatasetSpec
+from dfad_bench.ingest.sources.spec_parts import Entry
 from dfad_bench.ingest.sources.template import Template
 
 NO_PATH = "fits no path of the layout"

@@ -14,16 +14,19 @@ from dfad_bench.core.files import plain_path
 from dfad_bench.core.plain import parse_json
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
+from dfad_bench.ingest.media.parquet_file import open_parquet, pictures_in, read_columns
 from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import list_all_files
 from dfad_bench.ingest.sources.base import Listing
+from dfad_bench.ingest.sources.classes import class_of
 from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.folders import fit_file, sample_of
-from dfad_bench.ingest.sources.spec import DatasetSpec, Entry
+from dfad_bench.ingest.sources.spec import DatasetSpec
+from dfad_bench.ingest.sources.spec_parts import Entry
 from dfad_bench.ingest.sources.template import Template
 
-_METADATA = ("metadata.csv", "metadata.jsonl")
-_CLASSES = ("generator", "label", "class", "model")
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_CLASSES = ("generator", "label", "class", "model", "is_fake", "is_real")
 _MAX_BYTES = 1 << 30
 _SPLITS = ("train", "val", "test")
 
@@ -62,8 +65,11 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
         sample = found.sample if isinstance(found, Fitted) else None
         generator = sample.generator if sample else None
         name = found if isinstance(found, str) else None
-        if row is not None and (given := next((row[key] for key in _CLASSES if row.get(key)), None)):
-            generator, name = spec.generator_of(given), given
+        if row is not None and (key := next((key for key in _CLASSES if row.get(key)), None)):
+            name = row[key]
+            generator = class_of(spec, name, f"{places[file.origin]}, column {key}", key)
+        elif name is not None:  # a folder that is no generator's name: 0 and 1 are refused
+            generator = class_of(spec, name, f"{root}: folder of {file.origin}")
         if generator is not None:
             sample = sample or sample_of(spec, file, Entry("{image:path}", generator=generator), {}, generator)
             listing.samples.append(_with_metadata(spec, replace(sample, generator=generator), row or {}))
@@ -93,6 +99,31 @@ def _with_metadata(spec: DatasetSpec, sample: RawSample, row: Row) -> RawSample:
 def _rows(root: Path, file: FoundFile) -> Iterator[tuple[int, str, Row]]:
     """(line, origin of the image, its row) for each line of a metadata file."""
     where = f"{root}/{file.origin}"
+    folder = file.origin.rpartition("/")[0]
+    for number, row in _parquet(file, where) if file.origin.lower().endswith(".parquet") else _text_rows(file, where):
+        name = row.get("file_name")
+        if not name:
+            raise ConfigError(f"{where}: line {number}: no file_name")
+        fields = dict(row)
+        if target := fields.get("target"):
+            fields["target"] = _join(folder, target)
+        yield number, _join(folder, name), fields
+
+
+def _parquet(file: FoundFile, where: str) -> Iterator[tuple[int, Row]]:
+    if file.member is not None:
+        raise ConfigError(f"{where}: unpack it; Parquet is read from plain files only")
+    try:
+        parquet = open_parquet(file.path)
+        columns = [about.name for about in parquet.schema_arrow if not pictures_in(about.type)]
+        rows = (row for batch in read_columns(parquet, columns) for row in batch)
+        for number, row in enumerate(rows, start=1):
+            yield number, {str(key): str(value) for key, value in row.items() if value is not None}
+    except ImageRefused as refused:
+        raise ConfigError(f"{where}: cannot be read ({refused})") from refused
+
+
+def _text_rows(file: FoundFile, where: str) -> Iterator[tuple[int, Row]]:
     try:
         if file.member is None:
             data = read_source(file.path, max_bytes=_MAX_BYTES)
@@ -101,16 +132,7 @@ def _rows(root: Path, file: FoundFile) -> Iterator[tuple[int, str, Row]]:
         text = data.decode("utf-8-sig")
     except (ImageRefused, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: cannot be read ({error})") from error
-    folder = file.origin.rpartition("/")[0]
-    table = _csv if file.origin.lower().endswith(".csv") else _jsonl
-    for number, row in table(text, where):
-        name = row.get("file_name")
-        if not name:
-            raise ConfigError(f"{where}: line {number}: no file_name")
-        fields = dict(row)
-        if target := fields.get("target"):
-            fields["target"] = _join(folder, target)
-        yield number, _join(folder, name), fields
+    yield from (_csv if file.origin.lower().endswith(".csv") else _jsonl)(text, where)
 
 
 def _csv(text: str, where: str) -> Iterator[tuple[int, Row]]:

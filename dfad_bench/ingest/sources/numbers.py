@@ -9,7 +9,7 @@ from dfad_bench.data.images import ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
 from dfad_bench.ingest.sample import FoundFile
 from dfad_bench.ingest.sources.base import Listing
-from dfad_bench.ingest.sources.spec import NumberSplit
+from dfad_bench.ingest.sources.spec_parts import NumberSplit
 
 if TYPE_CHECKING:
     from dfad_bench.ingest.sources.fitted import Fitted

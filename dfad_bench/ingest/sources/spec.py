@@ -15,6 +15,7 @@ from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.resources import SHIPPED, find_yaml, include, origin, shipped, yaml_files
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import rows_of_dataset, taxonomy
+from dfad_bench.ingest.sources.spec_parts import ColumnsSpec, Entry, NumberSplit, TableSpec
 from dfad_bench.ingest.sources.template import Template
 
 _COSMETIC = (
@@ -26,6 +27,7 @@ _COSMETIC = (
     "expected",
     "expected_of",
     "expected_files",
+    "reals_in",
     "notes",
     "index",
     "follow_links",  # a setting of the build
@@ -33,105 +35,6 @@ _COSMETIC = (
 )
 LISTED_FIELDS = ("compression", "dataset", "label")  # of a DeepfakeBench JSON, for `only`
 ALL = "all"  # key of `expected` for all splits together
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One kind of path below the source folder.
-
-    `generator` and `split` are for templates that do not hold them. `source_key` names what must stay in one split
-    (an identity, a video). `source` names which of several collections of the dataset a face is from, for protocols
-    that tell them apart. `target` lists possible paths of the real target face, of which the first that exists
-    counts; with `target_dataset` the face is in another dataset and is not searched. `candidates` name the real
-    videos or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares
-    them). `medium: video` reads files of any name as videos; a path that ends in `{ext:video}` does not need it.
-    """
-
-    path: str
-    generator: str | None = None
-    split: str | None = None
-    source_key: str | None = None
-    source: str | None = None
-    target: tuple[str, ...] = ()
-    target_dataset: str | None = None
-    pair_confidence: float = 1.0
-    candidates: tuple[str, ...] = ()
-    medium: Literal["image", "video"] | None = None
-
-    def __post_init__(self) -> None:
-        fields = set(Template(self.path).fields)
-        if "generator" not in fields and self.generator is None:
-            raise ValueError(f"entry {quoted(self.path)} needs {{generator}} in its path or the key `generator`")
-        for text in (*self.target, *self.candidates, *(text for text in (self.source_key, self.source) if text)):
-            if unknown := set(Template(text).fields) - fields - {"ext"}:
-                raise ValueError(
-                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
-                )
-        if self.target_dataset and any("{ext}" in text for text in self.target):
-            raise ValueError("a target in another dataset needs an explicit extension")
-
-    @property
-    def videos(self) -> bool:
-        """Whether files of this kind are videos or animations, of which frames are taken."""
-        return self.medium == "video" or (self.medium is None and "{ext:video}" in self.path)
-
-
-@dataclass(frozen=True)
-class NumberSplit:
-    """The split by the number of an image: `below` says at which number each split ends, the others are `rest`.
-
-    The number is the field `field` of the path, or the number that a text file beside the images maps it to:
-    columns separated by white space, a header first; `key` is the column of the image's number, `value` that of the
-    number that decides.
-    """
-
-    field: str
-    below: dict[str, int]
-    rest: str
-    file: str | None = None
-    key: int = 0
-    value: int = 1
-
-    def __post_init__(self) -> None:
-        if list(self.below.values()) != sorted(self.below.values()) or self.key < 0 or self.value < 0:
-            raise ValueError("`below` must rise, `key` and `value` are columns from 0")
-
-    def split_of(self, number: int) -> str:
-        """The split of a number.
-
-        >>> NumberSplit("image", {"train": 60000}, "test").split_of(60000)
-        'test'
-        """
-        return next((split for split, end in self.below.items() if number < end), self.rest)
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Forged files whose path fits `path` have their real target at `target`: the first of these that is listed."""
-
-    path: str
-    target: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for text in self.target:
-            if unknown := set(Template(text).fields) - set(Template(self.path).fields):
-                raise ValueError(
-                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
-                )
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """A CSV beside the files: columns are named in braces, `where` keeps rows whose column holds a value."""
-
-    file: str
-    path: str = "{path}"
-    generator: str = "{generator}"
-    split: str | None = None
-    source_key: str | None = None
-    source: str | None = None
-    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    pairs: tuple[Pairing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,19 +47,23 @@ class DatasetSpec:
     values (a compression level, for example). `expected` is the number of faces or videos of
     each generator in the release, as one number or by split (with `all` for the total), counted in `expected_of`;
     `expected_files` maps paths of a complete copy (`{0..49}` stands for many) to what is missing without them.
+    `labels` says what values without a name mean (`{"0": real, "1": fake}`), and `reals_in` names the datasets that
+    hold the real faces of a release that has none of its own, with what they are.
     """
 
     name: str
     version: int
     title: str
     licence: str
-    layout: Literal["folders", "table", "videos", "archives", "image_folder", "deepfakebench"]
+    layout: Literal["folders", "table", "videos", "archives", "image_folder", "hf_parquet", "deepfakebench"]
     homepage: str | None = None
     citation: str | None = None
     obtain: str | None = None  # how a user gets it, one line
     crop: str = "face-256-1.3"
     entries: tuple[Entry, ...] = ()
     table: TableSpec | None = None
+    columns: ColumnsSpec = ColumnsSpec()
+    labels: dict[str, str] = field(default_factory=dict)  # value of a label -> generator; also of --labels
     split_by: NumberSplit | None = None  # where neither path nor entry gives the split
     lists: Literal["celeb_df", "faceforensics", "dfdc"] | None = None  # whose own lists of splits and labels to read
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
@@ -168,6 +75,7 @@ class DatasetSpec:
     expected: dict[str, int | dict[str, int]] = field(default_factory=dict)
     expected_of: Literal["images", "videos", "sequences"] = "images"
     expected_files: dict[str, str] = field(default_factory=dict)
+    reals_in: dict[str, str] = field(default_factory=dict)
     generator_option: bool = False  # --generator NAME may replace the entries' generator
     notes: tuple[str, ...] = ()
     index: str | None = None  # the file of --from-deepfakebench
@@ -176,7 +84,7 @@ class DatasetSpec:
     follow_links: bool = False  # of --follow-links
 
     def __post_init__(self) -> None:
-        needed = {"table": "table", "deepfakebench": None}.get(self.layout, "entries")
+        needed = {"table": "table", "deepfakebench": None, "hf_parquet": None}.get(self.layout, "entries")
         if any(bool(getattr(self, key)) != (key == needed) for key in ("table", "entries")):
             raise ValueError(f"layout {quoted(self.layout)} needs {f'`{needed}` only' if needed else 'no entries'}")
         for split in (self.split_by,) if self.split_by else ():
@@ -185,7 +93,7 @@ class DatasetSpec:
         for text in self.skip:
             Template(text)
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
-        for key in used:
+        for key in (*used, *self.labels.values()):
             if key not in taxonomy() or taxonomy()[key].key != key:
                 near = " or ".join(taxonomy().nearest_keys(key))
                 suggestion = f"; did you mean {near}?" if near else ""
@@ -204,6 +112,10 @@ class DatasetSpec:
         values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
         if not self.prefixes:
             del values["prefixes"]  # so that hashes of earlier builds stay the same
+        if not self.labels:
+            del values["labels"]
+        if self.columns == ColumnsSpec():
+            del values["columns"]
         for part in (*values["entries"], *([values["table"]] if values["table"] else [])):
             if part["source"] is None:
                 del part["source"]  # likewise
@@ -288,6 +200,17 @@ class DatasetSpec:
             raise ConfigError(f"dataset {quoted(self.name)} reads no list of files; --map-prefix is for lists")
         return replace(self, prefixes={**self.prefixes, **prefixes})
 
+    def with_labels(self, labels: Mapping[str, str]) -> DatasetSpec:
+        """The same dataset, where values of labels without a name mean these generators (`--labels 0=real,1=fake`).
+
+        Raises:
+            ConfigError: a layout whose files and folders say who made what.
+            UnknownNameError: not in the taxonomy.
+        """
+        if self.layout not in ("hf_parquet", "image_folder", "table"):
+            raise ConfigError(f"dataset {quoted(self.name)} has no column of labels; --labels is for tables of them")
+        return replace(self, labels={**self.labels, **{text: taxonomy()[name].key for text, name in labels.items()}})
+
     def with_links(self) -> DatasetSpec:
         """The same dataset, following links out of the source folder (`--follow-links`)."""
         return replace(self, follow_links=True)
@@ -296,6 +219,8 @@ class DatasetSpec:
         """The expected layout in one line, for errors."""
         if self.layout == "deepfakebench":
             return "the frames that the JSON of --from-deepfakebench lists"
+        if self.layout == "hf_parquet":
+            return "Parquet files with a column of pictures, as the Hugging Face hub keeps them"
         if self.table is not None:
             return f"{self.table.file} beside the files it lists"
         shown = list(dict.fromkeys(entry.path for entry in self.entries))

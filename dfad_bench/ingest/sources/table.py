@@ -14,8 +14,10 @@ from dfad_bench.core.labels import ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.base import Listing, walk_files
+from dfad_bench.ingest.sources.classes import class_of
 from dfad_bench.ingest.sources.prefixes import map_prefix, suggest_prefix
-from dfad_bench.ingest.sources.spec import DatasetSpec, TableSpec
+from dfad_bench.ingest.sources.spec import DatasetSpec
+from dfad_bench.ingest.sources.spec_parts import TableSpec
 from dfad_bench.ingest.sources.template import Template
 
 _MAX_BYTES = 1 << 30
@@ -42,7 +44,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
             raise ConfigError(f"{file}: line {number}: {quoted(origin)} is also on line {lines[origin]}")
         lines[origin] = number
         name = Template(spec.table.generator).fill(row) or ""
-        generator = spec.generator_of(name)
+        generator = class_of(spec, name, f"{file}: line {number}", spec.table.generator.strip("{}"))
         if generator is None:
             listing.ignore(f"unknown generator {quoted(name)}", origin)
             continue

@@ -1,0 +1,207 @@
+"""Parquet files with pictures in them, as the Hugging Face hub keeps image data sets: a sample a row.
+
+Only the columns of labels are read here. A picture's own `path` is no more than a name; who made it is told by the
+names of the labels (schema metadata, README.md, `--labels`), never by a bare number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.taxonomy import REAL_KEY, UNLABELLED_KEY
+from dfad_bench.data.images import IN_LFS, ImageRefused
+from dfad_bench.ingest.media.parquet import member_name
+from dfad_bench.ingest.media.parquet_file import open_parquet, read_columns
+from dfad_bench.ingest.sample import FoundFile, RawSample
+from dfad_bench.ingest.sources.base import Listing, walk_files
+from dfad_bench.ingest.sources.classes import class_of
+from dfad_bench.ingest.sources.hf_schema import (
+    Card,
+    Columns,
+    columns_of,
+    picture_column,
+    plain_split,
+    read_card,
+    split_name,
+)
+from dfad_bench.ingest.sources.spec import DatasetSpec
+from dfad_bench.ingest.sources.spec_parts import ColumnsSpec
+from dfad_bench.ingest.sources.template import Template
+
+_FAKE_KEY = "fake"
+_MAX_TEXT = 4096  # letters of a label
+_ARROW = ("state.json", "dataset_info.json")
+
+
+def list_rows(spec: DatasetSpec, root: Path) -> Listing:
+    """The rows of every Parquet file below `root` as samples; files that cannot be read are counted.
+
+    Raises:
+        ConfigError: no such folder, no column of pictures or of labels, or labels that are numbers without names.
+    """
+    listing = Listing()
+    skip = [Template(text) for text in spec.skip]
+    card = read_card(root) if root.is_dir() else Card()
+    listing.notes += [card.problem] if card.problem else []
+    found: Counter[tuple[str, str]] = Counter()
+    for file in walk_files(root, listing, spec.follow_links):
+        name = file.origin.rpartition("/")[2].lower()
+        if any(template.match(file.origin) is not None for template in skip) or name in ("readme.md", *_ARROW):
+            listing.ignore("not part of this dataset", file.origin)
+        elif name.endswith(".arrow"):
+            listing.ignore("Arrow file of `save_to_disk`: write it again with `to_parquet`", file.origin)
+        elif not name.endswith(".parquet"):
+            listing.ignore("no Parquet file", file.origin)
+        elif file.outside:
+            listing.ignore("link out of the source folder", file.origin)
+        else:
+            _list_file(spec, root, file, card, listing, found)
+    listing.notes += _count_notes(card, found)
+    return listing
+
+
+def _list_file(
+    spec: DatasetSpec, root: Path, file: FoundFile, card: Card, listing: Listing, found: Counter[tuple[str, str]]
+) -> None:
+    try:
+        parquet = open_parquet(file.path)
+        try:
+            listing.samples += _File(spec, root, file, card, parquet).samples(listing)
+            number = parquet.metadata.num_rows
+        finally:
+            parquet.close(force=True)
+    except ImageRefused as refused:
+        why = IN_LFS if refused.reason == IN_LFS else "damaged Parquet file"
+        listing.ignore(why, file.origin if why == IN_LFS else f"{file.origin}: {refused.reason}")
+        return
+    if declared := card.split_of(file.origin):
+        found[declared] += number
+
+
+def _count_notes(card: Card, found: Counter[tuple[str, str]]) -> Iterator[str]:
+    for key, rows in card.rows.items():
+        if key in found and found[key] != rows:
+            yield f"README.md says that {key[1]} of {key[0]} has {rows:,} rows; {found[key]:,} are here"
+
+
+@dataclass
+class _File:
+    """One Parquet file: which of its columns say what."""
+
+    spec: DatasetSpec
+    root: Path
+    file: FoundFile
+    card: Card
+    parquet: pq.ParquetFile
+    split: str | None = None
+    columns: Columns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = columns_of(self.parquet, self.card, self.file.origin)
+        self.split = plain_split(split_name(self.file.origin, self.card))
+
+    @property
+    def where(self) -> str:
+        """The file, for errors."""
+        return f"{self.root}/{self.file.origin}"
+
+    def samples(self, listing: Listing) -> list[RawSample]:
+        """A sample a row; rows without a class, or of an unknown generator, are counted in `listing`."""
+        picture = picture_column(self.columns, self.spec.columns.image, self.where)
+        asked = self._asked_columns(picture)
+        done, row = [], 0
+        for rows in read_columns(self.parquet, [name for name in dict.fromkeys(asked.values()) if name]):
+            for values in rows:
+                member = member_name(row, picture)
+                generator = self._generator(asked, values, f"{self.file.origin}/{member}", listing)
+                if generator is not None:
+                    done.append(self._sample(generator, member, row, asked, values))
+                row += 1
+        return done
+
+    def _asked_columns(self, picture: str) -> dict[str, str | None]:
+        """Role -> column; also every column that a template of the dataset file names."""
+        about: ColumnsSpec = self.spec.columns
+        there = {name.casefold(): name for name in self.columns.known if name != picture}
+
+        def column_of(names: tuple[str, ...]) -> str | None:
+            return next((there[name.casefold()] for name in names if name.casefold() in there), None)
+
+        asked = {role: column_of(getattr(about, role)) for role in ("label", "generator", "split")}
+        if asked["label"] is None and asked["generator"] is None:
+            raise ConfigError(
+                f"{self.where}: no column says who made the pictures; name one as `columns: {{label: [...]}}` in a copy"
+                f" of the dataset file (there are {', '.join(there.values())[:200]})"
+            )
+        for text in (about.source_key or "{source_key}", about.source or ""):
+            given = text in (about.source_key, about.source)
+            for name in Template(text).fields:
+                if name.casefold() in there:
+                    asked[f"field {name}"] = there[name.casefold()]
+                elif given:
+                    raise ConfigError(f"{self.where}: no column {quoted(name)}, which {quoted(text)} needs")
+        return asked
+
+    def _generator(
+        self, asked: Mapping[str, str | None], values: Mapping[str, Any], origin: str, listing: Listing
+    ) -> str | None:
+        label, maker = (self._text(asked[role], values) for role in ("label", "generator"))
+        said = self._class(asked["label"], label)
+        made = self._class(asked["generator"], maker) if said != REAL_KEY else None
+        name = maker if maker is not None else label
+        if said is None and made is None:
+            if name is None:
+                return UNLABELLED_KEY  # no value, or -1 of a class label
+            listing.ignore(f"unknown generator {quoted(name)}", origin)
+        elif said == _FAKE_KEY and made == REAL_KEY:
+            listing.ignore("label and generator contradict each other", origin)
+        elif said == _FAKE_KEY and made is None and maker:
+            listing.ignore(f"unknown generator {quoted(maker)}", origin)
+        else:
+            return made if made is not None and said in (_FAKE_KEY, None) else said
+        return None
+
+    def _class(self, column: str | None, text: str | None) -> str | None:
+        if column is None or text is None:
+            return None
+        return class_of(self.spec, text, f"{self.where}: column {quoted(column)}", column)
+
+    def _text(self, column: str | None, values: Mapping[str, Any]) -> str | None:
+        """A value as text: of a class label its name; None where there is none."""
+        value = values.get(column) if column is not None else None
+        names = self.columns.names.get(column or "")
+        if value is None or (names and value == -1):
+            return None
+        if names and isinstance(value, int) and 0 <= value < len(names):
+            return names[value]
+        if not isinstance(value, str | int | float | bool):
+            raise ConfigError(f"{self.where}: column {quoted(column)} holds {type(value).__name__}, no label")
+        return str(value)[:_MAX_TEXT] or None
+
+    def _sample(
+        self, generator: str, member: str, row: int, asked: Mapping[str, str | None], values: Mapping[str, Any]
+    ) -> RawSample:
+        about = self.spec.columns
+        fields = {role.removeprefix("field "): self._text(name, values) for role, name in asked.items()}
+        own = self._text(asked["split"], values)
+        return RawSample(
+            dataset=self.spec.name,
+            generator=generator,
+            split=self.spec.split_of(plain_split(own)) if own else self.spec.split_of(self.split),
+            origin=f"{self.file.origin}/{member}",
+            path=self.file.path,
+            source_key=Template(about.source_key or "{source_key}").fill(fields),
+            source=Template(about.source).fill(fields) if about.source else None,
+            size=self.file.size,
+            changed=self.file.changed,
+            medium="parquet",
+            member=member,
+            position=row,
+        )

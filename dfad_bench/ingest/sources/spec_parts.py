@@ -1,0 +1,128 @@
+"""The parts of a dataset file: entries, splits by number, tables and columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dfad_bench.core.errors import quoted
+from dfad_bench.ingest.sources.template import Template
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kind of path below the source folder.
+
+    `generator` and `split` are for templates that do not hold them. `source_key` names what must stay in one split
+    (an identity, a video). `source` names which of several collections of the dataset a face is from, for protocols
+    that tell them apart. `target` lists possible paths of the real target face, of which the first that exists
+    counts; with `target_dataset` the face is in another dataset and is not searched. `candidates` name the real
+    videos or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares
+    them). `medium: video` reads files of any name as videos; a path that ends in `{ext:video}` does not need it.
+    """
+
+    path: str
+    generator: str | None = None
+    split: str | None = None
+    source_key: str | None = None
+    source: str | None = None
+    target: tuple[str, ...] = ()
+    target_dataset: str | None = None
+    pair_confidence: float = 1.0
+    candidates: tuple[str, ...] = ()
+    medium: Literal["image", "video"] | None = None
+
+    def __post_init__(self) -> None:
+        fields = set(Template(self.path).fields)
+        if "generator" not in fields and self.generator is None:
+            raise ValueError(f"entry {quoted(self.path)} needs {{generator}} in its path or the key `generator`")
+        for text in (*self.target, *self.candidates, *(text for text in (self.source_key, self.source) if text)):
+            if unknown := set(Template(text).fields) - fields - {"ext"}:
+                raise ValueError(
+                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
+                )
+        if self.target_dataset and any("{ext}" in text for text in self.target):
+            raise ValueError("a target in another dataset needs an explicit extension")
+
+    @property
+    def videos(self) -> bool:
+        """Whether files of this kind are videos or animations, of which frames are taken."""
+        return self.medium == "video" or (self.medium is None and "{ext:video}" in self.path)
+
+
+@dataclass(frozen=True)
+class NumberSplit:
+    """The split by the number of an image: `below` says at which number each split ends, the others are `rest`.
+
+    The number is the field `field` of the path, or the number that a text file beside the images maps it to:
+    columns separated by white space, a header first; `key` is the column of the image's number, `value` that of the
+    number that decides.
+    """
+
+    field: str
+    below: dict[str, int]
+    rest: str
+    file: str | None = None
+    key: int = 0
+    value: int = 1
+
+    def __post_init__(self) -> None:
+        if list(self.below.values()) != sorted(self.below.values()) or self.key < 0 or self.value < 0:
+            raise ValueError("`below` must rise, `key` and `value` are columns from 0")
+
+    def split_of(self, number: int) -> str:
+        """The split of a number.
+
+        >>> NumberSplit("image", {"train": 60000}, "test").split_of(60000)
+        'test'
+        """
+        return next((split for split, end in self.below.items() if number < end), self.rest)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Forged files whose path fits `path` have their real target at `target`: the first of these that is listed."""
+
+    path: str
+    target: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in self.target:
+            if unknown := set(Template(text).fields) - set(Template(self.path).fields):
+                raise ValueError(
+                    f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
+                )
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A CSV beside the files: columns are named in braces, `where` keeps rows whose column holds a value."""
+
+    file: str
+    path: str = "{path}"
+    generator: str = "{generator}"
+    split: str | None = None
+    source_key: str | None = None
+    source: str | None = None
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: tuple[Pairing, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnsSpec:
+    """The columns of a table with pictures in it (`layout: hf_parquet`): of several names the first that exists counts.
+
+    `image` is found by itself where it is not given. `label` says real or forged (or, without a `generator` column,
+    who made the picture), `generator` who made it. `source_key` and `source` are templates of columns in braces.
+    """
+
+    image: str | None = None
+    label: tuple[str, ...] = ("label", "labels", "is_fake", "is_real", "ground_truth")
+    generator: tuple[str, ...] = ("generator", "model", "model_name", "method", "class")
+    split: tuple[str, ...] = ("split",)
+    source_key: str | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        for text in (self.source_key, self.source):
+            Template(text or "")
