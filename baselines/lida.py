@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from dfad_bench.layers.resnet import load_resnet, resnet_trunk
 
 LowBits = Literal["levels", "binary"]
 Patch = Literal["whole", "max", "min"]
+Space = Literal["sphere", "raw"]
 PATCH = 32  # pixels
 PRINTED_THRESHOLD = 0.85
 
@@ -45,7 +47,7 @@ class LIDAConfig:
         threshold: of the cosine with the prototype of real faces, below which a face is fake: "fitted" to the training
             faces' best balanced accuracy, when training ends; "printed", the 0.85 its authors chose by hand.
         centre_rate: alpha, of the centres' own steps; not printed.
-        centre_space: where L_A measures distances: "sphere", between embeddings of length 1, which is where faces are
+        distance_space: where L_A measures distances: "sphere", between embeddings of length 1, which is where faces are
             retrieved; "raw", between embeddings as they are. The text leaves it open.
     """
 
@@ -59,7 +61,7 @@ class LIDAConfig:
     temperature: float = 0.1
     threshold: Literal["fitted", "printed"] = "fitted"
     centre_rate: float = 0.5
-    centre_space: Literal["sphere", "raw"] = "sphere"
+    distance_space: Space = "sphere"
 
     @classmethod
     def tiny(cls) -> LIDAConfig:
@@ -164,7 +166,7 @@ class LIDA(DFADModel):
             "temperature, centre rate, optimiser and learning rate are not printed: settings, and the recipe's values",
             "centres start at the means of the training faces and move after each step, by embeddings computed again",
             "the threshold of its detector is fitted to the training faces (threshold); the paper's was chosen by hand",
-            "distances from centres are between embeddings of length 1 (centre_space), which the text leaves open",
+            "distances from centres are between embeddings of length 1 (distance_space), which the text leaves open",
         ),
         notes=(
             "Needs pixels as the generator left them: a crop that was resampled or stored as JPEG has the lowest bits"
@@ -191,6 +193,14 @@ class LIDA(DFADModel):
         self.trunk = resnet_trunk(config.blocks, config.widths, bottleneck=True)
         self.trunk.add_module("maxpool", nn.Identity())
         self.experts: Gallery = Gallery(dim, num_generators, config.shots, config.temperature)
+
+    @classmethod
+    def expanded(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """In runs made before, `distance_space` has the name that the added loss has for its own."""
+        if options.get("centre_space") not in get_args(Space):
+            return options
+        rest = {name: value for name, value in options.items() if name != "centre_space"}
+        return {"distance_space": options["centre_space"], **rest}
 
     def load_weights(self, weights: WeightFiles) -> None:
         """A ResNet-50 of torchvision or timm: ImageNet's, or one pre-trained on low-bit images; `fc` is left out."""
@@ -267,7 +277,7 @@ class LIDA(DFADModel):
     def _placed(self, embedding: Tensor) -> Tensor:
         """(B, d) embeddings where centres are."""
         rows = embedding.float()
-        return F.normalize(rows, dim=1) if self.config.centre_space == "sphere" else rows
+        return F.normalize(rows, dim=1) if self.config.distance_space == "sphere" else rows
 
     @torch.no_grad()
     def _rows(self, batch: Batch) -> Tensor:

@@ -61,14 +61,20 @@ def split_options(
 
     Args:
         options: of a model.
-        own: its `Config`, if it has one; a field there keeps its name for the model.
+        own: its `Config`, if it has one. A field there may begin like these options, and must not be one of them.
         defaults: what the model's paper adds.
         model: for messages.
 
     Raises:
-        ConfigError: an unknown option of an added loss, or a bad value.
+        ConfigError: an unknown option of an added loss, a bad value, or a field of the model with the name of such an
+            option, which could then not be set.
     """
     taken = {field.name for field in fields(own)} if own is not None else set()
+    if shadows := sorted(taken & {field.name for field in fields(CentreOptions)}):
+        raise ConfigError(
+            f"{model}: its Config has a field {shadows[0]}, an option that every model has for a loss that a user adds"
+            " (dfad_bench.core.added_loss); give the field another name"
+        )
     added = {name: value for name, value in options.items() if name.startswith(_PREFIX) and name not in taken}
     rest = {name: value for name, value in options.items() if name not in added}
     return rest, from_mapping(CentreOptions, {**defaults, **added}, f"options of {model}")

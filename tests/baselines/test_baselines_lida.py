@@ -181,3 +181,17 @@ def test_learns_traces_that_only_the_lowest_bits_hold() -> None:
 def test_settings_without_meaning_are_one_line(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be above 0"):
         model(**{name: value})
+
+
+@pytest.mark.parametrize("given", [{"distance_space": "raw"}, {"centre_space": "raw"}])
+def test_distances_and_an_added_loss_have_spaces_of_their_own(given: dict[str, str]) -> None:
+    """The second is how runs made before named the first."""
+    model = LIDA.build(4, size="tiny", options=given)
+    assert (model.config.distance_space, model.added_loss) == ("raw", None)
+    options = {"centre_loss": "vcc", "centre_space": "probability", "distance_space": "raw"}
+    model = LIDA.build(4, size="tiny", options=options)
+    assert model.config.distance_space == "raw"
+    assert model.added_loss.options.centre_space == "probability"
+    assert model.added_loss.loss.centres.shape == (4, 4)  # of four probabilities
+    with pytest.raises(ConfigError, match="centre_space must be one of feature, probability"):
+        LIDA.build(4, size="tiny", options={"centre_space": "ball"})

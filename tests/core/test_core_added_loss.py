@@ -12,8 +12,11 @@ from torch.nn import functional as F
 
 from baselines.dna_det import DNADet
 from baselines.xception import Xception
+from dfad_bench.core import registry
+from dfad_bench.core.added_loss import split_options
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, loss_terms
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.registry import model_class, model_names
 from dfad_bench.engine.contract_checks.subject import prompts_of
 from dfad_bench.engine.model_contract import check_model
 from dfad_bench.engine.optimisers import parameter_groups
@@ -151,6 +154,42 @@ def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
 
 def test_a_field_of_the_models_own_keeps_its_name() -> None:
     assert build(Small, centre_width=7, centre_loss="dfacc").added_loss.loss.centres.shape == (3, 7)
+
+
+@dataclass(frozen=True)
+class ShadowingConfig(Config):
+    """`centre_space` is also the added loss's."""
+
+    centre_space: str = "sphere"
+
+
+class Shadowing(Small):
+    """Nobody could set the added loss's `centre_space` of it."""
+
+    Config = ShadowingConfig
+
+
+@pytest.mark.parametrize("options", [{}, {"centre_loss": "dfacc"}, {"centre_space": "feature"}])
+def test_a_field_with_the_name_of_an_option_of_every_model_is_refused(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="Small: its Config has a field centre_space, .* another name"):
+        build(Shadowing, **options)
+    monkeypatch.setattr(registry, "model_table", lambda: {"shadowing": f"{__name__}:Shadowing"})
+    (found,) = [result for result in check_model("shadowing") if not result.ok]
+    assert found.check == "build"
+    assert "field centre_space" in found.detail
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_model_takes_all_options_of_an_added_loss(name: str) -> None:
+    kind = model_class(name)
+    own, centres = split_options(
+        {"centre_margin": 0.25, "centre_space": "probability"},
+        getattr(kind, "Config", None), kind.added, kind.card.display,
+    )  # fmt: skip
+    assert not own
+    assert (centres.centre_margin, centres.centre_space) == (0.25, "probability")
 
 
 @pytest.mark.heavy
