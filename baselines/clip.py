@@ -62,6 +62,7 @@ class CLIP(CLIPBased):
         reference="https://github.com/openai/CLIP",
         reference_licence="MIT",
         weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive", "openai_clip_vit_l14"),
+        no_recipe="its paper trains on pairs of images and captions, and none of theirs for deepfakes is known",
     )
     Config = CLIPConfig
     image_size = 224

@@ -60,6 +60,7 @@ class AlwaysFake(Constant):
         task="trivial",
         idea="Calls every face fake with certainty and spreads attribution evenly.",
         added="nothing",
+        no_recipe="there is nothing to train",
     )
 
     def __init__(self, num_generators: int, config: ConstantConfig) -> None:
@@ -77,6 +78,7 @@ class NeverSure(Constant):
         task="trivial",
         idea="Gives every class the same probability, which reaches 100 % on unseen generators.",
         added="nothing",
+        no_recipe="there is nothing to train",
     )
 
 
@@ -91,6 +93,7 @@ class Majority(Constant):
         idea="Answers with the class shares of the training set.",
         added="nothing",
         deviations=("each class counts one face more than there are, so that logits are finite",),
+        no_recipe="there is nothing to train",
     )
     attribution_counts: Tensor
     detection_counts: Tensor

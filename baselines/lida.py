@@ -163,7 +163,8 @@ class LIDA(DFADModel):
         added="nothing: the cosine with the prototype of real faces is its own detector",
         deviations=(
             "its pre-training (ImageNet classes from low-bit photographs) is not run; --weights starts from its result",
-            "temperature, centre rate, optimiser and learning rate are not printed: settings, and the recipe's values",
+            "temperature, centre rate, optimiser and learning rate are not printed: settings, and the recipe's values;"
+            " recipe lida has the batch and length that are",
             "centres start at the means of the training faces and move after each step, by embeddings computed again",
             "the threshold of its detector is fitted to the training faces (threshold); the paper's was chosen by hand",
             "distances from centres are between embeddings of length 1 (distance_space), which the text leaves open",
@@ -175,6 +176,7 @@ class LIDA(DFADModel):
         ),
         reference_licence="Apache-2.0",
         weights=("lida_resnet50",),
+        recipe="lida",
     )
     Config = LIDAConfig
     image_size = 256

@@ -44,6 +44,7 @@ class ResNet(DFADModel):
         reference="https://github.com/pytorch/vision",
         reference_licence="BSD-3-Clause",
         weights=("imagenet_resnet18",),
+        no_recipe="its paper trains on ImageNet, and none of theirs for deepfakes is known",
     )
     Config = ResNetConfig
     image_size = 224

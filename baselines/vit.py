@@ -76,6 +76,7 @@ class ViT(DFADModel):
         reference="https://github.com/lucidrains/vit-pytorch",
         reference_licence="MIT",
         weights=("imagenet_vit_b16",),
+        no_recipe="its paper trains on ImageNet and JFT, and none of theirs for deepfakes is known",
     )
     Config = ViTConfig
     image_size = 224

@@ -119,7 +119,7 @@ class Xception(DFADModel):
         deviations=(
             "224 pixels and padding 1 on both stem convolutions, which the published count implies",
             "normalised with mean 0.5 and deviation 0.5, as the FaceForensics++ detector does",
-            "no augmentation, as the benchmark trains every model",
+            "no augmentation but by its own recipe, xception",
         ),
         reference="https://github.com/ondyari/FaceForensics",
         reference_licence="MIT",

@@ -51,7 +51,7 @@ def _generator(name: str) -> Row:
 
 
 def _recipe(name: str) -> Row:
-    from dfad_bench.core.recipe import load_recipe
+    from dfad_bench.core.recipe import ALIASES, load_recipe
 
     recipe = load_recipe(name)
     return {
@@ -61,6 +61,7 @@ def _recipe(name: str) -> Row:
         "epochs": recipe.epochs,
         "patience": recipe.patience,
         "paper": recipe.paper,
+        "aliases": ", ".join(alias for alias, meant in ALIASES.items() if meant == name) or None,
         "origin": origin_of("recipes", name),
     }
 
@@ -165,6 +166,7 @@ KINDS = {
             "epochs": "Epochs",
             "patience": "Patience",
             "paper": "After",
+            "aliases": "Also called",
             **FROM,
         },
     ),

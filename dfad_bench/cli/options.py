@@ -69,9 +69,9 @@ def _estimators() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    from dfad_bench.core.recipe import AUTHOR, recipe_names
+    from dfad_bench.core.recipe import ALIASES, AUTHOR, recipe_names
 
-    return [AUTHOR, *recipe_names()]
+    return [AUTHOR, *ALIASES, *recipe_names()]
 
 
 def _prompts() -> list[str]:

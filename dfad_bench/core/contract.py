@@ -63,6 +63,7 @@ class Card:
         str, ...
     ] = ()  # names in manifests/weights.yaml of what its paper starts from; `weights=` takes them
     recipe: str | None = None  # in manifests/recipes: as its authors (or its detector's) train; see `--recipe author`
+    no_recipe: str = ""  # where there is none: why, as the answer to `--recipe author`
 
 
 class Experts(nn.Module):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core import bounds
 from dfad_bench.core.bounds import check_bounds
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.files import content_hash
-from dfad_bench.core.resources import find_yaml, yaml_names
+from dfad_bench.core.resources import find_yaml, yaml_files, yaml_names
 from dfad_bench.core.strict import read_dataclass
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
 AUTHOR = "author"  # in place of a name: the recipe that the model's card names
+ALIASES = {"paper": "default"}  # other names that are understood; records have the second
 LENGTHS = {"epochs": bounds.EPOCHS, "steps": bounds.STEPS, "batch_size": bounds.BATCH}  # of a stage, at most
 Sampler = Literal["shuffle", "class_balanced", "images_per_class", "real_forged"]  # see `core.stages.Stage`
 
@@ -151,18 +153,27 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped or included recipe by name, or the user's own by path.
+    """A shipped or included recipe by name or by another name for it (`ALIASES`), or the user's own by path.
 
     Raises:
         UnknownNameError, ConfigError: no such recipe, or a bad file.
     """
+    if name in ALIASES and (other := yaml_files("manifests", "recipes").get(name)):
+        raise _name_taken(other, name)
+    name = ALIASES.get(name, name)
     path = find_yaml("manifests", "recipes", name)
     recipe = read_dataclass(Recipe, path)
     if path.stem == name != recipe.name:
         raise ConfigError(f"{path}: name {quoted(recipe.name)} must equal the file's name")
     if recipe.name == AUTHOR:
         raise ConfigError(f"{path}: name {AUTHOR!r} stands for the recipe of each model's authors; choose another")
+    if recipe.name in ALIASES:
+        raise _name_taken(path, recipe.name)
     return recipe
+
+
+def _name_taken(path: Path, name: str) -> ConfigError:
+    return ConfigError(f"{path}: name {name!r} is another name for the recipe {ALIASES[name]!r}; choose another")
 
 
 def recipe_names() -> list[str]:

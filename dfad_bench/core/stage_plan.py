@@ -23,9 +23,10 @@ def recipe_for(recipe: Recipe | str, model: str) -> Recipe:
         return load_recipe(recipe)
     card = model_class(model).card
     if card.recipe is None:
+        why = card.no_recipe or "its card names none"
         raise ConfigError(
-            f"the card of {model} names no recipe of its authors; --recipe default is the one that models of the"
-            " papers' tables share"
+            f"no recipe of {model}'s authors: {why}; --recipe default is the one that models of the papers' tables"
+            " share"
         )
     return load_recipe(card.recipe)
 

@@ -78,7 +78,9 @@ class TrainSettings(ModelSettings):
     protocol: Protocol | str = field(metadata=option("Protocol name, or your own YAML file.", names="protocol"))
     recipe: Recipe | str = field(
         default="default",
-        metadata=option("Recipe name, author (the model's own), or your YAML file.", names="recipe"),
+        metadata=option(
+            "Recipe name (paper: the tables' default), author (the model's own), or your YAML file.", names="recipe"
+        ),
     )
     prompts: str = field(
         default=DEFAULT_PROMPTS,

@@ -10,10 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfad_bench.api.names import list_names
 from dfad_bench.core import resources
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.recipe import Optimiser, Recipe, Schedule, load_recipe, recipe_names
-from dfad_bench.core.registry import model_class, model_table
+from dfad_bench.core.registry import model_class, model_names, model_table
+from dfad_bench.core.resources import include
 from dfad_bench.core.stage_plan import recipe_for
 
 positive = st.floats(1e-8, 10.0)
@@ -86,7 +88,9 @@ def test_author_stands_for_the_recipe_of_the_models_card(tmp_path: Path) -> None
     assert recipe_for("author", "mfclip") == recipe_for("default", "resnet") == load_recipe("default")
     given = load_recipe("quick")
     assert recipe_for(given, "cael") is given
-    with pytest.raises(ConfigError, match="resnet names no recipe of its authors; --recipe default"):
+    with pytest.raises(
+        ConfigError, match="no recipe of resnet's authors: its paper trains on ImageNet.*--recipe default"
+    ):
         recipe_for("author", "resnet")
     with pytest.raises(UnknownNameError):
         recipe_for("author", "no-such-model")
@@ -94,6 +98,42 @@ def test_author_stands_for_the_recipe_of_the_models_card(tmp_path: Path) -> None
     file.write_text("name: author\n")
     with pytest.raises(ConfigError, match="stands for the recipe of each model's authors"):
         load_recipe(str(file))
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_model_has_a_recipe_of_its_authors_or_says_why_not(name: str) -> None:
+    card = model_class(name).card
+    if card.recipe is not None:
+        recipe = recipe_for("author", name)
+        assert recipe == load_recipe(card.recipe)
+        assert recipe.paper
+        assert not card.no_recipe
+        return
+    with pytest.raises(ConfigError) as raised:
+        recipe_for("author", name)
+    line = f"no recipe of {name}'s authors: {card.no_recipe}; --recipe default is the one that models of"
+    assert str(raised.value).startswith(line)
+    assert card.no_recipe
+    assert "\n" not in str(raised.value)
+
+
+def test_paper_is_another_name_for_the_recipe_of_the_tables(tmp_path: Path) -> None:
+    assert load_recipe("paper") == recipe_for("paper", "resnet") == load_recipe("default")
+    assert load_recipe("paper").name == "default"
+    assert load_recipe("paper").sha256 == load_recipe("default").sha256
+    assert "paper" not in recipe_names()
+    rows = {row["name"]: row for row in list_names("recipes", described=True).rows}
+    assert rows["default"]["aliases"] == "paper"
+    assert rows["quick"]["aliases"] is None
+    folder = tmp_path / "mine"
+    (folder / "recipes").mkdir(parents=True)
+    (file := folder / "recipes" / "paper.yaml").write_text("name: paper\n")
+    for name in ("paper", str(file)):
+        with (
+            include(folder),
+            pytest.raises(ConfigError, match="paper.yaml: name 'paper' is another name for .*'default'"),
+        ):
+            load_recipe(name)
 
 
 def test_a_recipe_named_as_a_model_is_the_one_its_card_names() -> None:

@@ -249,7 +249,9 @@ def test_augmentation_of_shipped_recipes(name: str) -> None:
 
 
 def test_deepfakebench_is_what_it_says() -> None:
-    plain, augmented = load_recipe("xception"), load_recipe("deepfakebench_xception")
-    assert [item.name for item in augmented.augment] == ["horizontal_flip", "gaussian_blur", "color_jitter", "jpeg"]
-    assert augmented.optimiser == plain.optimiser
-    assert (augmented.epochs, augmented.batch_size) == (plain.epochs, plain.batch_size)
+    recipe = load_recipe("xception")
+    assert [item.name for item in recipe.augment] == ["horizontal_flip", "gaussian_blur", "color_jitter", "jpeg"]
+    assert recipe.augment[1].settings == {"kernel": [3, 7]}
+    assert recipe.augment[3].settings == {"quality": [40, 100]}
+    assert (recipe.optimiser.name, recipe.optimiser.lr, recipe.optimiser.weight_decay) == ("adam", 2e-4, 5e-4)
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule.name) == (10, 32, "constant")

@@ -60,6 +60,12 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(manifests: 
         train(manifests, run, heads="detection", options={"width": 4})
 
 
+def test_a_run_by_another_name_of_its_recipe_is_the_same_run(manifests: list[Manifest], tmp_path: Path) -> None:
+    train(manifests, tmp_path, recipe="paper", epochs=1)
+    assert read_json(tmp_path / "run.json")["run"]["config"]["recipe"]["name"] == "default"
+    assert not train(manifests, tmp_path, recipe="default", epochs=1).fresh
+
+
 def test_a_folder_of_something_else_is_refused(manifests: list[Manifest], tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(IntegrityError, match="holds other files and no run"):

@@ -23,7 +23,7 @@ from dfad_bench.core.weights import load_into, load_state_dict, one_file
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import config_from, read_config
 from dfad_bench.engine.load import load_run
-from dfad_bench.engine.needs import needs_of, random_start
+from dfad_bench.engine.needs import Needs, needs_of, random_start
 from dfad_bench.engine.run import Plan
 from dfad_bench.engine.settings import TrainSettings
 from dfad_bench.report.run_record import build_record
@@ -165,6 +165,14 @@ def test_a_random_start_is_told_at_once_and_kept(
     assert all("add --weights openai_clip_vit_b32" in line for line in random)
     assert [f"Warning: {warning}" for warning in record.warnings if "random weights" in warning] == random
     assert lines[: len(random)] == random
+
+
+def test_no_tiny_model_is_told_to_fetch_weights_and_a_page_says_why() -> None:
+    lacking = Needs(weights=("openai_clip_vit_b32",))
+    for size, told in (("paper", 1), ("tiny", 0)):
+        assert len(random_start("clip", size, lacking, {"kind": "random"})) == told
+    page = " ".join((Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8").split())
+    assert "The line is left out for `--size tiny`: there toy widths fit no published file" in page
 
 
 def test_a_file_that_is_lacking_beside_others_is_named_random() -> None:
