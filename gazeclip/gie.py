@@ -21,9 +21,9 @@ class GITB(nn.Module):
     bit for bit.
     """
 
-    def __init__(self, block: Any, injector: GazeInjector | None, lora: LoRA | None) -> None:
+    def __init__(self, block: Any, injector: GazeInjector | None, lora: LoRA | None, *, shortcuts: bool = True) -> None:
         super().__init__()
-        self.block = freeze(block)
+        self.block = freeze(block, token_major=shortcuts)
         self.injector = injector
         self.lora = lora
 
@@ -69,7 +69,8 @@ class GIE(nn.Module):
         self.P_i = nn.Parameter(visual.positional_embedding.detach().clone(), requires_grad=config.learn_positions)
         self.ln_pre, self.ln_post = freeze(visual.ln_pre), freeze(visual.ln_post)
         self.blocks = nn.ModuleList(
-            GITB(block, self._injector(config), self._lora(config, j)) for j, block in enumerate(blocks)
+            GITB(block, self._injector(config), self._lora(config, j), shortcuts=config.shortcuts)
+            for j, block in enumerate(blocks)
         )
 
     @staticmethod

@@ -18,9 +18,11 @@ from gazeclip.config import PROMPT_TOKENS, GazeCLIPConfig
 class TRTB(nn.Module):
     """Text-refining transformer block: CLIP's frozen block with AWS at one of three places (`layers.aws`); LoRA."""
 
-    def __init__(self, block: Any, aws: AWS | None, position: Position, lora: LoRA | None) -> None:
+    def __init__(
+        self, block: Any, aws: AWS | None, position: Position, lora: LoRA | None, *, shortcuts: bool = True
+    ) -> None:
         super().__init__()
-        self.block = freeze(block)
+        self.block = freeze(block, token_major=shortcuts)
         self.aws = aws
         self.position: Position = position
         self.lora = lora
@@ -77,6 +79,7 @@ class LRE(nn.Module):
                 AWS(config.t) if config.aws_pos != "none" else None,
                 config.aws_pos,
                 LoRA(width, config.lora_rank, config.lora_alpha) if j >= config.L - config.lora_lre else None,
+                shortcuts=config.shortcuts,
             )
             for j, block in enumerate(blocks)
         )

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.layers.clip_towers import clip_model, freeze
 from dfad_bench.layers.text import tokenize, unique_rows
+from dfad_bench.layers.transformer import causal_mask
 
 
 def test_tokens_are_open_clips() -> None:
@@ -91,3 +95,37 @@ def test_freeze_takes_gradients_and_training_mode() -> None:
     model = freeze(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()).train())
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
+
+
+class CopiedWeights(TorchDispatchMode):
+    """Counts products of each token's rows with a copy of one matrix."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.bmm.default:
+            self.count += args[1].stride(0) == 0
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_frozen_attention_copies_no_weights_and_gives_the_same(bf16: bool, masked: bool) -> None:
+    torch.manual_seed(0)
+    plain = clip_model(tiny=True, image_size=64).transformer.resblocks[0]
+    laid_out = freeze(deepcopy(plain))
+    freeze(plain, token_major=False)
+    x, mask = torch.randn(3, 7, 16), causal_mask(7) if masked else None
+    found = []
+    for block, copies in ((plain, True), (laid_out, False)):
+        read = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), CopiedWeights() as watch:
+            whole = block.attention(q_x=read, attn_mask=mask)
+            one = block.attention(read[:, :1], read, read)
+        assert (watch.count > 0) is copies
+        (whole.float().square().sum() + one.float().square().sum()).backward()
+        found.append((whole.float(), one.float(), read.grad))
+    tolerance = 2e-2 if bf16 else 1e-6
+    assert all(torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in zip(*found, strict=True))
+    with torch.no_grad():  # torch's own way then
+        assert torch.equal(plain.attention(q_x=x), laid_out.attention(q_x=x))
