@@ -41,16 +41,38 @@ class ForgeryType(Enum):
     AM = "AM"  # attribute manipulation
     FR = "FR"  # face reenactment
     TF = "TF"  # talking face
+    GR = "GR"  # gaze redirection
     NONE = "none"  # pristine, or not known
 
 
 class Family(Enum):
-    """What kind of generator did it."""
+    """What kind of generator did it: by what writes the pixels.
+
+    Papers' tables know seven of these; `grouping` says under which of them another one stands there.
+    """
 
     GAN = "gan"
     DIFFUSION = "diffusion"
-    FLOW = "flow"
+    FLOW = "flow"  # of the papers: optical-flow warpers and flow matching alike; of other rows: which kind is not told
     VAE = "vae"
     AUTOREGRESSIVE = "autoregressive"
-    GRAPHICS = "graphics"  # classical computer graphics or hand editing
+    GRAPHICS = "graphics"  # classical computer graphics, neural radiance fields, or hand editing
     NONE = "none"  # pristine, or not known
+    FLOW_MATCHING = "flow_matching"  # rectified flow included
+    NORMALIZING_FLOW = "normalizing_flow"
+    AUTOENCODER = "autoencoder"  # deterministic
+
+    @property
+    def grouping(self) -> Family:
+        """The family of the papers' tables under which this one stands.
+
+        >>> Family.FLOW_MATCHING.grouping, Family.AUTOENCODER.grouping
+        (<Family.FLOW: 'flow'>, <Family.NONE: 'none'>)
+        """
+        return _GROUPING.get(self, self)
+
+
+_GROUPING = {
+    Family.FLOW_MATCHING: Family.FLOW, Family.NORMALIZING_FLOW: Family.FLOW, Family.AUTOENCODER: Family.NONE,
+}  # fmt: skip
+PAPER_FAMILIES = tuple(family for family in Family if family.grouping is family)

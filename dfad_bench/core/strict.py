@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from dfad_bench.core.bounds import WHOLE
 from dfad_bench.core.errors import ConfigError, quoted
@@ -29,15 +32,17 @@ _BAD_YAML = (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError,
 T = TypeVar("T")
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases (expansion bombs), deep nesting and duplicate keys.
+class StrictRules(Composer, SafeConstructor, Resolver):
+    """What loaders here have in common: aliases (expansion bombs), deep nesting and duplicate keys are refused.
 
     Numbers are those of YAML 1.2: `1e-4` is one; `12:30`, `0x1F`, `007` and `.nan` are text.
     """
 
     depth = 0
+    check_event: Any  # of the parser
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node, if it is no alias and not too deep."""
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
         self.depth += 1
@@ -48,12 +53,17 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, if no key stands in it twice."""
         mapping = super().construct_mapping(node, deep)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len(set(keys)) != len(keys):
             twice = sorted({str(key) for key in keys if keys.count(key) > 1})
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: duplicate keys {twice}")
         return mapping
+
+
+class _StrictLoader(StrictRules, yaml.SafeLoader):
+    """The loader of all YAML that others may have written."""
 
 
 class _StrictDumper(yaml.SafeDumper):
@@ -77,13 +87,13 @@ _StrictDumper.add_representer(str, _StrictDumper.represent_str)
 def _number_rules() -> None:
     """Replace YAML 1.1's numbers, whose base-60 form also takes quadratic time; the writer knows both kinds."""
     old = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
-    _StrictLoader.yaml_implicit_resolvers = {
+    StrictRules.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in rules if tag not in old]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     whole = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
     real = re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$")
-    for kind in (_StrictLoader, _StrictDumper):
+    for kind in (StrictRules, _StrictDumper):
         kind.add_implicit_resolver("tag:yaml.org,2002:int", whole, list("-+0123456789"))
         kind.add_implicit_resolver("tag:yaml.org,2002:float", real, list("-+.0123456789"))
 

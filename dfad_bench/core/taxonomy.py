@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
-from dfad_bench.core.labels import FAKE, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
+from dfad_bench.core.labels import FAKE, PAPER_FAMILIES, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
+from dfad_bench.core.quick_yaml import read_shipped_yaml
 from dfad_bench.core.resources import SHIPPED, origin, per_include, table_files, yaml_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 
@@ -20,8 +21,16 @@ REAL_KEY = "real"
 UNLABELLED_KEY = "unlabelled"
 _OWN_ROWS = " Rows of your own come with `dfad --include DIR` (or a dataset file that declares them), or DFAD_INCLUDE."
 _DRAWN = "synthetic-"  # how the keys of faces drawn by this toolkit begin
-_ALMOST = 0.9  # similarity (0 to 1) from which a drawn stand-in's name is suggested
+_ALMOST = 0.9  # similarity (0 to 1) from which a name is suggested before all others, a drawn stand-in's too
 _KEY = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+MONTH = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])")
+MARKS = ("V", "W", "K-high", "K-medium", "K-low", "K")  # how a month is known; the legend heads `taxonomy.yaml`
+ReleasedOf = Literal["paper", "weights", "code", "product", "announcement", "set", "versions"]
+_UNDATED = {
+    "set": "its month is that of a data set, newer than the methods in it",
+    "versions": "several versions stand under one name",
+}
+_NOT_DECIDING = ("reference", "released", "released_of", "released_source", "personalised", "parent")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,11 @@ class Generator:
 
     `key` is the name used everywhere in data; `display` is how papers print it; `prompt` is the name in the
     level-4 text prompt; `attribution_label` is the class of GazeCLIP Table I, -1 where it has none.
+
+    `family` is what writes the pixels, `paper_family` where the papers' tables put it if not where `Family.grouping`
+    says. `processed` is a real face that a restorer, filter, phone or codec has changed; `personalised` a new picture
+    with a given identity; `parent` the row of which this is a version. `released` is a month (`YYYY-MM`) or None,
+    `released_of` what came out then, `released_source` how that is known: one of `MARKS`, then where it was read.
     """
 
     key: str
@@ -40,6 +54,13 @@ class Generator:
     prompt: str | None = None
     aliases: tuple[str, ...] = ()
     reference: str | None = None
+    released: str | None = None
+    released_of: ReleasedOf = "paper"
+    released_source: str | None = None
+    paper_family: Family | None = None
+    processed: bool = False
+    personalised: bool = False
+    parent: str | None = None
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -51,20 +72,58 @@ class Generator:
         if self.attribution_label < UNSEEN:
             raise ValueError(f"attribution_label must be {UNSEEN} (none) or a class, got {self.attribution_label}")
         if self.forgery is not ForgeryType.NONE and self.detection_label != FAKE:
-            raise ValueError("forgery must be none for real and unlabelled faces")
+            raise ValueError("forgery must be none for real, processed and unlabelled faces")
         if self.forgery is ForgeryType.NONE and self.detection_label == FAKE and self.family is not Family.NONE:
             raise ValueError("forgery may be none (not known) only where the family is none, too")
+        if self.processed and self.attribution_label != UNSEEN:
+            raise ValueError("a processed real face is no class of attribution, so it has no attribution_label")
+        if self.paper_family is not None and self.paper_family not in PAPER_FAMILIES:
+            known = ", ".join(family.value for family in PAPER_FAMILIES)
+            raise ValueError(f"paper_family must be one of {known}, got {self.paper_family.value}")
+        self._check_month()
+
+    def _check_month(self) -> None:
+        if self.released is None:
+            if self.released_source is not None or self.released_of != "paper":
+                raise ValueError("released_of and released_source say something of a month, and `released` has none")
+            return
+        if not MONTH.fullmatch(self.released):
+            raise ValueError(f"released must be a month as 2024-08, got {quoted(self.released)}")
+        if self.source_mark not in MARKS:
+            raise ValueError(f"released_source must begin with one of {', '.join(MARKS)}: how the month is known")
+
+    @property
+    def source_mark(self) -> str | None:
+        """How the month is known: one of `MARKS`; None where there is no month."""
+        return None if self.released_source is None else self.released_source.partition(" ")[0]
+
+    @property
+    def undated_reason(self) -> str | None:
+        """Why a split by release month cannot place the generator; None where it can."""
+        return "its month is not known" if self.released is None else _UNDATED.get(self.released_of)
+
+    @property
+    def grouping(self) -> Family:
+        """The family under which manifests and the papers' tables group it; none for real faces, processed ones too."""
+        if self.processed:
+            return Family.NONE
+        return self.family.grouping if self.paper_family is None else self.paper_family
 
     @property
     def detection_label(self) -> int:
-        """0 for pristine faces, 1 for forged ones, -1 where neither is known."""
-        return {REAL_KEY: REAL, UNLABELLED_KEY: UNLABELLED}.get(self.key, FAKE)
+        """0 for real faces, processed ones too, 1 for forged ones, -1 where neither is known."""
+        return REAL if self.processed else {REAL_KEY: REAL, UNLABELLED_KEY: UNLABELLED}.get(self.key, FAKE)
 
     @property
     def definition(self) -> dict[str, Any]:
-        """All of the row that can decide a number; the reference is left out."""
+        """All of the row that can decide a number; a month cannot, since groups chosen by it are listed in a protocol.
+
+        Fields that came later stand in it only where they are set, so that earlier hashes stay.
+        """
         row = asdict(self) | {"forgery": self.forgery.value, "family": self.family.value}
-        return {key: value for key, value in row.items() if key != "reference"}
+        late = {"paper_family": self.paper_family and self.paper_family.value, "processed": self.processed}
+        kept = {key: value for key, value in row.items() if key not in (*_NOT_DECIDING, *late)}
+        return kept | {key: value for key, value in late.items() if value}
 
 
 class Taxonomy:
@@ -100,6 +159,8 @@ class Taxonomy:
                 )
             if generator.attribution_label != UNSEEN:
                 labels[generator.attribution_label] = generator
+        if orphans := [g for g in generators if g.parent is not None and g.parent not in self._by_key]:
+            raise ConfigError(f"taxonomy: {orphans[0].key}: parent {quoted(orphans[0].parent)} is no key")
 
     def __iter__(self) -> Iterator[Generator]:
         return iter(self._by_key.values())
@@ -121,8 +182,8 @@ class Taxonomy:
     def nearest_keys(self, name: str) -> list[str]:
         """At most two keys whose names are like `name`; drawn stand-ins for their own names only."""
         known = [other for other, row in self._by_name.items() if not row.key.startswith(_DRAWN)]
-        found = get_close_matches(_fold(name), known, n=4)
-        found += get_close_matches(_fold(name), self._by_name, n=2, cutoff=_ALMOST)
+        found = get_close_matches(_fold(name), self._by_name, n=2, cutoff=_ALMOST)
+        found = found or get_close_matches(_fold(name), known, n=4)
         return list(dict.fromkeys(self._by_name[other].key for other in found))[:2]
 
     def file_of(self, key: str) -> Path:
@@ -177,7 +238,9 @@ def rows_of_dataset(path: Path) -> tuple[Generator, ...]:
     return () if declared is None else _rows(declared, f"{path}: taxonomy")
 
 
-_shipped_rows = cache(read_rows)  # the same, whichever folders are included
+@cache  # the same, whichever folders are included
+def _shipped_rows(path: Path) -> tuple[Generator, ...]:
+    return _rows(read_shipped_yaml(path), str(path))
 
 
 @per_include

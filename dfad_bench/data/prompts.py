@@ -10,19 +10,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dfad_bench.core.errors import ConfigError, quoted
-from dfad_bench.core.labels import Family, ForgeryType
+from dfad_bench.core.labels import PAPER_FAMILIES, REAL, Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.resources import find_yaml, per_include
 from dfad_bench.core.strict import from_mapping, read_dataclass
-from dfad_bench.core.taxonomy import REAL_KEY, Generator
+from dfad_bench.core.taxonomy import Generator
 
 Prompts = tuple[str, str, str, str]  # L1 to L4
 DEFAULT_PROMPTS = "ftg-4"
+_OPTIONAL = {ForgeryType.GR: ForgeryType.AM}  # kinds of forgery that a file may have no words for -> whose words hold
 
 
 @dataclass(frozen=True)
 class PromptTemplates:
-    """A prompt file. L1: fake or not; L2: by forgery type; L3: by family; L4: by name (`{name}`)."""
+    """A prompt file. L1: fake or not; L2: by forgery type; L3: by family; L4: by name (`{name}`).
+
+    L2 may leave gaze redirection out, which is then described as attribute manipulation, and L3 the families that the
+    papers do not tell apart, which are then described as the family they group them under.
+    """
 
     name: str
     version: int
@@ -36,9 +41,9 @@ class PromptTemplates:
     def __post_init__(self) -> None:
         if "{name}" not in self.L4:
             raise ValueError("L4 must hold {name}")
-        if absent := [f.value for f in ForgeryType if f not in self.L2]:
+        if absent := [f.value for f in ForgeryType if f not in self.L2 and f not in _OPTIONAL]:
             raise ValueError(f"L2 lacks {absent}")
-        if absent := [f.value for f in Family if f not in self.L3]:
+        if absent := [f.value for f in PAPER_FAMILIES if f not in self.L3]:
             raise ValueError(f"L3 lacks {absent}")
 
     @property
@@ -49,10 +54,13 @@ class PromptTemplates:
 
     def prompts_for(self, generator: Generator) -> Prompts:
         """The four prompts of a generator; a real face has the same sentence at all four levels (GazeCLIP Fig. 11)."""
-        if generator.key == REAL_KEY:
+        if generator.detection_label == REAL:
             return (self.real,) * 4
         name = generator.prompt or generator.display
-        return self.L1, self.L2[generator.forgery], self.L3[generator.family], self.L4.replace("{name}", name)
+        kind = self.L2.get(generator.forgery) or self.L2[_OPTIONAL[generator.forgery]]
+        own = generator.family if generator.paper_family is None else generator.paper_family
+        family = self.L3.get(own) or self.L3[generator.grouping]
+        return self.L1, kind, family, self.L4.replace("{name}", name)
 
 
 @per_include

@@ -111,7 +111,8 @@ def _relabelled(manifest: Manifest) -> Iterator[str]:
         if name not in taxonomy():
             yield f"{name}: not in the taxonomy; it was when the manifest was built (--include)"
             continue
-        now = {key: taxonomy()[name].definition.get(key) for key in _LABELS}
+        row = taxonomy()[name]
+        now = {"forgery": row.forgery.value, "family": row.grouping.value, "attribution_label": row.attribution_label}
         if odd := [f"{key} {stored[key]}, now {now[key]}" for key in _LABELS if stored[key] != now[key]]:
             yield f"{name}: its row of the taxonomy was changed since the build ({'; '.join(odd)}); build it again"
 

@@ -256,7 +256,7 @@ def _common_columns(sample: RawSample, digest: str | None, frame: int | None) ->
         "dataset": sample.dataset,
         "generator": taxon.key,
         "forgery": taxon.forgery.value,
-        "family": taxon.family.value,
+        "family": taxon.grouping.value,
         "attribution_label": taxon.attribution_label,
         "detection_label": taxon.detection_label,
         "split": sample.split,

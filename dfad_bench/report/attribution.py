@@ -78,13 +78,13 @@ def nearness(protocol: Protocol) -> dict[str, list[str]]:
     and is far by either only if it is far by both. Real groups are in none.
     """
     seen = [group.taxon for group in protocol.seen if group.taxon.detection_label == FAKE]
-    families, forgeries = ({t.family for t in seen} - {Family.NONE}, {t.forgery for t in seen} - {ForgeryType.NONE})
+    families, forgeries = ({t.grouping for t in seen} - {Family.NONE}, {t.forgery for t in seen} - {ForgeryType.NONE})
     sets: dict[str, list[str]] = {name: [] for name in NEARNESS}
     for group in protocol.unseen:
         taxon = group.taxon
         if not group.in_average or taxon.detection_label != FAKE:
             continue
-        family = None if taxon.family is Family.NONE else taxon.family in families
+        family = None if taxon.grouping is Family.NONE else taxon.grouping in families
         forgery = None if taxon.forgery is ForgeryType.NONE else taxon.forgery in forgeries
         either = True if family or forgery else (False if (family, forgery) == (False, False) else None)
         for near, suffix in ((either, ""), (family, "-family"), (forgery, "-forgery")):

@@ -53,7 +53,7 @@ def _row(part: str, protocol: Protocol, group: Group, found: Mapping[str, Mappin
         "part": part,
         "dataset": group.dataset,
         "forgery": "Real" if taxon.forgery.value == "none" else taxon.forgery.value,
-        "family": None if taxon.family.value == "none" else taxon.family.value,
+        "family": None if taxon.grouping.value == "none" else taxon.grouping.value,
         "generator": taxon.display,
         "train": (group.train or protocol.train_per_group) if seen else None,
         "test": group.test or protocol.test_per_group,

@@ -51,7 +51,7 @@ def test_defaults_of_a_row(tmp_path: Path) -> None:
             "a: {display: A, forgery: EFS, family: gan, aliases: [B]}\nb: {display: b, forgery: FS, family: gan}\n",
             "both a",
         ),
-        ("a: {display: A, forgery: XYZ, family: gan}\n", r"a: forgery must be one of EFS, FS, AM, FR, TF, none"),
+        ("a: {display: A, forgery: XYZ, family: gan}\n", r"a: forgery must be one of EFS, FS, AM, FR, TF, GR, none"),
         ("a: {display: A, forgery: FS}\n", "a: key 'family' is missing"),
         ("a: {display: A, forgery: FS, family: gan, famliy: gan}\n", "unknown key 'famliy'; did you mean 'family'"),
         ("a:\n", "a: key 'display' is missing"),

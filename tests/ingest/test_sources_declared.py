@@ -26,22 +26,22 @@ title: Mine
 licence: mine
 layout: folders
 entries: [{path: "{generator}/{image}.{ext}"}]
-generators: {SDXL: sdxl, photos: real}
+generators: {Newgen: newgen, photos: real}
 taxonomy:
-  sdxl: {display: SDXL, forgery: EFS, family: FAMILY}
+  newgen: {display: Newgen, forgery: EFS, family: FAMILY}
 """
 PROTOCOL = """
 name: mine
 version: 1
 title: Mine
 changes: ["1: first"]
-seen: [{label: 0, generator: real, dataset: mine}, {label: 1, generator: sdxl, dataset: mine}]
+seen: [{label: 0, generator: real, dataset: mine}, {label: 1, generator: newgen, dataset: mine}]
 """
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for index, folder in enumerate(("SDXL", "photos")):
+    for index, folder in enumerate(("Newgen", "photos")):
         save(tmp_path / f"data/{folder}/a.png", index)
     return tmp_path / "data"
 
@@ -56,8 +56,8 @@ def write(folder: Path, name: str = "mine", family: str = "diffusion") -> Path:
 def test_a_dataset_file_declares_its_generators(root: Path, tmp_path: Path, workers: int):
     file = write(tmp_path / "x")
     report = build_manifest(str(file), root, tmp_path / "m", crop="raw-256", workers=workers)
-    assert report.counts == {"real": {"ok": 1}, "sdxl": {"ok": 1}}
-    row = Manifest.open(tmp_path / "m").frame().set_index("generator").loc["sdxl"]
+    assert report.counts == {"real": {"ok": 1}, "newgen": {"ok": 1}}
+    row = Manifest.open(tmp_path / "m").frame().set_index("generator").loc["newgen"]
     assert (row["forgery"], row["family"], row["detection_label"], row["attribution_label"]) == (
         "EFS",
         "diffusion",
@@ -65,21 +65,21 @@ def test_a_dataset_file_declares_its_generators(root: Path, tmp_path: Path, work
         -1,
     )
     assert survey(str(file), root).coverage[0].found == 1
-    assert "sdxl" not in taxonomy()
+    assert "newgen" not in taxonomy()
 
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_protocols_know_them_where_the_file_is_included(tmp_path: Path, alone: bool):
     file = write(tmp_path / "own/datasets")
     (tmp_path / "mine.yaml").write_text(PROTOCOL)
-    with pytest.raises(ConfigError, match=r"'sdxl' is not in the taxonomy; rows of your own come with --include"):
+    with pytest.raises(ConfigError, match=r"'newgen' is not in the taxonomy; rows of your own come with --include"):
         load_protocol(str(tmp_path / "mine.yaml"))
     with include(file if alone else file.parents[1]):
-        assert load_protocol(str(tmp_path / "mine.yaml")).seen[1].taxon.display == "SDXL"
+        assert load_protocol(str(tmp_path / "mine.yaml")).seen[1].taxon.display == "Newgen"
         assert load_dataset_spec("mine").sha256 == load_dataset_spec(str(file)).sha256
-        assert taxonomy().file_of("sdxl") == file
+        assert taxonomy().file_of("newgen") == file
         listed = CliRunner().invoke(dfad, ["list", "generators"]).stdout.split()
-        assert "sdxl" in listed
+        assert "newgen" in listed
         assert "mine" in CliRunner().invoke(dfad, ["list", "datasets"]).stdout.split()
 
 
@@ -94,8 +94,8 @@ def test_the_hash_of_a_dataset_covers_what_it_declares(tmp_path: Path):
 def test_two_files_may_declare_one_generator_in_the_same_words_only(tmp_path: Path):
     one, same, other = write(tmp_path), write(tmp_path, "same"), write(tmp_path, "other", "gan")
     with include(one, same):
-        assert taxonomy()["SDXL"].family.value == "diffusion"
-    with pytest.raises(ConfigError, match=r"other.yaml: sdxl: the name .* is taken by 'sdxl' of .*mine.yaml"):
+        assert taxonomy()["Newgen"].family.value == "diffusion"
+    with pytest.raises(ConfigError, match=r"other.yaml: newgen: the name .* is taken by 'newgen' of .*mine.yaml"):
         including(one, other)
 
 
@@ -107,10 +107,10 @@ def including(*files: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("forgery: EFS", "forgery: XX", r"mine.yaml: taxonomy: sdxl: forgery must be one of"),
-        ("display: SDXL", "display: FLUX", r"mine.yaml: sdxl: the name 'FLUX' is taken by 'flux' of"),
-        ("SDXL: sdxl", "SDXL: sdxxl", r"'sdxxl' is not a key of the taxonomy; did you mean sdxl.*under `taxonomy`"),
-        ("  sdxl: {", "  7: {", r"mine.yaml: taxonomy: 7: key"),
+        ("forgery: EFS", "forgery: XX", r"mine.yaml: taxonomy: newgen: forgery must be one of"),
+        ("display: Newgen", "display: FLUX", r"mine.yaml: newgen: the name 'FLUX' is taken by 'flux' of"),
+        ("Newgen: newgen", "Newgen: newwgen", r"'newwgen' is not a key.*; did you mean newgen.*under `taxonomy`"),
+        ("  newgen: {", "  7: {", r"mine.yaml: taxonomy: 7: key"),
     ],
 )
 def test_bad_declarations_are_one_line(tmp_path: Path, old: str, new: str, error: str):
@@ -123,7 +123,7 @@ def test_bad_declarations_are_one_line(tmp_path: Path, old: str, new: str, error
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("stable-diffusion", ["sd21", "latdiff"]), ("fluxx", ["flux"]), ("syntetic-gan-a", ["synthetic-gan-a"])],
+    [("stable-diffusion", ["sd20", "sd21"]), ("fluxx", ["flux", "flux2"]), ("syntetic-gan-a", ["synthetic-gan-a"])],
 )
 def test_near_names_are_of_the_same_world(name: str, near: list[str]):
     with pytest.raises(UnknownNameError, match=f"no generator named '{name}'. Did you mean {' or '.join(near)}\\?"):

@@ -153,6 +153,7 @@ def test_generators_are_those_of_the_taxonomy() -> None:
         assert (row.key, row.forgery, row.family, row.attribution_label) == (key, stand_in.forgery, stand_in.family, -1)
     assert {stand_in.forgery for stand_in in GENERATORS.values()} >= set(ForgeryType) - {
         ForgeryType.TF,
+        ForgeryType.GR,
         ForgeryType.NONE,
     }
     seen = [stand_in.seen for stand_in in GENERATORS.values()]

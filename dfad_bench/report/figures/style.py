@@ -38,6 +38,7 @@ FORGERY_COLOURS = {
     "AM": "#009E73",
     "FR": "#CC79A7",
     "TF": "#E69F00",
+    "GR": "#56B4E9",
     "none": "#D0D0D0",
 }
 FORGERY_NAMES = {
@@ -46,6 +47,7 @@ FORGERY_NAMES = {
     "AM": "attribute manipulation",
     "FR": "face reenactment",
     "TF": "talking face",
+    "GR": "gaze redirection",
     "none": "forgery not known",
 }
 FAMILY_HATCHES = {

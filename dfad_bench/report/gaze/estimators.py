@@ -16,6 +16,7 @@ FORGERIES = {
     ForgeryType.AM.value: "attribute manipulation",
     ForgeryType.FR.value: "face reenactment",
     ForgeryType.TF.value: "talking face",
+    ForgeryType.GR.value: "gaze redirection",
     ForgeryType.NONE.value: "forgery type not known",
 }
 _GROUP_NOTE = (
