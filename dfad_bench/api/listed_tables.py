@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from functools import cache
+
 from dfad_bench.api.kind import Kind, Row
 
 
@@ -39,23 +43,40 @@ def _unknown_models(name: str) -> list[str]:
 
 
 def _needs(name: str) -> str:
-    """Faces, weights and views of a table's runs."""
+    """Faces, weights and views of a table's runs; behind those that some rows alone need stands how many do."""
     from dfad_bench.core.protocol import load_protocol
-    from dfad_bench.core.registry import model_class, model_names
+    from dfad_bench.core.registry import model_names
     from dfad_bench.report.reported import load_table
 
     table = load_table(name)
     datasets = dict.fromkeys(group.dataset for group in load_protocol(table.protocol).all_groups)
-    models = [model for model in dict.fromkeys(row.model for row in table.rows) if model in model_names()]
-    weights = dict.fromkeys(card.weights[0] for model in models if (card := model_class(model).card).weights)
+    rows = [row for row in (*table.rows, *table.added) if row.model in model_names() and not row.lacks]
+    needs = [_row_needs(row.model, json.dumps(row.options, sort_keys=True)) for row in rows]
     found = [f"faces of {', '.join(datasets)}"]
-    found += [f"weights {', '.join(weights)}"] if weights else []
-    kinds = [model_class(model) for model in models]
-    views = dict.fromkeys(view for kind in kinds for view in (*kind.needs, *kind.needs_training))
-    found += [f"views {', '.join(views)}"] if views else []
+    for what, each in (("weights", [weights for weights, _ in needs]), ("views", [views for _, views in needs])):
+        counts = Counter(name for names in each for name in names)
+        of_rows = {name: "" if count == len(rows) else f" ({count} of {len(rows)})" for name, count in counts.items()}
+        found += [f"{what} {', '.join(name + some for name, some in of_rows.items())}"] if counts else []
     chosen = dict.fromkeys(str(value) for row in table.rows for view in row.views.values() for value in view.values())
     found += [f"by row {', '.join(chosen)}"] if chosen else []
     return "; ".join(found)
+
+
+@cache
+def _row_needs(model: str, options: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """First weight file of each kind, and views, of a model of these options (as JSON), which decide and not its class.
+
+    Asked of a tiny model of some classes, which is built faster; both follow from options alone.
+    """
+    from dfad_bench.core.protocol import load_protocol
+    from dfad_bench.data.prompts import class_prompts, load_prompts
+    from dfad_bench.engine.needs import needs_of
+
+    protocol = load_protocol("synthetic")
+    prompts = class_prompts(protocol, load_prompts())
+    needs = needs_of(model, protocol.num_generators, "tiny", json.loads(options), prompts)
+    rows = needs.named_weights.values() if needs.named_weights else (needs.weights,)
+    return tuple(names[0] for names in rows if names), needs.all_views
 
 
 KINDS = {

@@ -43,14 +43,18 @@ def _weight_file(name: str) -> Row:
 
 @cache
 def _users_of_weights() -> dict[str, list[str]]:
-    """The models and gaze estimators whose cards name a weight file, the views and commands that do."""
+    """The models (by card or file), gaze estimators, views and commands that name a weight file."""
     from dfad_bench.core.registry import model_class, model_names
     from dfad_bench.gaze.estimators.build import estimator_class, estimator_table
     from dfad_bench.parsing.features import INCEPTION_WEIGHTS
     from dfad_bench.views.registry import view_class, view_names
 
     found: dict[str, list[str]] = {}
-    named = {name: model_class(name).card.weights for name in model_names()}
+    kinds = {name: model_class(name) for name in model_names()}
+    named = {
+        name: tuple(dict.fromkeys([*kind.card.weights, *(row for rows in kind.weight_rows.values() for row in rows)]))
+        for name, kind in kinds.items()
+    }
     named |= {name: estimator_class(name).card.weights for name in sorted(estimator_table())}
     named |= {"parsing-fid": (INCEPTION_WEIGHTS,)}
     named |= {f"view {name}": view_class(name).weight_rows for name in view_names()}

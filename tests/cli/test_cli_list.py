@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from dfad_bench.api import names
+from dfad_bench.api.table_runs import table_runs
+from dfad_bench.api.table_settings import TableSettings
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.registry import model_names
 from dfad_bench.core.resources import shipped_names
+from dfad_bench.report.paper_items import item_names, measurable_table
 
 KINDS = list(names.KINDS)
 
@@ -97,3 +100,30 @@ def test_listing_names_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "gazeclip" in done.stdout.splitlines()
+
+
+def test_tables_need_what_the_settings_of_their_rows_need() -> None:
+    """What a class names is not all: settings add views and files, and take them away."""
+    needs = {row["name"]: row["needs"] for row in json.loads(run("tables", "--long", "--json"))["rows"]}
+    assert "; views parsing; by row segface-convnext" in needs["bmrl-table-05"]
+    assert needs["bmrl-table-06"].endswith("; views parsing (2 of 10)")
+    assert "eth_xgaze (1 of 4); views gaze (2 of 4), gaze_patches (1 of 4)" in needs["gazeclip-table-13"]
+    assert "views gaze (5 of 6)" in needs["gazeclip-table-06"]
+    rows = {row["name"]: row for row in json.loads(run("weights", "--long", "--json"))["rows"]}
+    assert "gazeclip" in rows["eth_xgaze"]["models"].split(", ")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", [name for name in item_names() if measurable_table(name)])
+def test_needs_of_tables_are_those_of_their_runs(name: str) -> None:
+    """Asked of tiny models, they hold for the runs that are planned at the paper's size."""
+    table = measurable_table(name)
+    assert table is not None
+    runs = [one.needs for one in table_runs(table, TableSettings(), Path("tables")) if one.needs is not None]
+    views = {view for needs in runs for view in needs.all_views}
+    files = {rows[0] for needs in runs for rows in (needs.named_weights.values() or (needs.weights,)) if rows}
+    said = {
+        part.split(" ")[0]: part.split(" ", 1)[1] for part in names.KINDS["tables"].describe(name)["needs"].split("; ")
+    }
+    for what, wanted in (("weights", files), ("views", views)):
+        assert {part.split(" (")[0] for part in said.get(what, "").split(", ") if part} == wanted
