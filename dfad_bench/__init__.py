@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.claims import check_claim
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.gaze import extract_gaze, gaze_study
+    from dfad_bench.api.listed_generators import GeneratorFilter
     from dfad_bench.api.manifests import open_manifest
     from dfad_bench.api.mistakes import mistakes
     from dfad_bench.api.models import profile_models, profile_shares
@@ -90,6 +91,7 @@ _PUBLIC = {
     "check_model": "dfad_bench.engine.model_contract:check_model",
     "list_models": "dfad_bench.api.names:list_models",
     "list_names": "dfad_bench.api.names:list_names",
+    "GeneratorFilter": "dfad_bench.api.listed_generators:GeneratorFilter",
     "list_protocols": "dfad_bench.api.names:list_protocols",
     "list_datasets": "dfad_bench.api.names:list_datasets",
     "BuildSettings": "dfad_bench.ingest.settings:BuildSettings",
@@ -102,13 +104,13 @@ _PUBLIC = {
     "__version__": "dfad_bench.core.version:__version__",
 }
 __all__ = [
-    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "Inputs", "LoadedRun", "ParsingStudySettings",
-    "RobustnessSettings", "TableSettings", "TrainSettings", "build_manifest", "check_claim", "check_manifest",
-    "check_manifests", "check_model", "compare", "diagnose", "evaluate", "extract_gaze", "gaze_study", "infer_pairs",
-    "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests",
-    "mistakes", "new_skeleton", "open_manifest", "parsing_study", "plan_table", "profile_model", "profile_models",
-    "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey",
-    "synthesize", "train", "verify_record", "__version__",
+    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter", "Inputs", "LoadedRun",
+    "ParsingStudySettings", "RobustnessSettings", "TableSettings", "TrainSettings", "build_manifest", "check_claim",
+    "check_manifest", "check_manifests", "check_model", "compare", "diagnose", "evaluate", "extract_gaze",
+    "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols",
+    "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "parsing_study", "plan_table",
+    "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness",
+    "scores", "sensitivity", "survey", "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

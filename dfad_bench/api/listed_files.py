@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dfad_bench.api import listed_generators
 from dfad_bench.api.kind import FROM, Kind, Row, origin_of, yaml_files_of
 
 
@@ -27,27 +28,6 @@ def _dataset(name: str) -> Row:
     spec = load_dataset_spec(name)
     shown = {key: getattr(spec, key) for key in ("title", "licence", "homepage", "obtain")}
     return {**shown, "origin": origin_of("datasets", name)}
-
-
-def _generators() -> list[str]:
-    from dfad_bench.core.taxonomy import taxonomy
-
-    return [generator.key for generator in taxonomy()]
-
-
-def _generator(name: str) -> Row:
-    from dfad_bench.core.resources import origin
-    from dfad_bench.core.taxonomy import taxonomy
-
-    row = taxonomy()[name]
-    return {
-        "display": row.display,
-        "forgery": row.forgery.value,
-        "family": row.family.value,
-        "aliases": ", ".join(row.aliases),
-        "reference": row.reference,
-        "origin": origin(taxonomy().file_of(name)),
-    }
 
 
 def _recipe(name: str) -> Row:
@@ -144,18 +124,7 @@ KINDS = {
         _dataset,
         {"title": "Title", "licence": "Licence", "homepage": "Home", "obtain": "How to get it", **FROM},
     ),
-    "generators": Kind(
-        _generators,
-        _generator,
-        {
-            "display": "Generator",
-            "forgery": "Forgery",
-            "family": "Family",
-            "aliases": "Also called",
-            "reference": "Reference",
-            **FROM,
-        },
-    ),
+    "generators": listed_generators.KIND,
     "recipes": Kind(
         yaml_files_of("recipes"),
         _recipe,

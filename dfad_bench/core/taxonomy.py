@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 from dfad_bench.core.labels import FAKE, PAPER_FAMILIES, REAL, UNLABELLED, UNSEEN, Family, ForgeryType
+from dfad_bench.core.months import MONTH
 from dfad_bench.core.quick_yaml import read_shipped_yaml
 from dfad_bench.core.resources import SHIPPED, origin, per_include, table_files, yaml_files
 from dfad_bench.core.strict import from_mapping, read_yaml
@@ -23,7 +24,6 @@ _OWN_ROWS = " Rows of your own come with `dfad --include DIR` (or a dataset file
 _DRAWN = "synthetic-"  # how the keys of faces drawn by this toolkit begin
 _ALMOST = 0.9  # similarity (0 to 1) from which a name is suggested before all others, a drawn stand-in's too
 _KEY = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
-MONTH = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])")
 MARKS = ("V", "W", "K-high", "K-medium", "K-low", "K")  # how a month is known; the legend heads `taxonomy.yaml`
 ReleasedOf = Literal["paper", "weights", "code", "product", "announcement", "set", "versions"]
 _UNDATED = {

@@ -117,8 +117,9 @@ def test_every_month_and_mark_is_that_of_the_notes() -> None:
             noted[cells[1]] = line
     checked = 0
     for row in taxonomy():
-        if row.released is None or (line := noted.get(row.key)) is None:
+        if row.released is None or row.key not in noted:
             continue
+        line = noted[row.key]
         assert row.released in line, row.key
         assert f"[{str(row.source_mark)[0]}]" in line or row.key == "ltx_video", row.key  # of its paper, a month later
         level = str(row.source_mark).partition("-")[2]
