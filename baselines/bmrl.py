@@ -15,7 +15,6 @@ from baselines.mfclip import EncoderConfig, TextEncoder, TokenEncoder
 from dfad_bench.core.contract import Batch, Card, DFADModel, Inputs, LossTerm, attribution_term, expert_losses
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.label_colours import label_colours
-from dfad_bench.core.parallel import gather_rows
 from dfad_bench.core.variants import variant_settings
 from dfad_bench.layers.conv_stem import appearance_stem, noise_stem
 from dfad_bench.layers.experts import NormExperts
@@ -224,9 +223,7 @@ class BMRL(DFADModel):
             raise ConfigError("bmrl trains on the view 'parsing', and the batch has none")
         assert self.pe is not None
         parsing = self.pe(labels * has[:, None, None, None])  # P_g, (B, d); of an empty map where there is none
-        if not bool(gather_rows(has).any()):
-            return (visual.sum() + parsing.sum()) * 0
-        return symmetric_infonce(visual[has], parsing[has], self._scale("parsing"))
+        return symmetric_infonce(visual, parsing, self._scale("parsing"), present=has)
 
     def _scale(self, which: Literal["text", "parsing"]) -> Tensor:
         scale = self.parsing_scale if which == "parsing" and self.parsing_scale is not None else self.logit_scale

@@ -22,7 +22,7 @@ from dfad_bench.core.contract import (
     expert_losses,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.parallel import gather_rows
+from dfad_bench.core.parallel import gather_rows, is_split
 from dfad_bench.layers.clip_tokens import ImageTokens, TextTokens
 from dfad_bench.layers.clip_towers import clip_model
 from dfad_bench.layers.text import tokenize
@@ -189,8 +189,7 @@ class CARZero(CLIPBased):
             raise ConfigError("carzero trains on prompts, and the batch has none; check the protocol's prompt file")
         tokens = self.image(self.prepare(batch.inputs.images))  # (B, 197, 768)
         output = self._output(tokens)
-        ids = gather_rows(tokenize([row[-1] for row in batch.prompts]).to(tokens.device, non_blocking=True))
-        distinct, index = ids.unique(dim=0, return_inverse=True)
+        distinct, index = _distinct_prompts(tokenize([row[-1] for row in batch.prompts]), tokens.device)
         alignment = sum(
             symmetric_cross_entropy(logits[:, index].float(), targets=self.config.cmc_targets, labels=index)
             for logits in self.similarities(gather_rows(tokens), distinct)
@@ -213,3 +212,14 @@ class CARZero(CLIPBased):
             return output
         of_texts, of_images = self.similarities(tokens, self.class_tokens)
         return replace(output, attribution_logits=(of_texts + of_images) / 2)
+
+
+def _distinct_prompts(ids: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids (B, 77) on the host to the distinct ones of the whole batch (n, 77), and each row's place among them.
+
+    Found on the host, which need not wait then; of a batch that is split over processes only they together know all.
+    """
+    if is_split():
+        ids = gather_rows(ids.to(device, non_blocking=True))
+    distinct, index = ids.unique(dim=0, return_inverse=True)
+    return distinct.to(device, non_blocking=True), index.to(device, non_blocking=True)

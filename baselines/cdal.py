@@ -184,8 +184,11 @@ class CDAL(DFADModel):
     @torch.no_grad()
     def sampled_maps(self, maps: Tensor) -> Tensor:
         """(B,) the number of a map for each face, drawn in proportion to what it holds, from the global generator."""
-        mass = maps.float().sum(dim=(2, 3)).cpu() + 1e-6
-        return torch.multinomial(mass, 1)[:, 0].to(maps.device)
+        mass = maps.float().sum(dim=(2, 3)) + 1e-6
+        drawn = torch.empty(
+            mass.shape
+        ).exponential_()  # as `torch.multinomial` draws, which would read what it is given
+        return (mass / drawn.to(mass.device, non_blocking=True)).argmax(dim=1)
 
     def degraded(self, features: Tensor, maps: Tensor, chosen: Tensor) -> Tensor:
         """Features that are smaller and back, blurred and noisy where the chosen map is; (B, C, H, W)."""
@@ -198,10 +201,10 @@ class CDAL(DFADModel):
         small = F.interpolate(features.float(), scale_factor=config.shrink, mode="bilinear", antialias=True)
         back = F.interpolate(small, features.shape[-2:], mode="bilinear")
         poor = functional.gaussian_blur(back, [config.blur] * 2, [config.sigma] * 2)
-        poor = poor + config.noise * torch.randn(poor.shape).to(poor)
+        poor = poor + config.noise * torch.randn(poor.shape).to(poor.device, poor.dtype, non_blocking=True)
         return features + mask * (poor - features)
 
     def match_loss(self, clean: Tensor, noisy: Tensor, chosen: Tensor) -> Tensor:
         """Square distance of pooled features (B, M * C) over all maps but the chosen ones, a mean over faces."""
         rows = (clean - noisy).unflatten(1, (self.config.maps, -1)).square().sum(dim=2)  # (B, M)
-        return (rows * (1 - F.one_hot(chosen, self.config.maps))).sum(dim=1).mean()
+        return (rows * (torch.arange(self.config.maps, device=chosen.device) != chosen[:, None])).sum(dim=1).mean()

@@ -22,7 +22,7 @@ from dfad_bench.core.contract import (
     attribution_term,
 )
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.parallel import gather_rows
+from dfad_bench.core.parallel import gather_rows, is_split
 from dfad_bench.core.weights import one_file
 from dfad_bench.layers.experts import DropoutExperts
 from dfad_bench.layers.resnet import load_resnet, resnet_trunk
@@ -125,14 +125,16 @@ class CPL(DFADModel):
         maps = self._maps(images)
         embedding, count = self.neck(maps.mean(dim=(2, 3))), len(batch)
         output = self.experts(embedding[:count])
-        known = self._known_rows(count).to(embedding.device, non_blocking=True)
-        labels, logits = torch.where(known, batch.attribution, _HIDDEN), output.attribution_logits
+        logits = output.attribution_logits
+        known = F.pad(self._known_rows(count), (0, len(embedding) - count))  # on the host: it knows how many there are
+        shown, unshown = (rows.nonzero()[:, 0].to(embedding.device, non_blocking=True) for rows in (known, ~known))
+        labels = torch.where(known[:count].to(embedding.device, non_blocking=True), batch.attribution, _HIDDEN)
         if hidden is not None:
             logits = torch.cat([logits, self.experts(embedding[count:]).attribution_logits])
             labels = F.pad(labels, (0, len(hidden)), value=_HIDDEN)
-        shown = Output(output.attribution_logits[known], output.detection_logits[known], output.embedding[known])
-        supervised = self._expert_terms(shown, batch.attribution[known], batch.detection[known])
-        return {**supervised, **self._open_terms(embedding, self._parts(maps), logits, labels)}
+        seen = Output(output.attribution_logits[shown], output.detection_logits[shown], output.embedding[shown])
+        supervised = self._expert_terms(seen, batch.attribution[shown], batch.detection[shown])
+        return {**supervised, **self._open_terms(embedding, self._parts(maps), logits, labels, unshown)}
 
     def _maps(self, images: Tensor) -> Tensor:
         """(B, 2048, 8, 8)."""
@@ -158,15 +160,19 @@ class CPL(DFADModel):
         }
 
     def _open_terms(
-        self, embedding: Tensor, parts: Tensor, logits: Tensor, labels: Tensor
+        self, embedding: Tensor, parts: Tensor, logits: Tensor, labels: Tensor, unshown: Tensor
     ) -> dict[str, Tensor | LossTerm]:
-        """The three losses over all faces of the batch, of all processes; `labels` is -1 where there is none."""
+        """The three losses over all faces of the batch, of all processes; `labels` is -1 where there is none.
+
+        `unshown` are the rows without a label; of a batch that is split over processes only they together know all.
+        """
         whole, parts, labels = gather_rows(embedding.detach()), gather_rows(parts), gather_rows(labels)
         logits = gather_rows(logits.float())
         hidden = labels == _HIDDEN
         pairs = voted_pairs(whole, parts, hidden[:, None] | (labels[:, None] == labels[None]))
         probabilities = logits.softmax(dim=1)
-        pseudo = pseudo_label_loss(logits[hidden], pairs.agreed[hidden], self.config.temperature)
+        rows = hidden.nonzero()[:, 0] if is_split() else unshown
+        pseudo = pseudo_label_loss(logits[rows], pairs.agreed[rows], self.config.temperature)
         return {
             "voting": attribution_term(pair_loss(probabilities, pairs), self.config.voting_weight),
             "pseudo": attribution_term(pseudo, self.config.pseudo_weight),

@@ -105,6 +105,7 @@ class DNADet(DFADModel):
             "crops are enlarged to 512 with antialiased bilinear filtering, after a transformation, too; the authors'"
             " filter is another",
         ),
+        notes=("a step of pre-training waits for the device once: JPEG and OpenCV's filters run on the host",),
         reference="https://github.com/ICTMCG/DNA-Det",
         recipe="dna_det",
     )
@@ -171,7 +172,9 @@ class DNADet(DFADModel):
         side = min(self.config.source_crop, *images.shape[-2:])
         parts = random_crops(images, 1, side)[:, 0]  # (B, 3, 128, 128)
         classes = torch.randint(len(TRANSFORMATIONS), (len(parts),))
-        changed = torch.stack([transform(part, int(index)) for part, index in zip(parts, classes, strict=True)])
+        host = parts.cpu()  # the one wait of a step: JPEG and OpenCV's filters have no form on a device
+        changed = torch.stack([transform(part, int(index)) for part, index in zip(host, classes, strict=True)])
+        changed = changed.to(parts.device, non_blocking=True)
         crops = random_crops(self.prepare(changed), self.config.crops, self.config.crop)
         features = self.backbone(crops.flatten(0, 1))  # (B * n, 512)
         classes = classes.to(features.device, non_blocking=True).repeat_interleave(self.config.crops)

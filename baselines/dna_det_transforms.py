@@ -46,7 +46,7 @@ TRANSFORMATIONS = _all_transformations()
 
 
 def transform(image: Tensor, index: int) -> Tensor:
-    """(3, H, W) in [0, 1] to the same, changed by `TRANSFORMATIONS[index]` on 8-bit levels.
+    """(3, H, W) in [0, 1], on the host, to the same, changed by `TRANSFORMATIONS[index]` on 8-bit levels.
 
     JPEG q 30 to 99 in threes; the same twice, with a fixed second quality; Gaussian and median blur of width 3
     to 29; down to 0.15 .. 0.90 and up again in five interpolations; Gaussian noise of variance 10 to 49, drawn
@@ -54,9 +54,9 @@ def transform(image: Tensor, index: int) -> Tensor:
     """
     import numpy as np
 
-    pixels = (image.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    pixels = (image.detach().float() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     changed = _apply(np.ascontiguousarray(pixels), TRANSFORMATIONS[index])
-    return torch.from_numpy(np.ascontiguousarray(changed)).permute(2, 0, 1).to(image.device, image.dtype) / 255
+    return torch.from_numpy(np.ascontiguousarray(changed)).permute(2, 0, 1).to(image.dtype) / 255
 
 
 def _apply(pixels: np.ndarray, change: Transformation) -> np.ndarray:

@@ -276,18 +276,17 @@ class ForensicsAdapter(CLIPBased):
         embedding, boundary, patches, clip_patches = self.traces(batch.inputs)
         output: Output = self.experts(embedding)
         experts = expert_losses(output, batch)
-        masks = self._sized_masks(mask[has])  # (n, 1, side, side)
+        masks = torch.where(has[:, None, None, None], self._sized_masks(mask), 0.0)  # (B, 1, side, side)
         expected = blending_boundary(masks, config.blur)
-        error = ((boundary[has].float().sigmoid() - expected) ** 2).mean(dim=(1, 2, 3))  # (n,)
+        error = has * ((boundary.float().sigmoid() - expected) ** 2).mean(dim=(1, 2, 3))  # (B,)
         forged = self._forged_patches(masks, patches.shape[1]), self._forged_patches(masks, clip_patches.shape[1])
-        ours, clips = patches[has], clip_patches[has]
-        contrast = patch_contrast(clips, forged[1], config.temperature)
-        across = kind_contrast(clips, forged[1], config.temperature)
+        contrast = patch_contrast(clip_patches, forged[1], config.temperature, has)
+        across = kind_contrast(clip_patches, forged[1], config.temperature, has)
         return {
             "dfa": attribution_term(experts["dfa"], config.expert_weight),
             "dfd": detection_term(experts["dfd"], config.expert_weight),
-            "boundary": detection_term(error.sum() / max(len(error), 1), config.boundary_weight),
-            "intra": detection_term(patch_contrast(ours, forged[0], config.temperature), config.intra_weight),
+            "boundary": detection_term(error.sum() / has.sum().clamp(min=1), config.boundary_weight),
+            "intra": detection_term(patch_contrast(patches, forged[0], config.temperature, has), config.intra_weight),
             "clip_patches": detection_term(contrast + across, config.clip_weight),
         }
 

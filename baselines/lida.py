@@ -252,8 +252,8 @@ class LIDA(DFADModel):
         ones = torch.ones_like(labels)  # counted by adding: bincount reads the largest label first
         counts = torch.zeros_like(apart[:, 0], dtype=labels.dtype).index_add_(0, labels, ones)[:, None]
         gallery.centres += rate * apart / (1 + counts)
-        real = rows[detection == 0]
-        gallery.real += rate * (real - gallery.real).sum(dim=0) / (1 + len(real))
+        real = detection == 0
+        gallery.real += rate * ((rows - gallery.real) * real[:, None]).sum(dim=0) / (1 + real.sum())
 
     def before_prediction(self, data: StageData) -> None:
         """Enrols `shots` faces of each class, drawn without replacement from all training faces; fits the threshold."""

@@ -71,14 +71,24 @@ class OmniDFAConfig:
         return cls(side=64, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), layer_scale=1.0, fan_in=True, hidden=32, dim=16)
 
 
-def outlier_free_cosine(cosines: Tensor) -> Tensor:
-    """(n,) cosines of real faces with their centre to the smallest that is no outlier, a scalar.
+def outlier_free_cosine(cosines: Tensor, real: Tensor) -> Tensor:
+    """(n,) cosines of faces with the centre of real ones to the smallest of a `real` (n,) one that is no outlier.
 
-    Outliers are angles above the third quartile by more than 1.5 times the distance between first and third.
+    A scalar, not a number where no face is real. Outliers are angles above the third quartile by more than 1.5 times
+    the distance between first and third.
     """
-    angles = cosines.double().clamp(-1, 1).acos()
-    first, third = angles.quantile(torch.tensor([0.25, 0.75], dtype=angles.dtype).to(angles.device, non_blocking=True))
-    return angles[angles <= third + 1.5 * (third - first)].max().cos().to(cosines)
+    angles = cosines.double().clamp(-1, 1).acos().masked_fill(~real, float("inf")).sort().values
+    last = (real.sum() - 1).clamp(min=0)  # of the real ones, which lie first; their number stays on the device
+
+    def quantile(share: float) -> Tensor:
+        place = share * last
+        lower = place.floor()
+        below, above = angles.index_select(0, torch.stack([lower, place.ceil()]).long())
+        return below.lerp(above, place.to(angles.dtype) - lower)
+
+    first, third = quantile(0.25), quantile(0.75)
+    limit = third + 1.5 * (third - first)
+    return angles.masked_fill(angles > limit, float("-inf")).max().cos().to(cosines)
 
 
 def convnext_trunk(config: OmniDFAConfig) -> ConvNeXt:
@@ -146,7 +156,7 @@ class OmniDFA(DFADModel):
         self.centre = nn.Parameter(torch.randn(config.dim))  # of real faces; its direction counts
         self.register_buffer("prototypes", torch.zeros(num_generators, config.dim))  # of length 1, once there are
         self.register_buffer("threshold", torch.zeros(()))
-        self._real_cosines: Tensor | None = None  # of the step in progress
+        self._cosines: tuple[Tensor, Tensor] | None = None  # of the step in progress, and which faces are real
 
     def load_weights(self, weights: WeightFiles) -> None:
         """A ConvNeXt of timm, for both views; its classifier is left out."""
@@ -171,7 +181,7 @@ class OmniDFA(DFADModel):
         embedding, real = output.embedding.float(), batch.detection == 0
         cosines = F.cosine_similarity(embedding, self.centre[None], dim=1)
         if self.training:
-            self._real_cosines = gather_rows(cosines.detach())[gather_rows(real)]
+            self._cosines = gather_rows(cosines.detach()), gather_rows(real)
         away = ((1 - cosines) * real).sum() / real.sum().clamp(min=1)
         contrast = supervised_contrastive(embedding, batch.attribution, self.config.temperature)
         return {
@@ -183,9 +193,10 @@ class OmniDFA(DFADModel):
     @torch.no_grad()
     def after_step(self, stage: str, batch: Batch) -> None:
         """The threshold moves towards the outermost real face of the step's batch that is no outlier."""
-        if self._real_cosines is not None and len(self._real_cosines):
-            self.threshold.lerp_(outlier_free_cosine(self._real_cosines), 1 - self.config.momentum)
-        self._real_cosines = None
+        if self._cosines is not None:
+            moved = self.threshold.lerp(outlier_free_cosine(*self._cosines), 1 - self.config.momentum)
+            self.threshold.copy_(torch.where(self._cosines[1].any(), moved, self.threshold))
+        self._cosines = None
 
     @torch.no_grad()
     def before_prediction(self, data: StageData) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dfad_bench.core.parallel import gather_rows
+from dfad_bench.losses.supcon import LOWEST
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -28,6 +29,7 @@ def symmetric_infonce(
     *,
     targets: Literal["diag", "multi"] = "diag",
     labels: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Mean of the cross-entropies over rows and over columns of the (B, B) similarity matrix.
 
@@ -42,6 +44,8 @@ def symmetric_infonce(
             the target evenly over equal captions. Where equal captions have equal embeddings both have the same
             value and gradient; they differ where a model's logits also depend on the position in the batch (MFCLIP).
         labels: (B,) equal where captions are equal, on every process (`layers.text.row_keys`); for "multi".
+        present: (B,) bool, the rows that count, for "diag"; the others are as if they were left out, and where none
+            counts the value is 0. None: all.
 
     Raises:
         ValueError: shapes differ, or "multi" without labels.
@@ -49,6 +53,10 @@ def symmetric_infonce(
     if image.shape != text.shape:
         raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must have one shape")
     logits = similarity_logits(gather_rows(image), gather_rows(text), logit_scale)
+    if present is not None:
+        if targets != "diag":
+            raise ValueError('present goes with targets="diag" only')
+        return _cross_entropy_of(logits, gather_rows(present))
     return symmetric_cross_entropy(logits, targets=targets, labels=None if labels is None else gather_rows(labels))
 
 
@@ -64,3 +72,11 @@ def symmetric_cross_entropy(
     else:
         target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def _cross_entropy_of(logits: Tensor, present: Tensor) -> Tensor:
+    """`symmetric_cross_entropy` of the rows and columns that are `present` (B,); the host need not know how many."""
+    logits = logits.masked_fill(~(present[:, None] & present), LOWEST)
+    target, count = torch.arange(len(logits), device=logits.device), present.sum().clamp(min=1)
+    costs = F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
+    return torch.where(present, costs, 0.0).sum() / count / 2

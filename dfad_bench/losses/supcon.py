@@ -8,8 +8,14 @@ from torch.nn import functional as F
 
 from dfad_bench.core.parallel import gather_rows
 
+LOWEST = torch.finfo(
+    torch.float32
+).min  # of logits that a softmax leaves out: -inf has no gradient in a row of nothing else
 
-def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
+
+def supervised_contrastive(
+    features: Tensor, labels: Tensor, temperature: float = 0.07, present: Tensor | None = None
+) -> Tensor:
     """Mean over anchors of -1/|P| sum over positives p of log softmax(anchor . p / temperature).
 
     Positives of an anchor are all other rows of its label; the softmax runs over all rows but the anchor itself
@@ -20,14 +26,17 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float 
         features: (n, d), L2-normalised here; n counts every crop of every image.
         labels: (n,) classes.
         temperature: of the softmax.
+        present: (n,) bool, the rows that there are; the others are as if they were left out. None: all.
     """
     features, labels = gather_rows(features), gather_rows(labels)
     z = F.normalize(features.float(), dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
-    log_shares = logits.log_softmax(dim=1).masked_fill(itself, 0.0)  # 0 instead of -inf: never a positive
-    positive = (labels[:, None] == labels[None]) & ~itself
+    hidden = torch.eye(len(z), dtype=torch.bool, device=z.device)  # each row from itself
+    if present is not None:
+        present = gather_rows(present)
+        hidden = hidden | ~(present[:, None] & present)
+    logits = (z @ z.T / temperature).masked_fill(hidden, LOWEST)
+    positive = (labels[:, None] == labels) & ~hidden
+    log_shares = torch.where(positive, logits.log_softmax(dim=1), 0.0)
     counts = positive.sum(dim=1)
-    anchors = counts > 0
-    per_anchor = -(log_shares * positive).sum(dim=1)[anchors] / counts[anchors]
-    return per_anchor.mean() if len(per_anchor) else z.sum() * 0
+    each = -log_shares.sum(dim=1) / counts.clamp(min=1)  # 0 of a row without a positive
+    return each.sum() / (counts > 0).sum().clamp(min=1)  # of rows chosen by a mask the host would have to know how many

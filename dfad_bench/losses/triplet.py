@@ -27,5 +27,5 @@ def hardest_triplet(features: Tensor, labels: Tensor, margin: float) -> Tensor:
     anchors = positive.any(dim=1) & ~same.all(dim=1)
     farthest = distances.masked_fill(~positive, 0.0).amax(dim=1)
     nearest = distances.masked_fill(same, float("inf")).amin(dim=1)
-    losses = (margin + farthest - nearest).clamp(min=0)[anchors]
-    return losses.mean() if len(losses) else features.sum() * 0
+    losses = torch.where(anchors, (margin + farthest - nearest).clamp(min=0), 0.0)
+    return losses.sum() / anchors.sum().clamp(min=1)

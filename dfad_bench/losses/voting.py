@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 def margin_cross_entropy(logits: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Cross-entropy with the true class's logit lowered by `margin`; (n, c) logits, (n,) labels."""
-    return F.cross_entropy(logits - margin * F.one_hot(labels, logits.shape[1]), labels)
+    return F.cross_entropy(logits - margin * _marked(labels, logits.shape[1]), labels)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def voted_pairs(whole: Tensor, parts: Tensor, allowed: Tensor) -> Pairs:
     allowed = allowed & ~torch.eye(len(whole), dtype=torch.bool, device=whole.device)
     near = _similarity(whole.float())[None].masked_fill(~allowed, -2.0)  # (1, n, n)
     near_parts = _similarity(parts.float().transpose(0, 1)).masked_fill(~allowed, -2.0)  # (p, n, n)
-    own, local = (F.one_hot(s.argmax(dim=2), len(whole)).sum(dim=0) for s in (near, near_parts))  # (n, n) votes
+    own, local = (_marked(s.argmax(dim=2), len(whole)).sum(dim=0) for s in (near, near_parts))  # (n, n) votes
     order = (near[0] + 2) / 4  # below 1: decides between equal numbers of votes only
     ranked = [(votes + order).masked_fill(~allowed, -1.0).argmax(dim=1) for votes in (own + local, own, local)]
     found = allowed.any(dim=1)
@@ -52,7 +52,7 @@ def voted_pairs(whole: Tensor, parts: Tensor, allowed: Tensor) -> Pairs:
 def pair_loss(probabilities: Tensor, pairs: Pairs) -> Tensor:
     """Mean of -log(p_i . p_j) over rows i with a pair j: binary cross-entropy towards "one class"; 0 without any."""
     same = (probabilities * probabilities[pairs.other]).sum(dim=1).clamp(min=1e-8)
-    return -same.log()[pairs.found].mean() if bool(pairs.found.any()) else probabilities.sum() * 0
+    return -torch.where(pairs.found, same.log(), 0.0).sum() / pairs.found.sum().clamp(min=1)
 
 
 def pseudo_label_loss(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
@@ -74,6 +74,11 @@ def negative_entropy(probabilities: Tensor) -> Tensor:
     """Minus the entropy of the mean of (n, c) probabilities: lowest where all classes are predicted equally often."""
     mean = probabilities.mean(dim=0)
     return (mean * mean.clamp(min=1e-8).log()).sum()
+
+
+def _marked(places: Tensor, count: int) -> Tensor:
+    """(...) whole numbers to (..., count) bool, one-hot; torch's own reads on a CPU whether all are below `count`."""
+    return torch.arange(count, device=places.device) == places[..., None]
 
 
 def _similarity(features: Tensor) -> Tensor:

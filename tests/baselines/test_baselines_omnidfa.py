@@ -101,9 +101,10 @@ def test_losses_by_loops() -> None:
 
 def test_an_outlier_does_not_set_the_threshold() -> None:
     angles = torch.tensor([0.1, 0.2, 0.3, 0.4, 2.0])  # quartiles 0.2 and 0.4: beyond 0.7 is an outlier
-    assert float(outlier_free_cosine(angles.cos())) == pytest.approx(math.cos(0.4), abs=1e-6)
-    assert float(outlier_free_cosine(angles[:4].cos())) == pytest.approx(math.cos(0.4), abs=1e-6)
-    assert float(outlier_free_cosine(torch.tensor([0.25]))) == pytest.approx(0.25)
+    real = torch.ones(5, dtype=torch.bool)
+    assert float(outlier_free_cosine(angles.cos(), real)) == pytest.approx(math.cos(0.4), abs=1e-6)
+    assert float(outlier_free_cosine(angles[:4].cos(), real[:4])) == pytest.approx(math.cos(0.4), abs=1e-6)
+    assert float(outlier_free_cosine(torch.tensor([0.25]), real[:1])) == pytest.approx(0.25)
 
 
 @torch.no_grad()
@@ -113,15 +114,19 @@ def test_the_threshold_follows_training_steps_alone(monkeypatch: pytest.MonkeyPa
     model.after_step("main", data)
     assert float(model.threshold) == 0  # a validation batch
     monkeypatch.setattr(model.train(), "_native", lambda images: images[..., :64, :64])  # no random window
-    cosines = F.cosine_similarity(model.embed(data.inputs), model.centre[None])[data.detection == 0]
+    cosines = F.cosine_similarity(model.embed(data.inputs), model.centre[None])
     expected = 0.0
     for _ in range(2):
         model.losses(data)
         model.after_step("main", data)
-        expected = 0.75 * expected + 0.25 * float(outlier_free_cosine(cosines))
+        expected = 0.75 * expected + 0.25 * float(outlier_free_cosine(cosines, data.detection == 0))
     assert float(model.threshold) == pytest.approx(expected, abs=1e-6)
     model.after_step("main", data)
     assert float(model.threshold) == pytest.approx(expected, abs=1e-6)  # a step's faces count once
+    forged = Batch(data.inputs, data.attribution, torch.ones_like(data.detection))
+    model.losses(forged)
+    model.after_step("main", forged)
+    assert float(model.threshold) == pytest.approx(expected, abs=1e-6)  # nor do those of a step without real ones
 
 
 @torch.no_grad()

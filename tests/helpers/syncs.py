@@ -63,6 +63,10 @@ class SyncWatch:
             if isinstance(leaf, Tensor):
                 self._there[leaf] = True
 
+    def drop(self, value: Tensor) -> None:
+        """Count a tensor as the host's."""
+        self._there.pop(value, None)
+
     def holds(self, values: object) -> bool:
         """Whether a tensor among them is the device's."""
         return any(isinstance(leaf, Tensor) and leaf in self._there for leaf in tree_leaves(values))
@@ -103,13 +107,16 @@ class _Calls(TorchFunctionMode):
         if func is Tensor.new_tensor or (func in _FROM_HOST and given.get("device") is not None):
             watch.note("a blocking copy from the host")
             there = True
-        if func is Tensor.to and not there and (sent := self._target(args[1:], given)):
+        if func is Tensor.to and not watch.holds(args[0]) and (sent := self._target(args[1:], given)):
             if not given.get("non_blocking") and True not in args[2:]:
                 watch.note("a blocking copy from the host")
             there = sent
         result = func(*args, **given)
         if func is Tensor.to and there and result is args[0]:
             result = result.clone() if not watch.holds(result) else result
+        if func is Tensor.cpu and there:  # a copy of the host's own
+            result = result.clone()
+            watch.drop(result)
         if there and func not in _TO_HOST:
             watch.take(result)
         return result
