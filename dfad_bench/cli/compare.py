@@ -37,13 +37,14 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
 
     McNemar's test for pooled accuracies and single groups, DeLong's for areas under the curve, a paired bootstrap for
     means over groups and the rest: each of the difference that is printed, over sources, with Holm's correction over
-    the table. Runs of other protocols, manifests or test faces are refused. Of a
+    the table. Two populations: other faces of these generators, and other generators, each of which is one observation.
+    Runs of other protocols, manifests or test faces are refused. Of a
     folder that `train --seeds` made, the means over seeds are compared, and each seed.
     """
     from dataclasses import asdict
 
     from dfad_bench.api.runs import compare
-    from dfad_bench.report.compare import comparison_table
+    from dfad_bench.report.compare import comparison_tables
 
     if len(runs) != 2:
         raise click.UsageError(f"--run is needed twice, got {len(runs)}")
@@ -54,4 +55,5 @@ def command(runs: tuple[Path, ...], everything: bool, resamples: int, seed: int,
         echo_json(asdict(found))
     else:
         for one in (*found.of_seeds, found):
-            echo_table(comparison_table(one))
+            for table in comparison_tables(one):
+                echo_table(table)

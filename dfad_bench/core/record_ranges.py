@@ -26,6 +26,8 @@ SCHEMA_METRICS: dict[str, str] = {
     "paired_cosine": "cosine",
 }
 SCORED_BY_SCHEMA = frozenset(_SHARES)
+# metric and averaging: numbers by generator that records of schema 1.2 made before them lack
+ADDED_NUMBERS = frozenset((name, mean) for name in ("auroc", "oscr") for mean in ("none", "macro"))
 BOUNDS: dict[str, tuple[float, float]] = {"share": (0.0, 1.0), "cosine": (-1.0, 1.0), "rad^2": (0.0, inf)}
 PARTS = ("train", "validation", "unlabelled", "test")
 _INSTALLED = ("dfad_bench.metrics", "METRICS")

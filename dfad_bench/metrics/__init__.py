@@ -25,9 +25,11 @@ METRICS: dict[str, Metric] = {
         per_face=_BELOW_THRESHOLD, near_far=True,
     ),
     "auroc": Metric(
-        f"{_HERE}.openset:auroc", True, "share", on="ranking", averaging=("pooled",), draws="auc", near_far=True
+        f"{_HERE}.openset:auroc", True, "share", on="ranking", averaging=("pooled", "macro"), draws="auc", near_far=True
     ),
-    "oscr": Metric(f"{_HERE}.openset:oscr", True, "share", on="ranking", averaging=("pooled",), draws="oscr"),
+    "oscr": Metric(
+        f"{_HERE}.openset:oscr", True, "share", on="ranking", averaging=("pooled", "macro"), draws="oscr"
+    ),
     "fpr95": Metric(
         f"{_HERE}.openset:fpr95", False, "share", on="ranking", averaging=("pooled",), draws="fpr95",
         note="seen faces are the positive class: unseen faces accepted where 95 % of the seen ones are;"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.labels import FAKE
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
+from dfad_bench.metrics.over_generators import LEAST_GENERATORS
 from dfad_bench.report.headline import Key, at_headline, headline_keys, scored_metrics
 from dfad_bench.report.table import Column
 
@@ -26,7 +28,11 @@ _FACTS = (  # of `row_facts`
     "init", "seed_list", "toolkit", "protocol_is", "recipe", "recipe_is", "crops", "crops_is", "datasets_is", "sources",
     "short_groups", "substitutes", "without_view", "data_changes", "visited", "checked", "settled",
 )  # fmt: skip
-_INTERVALS = ("unseen_low", "unseen_high", "unseen_sd", "oscr_half")
+_INTERVALS = (
+    "unseen_low", "unseen_high", "unseen_sd", "oscr_half", "unseen_acc_generators_low", "unseen_acc_generators_high",
+    "families_low", "families_high", "oscr_generators_low", "oscr_generators_high", "detection_auc_generators_low",
+    "detection_auc_generators_high",
+)  # fmt: skip
 _ONE_CLASS = "detection_acc"  # records made before two classes were needed may have it of one
 
 
@@ -106,11 +112,14 @@ def board_columns(
     if unknown := [name for name in chosen if name not in known_columns()]:
         raise UnknownNameError("column", unknown[0], known_columns())
     columns = [Column("model", "Model", "text"), Column("ranks", "#", "text")]
+    drawn = sum(group.taxon.detection_label == FAKE for group in protocol.unseen) >= LEAST_GENERATORS
+    columns += [Column("ranks_generators", "# gen.", "text"), Column("ranks_next", "# next", "text")] if drawn else []
     columns += [Column("seeds_shown", "Seeds", "text")]
     for name in dict.fromkeys(chosen or _DEFAULT):
         columns.append(_number_column(name, protocol))
         if name == "unseen_acc":
-            columns.append(Column("unseen_range", "95 %", "text"))
+            columns.append(Column("unseen_range", "95 % faces", "text"))
+            columns += [Column("unseen_generators_range", "95 % generators", "text")] if drawn else []
             columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
             for threshold in other_thresholds(protocol):
                 columns.append(Column(f"unseen_acc@{threshold:g}", f"Unseen ACC @{threshold:g}", "percent"))

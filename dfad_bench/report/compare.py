@@ -27,6 +27,13 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
 from dfad_bench.metrics import METRICS
+from dfad_bench.report.generator_pairs import (
+    ComparedOverGenerators,
+    compared_over_generators,
+    corrected_over_generators,
+    generator_verdicts,
+    generator_wins,
+)
 from dfad_bench.report.headline import Key, headline_keys, metric_notes, scored_metrics, unknown_metrics
 from dfad_bench.report.paired_numbers import LEVEL, Compared, Place, Sources, compared, corrected, mean_number, place_of
 from dfad_bench.report.run_record import protocol_of, read_predictions, trained_elsewhere
@@ -43,7 +50,8 @@ _ALSO_MAIN = {("detection", "auc", "seen", "micro")}
 class Comparison:
     """Two runs on the same faces: names, numbers, and notes for the reader.
 
-    Where a side has runs of several seeds, `rows` compare means over seeds and `of_seeds` each seed.
+    Where a side has runs of several seeds, `rows` compare means over seeds and `of_seeds` each seed. `rows` test over
+    sources: who is better on other faces of these generators; `over_generators`: on other generators.
     """
 
     a: str
@@ -54,10 +62,11 @@ class Comparison:
     rows: tuple[Compared, ...]
     notes: tuple[str, ...]
     of_seeds: tuple[Comparison, ...] = ()
+    over_generators: tuple[ComparedOverGenerators, ...] = ()
 
     def __str__(self) -> str:
-        """The table that `dfad compare` prints."""
-        return comparison_table(self).render("rich")
+        """The tables that `dfad compare` prints."""
+        return "\n".join(table.render("rich") for table in comparison_tables(self))
 
 
 def compare_runs(
@@ -134,25 +143,39 @@ def _comparison(
 ) -> Comparison:
     """Two runs, or the means of several on either side."""
     frame, sources_of = a[0].run.frame, Sources(a[0].run.frame)
-    keys = [key for key in a[0].numbers if rules.everything or key[:4] in _main_numbers()]
-    made = [_compared_means(a, b, key, sources_of) for key in keys]
-    rows = corrected(made)
+    pairs = {key: _pair_of_means(a, b, key) for key in a[0].numbers}
+    keys = [key for key in pairs if rules.everything or key[:4] in _main_numbers()]
+    rows = corrected([compared(*pairs[key], sources_of(pairs[key][0].value)) for key in keys])
+    over = [compared_over_generators(pairs[key], pairs, rules.protocol) for key in keys]
     notes = _notes([side.run.record for side in a], [side.run.record for side in b], rows, frame)
     sources = int(frame["source_key"].nunique())
-    return Comparison(_name(a), _name(b), rules.protocol.name, len(frame), sources, tuple(rows), tuple(notes), of_seeds)
+    over_all = corrected_over_generators([one for one in over if one is not None])
+    return Comparison(
+        _name(a), _name(b), rules.protocol.name, len(frame), sources, tuple(rows), tuple(notes), of_seeds, over_all
+    )
 
 
-def _compared_means(a: Sequence[_Scored], b: Sequence[_Scored], key: Place, sources_of: Sources) -> Compared:
+def _pair_of_means(a: Sequence[_Scored], b: Sequence[_Scored], key: Place) -> tuple[Number, Number]:
     sides = [[scored.numbers[key] for scored in side] for side in (a, b)]
     if len(a) == len(b) == 1:
-        one, other = sides[0][0], sides[1][0]
-    else:
-        one, other = map(mean_number, sides)
-    return compared(one, other, sources_of(one.value))
+        return sides[0][0], sides[1][0]
+    return mean_number(sides[0]), mean_number(sides[1])
+
+
+def comparison_tables(found: Comparison) -> list[Table]:
+    """The tables of a comparison: over faces, over generators, and who wins on which generator."""
+    if not found.over_generators:
+        return [comparison_table(found)]
+    runs = f"A: {found.a}   B: {found.b}"
+    return [
+        comparison_table(found),
+        generator_verdicts(found.over_generators, f"On other generators   {runs}"),
+        generator_wins(found.over_generators, f"By generator   {runs}"),
+    ]
 
 
 def comparison_table(found: Comparison) -> Table:
-    """The table of a comparison."""
+    """The table of a comparison over faces."""
     columns = (
         Column("number", "Number", "text"),
         Column("a", "A", "by_unit"),
@@ -163,7 +186,7 @@ def comparison_table(found: Comparison) -> Table:
         Column("test", "Test", "text"),
         Column("p", "p", "p_value", 4),
         Column("p_holm", "p (Holm)", "p_value", 4),
-        Column("verdict", "Better", "text"),
+        Column("verdict", "Better on other faces", "text"),
     )
     rows = [_row(value) for value in found.rows]
     title = f"A: {found.a}   B: {found.b}   ({found.protocol}, {found.faces:,} faces)"
@@ -234,7 +257,10 @@ def _notes(
     frame: pd.DataFrame,
 ) -> Iterator[str]:
     tests = sum(row.p is not None for row in rows)
-    yield f"Better: p below {LEVEL:g} after Holm's correction over the {tests} tests of this table."
+    yield (
+        f"Better on other faces, of these generators: p below {LEVEL:g} after Holm's correction over the {tests} tests"
+        " of this table."
+    )
     yield from metric_notes(dict.fromkeys(row.metric for row in rows))
     for why, alike in _by_reason(rows).items():
         yield f"{alike} of {len(rows)} differences have {why}."

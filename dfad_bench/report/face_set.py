@@ -65,6 +65,7 @@ class FaceSet:
     right: np.ndarray | None = None
     classes: tuple[str, str] = ("sources", "sources")
     _ranking_draws: dict[str, np.ndarray] = field(default_factory=dict)
+    _part_draws: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def value(self, metric: Metric, chosen: np.ndarray) -> tuple[float | None, str | None]:
         """A metric of the chosen rows (m,), and why it is not defined: one of the two is None."""
@@ -130,7 +131,16 @@ class FaceSet:
 
     def mean_ranking_draws(self, statistic: str) -> np.ndarray:
         """The mean over parts of a ranking statistic in each draw; what parts share is drawn once a resample."""
-        return np.mean([self._ranked(part.rows, [statistic])[statistic] for part in self.parts], axis=0)
+        return np.mean([self._draws_of_part(part, statistic) for part in self.parts], axis=0)
+
+    def _draws_of_part(self, part: Part, statistic: str) -> np.ndarray:
+        """Draws of a part beside all others; those of every metric that is a mean over parts come from one sort."""
+        if (part.name, statistic) not in self._part_draws:
+            means = (METRICS[name] for name in self.metrics if "macro" in METRICS[name].averaging)
+            named = {statistic, *(metric.draws for metric in means)}
+            for name, draws in self._ranked(part.rows, [name for name in RANKINGS if name in named]).items():
+                self._part_draws[part.name, name] = draws
+        return self._part_draws[part.name, statistic]
 
     def _ranked(self, among: np.ndarray, only: list[str]) -> dict[str, np.ndarray]:
         assert self.positive is not None

@@ -18,6 +18,7 @@ from dfad_bench.report.board_checks import Check
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
 from dfad_bench.report.board_ranks import ONE_SEED, interval_notes, rank_rows, row_intervals
 from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
+from dfad_bench.report.generator_ranks import generator_notes, generator_numbers, rank_over_generators
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.reported import ReportedScore
@@ -30,8 +31,8 @@ _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sh
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: confidence below the threshold, mean over groups; a model"
-    " whose confidence is always low reaches 100. 95 %: its interval over faces (by source), and over seeds where there"
-    " are several; none where there are too few sources.",
+    " whose confidence is always low reaches 100. 95 % faces: its interval over faces (by source), and seeds where"
+    " there are several; none where there are too few sources.",
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
@@ -128,12 +129,14 @@ def board(
 
 def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[ResultRecord], list[str]]:
     """The records of a protocol, and a line for each whose rules are not those of the hash that it states."""
-    found, strange = [], []
+    found, strange, known = [], [], set()
     for record in (record for record in records if record.protocol.name == name):
         where = f"record {record.record_id[:8]} of {record.model.display or record.model.name}, seed {record.run.seed}"
+        rules = {"config": record.protocol.config, "sha256": record.protocol.sha256}
         try:
-            rules = {"config": record.protocol.config, "sha256": record.protocol.sha256}
-            protocol_of({"protocol": rules}, where)
+            if (digest := content_hash(rules)) not in known:  # rows of one board mostly have the same rules
+                protocol_of({"protocol": rules}, where)
+                known.add(digest)
         except DFADError as error:  # edited, or of a folder that is not included now
             strange.append(f"left out: {error}")
         else:
@@ -206,22 +209,25 @@ def _section(
     rows = _trivial_rows({**{name: score.metrics for name, score in constant.items()}, **references}, protocol)
     runs = _rows(records, unsettled, about.checks)
     tags = _distinguishing_settings([members[0] for members in runs.values()])
-    measured = []
+    measured, protocol_is = [], str(protocol_provenance(protocol))
     for place, members in enumerate(runs.values()):
         row = _measured_row(members, protocol, tags[place])
-        row |= row_facts(members, protocol, about.checks, about.shipped_hash)
+        row |= generator_numbers(members, protocol)
+        row |= row_facts(members, protocol_is, about.checks, about.shipped_hash)
         row["settled"] = members[0].record_id not in unsettled
         measured.append(row)
     measured.sort(key=_order)
     rank_rows([row for row in measured if _is_ranked(row)])
+    rank_over_generators([row for row in measured if _is_ranked(row)])
     for row in measured:
-        del row["_oscr_by_seed"]
+        del row["_oscr_by_seed"], row["_over"]
     notes = [
         *trivial_notes(constant),
         *of_references,
         *_protocol_notes(protocol, records[0].manifest.content_sha256),
         *map(row_note, measured),
         *interval_notes(measured),
+        *generator_notes(measured),
     ]
     return [*rows, *measured], notes
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, plain
-from dfad_bench.core.record_ranges import SCORED_BY_SCHEMA
+from dfad_bench.core.record_ranges import ADDED_NUMBERS, SCORED_BY_SCHEMA
 from dfad_bench.metrics import METRICS
 from dfad_bench.report.score import Score
 
@@ -45,19 +45,14 @@ def score_differences(record: ResultRecord, scored: Score) -> Iterator[Differenc
     """Every field of every number of a record that differs from what its predictions score, by more than `TOLERANCE`.
 
     A record of schema 1.0 was made before all intervals were by source and before some numbers existed: only the
-    numbers it states are compared, without their intervals. Metrics of `added_metrics` are left out.
+    numbers it states are compared, without their intervals. Numbers of `added_metrics` are left out.
     """
     tasks = {value.task for value in scored.metrics}
     stated = [value for value in record.metrics if value.task in tasks]
     for name in sorted({value.metric for value in stated} - set(METRICS)):
         yield Difference(f"metrics: {name}, which this version of dfad_bench does not compute,", "a value", None)
     stated = [value for value in stated if value.metric in METRICS]
-    added = added_metrics(record, scored)
-    groups, sweep, found = (
-        plain(scored.groups),
-        plain(scored.sweep),
-        [v for v in scored.metrics if v.metric not in added],
-    )
+    groups, sweep, found = plain(scored.groups), plain(scored.sweep), _known_numbers(record.metrics, scored.metrics)
     if record.schema_version == "1.0":
         known = {metric_name(value) for value in stated}
         found = [without_interval(value) for value in found if metric_name(value) in known]
@@ -81,8 +76,7 @@ def reference_differences(record: ResultRecord, found: Mapping[str, Sequence[Met
     """
     for name in [*record.references, *(key for key in found if key not in record.references)]:
         stated = record.references.get(name, ())
-        known = {value.metric for value in stated} | SCORED_BY_SCHEMA
-        ours = [value for value in found.get(name, ()) if value.metric in known]
+        ours = _known_numbers(stated, found.get(name, ()))
         before, after = ({metric_name(value): plain(value) for value in values} for values in (stated, ours))
         if len(before) < len(stated):
             yield Difference(f"references.{name}", f"{len(stated)} numbers", f"{len(before)} once each")
@@ -90,9 +84,18 @@ def reference_differences(record: ResultRecord, found: Mapping[str, Sequence[Met
 
 
 def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
-    """Metrics that were added to the table after a record was made: neither it nor its schema has them."""
-    stated = {value.metric for value in record.metrics}
-    return sorted({value.metric for value in scored.metrics} - stated - SCORED_BY_SCHEMA)
+    """Numbers that were added after a record was made: neither it nor its schema has them."""
+    known = set(map(id, _known_numbers(record.metrics, scored.metrics)))
+    later = [value for value in scored.metrics if id(value) not in known]
+    by_generator = "{} by generator"
+    return sorted({v.metric if v.metric not in SCORED_BY_SCHEMA else by_generator.format(v.metric) for v in later})
+
+
+def _known_numbers(stated: Sequence[MetricValue], found: Sequence[MetricValue]) -> list[MetricValue]:
+    """Those of `found` that a record of these numbers could have: the others came after it."""
+    metrics = {value.metric for value in stated} | SCORED_BY_SCHEMA
+    later = ADDED_NUMBERS - {(value.metric, value.averaging) for value in stated}
+    return [value for value in found if value.metric in metrics and (value.metric, value.averaging) not in later]
 
 
 def without_interval(value: MetricValue) -> MetricValue:

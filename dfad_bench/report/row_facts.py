@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dfad_bench.core.errors import cut
-from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.core.shipped_files import Provenance, protocol_provenance, provenance, recipe_provenance
+from dfad_bench.core.shipped_files import Provenance, provenance, recipe_provenance
 from dfad_bench.core.version import __version__
 from dfad_bench.report.board_checks import LEVELS, Check
 
@@ -25,11 +24,14 @@ CHECK_NOTE = (
 
 def row_facts(
     records: Sequence[ResultRecord],
-    protocol: Protocol,
+    protocol_is: str,
     checks: Mapping[str, Check],
     shipped_hash: ShippedHash | None = None,
 ) -> dict[str, Any]:
-    """The facts of a row by key, raw: of its runs of several seeds."""
+    """The facts of a row by key, raw: of its runs of several seeds.
+
+    `protocol_is`: what their protocol is beside the shipped one of its name.
+    """
     first = records[0]
     worst = min((checks.get(record.record_id, Check()) for record in records), key=lambda check: check.rank)
     short_groups = sum(line.startswith("short group ") for line in first.protocol.deviations)
@@ -42,7 +44,7 @@ def row_facts(
         "seed_list": sorted({record.run.seed for record in records}),
         "toolkit": first.toolkit.version,
         "commits": sorted({record.toolkit.git_commit[:8] for record in records if record.toolkit.git_commit}),
-        "protocol_is": str(protocol_provenance(protocol)),
+        "protocol_is": protocol_is,
         "recipe": recipe.get("name"),
         "recipe_is": str(
             recipe_provenance(recipe, first.run.config.get("epochs")) if recipe else Provenance("unknown")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dfad_bench.core.errors import IntegrityError
@@ -11,11 +11,16 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
 from dfad_bench.report.headline import at_headline, metric_notes, unit_of, unknown_metrics
+from dfad_bench.report.over_generators import OverGenerators, number_key, over_generators
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
 
 _GROUP_NUMBERS = {"correct": ("attribution", "seen_accuracy"), "auc": ("detection", "auc")}
+OVER_GENERATORS = (
+    "95 % generators: the interval for other generators of this kind, of which those of the protocol are taken for a"
+    " sample; seen classes and real groups are held fixed. The other interval is over faces of these generators."
+)
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
 
 
@@ -33,6 +38,13 @@ def metrics_table(record: ResultRecord) -> Table:
         Column("n", "n", "count"),
         Column("null_reason", "Not defined", "text"),
     ]
+    over = over_generators(record.metrics, _protocol(record))
+    if any(found.ci95 for found in over.values()):
+        columns[7:7] = [
+            Column("generators_low", "95 % generators from", "by_unit"),
+            Column("generators_high", "to", "by_unit"),
+            Column("generators", "Generators", "count"),
+        ]
     if any(value.ci_reason for value in record.metrics):
         columns.append(Column("ci_reason", "No interval", "text"))
     place = [column.key for column in columns].index("n")
@@ -46,11 +58,12 @@ def metrics_table(record: ResultRecord) -> Table:
         low, high = value.ci95 or (None, None)
         facts = {**vars(value), "threshold": value.params.get("threshold"), "low": low, "high": high}
         facts["unit"] = units[value.metric]
+        facts |= _over_generators(over.get(number_key(value)))
         facts["ci_reason"] = None if value.ci_reason is None else value.ci_reason.removeprefix("no interval: ")
         facts |= {name: values.get(_key(value)) for name, values in of_references.items()}
         rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
     notes = (*metric_notes(dict.fromkeys(value.metric for value in record.metrics)), *unknown_metrics(record.metrics))
-    notes = (*notes, *shown_references([record])[1], *_stamps(record))
+    notes = (*notes, *_generator_reasons(over.values()), *shown_references([record])[1], *_stamps(record))
     return Table(_title(record, "all numbers"), tuple(columns), rows, notes)
 
 
@@ -142,6 +155,19 @@ def confusion_table(record: ResultRecord) -> Table:
         notes = [_OLD.format("confusions were kept") if record.schema_version == "1.0" else "no attribution expert"]
     title = _title(record, "confusion matrix")
     return Table(title, tuple(columns), rows, (*notes, *_stamps(record)), headings)
+
+
+def _generator_reasons(over: Iterable[OverGenerators]) -> list[str]:
+    """What the columns over generators are of, and why means have none."""
+    over = list(over)
+    lines = [OVER_GENERATORS] if any(found.ci95 for found in over) else []
+    reasons = [found.reason for found in over if found.reason]
+    return lines + [f"{reasons.count(why)} means {why}." for why in dict.fromkeys(reasons)]
+
+
+def _over_generators(found: OverGenerators | None) -> dict[str, Any]:
+    low, high = (found and found.ci95) or (None, None)
+    return {"generators_low": low, "generators_high": high, "generators": found.generators if found else None}
 
 
 TABLES: dict[str, Callable[[ResultRecord], Table]] = {

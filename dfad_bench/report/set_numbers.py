@@ -138,6 +138,15 @@ def _part_support(faces: FaceSet, metric: Metric, part: Part) -> dict[str, Any]:
             return faces.faces.bootstrap(rows).ranking_draws(ranked[0] == 1, ranked[1], only=("auc",))["auc"]
 
         return {"draws": auc_draws, "biased": metric.biased, "formula": made, "ranked": ranked, "sources": sources}
+    if metric.draws in RANKINGS and faces.positive is not None and faces.scores is not None:
+        statistic, positive, scores = metric.draws, faces.positive[rows], faces.scores[rows]
+        named = None if faces.right is None else faces.right[rows]
+
+        def ranking_draws() -> np.ndarray:
+            bootstrap = faces.faces.bootstrap(rows)
+            return bootstrap.ranking_draws(positive, scores, right=named, only=(statistic,))[statistic]
+
+        return {"draws": ranking_draws, "biased": metric.biased}
     return _resampled_support(faces, metric, rows, faces.value)
 
 

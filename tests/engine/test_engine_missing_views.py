@@ -87,7 +87,7 @@ def test_the_record_and_the_warnings_say_how_many_faces_of_each_part_have_no_gaz
     record = build_record(with_gaze.out, resamples=5)
     assert record.samples.without_view == {"gaze": parts}
     assert facts(plain.out)["samples"]["without_view"] == {}
-    note = row_note({**row_facts([record], toy_protocol(), {}), "model": "toy"})
+    note = row_note({**row_facts([record], "shipped", {}), "model": "toy"})
     assert f"{parts['test']} of 45 test faces without gaze (nothing is added)" in note
     again = run_evaluation(with_gaze.out, manifests, device="cpu", views=gaze(manifests))
     assert facts(again.out)["samples"]["without_view"] == {"gaze": {"test": parts["test"]}}

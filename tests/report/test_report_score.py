@@ -19,6 +19,7 @@ from dfad_bench.report.trivial import ALWAYS_FAKE, MAJORITY, planned, trivial_sc
 def value(scored: Score, metric: str, subset: str, averaging: str | None = None, **params: float) -> float | None:
     named = [m for m in scored.metrics if (m.metric, m.subset) == (metric, subset)]
     found = [m for m in named if averaging in (None, m.averaging) and params.items() <= m.params.items()]
+    found = [m for m in found if averaging or m.averaging != "macro"] or found  # a mean over groups only where asked
     assert len(found) == 1, found
     return found[0].value
 

@@ -156,7 +156,7 @@ def test_records_and_boards_name_the_stand_in() -> None:
         view = Parsing({"folder": "x", "parser": parser})
         views = {"parsing": {**view.public_settings(), "substitute": view.substitute(), "fingerprint": "0" * 64}}
         run = replace(made.run, config={**made.run.config, "views": views})
-        note = row_note({**row_facts([replace(made, run=run)], protocol, {}), "model": "toy"})
+        note = row_note({**row_facts([replace(made, run=run)], "shipped", {}), "model": "toy"})
         assert ("a stand-in for a face parser" in note) == marked
     assert "a stand-in for a face parser" in Parsing({"parser": "stand-in"}).identity()["substitute"]
 
