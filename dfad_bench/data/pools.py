@@ -115,9 +115,31 @@ def without_labels(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def qualified(rows: pd.DataFrame) -> pd.Series:
-    """`source_key` with its dataset in front unless it names a namespace; a face without one is its own source."""
+    """`source_key` with its dataset in front unless it has a `/`; a face without one is its own source."""
     keys = rows["source_key"].where(rows["source_key"].notna(), rows["sample_id"]).astype(str)
     return keys.where(keys.str.contains("/", regex=False), rows["dataset"].astype(str) + "/" + keys)
+
+
+def shared_sources(keys: Iterable[str], datasets: Iterable[str]) -> list[str]:
+    """Qualified source keys as they are compared across datasets: one that names a namespace loses its own dataset.
+
+    Releases that were made of the same originals give them the same key (`ffpp:071`). What is left to chance (splits by
+    hash, resampling by source) still goes by the qualified key.
+
+    >>> shared_sources(["dfdm/celebdf:id1", "dfdm/id1", "people/id1"], ["dfdm", "dfdm", "dfdm"])
+    ['celebdf:id1', 'dfdm/id1', 'people/id1']
+    """
+    found = []
+    for key, dataset in zip(keys, datasets, strict=True):
+        own = key.removeprefix(f"{dataset}/")
+        found.append(own if ":" in own else key)
+    return found
+
+
+def sources_of(rows: pd.DataFrame) -> pd.Series:
+    """`shared_sources` of rows with the columns `source_key` (qualified) and `dataset`."""
+    keys = shared_sources(rows["source_key"].astype(str), rows["dataset"].astype(str))
+    return pd.Series(keys, index=rows.index, dtype=object)
 
 
 def effective_sources(keys: np.ndarray) -> int:

@@ -6,7 +6,7 @@ or less moves few others. The protocol's seed decides, not the run's: every mode
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -21,6 +21,7 @@ from dfad_bench.data.pools import (
     group_pools,
     manifests_used,
     ranks,
+    sources_of,
     train_and_test,
     unlabelled_candidates,
     without_labels,
@@ -45,8 +46,9 @@ class Selection:
     """Rows for one protocol.
 
     Frames carry `sample_id, dataset, generator, forgery, family, group, source_key, video, crop_sha256,
-    attribution_label, detection_label`, sorted by `sample_id`. `source_key` is qualified by the dataset unless it
-    already names a namespace (`celeba_hq/00001`); a face without one is its own source. `video` names the video of a
+    attribution_label, detection_label`, sorted by `sample_id`. `source_key` is qualified by the dataset unless it has
+    a `/` (`people/00001`); a face without one is its own source. Rows of two datasets share a source where their keys
+    name the same namespace (`celeba_hq:12`), see `pools.shared_sources`. `video` names the video of a
     frame, and is null for still images. Both labels of `unlabelled` rows are hidden (-1).
     """
 
@@ -59,6 +61,7 @@ class Selection:
     missing: list[str] = field(default_factory=list)  # groups left out under `allow_partial`
     refused: dict[str, int] = field(default_factory=dict)  # per group, faces the manifest refused
     unlabelled: pd.DataFrame = field(default_factory=pd.DataFrame)  # empty where the protocol has no such part
+    leaks_between: dict[str, int] = field(default_factory=dict)  # "dfdm with celeb_df" -> leaking rows of the first
 
     @property
     def dropped_leaks(self) -> int:
@@ -144,6 +147,7 @@ def select(
         [group.key for group in missing],
         {key: int(pool.attrs["refused"]) for key, pool in pools.items() if pool.attrs["refused"]},
         parts.unlabelled,
+        dict(sorted(parts.leaks_between.items())),
     )
 
 
@@ -192,6 +196,7 @@ class _Parts:
     validation: pd.DataFrame
     unlabelled: pd.DataFrame
     leaks: list[str] = field(default_factory=list)
+    leaks_between: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     short_groups: list[ShortGroup] = field(default_factory=list)
 
@@ -200,6 +205,8 @@ class _Parts:
         same_pixels, leaking = test.pixels_in(pool), test.found_in(pool)
         new = leaking & ~pool["sample_id"].isin(self.leaks)
         self.leaks += pool.loc[new, "sample_id"].tolist()
+        for pair in test.other_datasets(pool[new]):
+            self.leaks_between[pair] = self.leaks_between.get(pair, 0) + 1
         self.duplicates += int((same_pixels & new).sum())
         return pool[~leaking]
 
@@ -208,7 +215,10 @@ class _Shared:
     """The sources and pixels of rows that are already chosen."""
 
     def __init__(self, frames: Collection[pd.DataFrame]) -> None:
-        self._keys: set[str] = set().union(*(frame["source_key"] for frame in frames))
+        self._datasets: dict[str, set[str]] = {}  # source -> where its rows are from
+        for frame in frames:
+            for key, dataset in set(zip(sources_of(frame), frame["dataset"], strict=True)):
+                self._datasets.setdefault(key, set()).add(dataset)
         self._pixels: set[str] = set().union(*(frame["crop_sha256"].dropna() for frame in frames))
 
     def pixels_in(self, rows: pd.DataFrame) -> pd.Series:
@@ -217,7 +227,14 @@ class _Shared:
 
     def found_in(self, rows: pd.DataFrame) -> pd.Series:
         """Which rows share a source or pixels with one of them."""
-        return self.pixels_in(rows) | rows["source_key"].isin(self._keys)
+        return self.pixels_in(rows) | sources_of(rows).isin(self._datasets)
+
+    def other_datasets(self, rows: pd.DataFrame) -> Iterator[str]:
+        """`one with another` for each row whose source stands here in another dataset only."""
+        for key, dataset in zip(sources_of(rows), rows["dataset"], strict=True):
+            others = self._datasets.get(key, set())
+            if others and dataset not in others:
+                yield f"{dataset} with {min(others)}"
 
 
 def _is_missing(group: Group, train: pd.DataFrame, test: pd.DataFrame, training: bool) -> bool:
@@ -249,7 +266,7 @@ def _training(protocol: Protocol, seen: dict[str, pd.DataFrame], test: dict[str,
     aside = ranks(rows["source_key"], f"{protocol.seed}:validation") < protocol.validation_share
     hidden = ~aside & (ranks(rows["source_key"], f"{protocol.seed}:unlabelled") < protocol.unlabelled_share)
     train, validation = rows[~aside & ~hidden], rows[aside]
-    validation = validation[~validation["crop_sha256"].isin(set(train["crop_sha256"].dropna()))]
+    validation = validation[~_Shared([train]).found_in(validation)]  # the same pixels, or a source of two datasets
     if train.empty:
         raise ProtocolError(
             f"protocol {protocol.name}: no training faces are left ({len(parts.leaks)} dropped because they share a"

@@ -17,6 +17,7 @@ from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_profiles import refuse_mixed, refuse_others
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pools import sources_of
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import (
     Selection,
@@ -209,7 +210,7 @@ def without_trained(selection: Selection, run: Path) -> tuple[Selection, int]:
     keys, pixels = trained_faces(RunFolder(run))
     kept = {}
     for name, frame in selection.test.items():
-        clean = ~frame["source_key"].isin(keys) & ~frame["crop_sha256"].isin(pixels)
+        clean = ~sources_of(frame).isin(keys) & ~frame["crop_sha256"].isin(pixels)
         kept[name] = frame[clean].reset_index(drop=True)
     dropped = sum(map(len, selection.test.values())) - sum(map(len, kept.values()))
     emptied = [name for name, frame in kept.items() if frame.empty]

@@ -22,6 +22,7 @@ from dfad_bench.core.registry import model_table
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.version import __version__
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.pools import sources_of
 from dfad_bench.data.select import Selection, manifests_hash, rows_hash
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.needs import data_changes_of
@@ -109,7 +110,7 @@ def manifest_facts(
     parts = {"train": selection.train, "validation": selection.validation, "unlabelled": selection.unlabelled}
     parts["test"] = selection.tested
     trained = selection.trained_on
-    keys = set(trained["source_key"]) & set(parts["test"]["source_key"])
+    keys = set(sources_of(trained)) & set(sources_of(parts["test"]))
     pixels = set(trained["crop_sha256"].dropna()) & set(parts["test"]["crop_sha256"].dropna())
     return ManifestFacts(
         name="+".join(sorted({manifest.name for manifest in manifests})),

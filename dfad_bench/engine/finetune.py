@@ -20,6 +20,7 @@ from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, SeedsFolder
 from dfad_bench.core.taxonomy import REAL_KEY
 from dfad_bench.core.weights import other_kinds
+from dfad_bench.data.pools import sources_of
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection
 from dfad_bench.engine import checkpoint
@@ -76,7 +77,7 @@ class Parent:
         """How many test faces share a source or their pixels with a face this run was trained on."""
         keys, pixels = trained_faces(self.files)
         tested = selection.tested
-        return int((tested["source_key"].isin(keys) | tested["crop_sha256"].isin(pixels)).sum())
+        return int((sources_of(tested).isin(keys) | tested["crop_sha256"].isin(pixels)).sum())
 
     def leakage(self, protocol: Protocol, selection: Selection) -> dict[str, int | None]:
         """Counts for the record's `leakage`."""

@@ -139,6 +139,10 @@ class Job:
             self.warnings.append(
                 f"{len(names)} training faces share a source or pixels with test faces: left out ({listed(names, 4)})"
             )
+        self.warnings += [
+            f"{number} of the training faces left out share a source with another dataset: {pair}"
+            for pair, number in selection.leaks_between.items()
+        ]
         self.warnings += [*self._misnamed_losses(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
         digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):

@@ -23,6 +23,7 @@ from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_parquet import read_selection
 from dfad_bench.core.strict import from_mapping
+from dfad_bench.data.pools import shared_sources
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.engine import checkpoint
 from dfad_bench.engine.config import RunConfig, read_config
@@ -136,7 +137,7 @@ def checked_selection(files: RunFolder) -> pd.DataFrame:
 
 
 def trained_faces(files: RunFolder) -> tuple[set[str], set[str]]:
-    """Sources and hashes of the pixels of all faces a run was trained on.
+    """Sources (`data.pools.shared_sources`) and hashes of the pixels of all faces a run was trained on.
 
     Raises:
         ConfigError: the run does not say.
@@ -144,7 +145,8 @@ def trained_faces(files: RunFolder) -> tuple[set[str], set[str]]:
     """
     rows = checked_selection(files)
     learnt = rows[rows["part"] != "test"]
-    return set(learnt["source_key"]), set(learnt["crop_sha256"].dropna())
+    datasets = (group.partition("/")[0] for group in learnt["group"])
+    return set(shared_sources(learnt["source_key"], datasets)), set(learnt["crop_sha256"].dropna())
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dfad_bench.data.audit.findings import Finding, Findings, Kind, faces_at
 from dfad_bench.data.audit.subject import Subject
+from dfad_bench.data.pools import sources_of
 
 _COLUMNS: dict[str, Kind] = {
     "group": "text", "train": "count", "test": "count", "sources on both sides": "count",
@@ -73,7 +74,7 @@ def _remaining_leaks(subject: Subject) -> tuple[Finding, ...]:
         return ()
     train = subject.selection.trained_on
     test = subject.selection.tested
-    left = train[train["source_key"].isin(set(test["source_key"]))]
+    left = train[sources_of(train).isin(set(sources_of(test)))]
     if left.empty:
         return ()
     return (Finding("error", f"{len(left):,} chosen training faces share a source with test faces"),)

@@ -13,7 +13,7 @@ from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.data.audit.near import NearPairs, near_pairs
 from dfad_bench.data.manifest import OK, Manifest
-from dfad_bench.data.pools import TEST_SPLITS, TRAIN_SPLITS, qualified
+from dfad_bench.data.pools import TEST_SPLITS, TRAIN_SPLITS, qualified, sources_of
 from dfad_bench.data.select import Selection, candidates, select
 
 NEAR_BITS = 6
@@ -28,8 +28,8 @@ class Subject:
     """The input of every check.
 
     `faces` has the columns of the manifests (refused rows included) and `manifest` (its index), `group`
-    (dataset/generator), `side` (train, test or empty); its `source_key` is qualified by the dataset, its index
-    counts from 0.
+    (dataset/generator), `side` (train, test or empty); its `source_key` is that of `pools.shared_sources`, its
+    index counts from 0.
     """
 
     faces: pd.DataFrame
@@ -76,6 +76,7 @@ def load(
     faces = pd.concat(frames, ignore_index=True)
     faces["group"] = faces["dataset"].astype(str) + "/" + faces["generator"].astype(str)
     faces["source_key"] = qualified(faces)
+    faces["source_key"] = sources_of(faces)
     if protocol is None:
         sided = faces.assign(side=_split_side(faces))
         return Subject(sided, near_bits=near_bits, seed=seed, manifests=tuple(manifests))
@@ -91,6 +92,7 @@ def load(
         parts = dict(zip(chosen["sample_id"], sides, strict=True))
     faces["side"] = [parts.get(name, "") for name in faces["sample_id"]]
     possible = candidates(protocol, manifests)
+    possible["source_key"] = sources_of(possible)
     return Subject(faces, protocol, selection, possible, obstacle, near_bits, seed, tuple(manifests))
 
 
