@@ -84,11 +84,14 @@ def presentation_order(shown: Sequence[int], lost: Iterable[int]) -> tuple[list[
 
     >>> presentation_order([0, 1, 3], [2]), presentation_order([0, 2, 1, 4, 3, 6, 5], [7])
     (([0, 1, 2, 3], frozenset()), ([0, 2, 1, 4, 3, 6, 5, 7], frozenset({8, 6, 7})))
+    >>> presentation_order([], [1, 0])
+    ([0, 1], frozenset())
     """
     left = sorted(lost, reverse=True)
     if not left:
         return list(shown), frozenset()
-    moved = max(abs(place - rank) for rank, (_, place) in enumerate(sorted(zip(shown, range(len(shown)), strict=True))))
+    places = sorted(zip(shown, range(len(shown)), strict=True))
+    moved = max((abs(place - rank) for rank, (_, place) in enumerate(places)), default=0)  # 0: all packets are lost
     stored = {number: rank for rank, number in enumerate(sorted([*shown, *left]))}
     near = {stored[number] + step for number in left for step in range(-moved, moved + 1)} if moved else ()
     order: list[int] = []
