@@ -69,6 +69,17 @@ class Selection:
         return len(self.leaking)
 
     @property
+    def leak_notes(self) -> list[str]:
+        """What was left out of training because of a test face, and which datasets share originals."""
+        if not self.leaking:
+            return []
+        some = listed(self.leaking, 4)
+        return [f"{len(self.leaking)} training faces share a source or pixels with test faces: left out ({some})"] + [
+            f"{number} of the training faces left out share a source with another dataset: {pair}"
+            for pair, number in self.leaks_between.items()
+        ]
+
+    @property
     def trained_on(self) -> pd.DataFrame:
         """All rows that training sees: train, validation and unlabelled."""
         frames = [frame for frame in (self.train, self.validation, self.unlabelled) if len(frame)]

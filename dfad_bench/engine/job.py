@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.contract import DFADModel, WeightFiles
-from dfad_bench.core.errors import listed
 from dfad_bench.core.files import atomic_path, write_json
 from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import Progress
@@ -135,14 +134,7 @@ class Job:
         self.warnings += [f"damaged checkpoint passed over: {text}" for text in fitted.skipped]
         self.warnings += session_changes(fitted.position.sessions, self.place.device.type)
         self.warnings += logs.notes if logs is not None else []
-        if names := selection.leaking:
-            self.warnings.append(
-                f"{len(names)} training faces share a source or pixels with test faces: left out ({listed(names, 4)})"
-            )
-        self.warnings += [
-            f"{number} of the training faces left out share a source with another dataset: {pair}"
-            for pair, number in selection.leaks_between.items()
-        ]
+        self.warnings += selection.leak_notes
         self.warnings += [*self._misnamed_losses(trainer.trace.losses), *stale_evaluations(self.files, self.config)]
         digest = str(checkpoint.read_finished(self.files.checkpoint.path)["sha256"])
         with one_line("while predicting", "use a machine with more memory; the trained model is kept"):

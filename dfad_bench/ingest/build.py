@@ -34,7 +34,8 @@ from dfad_bench.ingest.sources.explain import explain_misfits
 from dfad_bench.ingest.sources.folders import NO_PATH
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import DatasetSpec, declared_generators, load_dataset_spec
-from dfad_bench.ingest.survey import hints, unlabelled_note
+from dfad_bench.ingest.survey import hints
+from dfad_bench.ingest.survey_notes import unlabelled_note
 from dfad_bench.ingest.workers.spread import spread
 
 _PIPELINE = 2  # raised when the same settings would give other pixels

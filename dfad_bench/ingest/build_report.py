@@ -11,7 +11,8 @@ from dfad_bench.data.manifest import OK, Manifest
 from dfad_bench.ingest.plan import Plan, counts_of, first_refusals
 from dfad_bench.ingest.sources.base import Listing, counts_as_overlooked
 from dfad_bench.ingest.sources.spec import DatasetSpec
-from dfad_bench.ingest.survey import COMPLETE, advice, coverage
+from dfad_bench.ingest.survey import COMPLETE, coverage
+from dfad_bench.ingest.survey_notes import advice
 
 _EXAMPLES = 10
 

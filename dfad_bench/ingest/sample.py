@@ -23,6 +23,9 @@ class RawSample:
     `source` is the collection within the dataset, None where the dataset distinguishes none, empty where it does but
     not for this sample. `refusal` is a manifest status where the adapter already knows that the file must not be
     opened, `refusal_reason` says why.
+
+    A video forged in part has `spans`: first frame, first frame behind, and generator of each; `outside` is that of all
+    other frames. `mask_path` is the file whose white pixels are forged: a face it does not touch is real.
     """
 
     dataset: str
@@ -47,6 +50,18 @@ class RawSample:
     weight: int = 1
     refusal: str | None = None
     refusal_reason: str = OUTSIDE
+    spans: tuple[tuple[int, int, str], ...] = ()
+    outside: str | None = None
+    mask_path: Path | None = None
+    mask_size: int = 0
+    mask_changed: int = 0
+
+    def generator_at(self, frame: int | None) -> str:
+        """Who made a frame of a video."""
+        if frame is None or self.outside is None:
+            return self.generator
+        found = (generator for start, stop, generator in self.spans if start <= frame < stop)
+        return next(found, self.outside)
 
     @property
     def sample_id(self) -> str:

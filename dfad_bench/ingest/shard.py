@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfad_bench.core.files import content_hash
+from dfad_bench.core.labels import FAKE
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.images import ImageRefused, encode_png, perceptual_hash
 from dfad_bench.data.manifest import OK
@@ -19,6 +20,7 @@ from dfad_bench.data.manifest_parts import commit_part
 from dfad_bench.data.manifest_schema import SOURCE
 from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
+from dfad_bench.ingest.masks import Masks
 from dfad_bench.ingest.media import read
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
 from dfad_bench.ingest.sample import RawSample
@@ -69,6 +71,8 @@ class ShardTask:
             [s.sample_id, s.origin, s.size, s.generator, s.split, s.source_key, s.target_id, s.frame, s.medium]
             + ([s.target_size] if s.target_path else [])
             + ([["source", s.source]] if s.source is not None else [])
+            + ([["spans", s.spans, s.outside]] if s.outside is not None else [])
+            + ([["mask", s.mask_size]] if s.mask_path is not None else [])
             for s in self.samples
         ]
         return content_hash(rows)
@@ -76,7 +80,8 @@ class ShardTask:
     @property
     def seen_sha256(self) -> str:
         """Hash of the times at which the input files were last changed."""
-        return content_hash([[s.sample_id, s.changed, s.target_changed] for s in self.samples])
+        rows = [[s.sample_id, s.changed, s.target_changed] + [s.mask_changed] * bool(s.mask_path) for s in self.samples]
+        return content_hash(rows)
 
     def seconds(self, index: int) -> float:
         """The time limit of an item: that of a video grows with the frames it gives."""
@@ -135,8 +140,9 @@ def crop_sample(
     try:
         with time_limit(seconds):
             near = None
+            masks = Masks(sample, sampling)
             for frame, faces in known or _find_faces(read(sample, sampling), cropper):
-                row = _crop_frame(sample, frame, cropper, near, faces)
+                row = _crop_frame(sample, frame, cropper, near, faces, masks)
                 rows.append(row)  # frames before a refusal are kept
                 near = row.get("box") or near
         return rows or [_refused_row(sample, "unreadable", "no frames")]
@@ -207,11 +213,13 @@ def _crop_frame(
     cropper: FaceCropper,
     near: tuple[float, ...] | None,
     faces: Faces | None,
+    masks: Masks,
 ) -> dict[str, Any]:
     if isinstance(frame, LostFrame):
         return _refused_row(sample, "unreadable", frame.reason, frame.source_sha256, frame.index)
     try:
-        return _face_row(sample, cropper.crop(frame.image, near, faces), frame)
+        crop = cropper.crop(frame.image, near, faces)
+        return _face_row(sample, crop, frame, masks.generator_of(crop.box, frame))
     except ImageRefused as refused:
         row = _refused_row(sample, refused.status, refused.reason, frame.source_sha256, frame.index)
         return {**row, **_source_columns(frame)}
@@ -249,8 +257,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _common_columns(sample: RawSample, digest: str | None, frame: int | None) -> dict[str, Any]:
-    taxon = taxonomy()[sample.generator]
+def _common_columns(
+    sample: RawSample, digest: str | None, frame: int | None, generator: str | None = None
+) -> dict[str, Any]:
+    taxon = taxonomy()[generator or sample.generator_at(frame)]
     return {
         "sample_id": sample.sample_id if frame is None else sample.frame_id(frame),
         "dataset": sample.dataset,
@@ -263,11 +273,18 @@ def _common_columns(sample: RawSample, digest: str | None, frame: int | None) ->
         "origin": sample.origin,
         "frame": sample.frame if frame is None else frame,
         "source_key": sample.source_key,
-        "target_id": sample.target_id if frame is None else sample.target_frame_id(frame),
-        "pair_confidence": sample.pair_confidence,
+        **_pair_columns(sample, frame, taxon.detection_label),
         "source_sha256": digest,
         **({} if sample.source is None else {SOURCE: sample.source or None}),
     }
+
+
+def _pair_columns(sample: RawSample, frame: int | None, label: int) -> dict[str, Any]:
+    """The target of a forged face; an untouched frame or face of a forged video has none."""
+    if label != FAKE:
+        return {"target_id": None, "pair_confidence": None}
+    target = sample.target_id if frame is None else sample.target_frame_id(frame)
+    return {"target_id": target, "pair_confidence": sample.pair_confidence}
 
 
 def _source_columns(frame: Frame) -> dict[str, Any]:
@@ -279,10 +296,10 @@ def _source_columns(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _face_row(sample: RawSample, crop: Crop, frame: Frame) -> dict[str, Any]:
+def _face_row(sample: RawSample, crop: Crop, frame: Frame, generator: str) -> dict[str, Any]:
     height, width, _ = crop.pixels.shape
     return {
-        **_common_columns(sample, frame.source_sha256, frame.index),
+        **_common_columns(sample, frame.source_sha256, frame.index, generator),
         **_source_columns(frame),
         "image": {"bytes": encode_png(crop.pixels), "path": None},
         "crop_sha256": hashlib.sha256(crop.pixels.tobytes()).hexdigest(),

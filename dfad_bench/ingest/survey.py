@@ -9,25 +9,26 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import FAKE, ForgeryType
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.sources.base import NOT_ASKED, NOT_THERE, ON_PURPOSE, PACKED_VIDEO, Listing, walk_files
+from dfad_bench.ingest.sources.base import NOT_THERE, ON_PURPOSE, PACKED_VIDEO, Listing, walk_files
 from dfad_bench.ingest.sources.explain import explain_misfits
 from dfad_bench.ingest.sources.fitted import Fitted
 from dfad_bench.ingest.sources.folders import NO_PATH, fit_file
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import ALL, DatasetSpec, dataset_names, declared_generators, load_dataset_spec
 from dfad_bench.ingest.sources.template import Template
+from dfad_bench.ingest.survey_notes import UNLABELLED, left_out_notes, release_notes, unlabelled_note
 
 COMPLETE, MISSING, NOT_IN_RELEASE, UNPUBLISHED = "complete", "missing", "not in the release", "number not published"
 _STEM = ".{ext}"
 _KNOWN = (PACKED_VIDEO, *ON_PURPOSE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _EXAMPLES = 3
+_FEWEST_LETTERS = 4  # of a template
 _FEW = 2000  # files that are tried with another root
-_UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -146,35 +147,12 @@ def _survey(spec: DatasetSpec, root: Path) -> Survey:
         obtain=spec.obtain or spec.homepage or spec.title,
         notes=(
             *listing.notes,
+            *release_notes(spec, listing),
             *unlabelled_note(spec, listing),
-            *_left_out_notes(listing),
+            *left_out_notes(listing),
             *(list(hints(spec, root, listing)) or explain_misfits(spec, listing.examples.get(NO_PATH, ()))),
         ),
     )
-
-
-def _left_out_notes(listing: Listing) -> Iterator[str]:
-    for why, number in sorted(listing.ignored.items()):
-        if why.endswith(NOT_ASKED):
-            yield f"{number:,} files: {why} (--only)"
-    yield from advice(listing)
-    if packed := listing.ignored.get(PACKED_VIDEO):
-        yield f"{packed:,} videos lie in archives: unpack them ({quoted(listing.examples[PACKED_VIDEO][0])} ...)"
-
-
-def unlabelled_note(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
-    """A line where the generator of a folder of files was not given."""
-    if spec.generator_option and any(s.generator == _UNLABELLED for s in listing.samples):
-        yield "what made these files is not known: all are `unlabelled`; say it with --generator NAME"
-
-
-def advice(listing: Listing) -> Iterator[str]:
-    """What to do about files that a build leaves out."""
-    if unknown := [why for why in listing.ignored if why.startswith("unknown generator")]:
-        yield (
-            f"{unknown[0]}{' and others' if unknown[1:] else ''}: map the name under `generators` of the dataset file, "
-            "and declare there under `taxonomy` what `dfad list generators` does not show"
-        )
 
 
 def hints(spec: DatasetSpec, root: Path, listing: Listing) -> Iterator[str]:
@@ -203,7 +181,7 @@ def _nearest_dataset(spec: DatasetSpec, root: Path) -> Iterator[str]:
         other = load_dataset_spec(name)
         if other.generator_option or other.layout == "image_folder" or name == spec.name:
             continue  # the first two fit everything
-        entries = [(entry, Template(entry.path)) for entry in other.entries]
+        entries = [(entry, Template(entry.path)) for entry in other.entries if _names_something(entry.path)]
         for depth in (0, 1):
             places = [(file, "/".join(file.origin.split("/")[depth:])) for file in files]
             fits = [
@@ -216,13 +194,22 @@ def _nearest_dataset(spec: DatasetSpec, root: Path) -> Iterator[str]:
         yield f"{most:,} of the first {len(files):,} files fit --dataset {best}{where}"
 
 
+def _names_something(template: str) -> bool:
+    """Whether a template has a generator or some text of its own: others fit the files of any dataset.
+
+    >>> _names_something("{split}/{folder:path}/{clip}.{ext}"), _names_something("original/{video}.{ext}")
+    (False, True)
+    """
+    return "{generator}" in template or len(re.sub(r"\{[^}]*\}|[^a-zA-Z]", "", template)) >= _FEWEST_LETTERS
+
+
 def coverage(spec: DatasetSpec, listing: Listing) -> Iterator[Coverage]:
     """One row per generator of the dataset file or the folder, then one per name that is no known generator."""
     found: dict[str, Counter[str]] = {}
     for generator, split in _units(listing.samples, spec.expected_of):
         found.setdefault(generator, Counter())[split or ""] += 1
     named = [e.generator for e in spec.entries if e.generator]
-    named = [name for name in named if name != _UNLABELLED]  # a list of the release gives their generators
+    named = [name for name in named if name != UNLABELLED]  # a list of the release gives their generators
     whole = [*named, *spec.generators.values(), *spec.expected] if spec.index is None else []  # a list may name a few
     for generator in dict.fromkeys([*whole, *sorted(found)]):
         yield _coverage_of(spec, generator, found.get(generator, Counter()))

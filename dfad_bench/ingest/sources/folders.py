@@ -15,6 +15,7 @@ from dfad_bench.ingest.sample import OUTSIDE, FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import list_all_files, places
 from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing
 from dfad_bench.ingest.sources.fitted import Fitted
+from dfad_bench.ingest.sources.mask_files import with_masks
 from dfad_bench.ingest.sources.numbers import Numbers
 from dfad_bench.ingest.sources.spec import DatasetSpec
 from dfad_bench.ingest.sources.spec_parts import Entry
@@ -35,7 +36,7 @@ def list_images(spec: DatasetSpec, root: Path) -> Listing:
     fitted = _keep_wanted(spec, fit_files(spec, root, listing), listing)
     if spec.once:
         fitted = _drop_copies(fitted, listing)
-    listing.samples = _with_targets(fitted)
+    listing.samples = _with_targets(with_masks(spec, root, fitted, listing))
     return listing
 
 

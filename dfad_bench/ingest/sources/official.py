@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,13 @@ def celeb_df(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     Raises:
         ConfigError: a line has another form.
     """
-    file = _find(root, _TEST_LIST, spec.follow_links)
+    file = find_file(root, _TEST_LIST, spec.follow_links)
     if file is None:
         if any(sample.split is None for sample in listing.samples):
             listing.notes.append(f"no {_TEST_LIST}: the splits are unknown")
         return
     labels: dict[str, tuple[bool, str]] = {}
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         label, _, path = line.strip().partition(" ")
@@ -72,7 +72,7 @@ def faceforensics(listing: Listing, root: Path, spec: DatasetSpec) -> None:
     """
     splits: dict[str, str] = {}
     for split in _SPLITS:
-        places = (_find(root, _join(folder, f"{split}.json"), spec.follow_links) for folder in _SPLIT_FOLDERS)
+        places = (find_file(root, _join(folder, f"{split}.json"), spec.follow_links) for folder in _SPLIT_FOLDERS)
         file = next((place for place in places if place), None)
         if file is None:
             listing.notes.append(f"no dataset/splits/{split}.json: that official split is unknown")
@@ -146,11 +146,11 @@ def _labels(root: Path, folder: str, follow: bool) -> dict[str, dict[str, Any]]:
     """File name in lower case -> `fake`, `split`, `original`, from the lists in a folder (or a CSV above it)."""
     videos: dict[str, dict[str, Any]] = {}
     for place in dict.fromkeys((folder, folder.rpartition("/")[0])):
-        file = _find(root, _join(place, "labels.csv"), follow)
+        file = find_file(root, _join(place, "labels.csv"), follow)
         if file is not None:
             videos.update(_from_csv(file))
             break
-    file = _find(root, _join(folder, "metadata.json"), follow)
+    file = find_file(root, _join(folder, "metadata.json"), follow)
     if file is not None:
         videos.update(_from_json(file))
     return videos
@@ -173,7 +173,7 @@ def _from_json(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _from_csv(file: Path) -> dict[str, dict[str, Any]]:
-    rows = csv.DictReader(io.StringIO(_text(file)), strict=True)
+    rows = csv.DictReader(io.StringIO(read_text(file)), strict=True)
     try:
         if not {"filename", "label"} <= set(rows.fieldnames or ()):
             raise ConfigError(f"{file}: expected the columns filename and label")
@@ -237,7 +237,7 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _find(root: Path, path: str, follow: bool) -> Path | None:
+def find_file(root: Path, path: str, follow: bool) -> Path | None:
     """A file below the root, whatever the case of its path; links out of the root only with `follow`."""
     place = root
     for name in path.split("/"):
@@ -250,19 +250,17 @@ def _find(root: Path, path: str, follow: bool) -> Path | None:
     return place if place.is_file() and (follow or place.resolve().is_relative_to(root.resolve())) else None
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path, most: int = _MAX_BYTES) -> str:
+    """The text of a list.
+
+    Raises:
+        ConfigError: larger than `most` bytes, or no text.
+    """
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{file}: larger than {_MAX_BYTES} bytes")
+        if file.stat().st_size > most:
+            raise ConfigError(f"{file}: larger than {most} bytes")
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not a text file") from error
-
-
-READERS: dict[str, Callable[[Listing, Path, DatasetSpec], None]] = {
-    "celeb_df": celeb_df,
-    "faceforensics": faceforensics,
-    "dfdc": dfdc,
-}

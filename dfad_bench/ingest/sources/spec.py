@@ -15,7 +15,7 @@ from dfad_bench.core.files import content_hash, sha256_file
 from dfad_bench.core.resources import SHIPPED, find_yaml, include, origin, shipped, yaml_files
 from dfad_bench.core.strict import read_dataclass
 from dfad_bench.core.taxonomy import rows_of_dataset, taxonomy
-from dfad_bench.ingest.sources.spec_parts import ColumnsSpec, Entry, NumberSplit, TableSpec
+from dfad_bench.ingest.sources.spec_parts import ColumnsSpec, Entry, ListSpec, NumberSplit, TableSpec
 from dfad_bench.ingest.sources.template import Template
 
 _COSMETIC = (
@@ -28,6 +28,7 @@ _COSMETIC = (
     "expected_of",
     "expected_files",
     "reals_in",
+    "unknown",
     "notes",
     "index",
     "follow_links",  # a setting of the build
@@ -48,7 +49,8 @@ class DatasetSpec:
     each generator in the release, as one number or by split (with `all` for the total), counted in `expected_of`;
     `expected_files` maps paths of a complete copy (`{0..49}` stands for many) to what is missing without them.
     `labels` says what values without a name mean (`{"0": real, "1": fake}`), and `reals_in` names the datasets that
-    hold the real faces of a release that has none of its own, with what they are.
+    hold the real faces of a release that has none of its own, with what they are. `unknown` says what could not be
+    learnt of the release.
     """
 
     name: str
@@ -65,7 +67,10 @@ class DatasetSpec:
     columns: ColumnsSpec = ColumnsSpec()
     labels: dict[str, str] = field(default_factory=dict)  # value of a label -> generator; also of --labels
     split_by: NumberSplit | None = None  # where neither path nor entry gives the split
-    lists: Literal["celeb_df", "faceforensics", "dfdc"] | None = None  # whose own lists of splits and labels to read
+    lists: Literal["celeb_df", "faceforensics", "dfdc", "forgerynet"] | None = (
+        None  # whose own lists of splits and labels to read
+    )
+    listed: tuple[ListSpec, ...] = ()  # lists of labels, splits and forged intervals
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # field of a path -> values that are read
     once: bool = False  # of several images with one source key only that of the first entry (copies in other sizes)
     generators: dict[str, str] = field(default_factory=dict)
@@ -76,6 +81,7 @@ class DatasetSpec:
     expected_of: Literal["images", "videos", "sequences"] = "images"
     expected_files: dict[str, str] = field(default_factory=dict)
     reals_in: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()  # what could not be learnt of the release; the doctor says it
     generator_option: bool = False  # --generator NAME may replace the entries' generator
     notes: tuple[str, ...] = ()
     index: str | None = None  # the file of --from-deepfakebench
@@ -92,6 +98,8 @@ class DatasetSpec:
                 raise ValueError(f"split_by: no path has a field {quoted(split.field)}")
         for text in self.skip:
             Template(text)
+        if self.listed and self.layout != "videos":
+            raise ValueError("`listed` is for the layout videos, which reads images, too")
         used = [*self.generators.values(), *self.expected, *(e.generator for e in self.entries if e.generator)]
         for key in (*used, *self.labels.values()):
             if key not in taxonomy() or taxonomy()[key].key != key:
@@ -112,13 +120,16 @@ class DatasetSpec:
         values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
         if not self.prefixes:
             del values["prefixes"]  # so that hashes of earlier builds stay the same
-        if not self.labels:
-            del values["labels"]
+        for key in ("labels", "listed"):
+            if not values[key]:
+                del values[key]
         if self.columns == ColumnsSpec():
             del values["columns"]
         for part in (*values["entries"], *([values["table"]] if values["table"] else [])):
             if part["source"] is None:
                 del part["source"]  # likewise
+            if not part.get("mask", True):
+                del part["mask"]
         named = self.generators and self.layout != "deepfakebench"
         used = [*self.generators.values(), *(entry.generator for entry in self.entries if entry.generator)]
         rows = taxonomy().included(used if named else None)
@@ -207,7 +218,7 @@ class DatasetSpec:
             ConfigError: a layout whose files and folders say who made what.
             UnknownNameError: not in the taxonomy.
         """
-        if self.layout not in ("hf_parquet", "image_folder", "table"):
+        if self.layout not in ("hf_parquet", "image_folder", "table") and not self.listed:
             raise ConfigError(f"dataset {quoted(self.name)} has no column of labels; --labels is for tables of them")
         return replace(self, labels={**self.labels, **{text: taxonomy()[name].key for text, name in labels.items()}})
 

@@ -19,6 +19,8 @@ class Entry:
     counts; with `target_dataset` the face is in another dataset and is not searched. `candidates` name the real
     videos or images one of which must be the target, where the name does not say which (`dfad infer-pairs` compares
     them). `medium: video` reads files of any name as videos; a path that ends in `{ext:video}` does not need it.
+    `mask` lists possible paths of the video or image in which the forged parts of this one are white: of several faces
+    in a frame it says which is forged.
     """
 
     path: str
@@ -31,12 +33,18 @@ class Entry:
     pair_confidence: float = 1.0
     candidates: tuple[str, ...] = ()
     medium: Literal["image", "video"] | None = None
+    mask: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fields = set(Template(self.path).fields)
         if "generator" not in fields and self.generator is None:
             raise ValueError(f"entry {quoted(self.path)} needs {{generator}} in its path or the key `generator`")
-        for text in (*self.target, *self.candidates, *(text for text in (self.source_key, self.source) if text)):
+        for text in (
+            *self.target,
+            *self.candidates,
+            *self.mask,
+            *(text for text in (self.source_key, self.source) if text),
+        ):
             if unknown := set(Template(text).fields) - fields - {"ext"}:
                 raise ValueError(
                     f"{quoted(text)} uses {quoted(sorted(unknown))}, which {quoted(self.path)} does not give"
@@ -126,3 +134,39 @@ class ColumnsSpec:
     def __post_init__(self) -> None:
         for text in (self.source_key, self.source):
             Template(text or "")
+
+
+@dataclass(frozen=True)
+class ListSpec:
+    """A list of the release about files that the entries find: CSV, JSON (objects) or text lines.
+
+    Columns are named in braces, whatever their case, spaces and underscores; a column without a name is `{unnamed}`.
+    Lines of a `.txt` are divided at white space into the columns `header`. Files are found by `path`, the first of
+    several under which one is there; the first of `strip` that it begins with is taken away; `match: name` compares
+    names without folders. `generator` are templates of which the first that has a value counts, in place of the
+    entry's. `check` is a label that must agree with the generator: disagreements are counted, and the folder
+    counts. `split` is a column or plain text, `target` the path of the real face, given as `path` is. `forged` is a
+    column of forged intervals `[[start, end], ...]` in seconds, at `rate` frames a second: of a forged video frames
+    outside them are real.
+    """
+
+    file: str
+    path: tuple[str, ...] = ("{path}",)
+    header: tuple[str, ...] = ()
+    strip: tuple[str, ...] = ()
+    match: Literal["path", "name"] = "path"
+    generator: tuple[str, ...] = ()
+    check: str | None = None
+    split: str | None = None
+    source_key: str | None = None
+    target: tuple[str, ...] = ()
+    forged: str | None = None
+    rate: float = 25.0
+
+    def __post_init__(self) -> None:
+        for text in (*self.path, *self.generator, *self.target, self.check, self.split, self.source_key):
+            Template(text or "")
+        if not 0 < self.rate <= 1000:
+            raise ValueError(f"rate must be above 0 and at most 1000 frames a second, got {self.rate}")
+        if self.file.lower().endswith(".txt") != bool(self.header):
+            raise ValueError(f"{quoted(self.file)}: a .txt needs `header`, and no other list has one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,16 @@ from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources import official
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.folders import list_images
+from dfad_bench.ingest.sources.forgerynet import forgerynet
+from dfad_bench.ingest.sources.release_lists import apply_lists
 from dfad_bench.ingest.sources.spec import DatasetSpec
 
+READERS: dict[str, Callable[[Listing, Path, DatasetSpec], None]] = {
+    "celeb_df": official.celeb_df,
+    "faceforensics": official.faceforensics,
+    "dfdc": official.dfdc,
+    "forgerynet": forgerynet,
+}
 VIDEOS = ("video", "animation")
 
 
@@ -24,7 +33,9 @@ def list_videos(spec: DatasetSpec, root: Path) -> Listing:
     """
     listing = list_images(spec, root)
     if spec.lists:
-        official.READERS[spec.lists](listing, root, spec)
+        READERS[spec.lists](listing, root, spec)
+    if spec.listed:
+        apply_lists(listing, root, spec)
     listing.samples = with_target_files(listing.samples)
     return listing
 
