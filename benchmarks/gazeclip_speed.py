@@ -5,7 +5,8 @@ Two models with the same weights take turns on the same batches in one process: 
 the backward pass of text, VPE and GIE, the losses and the rest, and the optimiser. Ratios are medians over the turns,
 so that other work on the machine counts for both alike. Losses of the first batch are compared, and the largest memory
 of the process is given. Inference on stored gaze (VPE + GIE, as `dfad evaluate` does) takes turns with the pipeline
-that runs the gaze estimator in each pass; making the normalised faces it reads is not counted.
+that runs the gaze estimator in each pass; making the normalised faces it reads is not counted. With `--checkpointing`
+our step alone is measured, with gradient checkpointing and without, each in a process of its own, for its memory.
 
 Example: python benchmarks/gazeclip_speed.py --batch 8 --turns 3 --out benchmarks/results/gazeclip_speed.json
 """
@@ -13,11 +14,13 @@ Example: python benchmarks/gazeclip_speed.py --batch 8 --turns 3 --out benchmark
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import platform
 import resource
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.recipe import Optimiser
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.engine.devices import Place, place
+from dfad_bench.engine.gradient_checkpointing import blocks_of, checkpoint_blocks
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.shares import OPTIMISER, REST, ModuleClock, timed_step
 from dfad_bench.views.registry import example_views
@@ -225,6 +229,55 @@ def _pass_row(passes: Sequence[Seconds], parts: Sequence[str], whole: Sequence[f
     }
 
 
+def compare_checkpointing(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and peak memory of our step without and with gradient checkpointing."""
+    rows = []
+    for checkpointing in (False, True):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            rows.append(pool.submit(_step_alone, options, checkpointing, torch.get_num_threads()).result())
+    plain, again = rows
+    return {
+        "question": "a training step of GazeCLIP without and with gradient checkpointing, each in its own process",
+        "size": options.size,
+        "batch": options.batch,
+        "precision": options.precision,
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(plain["losses"], again["losses"], strict=True)),
+        "seconds_ratio": round(again["seconds"] / plain["seconds"], 3),
+        "memory_ratio": round(again["peak_mib"] / plain["peak_mib"], 3),
+        "rows": rows,
+    }
+
+
+def _step_alone(options: argparse.Namespace, checkpointing: bool, threads: int) -> dict[str, Any]:
+    """A step of our model in this process: median seconds, peak memory, that of model and optimiser, losses."""
+    torch.set_num_threads(threads)
+    prompts = class_prompts(load_protocol("gazeclip-df40"))
+    where = place(options.device, options.precision)
+    ours = contender(options.size, len(prompts), where, literal=False)
+    checkpoint_blocks(blocks_of(ours.model) if checkpointing else ())
+    at_rest = peak_mib(where)
+    for batch in batches(options.turns + 1, options.batch, 256, prompts, where):
+        ours.step(batch)
+    seconds = [sum(step.values()) for step in ours.steps[1:]]
+    return {
+        "checkpointing": checkpointing,
+        "seconds": round(statistics.median(seconds), 4),
+        "peak_mib": peak_mib(where),
+        "before_steps_mib": at_rest,
+        "losses": list(ours.first_losses.values()),
+    }
+
+
+def show_checkpointing(result: Mapping[str, Any]) -> None:
+    """The result for people."""
+    for row in result["rows"]:
+        name = "with checkpointing" if row["checkpointing"] else "without"
+        print(
+            f"{name:20} {row['seconds']:8.3f} s a step, {row['peak_mib']:6} MiB ({row['before_steps_mib']} before it)"
+        )
+    print(f"{result['seconds_ratio']:.2f} times the time, {result['memory_ratio']:.2f} times the memory")
+
+
 def peak_mib(where: Place) -> int:
     """The largest memory so far, of the GPU or of this process."""
     if where.device.type == "cuda":
@@ -259,10 +312,11 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both")
     parser.add_argument("--literal-precision", choices=("fp32", "bf16"), help="of the literal one, where it differs")
+    parser.add_argument("--checkpointing", action="store_true", help="compare our step with and without it instead")
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
-    result = measure(options)
-    show(result)
+    result = compare_checkpointing(options) if options.checkpointing else measure(options)
+    (show_checkpointing if options.checkpointing else show)(result)
     if options.out:
         write_json(options.out, result)
     return 0

@@ -279,6 +279,13 @@ class DFADModel(nn.Module):
         """What learns in a stage (default: all that requires a gradient); groups have settings of their own."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
+    def blocks_to_checkpoint(self) -> Iterable[nn.Module] | None:
+        """Modules whose inner results `--checkpointing` computes again; None: transformer blocks, as the engine finds.
+
+        Called again in the backward pass with the same arguments and draws, they must give the same and change nothing.
+        """
+        return None
+
     def before_stage(self, stage: str, data: StageData) -> None:
         """Called once when a stage begins, before its first step (not again where a run is resumed within it)."""
 

@@ -86,6 +86,7 @@ class Trainer:
         team: the processes that train together, all with the same arguments; the first one writes and logs.
         logs: receive the losses of every step.
         compiled: use torch.compile.
+        checkpointed: compute inner results of blocks again in the backward pass.
     """
 
     _resume: bool  # these three are set by `run`
@@ -111,9 +112,10 @@ class Trainer:
         team: Team | None = None,
         logs: Logs | None = None,
         compiled: bool = False,
+        checkpointed: bool = False,
     ) -> None:
         self.model, self.train, self.validation, self.recipe = model, train, validation, recipe
-        self.seed, self.place, self.compiled = seed, place, compiled
+        self.seed, self.place, self.compiled, self.checkpointed = seed, place, compiled, checkpointed
         self.folder = RunFolder(Path(folder)).checkpoint.path
         self.config_sha256 = (config_sha256,) if isinstance(config_sha256, str) else tuple(config_sha256)
         self.limits, self.progress, self.team, self.logs = limits, progress, team or Team(), logs
@@ -127,8 +129,7 @@ class Trainer:
         self.stepper: Stepper | None = None
         self.scaler = torch.amp.GradScaler(enabled=place.precision == "fp16")
         self.position = Position(seed)
-        self.trace = Trace(RunFolder(Path(folder)).trace)
-        self._labels = _LABELS[heads]
+        self.trace, self._labels = Trace(RunFolder(Path(folder)).trace), _LABELS[heads]
         self._saved_at: tuple[int, int, int] | None = None
         self.readings = Readings(folder, train, place, progress, logs if self.team.lead else None, lead=self.team.lead)
         self._interrupts, self._must_stop = Interrupts(), None  # type: Interrupts, str | None
@@ -149,7 +150,7 @@ class Trainer:
         if self.team.size > 1:
             synchronise(self.model)
         skipped, pending = self._restore(resume)
-        sessions = begin_session(self.position.sessions, self.position.step, self.team.size)
+        sessions = begin_session(self.position.sessions, self.position.step, self.team.size, self.checkpointed)
         self.position = replace(self.position, sessions=sessions)
         status, stopped = "complete", "all epochs done"
         self.progress.start("Training", sum(stage.steps for stage in self.batches))
@@ -235,7 +236,8 @@ class Trainer:
         self._end_steps()
         self.stepper = Stepper(
             self.model, plan.name, self.optimisers, self.recipe,
-            place=self.place, team=self.team, scaler=self.scaler, labels=self._labels, compiled=self.compiled,
+            place=self.place, team=self.team, scaler=self.scaler, labels=self._labels,
+            compiled=self.compiled, checkpointed=self.checkpointed,
         )  # fmt: skip
 
     def _hook(self, name: str, *stage: str) -> None:

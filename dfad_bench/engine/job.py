@@ -32,6 +32,7 @@ from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.extend import kept_lengths, stale_evaluations
 from dfad_bench.engine.finetune import Parent, start_from, unseen_warnings
 from dfad_bench.engine.fit import FitResult, Trainer
+from dfad_bench.engine.gradient_checkpointing import missing_blocks
 from dfad_bench.engine.independence import require_independent, require_repeatable
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.limits import Limits
@@ -99,6 +100,7 @@ class Job:
         self.place, self.out, self.progress = place, out, progress
         self.files, self.needs = RunFolder(out), needs
         self.warnings: list[str] = []
+        self.checkpointing = False  # of a training: whether inner results are computed again in the backward pass
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.trained: Trained | None = None  # of an evaluation: the run
         self.precision_why: str | None = None  # why the number format is what it is
@@ -199,6 +201,7 @@ class Job:
         self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
     ) -> Trainer:
         config = self.config
+        self.warnings += missing_blocks(model) if self.checkpointing else []
         train = self.dataset(selection.train, store, "train")
         if require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model):
             train.unlabelled = self.dataset(selection.unlabelled, store, "unlabelled")
@@ -219,6 +222,7 @@ class Job:
             team=self.team,
             logs=logs,
             compiled=config.compiled and compiling.works(self.place, self.warnings),
+            checkpointed=self.checkpointing,
         )
 
     def build(self, weights: WeightFiles | None = None) -> DFADModel:
@@ -335,7 +339,7 @@ class Job:
             "stages": [plain(stage.facts) for stage in stages],
             "epochs": position.epochs_done,
             "wall_s": round(position.wall_s, 3),
-            "sessions": [asdict(session) for session in position.sessions],
+            "sessions": [session.plain_values for session in position.sessions],
             "model_selection": fitted.selection,
             "stopped": fitted.stopped,
             **({"extended": [plain(asdict(each)) for each in config.extended]} if config.extended else {}),

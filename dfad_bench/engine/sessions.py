@@ -7,7 +7,8 @@ goes on with others ends with other bits than one that does not, and agrees with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
@@ -20,11 +21,19 @@ class Session:
     threads: int
     processes: int
     torch: str
+    checkpointing: bool = False  # whether inner results were computed again, which moves no bits
+
+    @property
+    def plain_values(self) -> dict[str, Any]:
+        """As records hold it; `checkpointing` only where it was on."""
+        return {name: value for name, value in asdict(self).items() if name != "checkpointing" or value}
 
 
-def begin_session(before: Sequence[Session], step: int, processes: int) -> tuple[Session, ...]:
+def begin_session(
+    before: Sequence[Session], step: int, processes: int, checkpointing: bool = False
+) -> tuple[Session, ...]:
     """The sessions of a run that begins, or goes on after `step`, in this process."""
-    now = Session(step, torch.get_num_threads(), processes, torch.__version__)
+    now = Session(step, torch.get_num_threads(), processes, torch.__version__, checkpointing)
     alike = bool(before) and replace(before[-1], step=step) == now
     return tuple(before) if alike else (*before, now)
 

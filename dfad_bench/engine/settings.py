@@ -97,6 +97,10 @@ class TrainSettings(ModelSettings):
         metadata=option("Where the crops lie: decoded on disk, in memory, on the GPU; none decodes batch by batch."),
     )
     force_precision: bool = field(default=False, metadata=_FORCE)
+    checkpointing: bool = field(
+        default=False,
+        metadata=option("Less memory for more time: transformer blocks are computed again in the backward pass."),
+    )
     processes: int = field(
         default=1,
         metadata=option(
@@ -172,6 +176,11 @@ class TrainSettings(ModelSettings):
         check_settings(self)
         if self.extend and not self.resume:
             raise ConfigError("TrainSettings: extend goes on with a run, resume=False starts it again; leave one out")
+        if self.compiled and self.checkpointing:
+            raise ConfigError(
+                "TrainSettings: compiled code chooses itself what to compute again; leave --compile or"
+                " --checkpointing out"
+            )
         if self.weights and self.finetune_from:
             raise ConfigError("TrainSettings: weights and finetune_from both say what to start from; give one of them")
         if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):

@@ -25,6 +25,7 @@ from dfad_bench.core.recipe import Recipe
 from dfad_bench.engine.compiling import compile_called, restore
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.distributed import Share, Team
+from dfad_bench.engine.gradient_checkpointing import blocks_of, checkpoint_blocks, restore_blocks
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.optimisers import OptimiserSet, step_unless
 
@@ -118,6 +119,7 @@ class Stepper:
         scaler: gradient scaling of fp16.
         labels: those that are trained on.
         compiled: use torch.compile.
+        checkpointed: compute inner results of blocks again in the backward pass, until `close`.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class Stepper:
         scaler: torch.amp.GradScaler,
         labels: frozenset[Label] = BOTH,
         compiled: bool = False,
+        checkpointed: bool = False,
     ) -> None:
         self.optimisers, self.recipe = optimisers, recipe
         self.parameters = optimisers.parameters if optimisers is not None else []
@@ -140,6 +143,7 @@ class Stepper:
         self._forward: nn.Module = self.objective
         self._to_compile = compiled and bool(self.parameters)
         self._compiled: list[nn.Module] = []
+        self._checkpointed = checkpoint_blocks(blocks_of(model) if checkpointed and self.parameters else ())
         self._unread: list[tuple[list[str], Tensor]] = []  # of each step names and values, which lie on the device
         self._broken_step: Tensor | None = None  # 1 where a step since the last reading was not finite, else 0
         if team.size > 1 and self.parameters:
@@ -168,8 +172,9 @@ class Stepper:
         return replace(batch, inputs=inputs, unlabelled=None if hidden is None else self.place.lay_out(hidden))
 
     def close(self) -> None:
-        """Undo compilation."""
+        """Undo compilation and checkpointing."""
         restore(self._compiled)
+        restore_blocks(self._checkpointed)
 
     def run(self, batch: Batch, share: Share, factor: float, flags: list[bool]) -> StepValues:
         """One step, read at once: `issue` and `read`."""

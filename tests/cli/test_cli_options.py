@@ -74,7 +74,7 @@ SETTINGS = [
         views={"gaze": {"estimator": "l2cs", "weights": "l2cs.pkl"}},
     ),
     TrainSettings(
-        model="mfclip", protocol=toy_protocol(), recipe=RECIPE, seeds=(3, 1), channels_last=True,
+        model="mfclip", protocol=toy_protocol(), recipe=RECIPE, seeds=(3, 1), channels_last=True, checkpointing=True,
         weights={"image": "a/b.pt", "text": "c"},
     ),
 ]  # fmt: skip

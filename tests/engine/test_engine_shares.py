@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,6 +152,30 @@ def test_rows_of_gazeclips_step_add_up() -> None:
     assert rows["step"]["ours_share"] == 1.0
     assert sum(rows[name]["ours_share"] for name in ("forward", "backward", "optimiser")) == pytest.approx(1)
     assert sum(row["ours_s"] for name, row in rows.items() if ", " in name) == pytest.approx(8.0)
+
+
+@pytest.mark.heavy
+def test_gazeclips_checkpointing_is_measured(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, out = benchmark("gazeclip_speed"), tmp_path / "checkpointing.json"
+    monkeypatch.setattr(script, "ProcessPoolExecutor", lambda *_, **__: Here())
+    options = ["--size", "tiny", "--batch", "2", "--turns", "1", "--checkpointing", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["speed", *options])
+    assert script.main() == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["checkpointing"] for row in found["rows"]] == [False, True]
+    assert found["largest_loss_difference"] == 0
+    assert found["seconds_ratio"] > 0
+
+
+class Here(nullcontext):
+    """Calls in this process what a pool calls in another, which need not import a script that has no module's name."""
+
+    def __enter__(self) -> Here:
+        return self
+
+    def submit(self, call: Any, *arguments: Any) -> SimpleNamespace:
+        made = call(*arguments)
+        return SimpleNamespace(result=lambda: made)
 
 
 @pytest.mark.heavy

@@ -12,24 +12,21 @@ import numpy as np
 import pytest
 import torch
 from helpers.models import every_model
+from helpers.steps import batch_for, built, issue, stepper_of
 from helpers.syncs import SyncWatch
-from helpers.toy import RECIPE, Toy, ToyConfig, toy_protocol
+from helpers.toy import RECIPE, Toy, ToyConfig
 from torch import Tensor, nn
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, ParameterGroup, Stage, expert_losses
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser
-from dfad_bench.core.registry import model_class
-from dfad_bench.data.prompts import class_prompts
 from dfad_bench.engine.devices import Place
-from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.fit import Limits, Trainer
-from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups, step_unless
+from dfad_bench.engine.optimisers import step_unless
 from dfad_bench.engine.schedule import make_optimiser
 from dfad_bench.engine.seeding import derived, seed_all
-from dfad_bench.engine.step import NotFiniteError, Stepper
-from dfad_bench.views.registry import example_views
+from dfad_bench.engine.step import NotFiniteError
 
 CPU = torch.device("cpu")
 MASK, COPY = "indexing by a mask", "a blocking copy from the host"
@@ -38,51 +35,25 @@ MASK, COPY = "indexing by a mask", "a blocking copy from the host"
 KNOWN = {"dna_det": {"baselines/dna_det.py: cpu"}}
 
 
-def batch_for(model: DFADModel, rows: int = 8, side: int = 64) -> Batch:
-    """Random faces with all views and prompts the model asks for."""
-    prompts = class_prompts(toy_protocol())
-    labels = torch.arange(rows) % len(prompts)
-    more: dict[str, Any] = {"device": CPU, "settings": model.view_settings}
-    images = torch.rand(rows, 3, side, side) if model.needs_images else torch.zeros(rows, 3, 0, 0)
-    inputs = Inputs(images, example_views(model.needs, rows, side, **more))
-    return Batch(
-        inputs, labels, (labels > 0).long(), [tuple(prompts[label]) for label in labels.tolist()],
-        example_views(model.needs_training, rows, side, **more),
-        inputs if any(stage.unlabelled for stage in model.stages) else None,
-    )  # fmt: skip
-
-
-def stepper_of(model: DFADModel, stage: str, optimiser: Optimiser = RECIPE.optimiser, scaler: Any = None) -> Stepper:
-    groups = parameter_groups(model, stage)
-    return Stepper(
-        model.train(), stage, OptimiserSet(groups, optimiser) if groups else None, RECIPE,
-        place=Place(CPU), team=Team(), scaler=scaler or torch.amp.GradScaler(enabled=False),
-    )  # fmt: skip
-
-
-def issue(stepper: Stepper, batch: Batch) -> None:
-    stepper.issue(batch, stepper.share(np.arange(len(batch.attribution))), 1.0, [False, True])
-
-
-def waits(model: DFADModel, steps: int = 2, make: Callable[[DFADModel], Batch] = batch_for) -> Counter[str]:
+def waits(
+    model: DFADModel, steps: int = 2, make: Callable[[DFADModel], Batch] = batch_for, **means: Any
+) -> Counter[str]:
     """What the host waits for in steps of every stage."""
     found: Counter[str] = Counter()
     for stage in model.stages:
-        stepper, batches = stepper_of(model, stage.name), [make(model) for _ in range(steps)]
+        stepper, batches = stepper_of(model, stage.name, **means), [make(model) for _ in range(steps)]
         with SyncWatch(model, batches, CPU) as watch:
             for batch in batches:
                 issue(stepper, batch)
         assert len(stepper.read()) == steps
+        stepper.close()
         found += watch.found
     return found
 
 
 @pytest.mark.parametrize("name", every_model())
 def test_steps_of_a_model_wait_for_nothing_but_what_is_listed(name: str) -> None:
-    torch.manual_seed(0)
-    prompts = class_prompts(toy_protocol())
-    model = model_class(name).build(len(prompts), size="tiny", class_prompts=prompts)
-    assert set(waits(model)) == KNOWN.get(name, set())
+    assert set(waits(built(name))) == KNOWN.get(name, set())
 
 
 @pytest.mark.heavy
@@ -93,9 +64,7 @@ def test_steps_of_a_model_wait_for_nothing_but_what_is_listed(name: str) -> None
     + [("carzero", {"cmc_targets": "multi"}), ("omnidfa", {"decides": "prototypes"}), ("lida", {"patch": "max"})],
 )
 def test_steps_under_other_settings_wait_for_nothing(name: str, options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    prompts = class_prompts(toy_protocol())
-    assert not waits(model_class(name).build(len(prompts), size="tiny", class_prompts=prompts, options=options))
+    assert not waits(built(name, **options))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +78,12 @@ def test_faces_that_lack_a_view_make_no_step_wait(name: str) -> None:
         assert any(masks)
         return replace(batch, inputs=replace(batch.inputs, present=masks[0]), present=masks[1])
 
-    prompts = class_prompts(toy_protocol())
-    assert not waits(model_class(name).build(len(prompts), size="tiny", class_prompts=prompts), make=lacking)
+    assert not waits(built(name), make=lacking)
+
+
+@pytest.mark.parametrize("name", ["clip", pytest.param("gazeclip", marks=pytest.mark.heavy)])
+def test_steps_that_compute_blocks_again_wait_for_nothing(name: str) -> None:
+    assert not waits(built(name), checkpointed=True)
 
 
 class TwoOptimisers(Toy):
