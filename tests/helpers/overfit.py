@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from helpers.synthetic import made_once
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.optimisers import OptimiserSet, parameter_groups
 from dfad_bench.engine.step import Stepper
 from dfad_bench.synthetic.faces import STUDIO, draw_face
+from dfad_bench.views.base import Faces as ViewFaces
+from dfad_bench.views.features import Features
 from dfad_bench.views.registry import example_views
 
 FACES, BATCH, SIDE = 64, 32, 144
@@ -87,7 +90,8 @@ class Faces:
 
     @staticmethod
     def _views(model: DFADModel, names: tuple[str, ...], generator: torch.Generator) -> dict[str, ViewValue]:
-        return example_views(names, FACES, SIDE, generator, settings=model.view_settings)
+        drawn = example_views(names, FACES, SIDE, generator, settings=model.view_settings)
+        return {**drawn, **({"features": _features(model)} if "features" in names else {})}
 
     def batch(self, index: Tensor, *, unlabelled: bool = False) -> Batch:
         """The faces of an index."""
@@ -105,17 +109,25 @@ class Faces:
     validation = train
 
 
+def _features(model: DFADModel) -> Tensor:
+    """(64, d) what the frozen backbone that the model asks for says of the faces, as a run stores it."""
+    crops = (faces() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    names = tuple(map(str, range(FACES)))
+    given = ViewFaces(names, SIDE, "cpu", pd.DataFrame({"sample_id": names}), crops=crops)
+    values = Features(model.view_settings["features"]).make(given).values
+    return torch.from_numpy(np.asarray(values))
+
+
 def _at(view: ViewValue, index: Tensor) -> ViewValue:
     return view[index] if isinstance(view, Tensor) else tuple(view[i] for i in index.tolist())
 
 
 def overfitted(
-    name: str, row: Row, *, watch: int = 0, enough: float | None = None
+    name: str, row: Row, *, watch: int = 0
 ) -> tuple[DFADModel, Accuracy, list[tuple[int, Accuracy, Accuracy]]]:
     """A tiny model trained on the 64 faces, its accuracy in evaluation mode, and on the way every `watch` steps.
 
-    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch. Training
-    ends once both experts have `enough`, asked ten times on the way.
+    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch.
     """
     torch.manual_seed(0)
     model = model_class(name).build(
@@ -129,10 +141,6 @@ def overfitted(
         for step in _train(model, stage, recipe, data, row.steps if last else 2):
             if watch and last and step % watch == 0:
                 way.append((step, accuracy(model.eval(), data), accuracy(_batch_statistics(model), data)))
-                model.train()
-            if last and enough is not None and step % max(1, row.steps // 10) == 0:
-                if min(accuracy(model.eval(), data)) >= enough:
-                    break
                 model.train()
         call_hook(model, "after_stage", stage.name, data)
     call_hook(model, "before_prediction", data)
