@@ -197,6 +197,7 @@ def test_metadata_says_more_than_folders(root: Path):
         ("metadata.jsonl", '{"file_name": "a"\n', "line 1: not JSON"),
         ("metadata.jsonl", "[1]\n", "line 1: must be an object"),
         ("metadata.csv", "name,label\na,flux\n", "line 2: no file_name"),
+        ("metadata.csv", "a_file_name,label\na,flux\n", "a_file_name name several pictures of a row"),
         ("metadata.csv", 'file_name\n"a"b,c\n', "not a CSV table"),
     ],
 )

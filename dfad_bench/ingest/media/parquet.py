@@ -22,7 +22,9 @@ from dfad_bench.ingest.media.parquet_file import DAMAGE, open_parquet, refusal
 from dfad_bench.ingest.sample import RawSample
 
 _AT_ONCE = 8  # rows
-_MAX_CHUNK = 64 << 30  # bytes of pictures that one row group may say it holds
+_SEVERAL = 64 << 20  # bytes of a row group up to which several rows are read at once: one of them may be nearly all
+_MAX_CHUNK = 16 << 30  # bytes of pictures that one row group may say it holds
+_FREELY, _MOST_RATIO = 256 << 20, 100  # bytes that may unpack freely; beyond them so many times the packed size
 
 
 def member_name(row: int, column: str) -> str:
@@ -74,6 +76,23 @@ def read_value(path: Path, row: int, column: str) -> Any:
         raise
 
 
+def rows_at_once(group: Any, column: str) -> int:
+    """How many rows of a row group are read at once, by what it says of its column.
+
+    Raises:
+        ImageRefused: `too_large`: pictures that are larger on average than one may be, or that unpack to far more
+            bytes than they take.
+    """
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
+    size, packed = (
+        sum(getattr(c, key) for c in chunks) for key in ("total_uncompressed_size", "total_compressed_size")
+    )
+    if size > _MAX_CHUNK or size > MAX_BYTES * group.num_rows or (size > _FREELY and size > _MOST_RATIO * packed):
+        raise ImageRefused("too_large", f"a row group of {packed:,} bytes that unpacks to {size:,}")
+    return _AT_ONCE if size <= _SEVERAL else 1
+
+
 class _Rows:
     """The rows of a column in ascending order; going back begins the row group again."""
 
@@ -101,9 +120,8 @@ class _Rows:
             start += about.num_rows
         else:
             raise ImageRefused("unreadable", f"no row {row}")
-        if about.total_byte_size > _MAX_CHUNK:
-            raise ImageRefused("too_large", f"a row group of {about.total_byte_size:,} bytes, at most {_MAX_CHUNK:,}")
-        self._batches = self._file.iter_batches(_AT_ONCE, row_groups=[group], columns=[self._column], use_threads=False)
+        at_once = rows_at_once(about, self._column)
+        self._batches = self._file.iter_batches(at_once, row_groups=[group], columns=[self._column], use_threads=False)
         self._start, self._stop, self._batch = start, start + about.num_rows, self._next_batch()
 
     def _next_batch(self) -> Any:

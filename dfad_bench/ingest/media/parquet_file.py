@@ -94,8 +94,8 @@ def read_columns(file: pq.ParquetFile, columns: Sequence[str], *, rows: int = 40
     try:
         for group in range(file.num_row_groups):
             _check_size(file.metadata.row_group(group), columns)
-            for batch in file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False):
-                yield batch.to_pylist()
+        for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+            yield batch.to_pylist()
     except ImageRefused:
         raise
     except DAMAGE as error:

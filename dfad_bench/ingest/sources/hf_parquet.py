@@ -36,6 +36,7 @@ from dfad_bench.ingest.sources.spec_parts import ColumnsSpec
 from dfad_bench.ingest.sources.template import Template
 
 _FAKE_KEY = "fake"
+_MOST_KNOWN = 10_000  # labels that are remembered
 _MAX_TEXT = 4096  # letters of a label
 _ARROW = ("state.json", "dataset_info.json")
 
@@ -102,9 +103,15 @@ class _File:
     parquet: pq.ParquetFile
     split: str | None = None
     columns: Columns = field(init=False)
+    key: Template = field(init=False)
+    source: Template | None = field(init=False)
+    known: dict[tuple[str, str], str | None] = field(default_factory=dict)  # column, label -> generator
 
     def __post_init__(self) -> None:
         self.columns = columns_of(self.parquet, self.card, self.file.origin)
+        about = self.spec.columns
+        self.key = Template(about.source_key or "{source_key}")
+        self.source = Template(about.source) if about.source else None
         self.split = plain_split(split_name(self.file.origin, self.card))
 
     @property
@@ -171,7 +178,12 @@ class _File:
     def _class(self, column: str | None, text: str | None) -> str | None:
         if column is None or text is None:
             return None
-        return class_of(self.spec, text, f"{self.where}: column {quoted(column)}", column)
+        if (column, text) in self.known:  # a few labels, a million rows
+            return self.known[column, text]
+        found = class_of(self.spec, text, f"{self.where}: column {quoted(column)}", column)
+        if len(self.known) < _MOST_KNOWN:
+            self.known[column, text] = found
+        return found
 
     def _text(self, column: str | None, values: Mapping[str, Any]) -> str | None:
         """A value as text: of a class label its name; None where there is none."""
@@ -188,8 +200,8 @@ class _File:
     def _sample(
         self, generator: str, member: str, row: int, asked: Mapping[str, str | None], values: Mapping[str, Any]
     ) -> RawSample:
-        about = self.spec.columns
-        fields = {role.removeprefix("field "): self._text(name, values) for role, name in asked.items()}
+        named = ((role, name) for role, name in asked.items() if role.startswith("field "))
+        fields = {role.removeprefix("field "): self._text(name, values) for role, name in named}
         own = self._text(asked["split"], values)
         return RawSample(
             dataset=self.spec.name,
@@ -197,8 +209,8 @@ class _File:
             split=self.spec.split_of(plain_split(own)) if own else self.spec.split_of(self.split),
             origin=f"{self.file.origin}/{member}",
             path=self.file.path,
-            source_key=Template(about.source_key or "{source_key}").fill(fields),
-            source=Template(about.source).fill(fields) if about.source else None,
+            source_key=self.key.fill(fields),
+            source=self.source.fill(fields) if self.source else None,
             size=self.file.size,
             changed=self.file.changed,
             medium="parquet",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.errors import ConfigError, listed, quoted
 from dfad_bench.core.files import plain_path
 from dfad_bench.core.plain import parse_json
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
@@ -103,7 +103,9 @@ def _rows(root: Path, file: FoundFile) -> Iterator[tuple[int, str, Row]]:
     for number, row in _parquet(file, where) if file.origin.lower().endswith(".parquet") else _text_rows(file, where):
         name = row.get("file_name")
         if not name:
-            raise ConfigError(f"{where}: line {number}: no file_name")
+            others = [key for key in row if key.endswith(("_file_name", "file_names"))]
+            several = f" ({listed(others)} name several pictures of a row: write a row for each)" if others else ""
+            raise ConfigError(f"{where}: line {number}: no file_name{several}")
         fields = dict(row)
         if target := fields.get("target"):
             fields["target"] = _join(folder, target)
