@@ -146,6 +146,10 @@ class Protocol:
             if twice := [g.key for g in kind if g.source is not None and (g.dataset, g.generator) in whole]:
                 name, part = twice[0].rpartition(":")[0], twice[0]
                 raise ValueError(f"{cut(part)} is part of {cut(name)}, which is a group as well")
+        if processed := [g.key for g in self.seen if g.generator in taxonomy() and g.taxon.processed]:
+            raise ValueError(
+                f"{cut(processed[0])}: processed real faces are no class of attribution; list them as unseen"
+            )
         self._check_unlabelled()
         check_rules(self.crops, {group.dataset for group in self.all_groups})
         counts = [self.train_per_group, self.test_per_group, self.unlabelled_per_group]

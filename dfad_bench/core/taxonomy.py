@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,6 +185,11 @@ class Taxonomy:
         found = get_close_matches(_fold(name), self._by_name, n=2, cutoff=_ALMOST)
         found = found or get_close_matches(_fold(name), known, n=4)
         return list(dict.fromkeys(self._by_name[other].key for other in found))[:2]
+
+    @cached_property
+    def processed(self) -> frozenset[str]:
+        """Keys of processed real faces."""
+        return frozenset(row.key for row in self if row.processed)
 
     def file_of(self, key: str) -> Path:
         """The file that holds the row of a key."""

@@ -114,12 +114,14 @@ def gaze_frame(
     import pandas as pd
 
     from dfad_bench.data.pair_table import with_pairs
+    from dfad_bench.data.processed import without_processed
     from dfad_bench.gaze.sources import with_videos
 
     frames = []
     for manifest in manifests:
         gaze = extract(manifest, estimator, weights=weights, device=device, progress=progress)
-        rows = with_videos(with_pairs(manifest, manifest.frame(_OF_MANIFEST, status=None)))
+        rows = without_processed(manifest.frame(_OF_MANIFEST, status=None), str(manifest.folder))
+        rows = with_videos(with_pairs(manifest, rows))
         frames.append(rows.merge(gaze, on="sample_id", how="left", validate="one_to_one"))
     joined = pd.concat(frames, ignore_index=True)
     return joined[[*COLUMNS, "source_key", "flags", "status"]]

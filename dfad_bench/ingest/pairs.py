@@ -16,6 +16,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.pair_table import SCHEMA
+from dfad_bench.data.processed import processed_rows
 from dfad_bench.ingest.shot_similarity import Shot, likeness
 from dfad_bench.ingest.sources.folders import places_of
 from dfad_bench.ingest.sources.spec import DatasetSpec, load_dataset_spec
@@ -77,7 +78,7 @@ def infer_pairs(
     forged = manifest.frame(_COLUMNS)
     forged = forged[(forged["detection_label"] == FAKE) & ~forged["generator"].map(has_no_target)]
     real = pd.concat([other.frame(_COLUMNS) for other in reals], ignore_index=True)
-    real = real[real["detection_label"] == REAL].drop_duplicates("sample_id")
+    real = real[(real["detection_label"] == REAL) & ~processed_rows(real)].drop_duplicates("sample_id")
     if real.empty:
         where = ", ".join(str(other.folder) for other in reals)
         raise ManifestError(f"no real faces in {where}; give the manifests that hold them (--real)")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.processed import processed_rows
 from dfad_bench.ingest.pairs import candidates_of, faces_by_name, has_no_target, shipped_spec
 from dfad_bench.ingest.sources.spec import DatasetSpec
 from dfad_bench.ingest.sources.template import Template
@@ -58,5 +59,7 @@ def _names_present(reals: Sequence[Manifest], names: set[str]) -> set[str]:
     """Those of `names` that belong to a real video or image."""
     if not names:
         return set()
-    real = pd.concat([m.frame(["sample_id", "detection_label", "origin", "frame", "source_key"]) for m in reals])
-    return set(faces_by_name(real[real["detection_label"] == REAL], names))
+    real = pd.concat(
+        [m.frame(["sample_id", "generator", "detection_label", "origin", "frame", "source_key"]) for m in reals]
+    )
+    return set(faces_by_name(real[(real["detection_label"] == REAL) & ~processed_rows(real)], names))

@@ -14,6 +14,7 @@ _HERE = "dfad_bench.metrics"
 _NAMED_RIGHTLY = f"{_HERE}.openset:named_rightly"
 _BELOW_THRESHOLD = f"{_HERE}.openset:below_threshold"
 _CALLED_RIGHTLY = f"{_HERE}.detection:called_rightly"
+_CALLED_FAKE = f"{_HERE}.detection:called_fake"
 _HITS = f"{_HERE}.retrieval:prototype_retrieval"
 
 METRICS: dict[str, Metric] = {
@@ -70,6 +71,11 @@ METRICS: dict[str, Metric] = {
     "ece": Metric(
         f"{_HERE}.detection:ece", False, "share", on="detection", averaging=("pooled",), needs="classes",
         settings={"bins": 15}, draws="ece", biased=True, main=False,
+    ),
+    "false_alarms": Metric(
+        f"{_HERE}.detection:false_alarms", False, "share", on="processed", averaging=("pooled", "macro"),
+        per_face=_CALLED_FAKE, note="of processed real faces, the share called forged at 0.5; these are in no other"
+        " number",
     ),
     "prototype_retrieval": Metric(
         f"{_HERE}.retrieval:retrieval_share", True, "share", on="retrieval", averaging=("macro",), per_face=_HITS,

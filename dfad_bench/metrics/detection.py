@@ -30,6 +30,18 @@ def called_fake(p_fake: np.ndarray) -> np.ndarray:
     return called
 
 
+def false_alarms(p_fake: np.ndarray) -> float | None:
+    """Share of real faces (n,) called fake at 0.5, the false positive rate; None for no faces.
+
+    >>> false_alarms(np.array([0.9, 0.5, 0.2, 0.6]))
+    0.5
+    """
+    p_fake = np.asarray(p_fake, dtype=float)
+    if np.isnan(p_fake).any():
+        raise ValueError(f"{int(np.isnan(p_fake).sum())} scores are NaN")
+    return float(called_fake(p_fake).mean()) if len(p_fake) else None
+
+
 def called_rightly(labels: np.ndarray, p_fake: np.ndarray) -> np.ndarray:
     """Whether each face (n,) is called what its label says.
 

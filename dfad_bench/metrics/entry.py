@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-On = Literal["seen", "unseen", "ranking", "retrieval", "detection", "gaze-distributions", "gaze-pairs"]
+On = Literal["seen", "unseen", "ranking", "retrieval", "detection", "processed", "gaze-distributions", "gaze-pairs"]
 Averaging = Literal["macro", "pooled"]
 Needs = Literal["any", "forged", "real", "both", "classes"]
 # set of faces -> the arrays that a metric on it may take, by the names of its parameters
@@ -22,10 +22,18 @@ SETS: dict[str, tuple[str, ...]] = {
     "ranking": ("seen_probs", "labels", "unseen_probs"),
     "retrieval": ("probs", "generators", "registered"),
     "detection": ("labels", "p_fake", "scores"),
+    "processed": ("p_fake",),
     "gaze-distributions": ("mean_a", "cov_a", "mean_b", "cov_b"),
     "gaze-pairs": ("a", "b"),
 }
-SCORED = ("seen", "unseen", "ranking", "retrieval", "detection")  # sets of predictions; gaze has no predictions
+SCORED = (
+    "seen",
+    "unseen",
+    "ranking",
+    "retrieval",
+    "detection",
+    "processed",
+)  # sets of predictions; gaze has no predictions
 QUICK_DRAWS = ("auc", "oscr", "ap", "eer", "fpr95", "fpr95_openood", "ece")
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "averaging": ("macro", "pooled"),

@@ -137,9 +137,11 @@ def chosen_faces(manifests: Sequence[Manifest], settings: ParsingStudySettings) 
     """
     import pandas as pd
 
+    from dfad_bench.data.processed import without_processed
+
     parts = []
     for manifest in manifests:
-        rows = with_videos(manifest.frame(_OF_MANIFEST))
+        rows = with_videos(without_processed(manifest.frame(_OF_MANIFEST), str(manifest.folder)))
         rows = rows[rows["detection_label"].isin((REAL, FAKE))]
         for _, of in rows.groupby(["detection_label", "generator"], observed=True):
             parts.append(choose_rows(of.sort_values("sample_id", kind="stable"), settings.samples, settings.seed))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.core.labels import FAKE
-from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.over_generators import LEAST_GENERATORS
@@ -24,10 +24,12 @@ _DEFAULT: dict[str, tuple[Key, str]] = {
     "detection_auc": (("detection", "auc", "unseen", "micro"), "AUC"),
     "seen_auc": (("detection", "auc", "seen", "micro"), "AUC seen"),
 }
+_FALSE_ALARMS = "false_alarms"  # of processed real faces; a default column where the protocol has such groups
 _FACTS = (  # of `row_facts`
     "init", "seed_list", "toolkit", "protocol_is", "recipe", "recipe_is", "crops", "crops_is", "datasets_is", "sources",
     "short_groups", "substitutes", "without_view", "data_changes", "visited", "checked", "settled",
 )  # fmt: skip
+_BESIDE_ALARMS = (Column("alarms_n", "n processed", "count"), Column("alarms_range", "95 % of alarms", "text"))
 _INTERVALS = (
     "unseen_low", "unseen_high", "unseen_sd", "oscr_half", "unseen_acc_generators_low", "unseen_acc_generators_high",
     "families_low", "families_high", "oscr_generators_low", "oscr_generators_high", "detection_auc_generators_low",
@@ -36,9 +38,10 @@ _INTERVALS = (
 _ONE_CLASS = "detection_acc"  # records made before two classes were needed may have it of one
 
 
-def default_columns() -> list[str]:
-    """Names of the number columns that a board shows unless others are chosen."""
-    return list(_DEFAULT)
+def default_columns(protocol: Protocol | None = None) -> list[str]:
+    """Names of the number columns that the board of a protocol shows unless others are chosen."""
+    own = [_FALSE_ALARMS] if protocol is not None and _processed(protocol) else []
+    return [*_DEFAULT, *own]
 
 
 def known_columns() -> list[str]:
@@ -68,6 +71,10 @@ def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str,
     row["oscr_half"] = (oscr[1] - oscr[0]) / 2 if oscr else None
     for group in protocol.unseen:
         row[f"unseen_acc:{group.key}"] = value(_group_key(group.key))
+    for group in _processed(protocol):
+        row[f"{_FALSE_ALARMS}:{group.key}"] = value(("detection", _FALSE_ALARMS, group.key, "none"))
+    alarms = found.get(headline_keys(_FALSE_ALARMS)[0])
+    row["alarms_n"] = None if alarms is None or alarms.value is None else alarms.n
     for threshold in other_thresholds(protocol):
         at = at_headline((m for m in metrics if m.params.get("threshold") == threshold), threshold)
         for key, name in ((_key("unseen_acc"), ""), *((_group_key(g.key), f":{g.key}") for g in protocol.unseen)):
@@ -76,9 +83,12 @@ def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str,
 
 
 def headline_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> tuple[MetricValue | None, ...]:
-    """Unseen accuracy at the headline threshold, and OSCR: the numbers of which a board shows intervals and ranks."""
+    """The numbers of which a board shows intervals, and ranks by the second.
+
+    Unseen accuracy at the headline threshold, OSCR, and the share of processed real faces called forged.
+    """
     found = at_headline(metrics, protocol.attribution.headline)
-    return found.get(_key("unseen_acc")), found.get(_key("oscr"))
+    return found.get(_key("unseen_acc")), found.get(_key("oscr")), found.get(headline_keys(_FALSE_ALARMS)[0])
 
 
 def other_thresholds(protocol: Protocol) -> list[float]:
@@ -115,8 +125,9 @@ def board_columns(
     drawn = sum(group.taxon.detection_label == FAKE for group in protocol.unseen) >= LEAST_GENERATORS
     columns += [Column("ranks_generators", "# gen.", "text"), Column("ranks_next", "# next", "text")] if drawn else []
     columns += [Column("seeds_shown", "Seeds", "text")]
-    for name in dict.fromkeys(chosen or _DEFAULT):
+    for name in dict.fromkeys(chosen or default_columns(protocol)):
         columns.append(_number_column(name, protocol))
+        columns += _BESIDE_ALARMS if name == _FALSE_ALARMS else ()
         if name == "unseen_acc":
             columns.append(Column("unseen_range", "95 % faces", "text"))
             columns += [Column("unseen_generators_range", "95 % generators", "text")] if drawn else []
@@ -133,12 +144,7 @@ def board_columns(
         columns += [Column(key, key, "count") for key in ("rank", "rank_best", "rank_worst")]
         columns += [Column(key, key, "percent") for key in _INTERVALS]
         columns.append(Column("seeds", "seeds", "count"))
-        columns += [Column(f"unseen_acc:{g.key}", f"{g.dataset}/{g.taxon.display}", "percent") for g in protocol.unseen]
-        columns += [
-            Column(f"unseen_acc@{t:g}:{g.key}", f"{g.dataset}/{g.taxon.display} @{t:g}", "percent")
-            for t in other_thresholds(protocol)
-            for g in protocol.unseen
-        ]
+        columns += _group_columns(protocol)
         columns += [
             Column(key, key, "text") for key in ("kind", "source", "note", "protocol_sha256", "manifest_sha256")
         ]
@@ -146,13 +152,34 @@ def board_columns(
     return tuple(columns)
 
 
+def _group_columns(protocol: Protocol) -> list[Column]:
+    """A column for each unseen group and threshold, and for each group of processed real faces."""
+    headline = protocol.attribution.headline
+    unseen = [group for group in protocol.unseen if not group.taxon.processed]
+    places = [("" if t == headline else f"@{t:g}", g) for t in (headline, *other_thresholds(protocol)) for g in unseen]
+    columns = [
+        Column(f"unseen_acc{at}:{g.key}", f"{g.dataset}/{g.taxon.display} {at}".rstrip(), "percent") for at, g in places
+    ]
+    return columns + [
+        Column(f"{_FALSE_ALARMS}:{g.key}", f"False alarms, {g.dataset}/{g.taxon.display}", "percent")
+        for g in _processed(protocol)
+    ]
+
+
 def _number_column(name: str, protocol: Protocol) -> Column:
     threshold = protocol.attribution.headline
     if name in _DEFAULT:
         return Column(name, _DEFAULT[name][1].format(threshold=threshold), "percent")
+    if name == _FALSE_ALARMS:
+        return Column(name, "False alarms, processed", "percent")
     metric = METRICS[name]
     title = f"{name} @{threshold:g}" if metric.on == "unseen" else name
     return Column(name, title, "percent" if metric.unit == "share" else "number")
+
+
+def _processed(protocol: Protocol) -> list[Group]:
+    """The groups of processed real faces."""
+    return [group for group in protocol.unseen if group.taxon.processed]
 
 
 def _group_key(group: str) -> Key:

@@ -11,29 +11,34 @@ from dfad_bench.metrics.spread import interval
 from dfad_bench.report.board_columns import headline_numbers, range_text
 from dfad_bench.report.ranks import half_width, rank_intervals, seed_variance, seeds_spread, spread_of
 
+# of each of `headline_numbers`: how its interval is named, its column, and its name in notes
+_SHOWN = (
+    ("unseen", "unseen_acc", "unseen ACC"), ("oscr", "oscr", "OSCR"), ("alarms", "false_alarms", "false alarms"),
+)  # fmt: skip
 ONE_SEED = "†"  # behind the rank of a row of one seed
 
 
 def row_intervals(records: Sequence[ResultRecord], protocol: Protocol, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Intervals of a row's unseen accuracy and OSCR, of several seeds those of their mean, or why there are none."""
-    pairs = [headline_numbers(record.metrics, protocol) for record in records]
+    """Intervals of a row's headline numbers, of several seeds those of their mean, or why there are none."""
+    every = zip(*(headline_numbers(record.metrics, protocol) for record in records), strict=True)
     found: dict[str, Any] = {"no_interval": {}}
-    for name, numbers in zip(("unseen", "oscr"), zip(*pairs, strict=True), strict=True):
+    for (name, key, title), numbers in zip(_SHOWN, every, strict=True):
         values = [None if number is None else number.value for number in numbers]
         spreads = [None if number is None else spread_of(number) for number in numbers]
-        of, mean = seeds_spread(spreads, values), row["unseen_acc" if name == "unseen" else name]
-        found[f"_{name}_by_seed"] = (values, spreads)
+        of, mean = seeds_spread(spreads, values), row[key]
+        if name == "oscr":
+            found["_oscr_by_seed"] = (values, spreads)
         if len(records) > 1:
             low, high = interval(mean, of, (0.0, 1.0)) if of is not None and mean is not None else (None, None)
         else:
             low, high = (numbers[0].ci95 if numbers[0] is not None else None) or (None, None)
         reasons = (number.ci_reason for number in numbers if number is not None and number.ci_reason is not None)
         if low is None and (why := next(reasons, None)) is not None:
-            found["no_interval"]["unseen ACC" if name == "unseen" else "OSCR"] = why
+            found["no_interval"][title] = why
         half = None if low is None or high is None else (high - low) / 2
-        found |= {f"{name}_low": low, f"{name}_high": high, f"{name}_pm" if name == "unseen" else "oscr_half": half}
-    del found["_unseen_by_seed"]
-    return {**found, "unseen_range": range_text(found["unseen_low"], found["unseen_high"])}
+        found |= {f"{name}_low": low, f"{name}_high": high, "oscr_half" if name == "oscr" else f"{name}_pm": half}
+    ranges = {f"{name}_range": range_text(found[f"{name}_low"], found[f"{name}_high"]) for name in ("unseen", "alarms")}
+    return {**found, **ranges}
 
 
 def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

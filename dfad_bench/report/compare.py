@@ -144,7 +144,7 @@ def _comparison(
     """Two runs, or the means of several on either side."""
     frame, sources_of = a[0].run.frame, Sources(a[0].run.frame)
     pairs = {key: _pair_of_means(a, b, key) for key in a[0].numbers}
-    keys = [key for key in pairs if rules.everything or key[:4] in _main_numbers()]
+    keys = [key for key in pairs if rules.everything or _is_main(key, a[0].numbers[key])]
     rows = corrected([compared(*pairs[key], sources_of(pairs[key][0].value)) for key in keys])
     over = [compared_over_generators(pairs[key], pairs, rules.protocol) for key in keys]
     notes = _notes([side.run.record for side in a], [side.run.record for side in b], rows, frame)
@@ -242,6 +242,11 @@ def refuse_unlike(first: ReadRun, second: ReadRun) -> None:
         raise ConfigError(f"{where}: other test faces ({only[0]} only in the first, {only[1]} only in the second)")
     if not all(frame_a[name].equals(frame_b[name].astype(frame_a[name].dtype)) for name in _LABELS):
         raise ConfigError(f"{where}: the same faces have other groups, sources or labels")
+
+
+def _is_main(place: Place, number: Number) -> bool:
+    """Whether a number is compared unasked; of processed real faces only where there are some."""
+    return place[:4] in _main_numbers() and (METRICS[place[1]].on != "processed" or number.value.value is not None)
 
 
 def _main_numbers() -> set[Key]:

@@ -12,6 +12,9 @@ from dfad_bench.report.face_set import FaceSet, Part
 from dfad_bench.report.scored_faces import Faces, Number, missing_label
 from dfad_bench.report.set_numbers import macro_number, part_number, pooled_number
 
+PROCESSED = "processed"  # the set of processed real faces
+NO_PROCESSED = "no processed real faces"
+
 
 def detection_numbers(faces: Faces, *, suffix: str = "") -> list[Number]:
     """Every detection metric of the table on both sets: pooled ones first, then those by group with their mean.
@@ -29,6 +32,30 @@ def detection_numbers(faces: Faces, *, suffix: str = "") -> list[Number]:
             if "macro" in METRICS[name].averaging:
                 numbers += [part_number(chosen, name, part) for part in chosen.parts]
                 numbers.append(macro_number(chosen, name))
+    return [*numbers, *_false_alarms(faces, suffix)]
+
+
+def _false_alarms(faces: Faces, suffix: str) -> list[Number]:
+    """The share of processed real faces called forged: of all, of each group, and the mean over groups.
+
+    Null where no such face was predicted, never 0.
+    """
+    chosen = FaceSet(
+        faces,
+        "detection",
+        PROCESSED + suffix,
+        tuple(name for name, metric in METRICS.items() if metric.on == "processed"),
+        faces.of(faces.processed),
+        tuple(faces.processed),
+        tuple(Part(key + suffix, faces.of([key]), (key,)) for key in faces.processed),
+        lambda chosen: {"p_fake": faces.p_fake[chosen]},
+        missing_reason=lambda needs, chosen: None if len(chosen) else NO_PROCESSED,
+        no_parts=NO_PROCESSED,
+    )
+    numbers = []
+    for name in chosen.metrics:
+        numbers += [pooled_number(chosen, name), *(part_number(chosen, name, part) for part in chosen.parts)]
+        numbers.append(macro_number(chosen, name))
     return numbers
 
 

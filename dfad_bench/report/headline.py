@@ -12,6 +12,7 @@ from dfad_bench.metrics import METRICS, SCORED
 Key = tuple[str, str, str, str]  # task, metric, subset, averaging
 _HEADLINE_SET = {
     "seen": "seen", "unseen": "unseen", "ranking": "seen-vs-unseen", "retrieval": "unseen", "detection": "unseen",
+    "processed": "processed",
 }  # fmt: skip
 _IN_RECORDS = {"pooled": "micro", "macro": "macro"}
 
@@ -28,7 +29,7 @@ def headline_keys(name: str) -> list[Key]:
     if name not in scored_metrics():
         raise UnknownNameError("metric", name, scored_metrics())
     metric = METRICS[name]
-    task = "detection" if metric.on == "detection" else "attribution"
+    task = "detection" if metric.on in ("detection", "processed") else "attribution"
     return [(task, name, _HEADLINE_SET[metric.on], _IN_RECORDS[averaging]) for averaging in metric.averaging]
 
 

@@ -113,7 +113,7 @@ def board(
     notes += [note for block in printed for note in block.notes] + _deviations(mine)
     notes += _other_seeds(protocol, [row for block in measured for row in block.rows])
     notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
-    unasked = set(known_columns()) - set(default_columns()) - set(columns)
+    unasked = set(known_columns()) - set(default_columns(protocol)) - set(columns)
     rows: list[Mapping[str, Any]] = []
     headings: dict[int, str] = {}
     for block in (*blocks, *printed):

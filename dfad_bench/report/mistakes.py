@@ -77,6 +77,8 @@ def mistakes_tables(
 
 
 def _attribution(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    processed = [group.key for group in protocol.unseen if group.taxon.processed]
+    frame = frame[~frame["group"].isin(processed)]  # of no class, whatever a model answers
     seen = sorted(protocol.seen, key=lambda group: group.label)
     names = np.array([group.taxon.display for group in seen])
     probs = frame[[f"p_{k}" for k in range(len(seen))]].to_numpy(dtype=float)

@@ -105,11 +105,16 @@ def groups_table(record: ResultRecord) -> Table:
             for column, number in _GROUP_NUMBERS.items():
                 found = theirs.get((*number, key, "none"))
                 rows[-1][f"{name}:{column}"] = None if found is None else found.value
-    kinds = {FAKE: "forged", REAL: "real"}
-    about = {kind: sum(c.detection_label == label for c in record.groups.values()) for label, kind in kinds.items()}
-    auc = f"AUC: against the real faces of the same side; {about['real']} real, {about['forged']} forged groups."
-    notes = (auc, *shown_references([record])[1], *_stamps(record))
+    notes = (_auc_note(record), *shown_references([record])[1], *_stamps(record))
     return Table(_title(record, "by group"), tuple(columns), rows, notes)
+
+
+def _auc_note(record: ResultRecord) -> str:
+    processed = {group.key for group in _protocol(record).unseen if group.taxon.processed} & record.groups.keys()
+    labels = [counts.detection_label for key, counts in record.groups.items() if key not in processed]
+    real, forged = labels.count(REAL), labels.count(FAKE)
+    others = f" Processed real faces, in no AUC: {', '.join(sorted(processed))}." if processed else ""
+    return f"AUC: against the real faces of the same side; {real} real, {forged} forged groups.{others}"
 
 
 def sweep_table(record: ResultRecord) -> Table:

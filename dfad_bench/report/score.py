@@ -17,6 +17,8 @@ which set:
   against the seen real test faces; pooled, as the papers' ACC and AUC appear to be. `auc` is also given per forged
   group against the same real faces, and as the mean of those.
 - detection *seen*: test faces of seen groups.
+- *processed*: test faces of groups of processed real faces, the share called forged; they are in no other number, of
+  attribution or of detection, so that these stay comparable with those of protocols without such faces.
 - *unseen-videos*, *seen-videos*, ... (every set and group with `-videos`): the same, of attribution and detection,
   where predictions have a column `video` and some video has several frames; one row a video, with the mean of its
   frames' probabilities.

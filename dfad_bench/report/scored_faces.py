@@ -169,8 +169,10 @@ class Faces:
         self.detection_label_of = {group.key: group.taxon.detection_label for group in protocol.groups}
         present = set(self.group)
         self.seen = [g.key for g in protocol.groups if g.label != UNSEEN and g.key in present]
-        self.unseen = [g.key for g in protocol.unseen if g.key in present]
-        self.averaged = [g.key for g in protocol.unseen if g.in_average and g.key in present]
+        tested = [g for g in protocol.unseen if g.key in present]
+        self.processed = [g.key for g in tested if g.taxon.processed]
+        self.unseen = [g.key for g in tested if not g.taxon.processed]
+        self.averaged = [g.key for g in tested if g.in_average and not g.taxon.processed]
         self._bootstraps: dict[bytes, ClusterBootstrap] = {}
         self._groups, self._place = np.unique(self.group, return_inverse=True)
         self._rows: dict[tuple[str, ...], np.ndarray] = {}

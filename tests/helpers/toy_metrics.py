@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from helpers.toy import toy_protocol
 
+from dfad_bench.core.protocol import Group
 from dfad_bench.metrics import Metric
 
 PROTOCOL = toy_protocol()
+PROTOCOL = replace(PROTOCOL, unseen=(*PROTOCOL.unseen, Group("gfpgan", "synthetic")))  # processed real faces
 
 
 def brightness(probs: np.ndarray) -> float:
@@ -32,7 +35,14 @@ def brier(labels: np.ndarray, p_fake: np.ndarray) -> float:
     return float(((p_fake - labels) ** 2).mean())
 
 
-TOYS = {"seen": brightness, "unseen": below_half, "ranking": gap, "retrieval": known_share, "detection": brier}
+def suspicion(p_fake: np.ndarray) -> float:
+    return float(p_fake.mean())
+
+
+TOYS = {
+    "seen": brightness, "unseen": below_half, "ranking": gap, "retrieval": known_share, "detection": brier,
+    "processed": suspicion,
+}  # fmt: skip
 
 
 def toy(on: Any, *averaging: Any, **changes: Any) -> Metric:

@@ -42,6 +42,7 @@ def arrays(on: str, seed: int = 0) -> dict[str, Any]:
             "registered": rng.random(60) < 0.5,
         },
         "detection": {"labels": rng.integers(0, 2, 60), "p_fake": p_fake, "scores": p_fake},
+        "processed": {"p_fake": p_fake},
         "gaze-pairs": {"a": rng.normal(size=(60, 2)), "b": rng.normal(size=(60, 2))},
         "gaze-distributions": {
             "mean_a": np.zeros(2), "cov_a": np.eye(2), "mean_b": np.ones(2), "cov_b": 2 * np.eye(2),
@@ -184,6 +185,7 @@ def good_and_bad(on: str) -> tuple[dict[str, Any], dict[str, Any]]:
             {"probs": probs, "generators": labels, "registered": np.arange(30) < 9} for probs in (own, even)
         ),
         "detection": tuple({"labels": truth, "p_fake": p, "scores": p} for p in (truth * 1.0, wrong)),
+        "processed": ({"p_fake": np.full(30, 0.1)}, {"p_fake": wrong}),
         "gaze-distributions": tuple(
             {"mean_a": np.zeros(2), "cov_a": np.eye(2), "mean_b": np.full(2, far), "cov_b": np.eye(2)} for far in (0, 1)
         ),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.data.audit.findings import Finding, Findings, Kind
 from dfad_bench.data.audit.subject import Subject
+from dfad_bench.data.processed import processed_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS: dict[str, Kind] = {
     "group": "text", "label": "text", "faces": "count", "share": "percent", "sources": "count",
@@ -15,6 +19,12 @@ _COLUMNS: dict[str, Kind] = {
 _UNEVEN = 10.0  # largest group over smallest from which on there is a warning
 _REFUSED = 0.1
 _NAMES = {REAL: "real", FAKE: "fake"}
+
+
+def _label_of(rows: pd.DataFrame) -> str:
+    if processed_rows(rows).any():
+        return "processed"  # real, and counted apart
+    return _NAMES.get(int(rows["detection_label"].max()), "unlabelled")
 
 
 def check(subject: Subject) -> Findings:
@@ -26,7 +36,7 @@ def check(subject: Subject) -> Findings:
         rows.append(
             {
                 "group": str(group),
-                "label": _NAMES.get(int(every["detection_label"].max()), "unlabelled"),
+                "label": _label_of(every),
                 "faces": len(here),
                 "share": len(here) / total,
                 "sources": here["source_key"].nunique(),
