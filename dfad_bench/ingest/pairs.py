@@ -15,6 +15,7 @@ from dfad_bench.core.labels import FAKE, REAL, ForgeryType
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_schema import sample_id
 from dfad_bench.data.pair_table import SCHEMA
 from dfad_bench.data.processed import processed_rows
 from dfad_bench.ingest.shot_similarity import Shot, likeness
@@ -28,6 +29,7 @@ KEY = "key"  # the target the manifest names has another path in the real manife
 COMPARED = "compared"  # several candidates: the one whose surroundings fit best
 _COLUMNS = [
     "sample_id",
+    "dataset",
     "generator",
     "detection_label",
     "origin",
@@ -101,9 +103,22 @@ def has_no_target(generator: str) -> bool:
 
 
 def _by_id(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    here = forged[forged["target_id"].isin(real["sample_id"])]
+    known = {name: name for name in real["sample_id"]}
+    if not forged["target_id"].dropna().isin(known).all():  # the real videos may lie there as frames in folders
+        known = {**dict(_frames_in_folders(real)), **known}
+    here = forged[forged["target_id"].isin(known)]
     for name, target, confidence in zip(here["sample_id"], here["target_id"], here["pair_confidence"], strict=True):
-        yield _pair(name, target, 1.0 if pd.isna(confidence) else float(confidence), NAME)
+        yield _pair(name, known[target], 1.0 if pd.isna(confidence) else float(confidence), NAME)
+
+
+def _frames_in_folders(real: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """(the id a frame has where its video is one file or its folder's name, its own) of frames stored one by one."""
+    stored = real[real["frame"].notna()]
+    columns = (stored[column] for column in ("sample_id", "dataset", "origin", "frame"))
+    for name, dataset, origin, frame in zip(*columns, strict=True):
+        if (folder := _folder(origin)) != origin:
+            for video in (folder, f"{folder}.mp4", f"{folder}.avi"):
+                yield sample_id(str(dataset), video, int(frame)), name
 
 
 def _by_key(forged: pd.DataFrame, real: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -263,7 +278,7 @@ def _frame(value: Any) -> int | None:
 def _folder(origin: str) -> str:
     """The video a frame belongs to: the folder of an extracted frame, or the video file."""
     folder, _, name = origin.rpartition("/")
-    return folder if name.rpartition(".")[0].isdigit() and _is_image(name) else origin
+    return folder if name.isdigit() or (name.rpartition(".")[0].isdigit() and _is_image(name)) else origin
 
 
 def _is_image(name: str) -> bool:

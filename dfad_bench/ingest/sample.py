@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfad_bench.data.images import VIDEO_EXTENSIONS
 from dfad_bench.data.manifest_schema import sample_id
 
 OUTSIDE = "leads out of the source folder"
@@ -70,8 +71,12 @@ class RawSample:
 
     @property
     def target_id(self) -> str | None:
-        """The name of the real target face; of a video, of the real video as a whole."""
-        return self._target(None)
+        """The name of the real target face; of a video, of the real video as a whole.
+
+        A stored frame whose target is a video (of another dataset) is paired with the frame of the same index.
+        """
+        video = (self.target_origin or "").lower().rpartition(".")[2] in VIDEO_EXTENSIONS
+        return self._target(self.frame if video else None)
 
     @property
     def container(self) -> str:

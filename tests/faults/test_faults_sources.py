@@ -75,6 +75,7 @@ def test_parquet_with_flipped_bytes(hub: Path, seed: int) -> None:
     with_change(path, hostile.flipped(path.read_bytes(), random.Random(seed)), lambda: look(hub))
 
 
+@pytest.mark.heavy
 @given(seeds)
 def test_parquet_of_another_footer(hub: Path, seed: int) -> None:
     path, rng = hub / "data/train-00000-of-00001.parquet", random.Random(seed)
@@ -85,6 +86,7 @@ def test_parquet_of_another_footer(hub: Path, seed: int) -> None:
     with_change(path, bytes(data), lambda: look(hub))
 
 
+@pytest.mark.heavy
 @given(seeds)
 def test_parquet_of_other_values_and_types(hub: Path, seed: int) -> None:
     path = hub / "data/train-00000-of-00001.parquet"
@@ -102,7 +104,12 @@ def test_cards(hub: Path, seed: int) -> None:
     with_change(hub / "README.md", hostile.changed_text(README, random.Random(seed)), lambda: look(hub))
 
 
-@pytest.fixture(scope="module", params=sorted(LISTS))
+FAST = ("av_deepfake1m", "fakeavceleb", "forgerynet")  # a list of each form
+
+
+@pytest.fixture(
+    scope="module", params=[n if n in FAST else pytest.param(n, marks=pytest.mark.heavy) for n in sorted(LISTS)]
+)
 def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     root = tmp_path_factory.mktemp(request.param)
     release_tree(root, request.param)

@@ -16,7 +16,6 @@ from dfad_bench.data.images import ImageRefused
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.masks import covered_share
-from dfad_bench.ingest.pairs import infer_pairs
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.release_lists import frames_of
 from dfad_bench.ingest.sources.spec import load_dataset_spec
@@ -165,18 +164,3 @@ def test_a_forged_clip_without_an_interval_is_left_out_and_counted(tmp_path: Pat
     listing = list_source(load_dataset_spec("av_deepfake1m"), tmp_path)
     assert not listing.samples
     assert listing.ignored["forged, without a forged interval in train_metadata.json"] == 1
-
-
-def test_pairs_across_manifests_by_name(tmp_path: Path) -> None:
-    """DFDM has no reals; those of Celeb-DF are found by name, frame by frame."""
-    save(tmp_path / "dfdm/DFDM_crf23/IAE/id1_id2_0003_iae.mp4", square(5))
-    save(tmp_path / "celeb/Celeb-real/id1_0003.mp4", square(5, 1))
-    save(tmp_path / "celeb/Celeb-real/id2_0003.mp4", square(5, 2))
-    for dataset, folder in (("dfdm", "dfdm"), ("celeb_df", "celeb")):
-        build_manifest(dataset, tmp_path / folder, tmp_path / f"m-{folder}", crop="raw-256", workers=0)
-    forged, real = (Manifest.open(tmp_path / f"m-{folder}") for folder in ("dfdm", "celeb"))
-    spec = load_dataset_spec("dfdm")
-    pairs = infer_pairs(forged, [real], spec=spec)
-    origins = real.frame().set_index("sample_id")
-    assert len(pairs) == 5
-    assert {origins.loc[target, "frame"] for target in pairs["target_id"]} == set(range(5))
