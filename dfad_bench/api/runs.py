@@ -312,5 +312,5 @@ def _predicted_again(
     made = repredict(found.record, opened, asked, views=provided, progress=progress)
     return with_predictions(
         found, made.frame, unlike=made.unlike, manifest_sha256=made.manifest_sha256, parts=made.parts,
-        references=made.references, no_references=made.no_references,
+        references=made.references, no_references=made.no_references, outputs=made.outputs,
     )  # fmt: skip

@@ -249,6 +249,18 @@ class DFADModel(nn.Module):
     def forward(self, inputs: Inputs) -> Output:
         return self.experts(self.embed(inputs))
 
+    def last_layer(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (x, d) and bias (x,) of the attribution expert where logits are linear in the embedding; else None.
+
+        Overridden by models whose logits are not those of `self.experts.attribution`.
+        """
+        expert = getattr(self.experts, "attribution", None)
+        layers = list(expert) if isinstance(expert, nn.Sequential) else [expert]
+        if not isinstance(layers[-1], nn.Linear) or not all(isinstance(one, nn.Dropout) for one in layers[:-1]):
+            return None  # as a LayerNorm before it
+        weight, bias = layers[-1].weight, layers[-1].bias
+        return weight, weight.new_zeros(len(weight)) if bias is None else bias
+
     def losses(self, batch: Batch, stage: str = "main") -> Mapping[str, Tensor | LossTerm]:
         """Named scalars without their weights; the engine sums them. The last stage gives at least "dfa" and "dfd".
 

@@ -5,7 +5,10 @@
     RUN/trace.csv                    a row a step, a column a loss
     RUN/checkpoint/                  see `CheckpointFolder`
     RUN/predictions.parquet          test faces, every class probability
-    RUN/facts-only.parquet           the same of a predictor that sees facts of the files only; so gaze-only
+    RUN/validation.parquet           the same of validation faces, which decide thresholds
+    RUN/outputs-test.parquet         logits and embeddings of the test faces; so -validation, and -training (some faces)
+    RUN/last-layer.parquet           from embeddings to attribution logits, where that is linear
+    RUN/facts-only.parquet           test faces by a predictor that sees facts of the files only; so gaze-only
     RUN/facts-only-train.parquet     the facts and labels it was fitted on
     RUN/not_finite.json              only where training ended so: step, terms and faces of a NaN or infinite loss
     RUN/run.json                     facts for the record
@@ -24,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG, FACTS, RECORD = "config.yaml", "run.json", "record.json"
-SELECTION, PREDICTIONS = "selection.parquet", "predictions.parquet"
+SELECTION, PREDICTIONS, VALIDATION = "selection.parquet", "predictions.parquet", "validation.parquet"
+LAST_LAYER, OUTPUTS = "last-layer.parquet", "outputs-"
 TRACE, NOT_FINITE, SEEDS = "trace.csv", "not_finite.json", "seeds.json"
 CHECKPOINT, EVALUATIONS = "checkpoint", "evaluations"
 WEIGHTS, OPTIMISER, STATE, MODEL = "model.safetensors", "optimiser.safetensors", "state.json", "model.json"
@@ -63,6 +67,20 @@ class RunFolder:
     def predictions(self) -> Path:
         """Class probabilities of the test faces."""
         return self.path / PREDICTIONS
+
+    @property
+    def validation(self) -> Path:
+        """Class probabilities of the validation faces."""
+        return self.path / VALIDATION
+
+    def outputs(self, part: str) -> Path:
+        """Logits and embeddings of the faces of a part: test, validation, training."""
+        return self.path / f"{OUTPUTS}{part}.parquet"
+
+    @property
+    def last_layer(self) -> Path:
+        """The linear layer of the attribution expert."""
+        return self.path / LAST_LAYER
 
     def reference(self, name: str) -> Path:
         """Predictions of a reference predictor for the same test faces."""

@@ -5,7 +5,7 @@ A hash beside a file says that nothing changed by accident; an edit of the file 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,6 +51,7 @@ def read_table(
     optional: Collection[str] = (),
     nullable: Collection[str] = (),
     reals: str | None = None,
+    only: Callable[[str], bool] | None = None,
 ) -> pd.DataFrame:
     """A Parquet file as a frame; further columns are kept as they are.
 
@@ -60,6 +61,7 @@ def read_table(
         optional: columns that may be absent.
         nullable: columns whose values may be missing.
         reals: all columns that begin with this are real numbers, too.
+        only: which columns are read; by default all.
 
     Raises:
         IntegrityError: damaged, a column is missing, there twice or of another type, or a value is missing.
@@ -68,7 +70,8 @@ def read_table(
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        table = file.read(None if only is None else [name for name in file.schema_arrow.names if only(name)])
         names = table.column_names
         if len(set(names)) < len(names):
             raise ValueError("a column is there twice")

@@ -142,13 +142,14 @@ def _dataset_and_crop_versions(manifests: Sequence[Manifest]) -> dict[str, dict[
     return {name: about for name, about in found.items() if about}
 
 
-def file_hashes(files: RunFolder, references: Iterable[str] = ()) -> dict[str, str]:
+def file_hashes(files: RunFolder, references: Iterable[str] = (), outputs: Iterable[Path] = ()) -> dict[str, str]:
     """Hashes of the files of a run that nothing else binds to its record, by their path in its folder.
 
-    `references`: the names of those it has now; an earlier call may have left others.
+    `references`: the names of those it has now; an earlier call may have left others. `outputs`: files of outputs.
     """
     kept = [files.config, files.selection, files.trace, files.checkpoint.weights, files.checkpoint.model]
     kept += [path for name in references for path in (files.reference(name), files.reference_facts(name))]
+    kept += outputs
     return {path.relative_to(files.path).as_posix(): sha256_file(path) for path in kept if path.is_file()}
 
 

@@ -35,12 +35,13 @@ from dfad_bench.engine.fit import FitResult, Trainer
 from dfad_bench.engine.gradient_checkpointing import missing_blocks
 from dfad_bench.engine.independence import require_independent, require_repeatable
 from dfad_bench.engine.interrupts import one_line
+from dfad_bench.engine.kept_outputs import keep_outputs, remove_outputs
 from dfad_bench.engine.limits import Limits
 from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, random_start, views_needed, without_view
 from dfad_bench.engine.precision import PrecisionChoice
-from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.predict import Predicted, predict_outputs, write_predictions
 from dfad_bench.engine.references import Trained, write_references
 from dfad_bench.engine.seeding import make_deterministic
 from dfad_bench.engine.sessions import session_changes
@@ -102,6 +103,7 @@ class Job:
         self.warnings: list[str] = []
         self.checkpointing = False  # of a training: whether inner results are computed again in the backward pass
         self.leak_check = False  # of a training: whether training faces are compared with test faces
+        self.keeps_outputs = True  # whether logits and embeddings are kept beside the predictions
         self.trained: Trained | None = None  # of an evaluation: the run
         self.precision_why: str | None = None  # why the number format is what it is
         self._independent = False  # whether the model was found to answer for each face alone
@@ -229,13 +231,17 @@ class Job:
         """The model, freshly initialised from the seed."""
         return build_model(self.config, self.protocol, weights)
 
-    def dataset(self, rows: pd.DataFrame, store: CropStore, part: str = "test") -> FaceDataset:
+    def dataset(
+        self, rows: pd.DataFrame, store: CropStore, part: str = "test", *, labelled: bool = True
+    ) -> FaceDataset:
         """Rows of a part with the views and prompts the model asks for; faces without a view become a warning.
+
+        `labelled` False: faces of training or validation, predicted as test faces are; they were counted before.
 
         Raises:
             ConfigError: faces lack a view, and the model does not say what it does then.
         """
-        training = part in ("train", "validation")
+        training = labelled and part in ("train", "validation")
         made = FaceDataset(
             rows,
             store,
@@ -245,6 +251,8 @@ class Job:
             prompts=class_prompts(self.protocol, self.config.templates) if training and self.needs.prompts else (),
             images=self.needs.images,
         )
+        if not labelled:
+            return made
         for name, count in made.without_view.items():
             self.warnings.append(without_view(self.needs, name, count, f"{len(made)} {part} faces"))
         seen = self.needs.all_views if training else self.needs.views
@@ -257,18 +265,33 @@ class Job:
         ids, side = rows["sample_id"].tolist(), self.protocol.image_size
         return {name: self.views.source(name, ids, side) for name in names} if self.views is not None else {}
 
-    def frame(self, model: DFADModel, rows: pd.DataFrame, store: CropStore) -> pd.DataFrame:
-        """The predictions of these rows; see `engine.predict.predict`.
+    def predicted(self, model: DFADModel, rows: pd.DataFrame, store: CropStore) -> Predicted:
+        """The predictions and outputs of these test rows; see `engine.predict.predict_outputs`.
 
         Raises:
             DFADError: the model's answers depend on the other faces of a batch.
         """
-        keys, videos, seed = rows["source_key"], rows["video"], self.config.seed
         dataset = self.dataset(rows, store)
         self.require_independent(model, dataset)
-        frame = predict(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
-        require_repeatable(model, dataset, mixed_order(dataset.sample_ids, seed), frame, self.place)
-        return frame
+        made = self._predict_rows(model, rows, dataset)
+        require_repeatable(model, dataset, mixed_order(dataset.sample_ids, self.config.seed), made.frame, self.place)
+        return made
+
+    def _predict_rows(self, model: DFADModel, rows: pd.DataFrame, dataset: FaceDataset) -> Predicted:
+        keys, videos, seed = rows["source_key"], rows["video"], self.config.seed
+        return predict_outputs(model, dataset, keys, videos=videos, place=self.place, seed=seed, progress=self.progress)
+
+    def _kept_outputs(self, model: DFADModel, selection: Selection, store: CropStore, tested: Predicted) -> list[Path]:
+        """Files of outputs, of predictions of validation faces, and of the last layer; none where not asked for."""
+        if not self.keeps_outputs:
+            remove_outputs(self.files)
+            return []
+
+        def predict_rows(rows: pd.DataFrame, part: str) -> Predicted:
+            return self._predict_rows(model, rows, self.dataset(rows, store, part, labelled=False))
+
+        seed, precision = self.protocol.seed, self.place.precision
+        return keep_outputs(self.files, model, selection, tested, predict_rows, seed=seed, precision=precision)
 
     def require_independent(self, model: DFADModel, dataset: FaceDataset) -> None:
         """Refuse a model whose answers depend on the other faces of a batch; looked at once (`engine.independence`)."""
@@ -289,9 +312,10 @@ class Job:
     ) -> str:
         """Predict the test rows, then write the facts, which finishes the run. Returns the run's status."""
         config, rows = self.config, selection.tested
-        frame = self.frame(model, rows, store)
-        digest = write_predictions(self.files.predictions, frame)
+        made = self.predicted(model, rows, store)
+        frame, digest = made.frame, write_predictions(self.files.predictions, made.frame)
         references = self.references(selection)
+        hashes = facts.file_hashes(self.files, references, self._kept_outputs(model, selection, store, made))
         lacking = selection.missing or (selection.short_groups and self.protocol.on_short == "error")
         values = {
             "status": "partial" if lacking else status,
@@ -300,7 +324,7 @@ class Job:
             "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
             "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
             "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
-            "run": {**run, "references": references, "files": facts.file_hashes(self.files, references)},
+            "run": {**run, "references": references, "files": hashes},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True, why=self.precision_why)),
             "samples": asdict(self._samples(selection, frame)),
             "predictions": asdict(

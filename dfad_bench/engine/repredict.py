@@ -20,6 +20,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, Toolkit, read_record
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.core.run_parquet import read_predictions
 from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.manifest import Manifest
@@ -48,6 +49,7 @@ class NewPredictions:
     """
 
     frame: pd.DataFrame
+    outputs: Outputs
     unlike: tuple[str, ...]
     manifest_sha256: str
     parts: dict[str, str]
@@ -89,7 +91,7 @@ def repredict(
     opened = OpenEvaluation(plan, views, allow_partial=True, progress=progress)
     rows = opened.selection.tested
     store = opened.store(protocol.image_size)
-    frame = opened.job.frame(opened.model, rows, store)
+    predicted = opened.job.predicted(opened.model, rows, store)
     parts, chosen = {"test": rows_hash(rows)}, opened.selection
     if run.path == folder:  # an evaluation has no part but this
         chosen = select(protocol, plan.manifests, allow_partial=True)
@@ -98,7 +100,9 @@ def repredict(
     unlike = _other_conditions(record, opened, trained_here=run.path == folder)
     references, without = _references(record, opened, chosen, run, trained_here=run.path == folder)
     warnings = tuple(opened.job.warnings)
-    return NewPredictions(frame, unlike, manifests_hash(plan.manifests), parts, warnings, references, without)
+    return NewPredictions(
+        predicted.frame, predicted.outputs, unlike, manifests_hash(plan.manifests), parts, warnings, references, without
+    )
 
 
 def _references(

@@ -168,6 +168,7 @@ def run_training(
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             job = Job(config, plan.protocol, mine, plan.place, out, plan.needs, views, shown, team, settings.cache)
             job.leak_check, job.checkpointing = settings.leak_check, settings.checkpointing
+            job.keeps_outputs = settings.outputs
             job.take_precision(chosen)
             team.lead_first(lambda: job.sources(plan.needs.all_views, selection.rows))  # stored views are made here
         if team.lead:

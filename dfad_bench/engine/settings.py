@@ -126,6 +126,13 @@ class TrainSettings(ModelSettings):
             flag="--leak-check/--no-leak-check",
         ),
     )
+    outputs: bool = field(
+        default=True,
+        metadata=option(
+            "Keep logits and embeddings of test, validation and some training faces, for scores of the open world.",
+            flag="--outputs/--no-outputs",
+        ),
+    )
     max_steps: int | None = field(
         default=None,
         metadata=option(

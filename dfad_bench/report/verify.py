@@ -23,9 +23,11 @@ from dfad_bench.core.record import EARLIER_INTERVALS, ResultRecord, identity, pl
 from dfad_bench.core.record_ranges import range_faults
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
+from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.report.aggregate import seeds_table
+from dfad_bench.report.outputs_check import check_outputs, compare_outputs
 from dfad_bench.report.record_diff import (
     Difference,
     added_metrics,
@@ -103,6 +105,7 @@ def with_predictions(
     parts: Mapping[str, str] | None = None,
     references: Mapping[str, pd.DataFrame] | None = None,
     no_references: Sequence[str] = (),
+    outputs: Outputs | None = None,
 ) -> Verification:
     """What was found in a record, and how predictions made again from its checkpoint compare with the stored ones.
 
@@ -124,6 +127,9 @@ def with_predictions(
         wrong, lines = compare_references(record, found.record.parent, references, no_references)
         repredicted = replace(repredicted, differences=(*repredicted.differences, *wrong))
         odd += lines
+    if outputs is not None:
+        others = compare_outputs(record, found.record.parent, outputs, repredicted.tolerance)
+        repredicted = replace(repredicted, differences=(*repredicted.differences, *others))
     return replace(
         found,
         differences=(*found.differences, *repredicted.differences),
@@ -175,6 +181,7 @@ class _Check:
         frame = self._predictions()
         found = [*self._hashes(protocol), *self._files(), *self._counts(frame), *self._facts()]
         found += [*self._parts(protocol, frame), *self._scores(frame, protocol), *self._references(frame, protocol)]
+        found += check_outputs(self.record, self.folder, frame)
         named = {difference.name for difference in found}
         found += [one for one in self._ranges() if one.name not in named]
         notes = (*self.unchecked, *self.notes)

@@ -35,7 +35,9 @@ def run(manifests: list[Manifest], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_the_folder_holds_everything_and_facts_agree(manifests: list[Manifest], run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
-        ".lock", "checkpoint", "config.yaml", "predictions.parquet", "run.json", "selection.parquet", "trace.csv"
+        ".lock", "checkpoint", "config.yaml", "predictions.parquet", "run.json", "selection.parquet", "trace.csv",
+        "outputs-test.parquet", "outputs-validation.parquet", "outputs-training.parquet", "validation.parquet",
+        "last-layer.parquet",
     }  # fmt: skip
     facts, config = read_json(run / "run.json"), read_config(run)
     assert facts["run"]["config_sha256"] == config.sha256
@@ -141,9 +143,13 @@ def test_evaluation_under_the_same_rules_repeats_the_predictions(manifests: list
     files = mine.pop("files"), theirs.pop("files")  # each folder's own
     assert mine == {**theirs, **stated}
     assert [set(hashes) for hashes in files] == [
-        {"selection.parquet"},
-        {"config.yaml", "selection.parquet", "trace.csv", "checkpoint/model.safetensors", "checkpoint/model.json"},
-    ]
+        {"selection.parquet", "outputs-test.parquet"},
+        {
+            "config.yaml", "selection.parquet", "trace.csv", "checkpoint/model.safetensors", "checkpoint/model.json",
+            "outputs-test.parquet", "outputs-validation.parquet", "outputs-training.parquet", "validation.parquet",
+            "last-layer.parquet",
+        },
+    ]  # fmt: skip
 
 
 def test_evaluation_leaves_out_what_was_trained_on(manifests: list[Manifest], run: Path, tmp_path: Path) -> None:

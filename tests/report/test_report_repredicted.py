@@ -23,6 +23,7 @@ from dfad_bench.api.runs import leaderboard
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, read_record
+from dfad_bench.core.run_outputs import Outputs, read_outputs, write_outputs
 from dfad_bench.engine.predict import write_predictions
 from dfad_bench.report.repredicted import NUMBERS, TOLERANCES, compare_predictions
 from dfad_bench.report.run_record import build_record, rescore
@@ -52,12 +53,21 @@ def verify(made: Path, run: Path, *more: str, again: bool = True) -> Result:
     return CliRunner().invoke(dfad, ["verify-record", "--run", str(run), *asked, *more])
 
 
+def outputs_of(frame: pd.DataFrame) -> Outputs:
+    """Outputs that these predictions follow from."""
+    p, p_fake = frame[["p_0", "p_1", "p_2"]].to_numpy(float), frame["p_fake"].to_numpy(float)
+    names = (frame[name].to_numpy(dtype=str) for name in ("sample_id", "group", "source_key"))
+    logits, detection = np.log(p), np.log(np.column_stack([1 - p_fake, p_fake]))
+    return Outputs(*names, frame["attribution_label"].to_numpy(), logits, detection, np.ones((len(frame), 8)))
+
+
 def forge(run: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> ResultRecord:
     """Edit the predictions of a run, and all hashes and numbers that follow from them: a careful forger's work."""
     frame = edit(pd.read_parquet(run / "predictions.parquet"))
     facts = read_json(run / "run.json")
     facts["predictions"] |= {"sha256": write_predictions(run / "predictions.parquet", frame), "rows": len(frame)}
     facts["samples"] |= {"evaluated": len(frame), "expected": len(frame)}
+    facts["run"]["files"]["outputs-test.parquet"] = write_outputs(run / "outputs-test.parquet", outputs_of(frame))
     write_json(run / "run.json", facts)
     build_record(run, resamples=20)
     return rescore(run)
@@ -88,6 +98,20 @@ def test_edited_predictions_agree_with_themselves_and_not_with_the_checkpoint(ma
     assert "not what its checkpoint predicts" in found.stderr
     assert "faces whose probabilities differ by more than 0.0001" in found.stderr
     assert len(found.stderr.splitlines()) == 1
+
+
+def test_outputs_of_another_model_are_not_what_the_checkpoint_gives(made: Path, run: Path) -> None:
+    """Predictions are the checkpoint's, embeddings beside them are not: scores that read these would not be."""
+    kept = read_outputs(run / "outputs-test.parquet")
+    digest = write_outputs(run / "outputs-test.parquet", replace(kept, embedding=kept.embedding + np.float16(1)))
+    facts = read_json(run / "run.json")
+    facts["run"]["files"]["outputs-test.parquet"] = digest
+    write_json(run / "run.json", facts)
+    build_record(run, resamples=20)
+    assert verify(made, run, again=False).exit_code == 0
+    found = verify(made, run)
+    assert found.exit_code == 4
+    assert "outputs-test.parquet: faces with other embedding, predicted again" in found.stdout
 
 
 @pytest.mark.heavy

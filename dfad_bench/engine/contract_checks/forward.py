@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from dfad_bench.core.contract import DFADModel, Output
 from dfad_bench.engine.contract_checks.isolation import reseeded_generators, watched
 from dfad_bench.engine.contract_checks.subject import (
     GENERATORS,
@@ -22,19 +23,37 @@ _TOLERANCE = 1e-4  # other batch sizes and torch's fused kernels (which run with
 
 
 def check_output(subject: Subject) -> str:
-    """Logits and embedding have the promised shapes and hold no NaN; without `needs_images` they come from views."""
+    """Logits and embedding have the promised shapes and hold no NaN; without `needs_images` they come from views.
+
+    Where the model says that its logits are linear in its embedding, they are.
+    """
     inputs = subject.batch().inputs
-    output = predict(subject.build(), inputs)
+    model = subject.build()
+    output = predict(model, inputs)
     for name, width in (("attribution_logits", GENERATORS), ("detection_logits", 2), ("embedding", None)):
         value = getattr(output, name)
         if value.ndim != 2 or value.shape[0] != ROWS or (width is not None and value.shape[1] != width):
             return f"{name} is {tuple(value.shape)}, expected ({ROWS}, {width or 'd'})"
         if not torch.isfinite(value).all():
             return f"{name} holds NaN or infinity"
+    if wrong := _other_layer(model, output):
+        return wrong
     if subject.model.needs_images:
         return ""
     changed = differing(output, predict(subject.build(), replace(inputs, images=torch.empty(ROWS, 3, 0, 0))))
     return f"needs_images is False, and {changed} changes where there are no images" if changed else ""
+
+
+def _other_layer(model: DFADModel, output: Output) -> str:
+    """What is wrong with `last_layer`, empty where nothing is."""
+    layer = model.last_layer()
+    if layer is None:
+        return ""
+    weight, bias = (values.detach() for values in layer)
+    if weight.shape != (output.attribution_logits.shape[1], output.embedding.shape[1]):
+        return f"last_layer() has weights {tuple(weight.shape)}, the embedding {output.embedding.shape[1]} numbers"
+    found = float((output.embedding @ weight.T + bias - output.attribution_logits).detach().abs().max())
+    return f"logits differ by {found:.2g} from last_layer() of the embedding; return None" if found > _TOLERANCE else ""
 
 
 def check_rows_independent(subject: Subject) -> str:
