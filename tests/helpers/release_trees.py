@@ -158,6 +158,7 @@ ITEMS: dict[str, list[Item]] = {
         Item("fake_image/tra_BlendFace/Output00001.jpg", "blendface_forgerynet"),
         Item("fake_video/Animatediff-rs/output_1.mp4", "animatediff"),
         Item("real_video/CMLR/s1/a.mp4", "real"),
+        Item("real_video/Celeb-DF/id1_0002.mp4", "real", None, "celebdf:id1"),
     ],
     "diffusionface": [Item("unconditional/DDPM/train/1.png", "ddpm", "train"), Item("LDM/2.png", "latdiff")],
     "diff": [Item("T2I/SDXL/test/1.png", "sdxl", "test"), Item("Imagic/2.png", "imagic")],

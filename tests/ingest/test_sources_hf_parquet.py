@@ -13,7 +13,6 @@ from helpers.parquet_sets import class_label, encoded, rows, write_set
 
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.data.images import MAX_BYTES
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
 from dfad_bench.ingest.media import parquet, parquet_file
@@ -207,16 +206,23 @@ def test_pointers_damage_and_limits_are_counted(tmp_path: Path, monkeypatch: pyt
         "Arrow file of `save_to_disk`: write it again with `to_parquet`": 1,
     }
     assert len(listing.samples) == 1
+    assert listing.overlooked == 5  # none is left out on purpose
     monkeypatch.setattr(parquet_file, "MAX_ROWS", 0)
     assert not list_source(load_dataset_spec("hf_parquet"), tmp_path).samples
     monkeypatch.undo()
     monkeypatch.setattr(parquet_file, "_MAX_LABELS", 3)
     assert not list_source(load_dataset_spec("hf_parquet"), tmp_path).samples
+    monkeypatch.undo()
+    monkeypatch.setattr(parquet, "_MAX_CHUNK", 99)
+    listing = list_source(load_dataset_spec("hf_parquet"), tmp_path)
+    (told,) = listing.examples["Parquet file beyond the limits"]
+    assert "write the file again with smaller row groups" in told
 
 
 def test_a_picture_of_more_bytes_than_a_file_may_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parquet, "MAX_BYTES", 100)
-    assert MAX_BYTES > 100
-    write_set(shard(tmp_path), rows(1), {"label": ["real"]})
+    monkeypatch.setattr(parquet, "MAX_BYTES", 1000)
+    small = [{"bytes": b"no picture", "path": None}] * 99
+    write_set(shard(tmp_path), [*rows(1), *small], {"label": ["real"] * 100})
     build_manifest("hf_parquet", tmp_path, tmp_path / "m", crop="raw-256", workers=0)
-    assert Manifest.open(tmp_path / "m").frame(status=None)["status"].tolist() == ["too_large"]
+    told = Manifest.open(tmp_path / "m").frame(status=None).sort_values("origin")
+    assert told["status"].tolist() == ["too_large"] + ["unsupported_format"] * 99

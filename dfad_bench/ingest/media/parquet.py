@@ -23,7 +23,7 @@ from dfad_bench.ingest.sample import RawSample
 
 _AT_ONCE = 8  # rows
 _SEVERAL = 64 << 20  # bytes of a row group up to which several rows are read at once: one of them may be nearly all
-_MAX_CHUNK = 16 << 30  # bytes of pictures that one row group may say it holds
+_MAX_CHUNK = 2 << 30  # bytes of pictures in one row group, which may be in memory as a whole
 _FREELY, _MOST_RATIO = 256 << 20, 100  # bytes that may unpack freely; beyond them so many times the packed size
 
 
@@ -83,12 +83,16 @@ def rows_at_once(group: Any, column: str) -> int:
         ImageRefused: `too_large`: pictures that are larger on average than one may be, or that unpack to far more
             bytes than they take.
     """
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
-    size, packed = (
-        sum(getattr(c, key) for c in chunks) for key in ("total_uncompressed_size", "total_compressed_size")
-    )
-    if size > _MAX_CHUNK or size > MAX_BYTES * group.num_rows or (size > _FREELY and size > _MOST_RATIO * packed):
+    try:
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
+        size, packed = (sum(getattr(c, f"total_{how}_size") for c in chunks) for how in ("uncompressed", "compressed"))
+    except DAMAGE as error:
+        raise refusal(error) from error
+    if size > _MAX_CHUNK:
+        advice = "write the file again with smaller row groups"
+        raise ImageRefused("too_large", f"{size:,} bytes of pictures in a row group, at most {_MAX_CHUNK:,}: {advice}")
+    if size > MAX_BYTES * group.num_rows or (size > _FREELY and size > _MOST_RATIO * packed):
         raise ImageRefused("too_large", f"a row group of {packed:,} bytes that unpacks to {size:,}")
     return _AT_ONCE if size <= _SEVERAL else 1
 

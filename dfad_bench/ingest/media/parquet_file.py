@@ -1,7 +1,9 @@
 """Parquet files of others: opened within bounds, read a few rows at a time, damage told as one kind of error.
 
-What a file says of itself (rows, sizes of its columns) is checked before a column is read, and what it gives is checked
-again: a row's picture may have `MAX_BYTES`. Pages are streamed, so that a row group is never whole in memory.
+What a file says of itself (rows, sizes of its columns) is checked before a column is read, and what it gives is
+checked again: a row's picture may have `MAX_BYTES`. Pages are read one after the other; where a writer put all pictures
+of a row group into one page (pyarrow's dictionaries do), the row group is in memory once or twice, which its bound
+allows for.
 """
 
 from __future__ import annotations

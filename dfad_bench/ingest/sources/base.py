@@ -26,7 +26,10 @@ ON_PURPOSE = (
     "kept in the first of test, val, train", READ_ALREADY,
 )  # fmt: skip
 _LISTS = ("not in the table", NOT_THERE)  # what a list decides, or names in vain, is no file that was overlooked
-_FOLDERS_LIKE = ("unreadable folder", LINKED, "damaged archive", "unknown generator")  # whatever their names
+_FOLDERS_LIKE = (  # whatever their names
+    "unreadable folder", LINKED, "damaged archive", "unknown generator", "damaged Parquet file",
+    "Parquet file beyond the limits", "Git LFS pointer", "Arrow file", "label and generator contradict",
+)  # fmt: skip
 # formats of pictures and videos that are not read
 _UNREAD = (
     "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "tga", "dds", "psd", "exr", "cr2", "nef", "arw", "dng",

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.taxonomy import REAL_KEY, UNLABELLED_KEY
 from dfad_bench.data.images import IN_LFS, ImageRefused
-from dfad_bench.ingest.media.parquet import member_name
+from dfad_bench.ingest.media.parquet import member_name, rows_at_once
 from dfad_bench.ingest.media.parquet_file import open_parquet, read_columns
 from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.base import Listing, walk_files
@@ -38,6 +38,7 @@ from dfad_bench.ingest.sources.template import Template
 _FAKE_KEY = "fake"
 _MOST_KNOWN = 10_000  # labels that are remembered
 _MAX_TEXT = 4096  # letters of a label
+_REFUSED = {"too_large": "Parquet file beyond the limits"}
 _ARROW = ("state.json", "dataset_info.json")
 
 
@@ -79,7 +80,7 @@ def _list_file(
         finally:
             parquet.close(force=True)
     except ImageRefused as refused:
-        why = IN_LFS if refused.reason == IN_LFS else "damaged Parquet file"
+        why = IN_LFS if refused.reason == IN_LFS else _REFUSED.get(refused.status, "damaged Parquet file")
         listing.ignore(why, file.origin if why == IN_LFS else f"{file.origin}: {refused.reason}")
         return
     if declared := card.split_of(file.origin):
@@ -123,6 +124,8 @@ class _File:
         """A sample a row; rows without a class, or of an unknown generator, are counted in `listing`."""
         picture = picture_column(self.columns, self.spec.columns.image, self.where)
         asked = self._asked_columns(picture)
+        for group in range(self.parquet.num_row_groups):
+            rows_at_once(self.parquet.metadata.row_group(group), picture)  # refuses what is too large
         done, row = [], 0
         for rows in read_columns(self.parquet, [name for name in dict.fromkeys(asked.values()) if name]):
             for values in rows:
