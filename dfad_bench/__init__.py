@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.mistakes import mistakes
     from dfad_bench.api.models import profile_models, profile_shares
     from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
+    from dfad_bench.api.open_world import open_world
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.parsing import parsing_study
     from dfad_bench.api.quickstart import quickstart
@@ -71,6 +72,7 @@ _PUBLIC = {
     "TableSettings": "dfad_bench.api.table_settings:TableSettings",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
+    "open_world": "dfad_bench.api.open_world:open_world",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
@@ -108,9 +110,9 @@ __all__ = [
     "ParsingStudySettings", "RobustnessSettings", "TableSettings", "TrainSettings", "build_manifest", "check_claim",
     "check_manifest", "check_manifests", "check_model", "compare", "diagnose", "evaluate", "extract_gaze",
     "gaze_study", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols",
-    "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "parsing_study", "plan_table",
-    "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness",
-    "scores", "sensitivity", "survey", "synthesize", "train", "verify_record", "__version__",
+    "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study",
+    "plan_table", "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore",
+    "robustness", "scores", "sensitivity", "survey", "synthesize", "train", "verify_record", "__version__",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
 
 TABLES = ("metrics", "groups", "sweep", "confusion")
+OPEN_WORLD = ("open-set",)  # of all runs in one table
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
 
@@ -23,7 +24,13 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     required=True,
     help="Folder of a finished run, or of several seeds; repeatable.",
 )
-@click.option("--table", type=click.Choice(TABLES), default="groups", show_default=True, help="What is shown.")
+@click.option(
+    "--table",
+    type=click.Choice((*TABLES, *OPEN_WORLD)),
+    default="groups",
+    show_default=True,
+    help='What is shown; open-set: scores for "unseen" of all runs side by side.',
+)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(
     "--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw the sweep of all runs here (.png, .svg)."
@@ -58,17 +65,19 @@ def command(
 
     Of a folder that `train --seeds` made, those of every seed and their mean.
     """
+    from dfad_bench.api.open_world import open_world
     from dfad_bench.api.runs import draw_sweeps, scores
 
     format_ = "json" if as_json else format_
     if len(set(runs)) < len(runs):
         raise click.UsageError("a --run is given twice")
-    if format_ in ("csv", "json") and len(runs) > 1:
+    together = table in OPEN_WORLD
+    if format_ in ("csv", "json") and len(runs) > 1 and not together:
         raise click.UsageError(f"{format_} holds one run; give one --run")
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
     _refuse_unused(mistakes, manifests, runs)
-    for shown in [scores(run, table) for run in runs]:
+    for shown in [open_world(list(runs), table)] if together else [scores(run, table) for run in runs]:
         echo_table(shown, format_)
     if figure is not None:
         for line in draw_sweeps(runs, figure):

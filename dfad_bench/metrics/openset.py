@@ -98,7 +98,7 @@ def fpr95(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
     0.5
     """
     seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
-    return _at_95(seen, unseen)
+    return share_at_95(seen, unseen)
 
 
 def fpr95_openood(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | None:
@@ -112,11 +112,15 @@ def fpr95_openood(seen_probs: np.ndarray, unseen_probs: np.ndarray) -> float | N
     0.5
     """
     seen, unseen = _checked(seen_probs).max(axis=1), _checked(unseen_probs).max(axis=1)
-    return _at_95(-unseen, -seen)
+    return share_at_95(-unseen, -seen)
 
 
-def _at_95(positives: np.ndarray, negatives: np.ndarray) -> float | None:
-    """Share of negatives at or above the highest threshold that 95 % of the positives reach."""
+def share_at_95(positives: np.ndarray, negatives: np.ndarray) -> float | None:
+    """Share of negatives at or above the highest threshold that 95 % of the positives reach; None without both.
+
+    >>> share_at_95(np.ones(20), np.array([1.0, 0.5]))
+    0.5
+    """
     if not len(positives) or not len(negatives):
         return None
     needed = -(-95 * len(positives) // 100)  # ceiling of 0.95 n, in integers

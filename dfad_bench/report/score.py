@@ -112,6 +112,15 @@ def numbers(
     return faces, [n.without_value(reason) if n.value.task == untrained else n for n in made]
 
 
+def faces_of(predictions: pd.DataFrame, protocol: Protocol, resamples: int = RESAMPLES, seed: int = 0) -> Faces:
+    """Predictions as arrays, checked as by `score`.
+
+    Raises:
+        IntegrityError: as of `score`.
+    """
+    return Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed)
+
+
 def _counts(faces: Faces, group: Group, untrained: str | None) -> GroupCounts:
     """The counts of one group; those of an expert that was not trained are zero, empty or null."""
     rows = faces.of([group.key])

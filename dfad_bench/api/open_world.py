@@ -1,0 +1,39 @@
+"""Tables of the open world: of one run or several, from predictions and the outputs kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from dfad_bench.api.runs import Run, list_of_runs, runs_of
+from dfad_bench.core.bounds import RESAMPLES
+from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.report.labels import run_labels
+from dfad_bench.report.open_world.run_arrays import RunArrays
+from dfad_bench.report.open_world.score_table import open_set_table
+from dfad_bench.report.table import Table
+
+OpenWorldTable = Literal["open-set"]
+_TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {"open-set": open_set_table}
+
+
+def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *, resamples: int = 1000) -> Table:
+    """What runs do in the open world, in one table; neither faces nor models are needed.
+
+    Args:
+        runs: folders of finished runs or evaluations, folders of several seeds (each seed is a row), or loaded runs.
+        table: "open-set": every score for "unseen" with AUROC, FPR at 95 % of seen faces kept, and OSCR.
+        resamples: of the bootstrap of intervals; 0 for none.
+
+    Raises:
+        ConfigError: not finished runs, no such table, or a run without the files it needs.
+        IntegrityError: files that were changed after they were written.
+    """
+    if table not in _TABLES:
+        raise ConfigError(f"open_world: no table {quoted(table)}; one of {', '.join(_TABLES)}")
+    if not 0 <= resamples <= RESAMPLES:
+        raise ConfigError(f"open_world: resamples must be 0 to {RESAMPLES:,}, got {resamples!r}")
+    folders = [folder for run in list_of_runs(runs) for folder in runs_of(run)]
+    opened = [RunArrays(folder, resamples) for folder in folders]
+    labels = run_labels([run.record for run in opened], folders)
+    return _TABLES[table](dict(zip(labels, opened, strict=True)))

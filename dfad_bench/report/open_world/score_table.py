@@ -1,0 +1,125 @@
+"""One table of scores for "unseen": run by score, with AUROC, FPR at 95 % of seen faces kept, and OSCR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfad_bench.core.record import MetricValue
+from dfad_bench.metrics.detection import auc
+from dfad_bench.metrics.openset import share_at_95
+from dfad_bench.metrics.unseen import UNSEEN_SCORES
+from dfad_bench.report.open_world.run_arrays import RunArrays
+from dfad_bench.report.scored_faces import number
+from dfad_bench.report.table import Column, Table
+
+# title, and the metric of `METRICS` that the same number is called in records
+NUMBERS = {"auroc": ("AUROC", "auroc"), "fpr_at_95_seen": ("FPR at 95 % seen", "fpr95"), "oscr": ("OSCR", "oscr")}
+PAPERS = "msp"
+ABOUT = (
+    "msp (largest probability) is the papers' score, and what boards rank by. A threshold of one score says nothing of"
+    " another's.",
+    "FPR at 95 % seen: unseen faces accepted where 95 % of the seen ones are. Intervals are over sources: other faces"
+    " of these generators.",
+    "No score was chosen, and nothing of one tuned, on unseen faces; taking the best one after looking here is.",
+)
+
+
+@dataclass(frozen=True)
+class RankedScores:
+    """The three numbers of one score of one run, by the keys of `NUMBERS`; without values there is a `reason`."""
+
+    score: str
+    numbers: Mapping[str, MetricValue]
+    reason: str = ""
+    remark: str = ""
+
+
+def ranked_scores(run: RunArrays, name: str) -> RankedScores:
+    """How well a score tells the seen test faces of a run from its unseen ones.
+
+    Args:
+        run: with the outputs the score needs.
+        name: of `UNSEEN_SCORES`.
+    """
+    scored, faces = run.score_part(name), run.test
+    if scored.values is None:
+        return RankedScores(name, {}, scored.reason)
+    rows = faces.of([*faces.seen, *faces.averaged])
+    seen = faces.of(faces.seen)[rows]
+    if seen.all() or not seen.any():
+        return RankedScores(name, {}, "needs seen and unseen faces")
+    values, right = scored.values[rows], faces.named_rightly[rows]
+    found = ranking_values(values, seen, right)
+    bootstrap = faces.bootstrap(rows)
+    sources = faces.source[rows]
+    counts = {"seen sources": len(set(sources[seen])), "unseen sources": len(set(sources[~seen]))}
+    kept: dict[str, np.ndarray] = {}
+
+    def draws_of(metric: str) -> np.ndarray:
+        if not kept:  # one sort for all three
+            kept.update(bootstrap.ranking_draws(seen, values, right=right, only=("auc", "fpr95", "oscr")))
+        return kept["auc" if metric == "auroc" else metric]
+
+    numbers = {}
+    for key, (_, metric) in NUMBERS.items():
+        about: dict[str, Any] = {"n": int(rows.sum()), "members": (*faces.seen, *faces.averaged)}
+        made = number(
+            "attribution", metric, "seen-vs-unseen", found[key], None, about,
+            draws=lambda metric=metric: draws_of(metric), bootstrap=lambda: bootstrap, counts=counts,
+        )  # fmt: skip
+        numbers[key] = made.with_interval(run.resamples, faces.seed)
+    return RankedScores(name, numbers, "", scored.remark)
+
+
+def ranking_values(scores: np.ndarray, seen: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
+    """AUROC, FPR at 95 % of seen faces, and OSCR of any score.
+
+    Args:
+        scores: (n,) larger being more like the seen classes.
+        seen: (n,) bool.
+        right: (n,) bool: named rightly.
+
+    >>> two = np.array([True, False])
+    >>> ranking_values(np.array([0.9, 0.1]), two, two)
+    {'auroc': 1.0, 'fpr_at_95_seen': 0.0, 'oscr': 1.0}
+    """
+    area = auc(seen.astype(int), scores)
+    named = seen & right
+    chosen = named | ~seen
+    share = float(named.sum() / seen.sum())
+    ranked = auc(named[chosen].astype(int), scores[chosen]) if named.any() else 0.0
+    return {
+        "auroc": area,
+        "fpr_at_95_seen": share_at_95(scores[seen], scores[~seen]),
+        "oscr": None if ranked is None else share * ranked,
+    }
+
+
+def open_set_table(runs: Mapping[str, RunArrays], names: Sequence[str] = tuple(UNSEEN_SCORES)) -> Table:
+    """Every score of several runs.
+
+    Args:
+        runs: by what they are called.
+        names: the scores, of `UNSEEN_SCORES`.
+    """
+    columns = [Column("model", "Model", "text"), Column("score", "Score", "text")]
+    for key, (title, _) in NUMBERS.items():
+        columns += [Column(key, title, "percent"), Column(f"{key}_low", "from", "percent")]
+        columns.append(Column(f"{key}_high", "to", "percent"))
+    columns += [Column("sources", "Sources", "count"), Column("remark", "Remark", "text")]
+    rows: list[dict[str, Any]] = []
+    for label, run in runs.items():
+        for name in names:
+            ranked = ranked_scores(run, name)
+            row: dict[str, Any] = {"model": label, "score": name, "display": UNSEEN_SCORES[name].display}
+            for key, value in ranked.numbers.items():
+                low, high = value.ci95 or (None, None)
+                row |= {key: value.value, f"{key}_low": low, f"{key}_high": high, "sources": value.sources}
+            papers = "the papers'" if name == PAPERS else ""
+            row["remark"] = f"not defined: {ranked.reason}" if ranked.reason else ranked.remark or papers
+            rows.append(row)
+    return Table('Scores for "unseen"', tuple(columns), rows, ABOUT, names=2)
