@@ -106,6 +106,7 @@ class DNADet(DFADModel):
             " filter is another",
         ),
         notes=("a step of pre-training waits for the device once: JPEG and OpenCV's filters run on the host",),
+        waits=("pretrain",),
         reference="https://github.com/ICTMCG/DNA-Det",
         recipe="dna_det",
     )

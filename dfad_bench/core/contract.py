@@ -64,6 +64,7 @@ class Card:
     ] = ()  # names in manifests/weights.yaml of what its paper starts from; `weights=` takes them
     recipe: str | None = None  # in manifests/recipes: as its authors (or its detector's) train; see `--recipe author`
     no_recipe: str = ""  # where there is none: why, as the answer to `--recipe author`
+    waits: tuple[str, ...] = ()  # stages whose steps wait for a GPU in their losses; `notes` say why
 
 
 class Experts(nn.Module):

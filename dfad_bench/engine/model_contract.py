@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dfad_bench.engine.contract_checks import building, forward, missing, training
+from dfad_bench.engine.contract_checks import building, forward, gpu, missing, training
 from dfad_bench.engine.contract_checks.subject import Subject
 
 
@@ -41,6 +41,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "heads": training.check_heads,
     "label_polarity": training.check_label_polarity,
     "hidden_labels": training.check_hidden_labels,
+    "gpu": gpu.check_gpu,
     "frozen": training.check_frozen,
     "state_dict": training.check_state_dict,
 }

@@ -21,6 +21,7 @@ from dfad_bench.core.contract import Batch, DFADModel, Inputs, ParameterGroup, S
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import read_json
 from dfad_bench.core.recipe import Optimiser
+from dfad_bench.core.registry import model_class, model_names
 from dfad_bench.engine.devices import Place
 from dfad_bench.engine.fit import Limits, Trainer
 from dfad_bench.engine.optimisers import step_unless
@@ -84,6 +85,10 @@ def test_faces_that_lack_a_view_make_no_step_wait(name: str) -> None:
 @pytest.mark.parametrize("name", ["clip", pytest.param("gazeclip", marks=pytest.mark.heavy)])
 def test_steps_that_compute_blocks_again_wait_for_nothing(name: str) -> None:
     assert not waits(built(name), checkpointed=True)
+
+
+def test_cards_name_the_models_that_wait() -> None:
+    assert {name for name in model_names() if model_class(name).card.waits} == set(KNOWN)
 
 
 class TwoOptimisers(Toy):

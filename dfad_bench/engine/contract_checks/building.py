@@ -48,6 +48,10 @@ def check_card(subject: Subject) -> str:
         return f"card.weights names {unknown[0]!r}, which is not in manifests/weights.yaml"
     if card.recipe is not None and card.recipe not in recipe_names():
         return f"card.recipe names {card.recipe!r}, which is not in manifests/recipes"
+    if unknown := [name for name in card.waits if name not in {stage.name for stage in subject.model.stages}]:
+        return f"card.waits names {unknown[0]!r}, which is no stage"
+    if card.waits and not card.notes:
+        return "card.waits names a stage, and card.notes does not say why it waits"
     if card.recipe is not None and card.no_recipe:
         return f"card.recipe names {card.recipe!r}, and card.no_recipe says why there is none"
     return "" if 1900 < card.year < 2100 else f"card.year is {card.year}"
