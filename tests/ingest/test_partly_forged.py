@@ -15,7 +15,9 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.masks import covered_share
+from dfad_bench.ingest.masks import Masks, covered_share
+from dfad_bench.ingest.media.base import Frame, Sampling
+from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.release_lists import frames_of
 from dfad_bench.ingest.sources.spec import load_dataset_spec
@@ -123,6 +125,23 @@ def test_the_share_of_a_box_that_is_white_whatever_the_size_of_the_mask() -> Non
     assert covered_share(mask, None, (160, 80)) == 0.5
     with pytest.raises(ImageRefused, match="outside its mask"):
         covered_share(mask, (200, 0, 300, 50), (160, 80))
+
+
+@pytest.mark.parametrize(
+    ("white", "generator"), [(0, "real"), (0.005, "real"), (0.01, None), (0.09, None), (0.1, "ffiw"), (1, "ffiw")]
+)
+def test_a_face_between_forged_and_untouched_is_refused(tmp_path: Path, white: float, generator: str | None) -> None:
+    grey = np.zeros((100, 100), np.uint8)
+    grey.flat[: round(white * grey.size)] = 255
+    Image.fromarray(grey).save(tmp_path / "mask.png")
+    face = Frame(Image.new("RGB", (100, 100)), "0" * 64)
+    sample = RawSample("ffiw", "ffiw", None, "a.png", tmp_path / "a.png", mask_path=tmp_path / "mask.png")
+    masks = Masks(sample, Sampling())
+    if generator is not None:
+        assert masks.generator_of((0, 0, 100, 100), face) == generator
+    else:
+        with pytest.raises(ImageRefused, match="neither forged nor untouched"):
+            masks.generator_of((0, 0, 100, 100), face)
 
 
 @pytest.mark.parametrize("interval", [[1], [2, 1], [-1, 2], ["0", "1"], [0, float("inf")], 3, [0, 1e12], None])
