@@ -88,7 +88,11 @@ def leaderboard(
     runs: Sequence[Run] | Run = (),
     *,
     per_group: bool = False,
+    by_group: bool = False,
     columns: Sequence[str] = (),
+    sort: str = "",
+    every_seed: bool = False,
+    reported: bool = True,
     check: bool = True,
 ) -> Table:
     """The leaderboard of one protocol: constant models, measured runs, and what papers reported.
@@ -96,8 +100,12 @@ def leaderboard(
     Args:
         protocol: a protocol, or its name.
         runs: folders that are searched for runs at any depth, or loaded runs.
-        per_group: a column for each unseen group, and bounds of intervals and ranks.
+        per_group: a column for each unseen group, bounds of intervals and ranks, and the facts of each row.
+        by_group: a column for each unseen group.
         columns: names of metrics, in place of the default columns of numbers.
+        sort: number column by which rows are ordered, better values first; places stay those of OSCR.
+        every_seed: a row for each seed, in place of means over seeds.
+        reported: show what papers reported, too.
         check: compute the numbers of records that were not checked here before again from their predictions; without,
             they are claims.
 
@@ -105,10 +113,14 @@ def leaderboard(
         A table; `to_frame()` gives raw fractions, `render("markdown")` text with percent.
 
     Raises:
-        UnknownNameError: no such protocol.
+        UnknownNameError: no such protocol or column.
         ConfigError: no such folder.
     """
-    return next(iter(leaderboards(runs, protocol, per_group=per_group, columns=columns, check=check).values()))
+    made = leaderboards(
+        runs, protocol, per_group=per_group, by_group=by_group, columns=columns, sort=sort, every_seed=every_seed,
+        reported=reported, check=check,
+    )  # fmt: skip
+    return next(iter(made.values()))
 
 
 def leaderboards(
@@ -116,7 +128,11 @@ def leaderboards(
     protocol: Protocol | str | None = None,
     *,
     per_group: bool = False,
+    by_group: bool = False,
     columns: Sequence[str] = (),
+    sort: str = "",
+    every_seed: bool = False,
+    reported: bool = True,
     check: bool = True,
 ) -> dict[str, Table]:
     """The leaderboard of a protocol, or of every protocol that has records, by its name.
@@ -149,7 +165,8 @@ def leaderboards(
     names = {protocol.name for protocol in protocols}
     checks = record_checks({path: record for path, record in found.items() if record.protocol.name in names}, check)
     about: dict[str, Any] = {"problems": problems, "columns": columns, "checks": checks, "shipped_hash": shipped_hash}
-    return {p.name: board(p, records, reported_scores(p.name), per_group=per_group, **about) for p in protocols}
+    about |= {"per_group": per_group, "by_group": by_group, "sort": sort, "every_seed": every_seed}
+    return {p.name: board(p, records, reported_scores(p.name) if reported else (), **about) for p in protocols}
 
 
 def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int = 2000, seed: int = 0) -> Comparison:

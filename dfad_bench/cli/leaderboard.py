@@ -34,6 +34,21 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     help="Number columns in place of the default ones, in this order: names of metrics (`dfad list metrics`).",
 )
 @click.option(
+    "--sort",
+    metavar="COLUMN",
+    default="",
+    help="Order rows by this number column, better values first; places stay those of OSCR.",
+)
+@click.option(
+    "--seeds",
+    type=click.Choice(("mean", "all")),
+    default="mean",
+    show_default=True,
+    help="Means over seeds, or a row a seed.",
+)
+@click.option("--reported/--no-reported", default=True, show_default=True, help="Show what papers reported, too.")
+@click.option("--by-group", is_flag=True, help="A column for each unseen group, in every format.")
+@click.option(
     "--check/--no-check",
     default=True,
     show_default=True,
@@ -41,20 +56,33 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of printing.")
 def command(
-    protocol: str | None, runs: tuple[Path, ...], format_: str, columns: str | None, check: bool, out: Path | None
+    protocol: str | None,
+    runs: tuple[Path, ...],
+    format_: str,
+    columns: str | None,
+    sort: str,
+    seeds: str,
+    reported: bool,
+    by_group: bool,
+    check: bool,
+    out: Path | None,
 ) -> None:
     """Render the leaderboard of one protocol, or of every protocol that has records.
 
     Shipped records and every record.json under --runs are read; what papers reported stands beneath, unranked. Each row
     says what was checked of it on this machine: `dfad verify-record --repredict` checks most. Records whose numbers do
-    not follow from their predictions are not ranked, and of several records of one run the best checked is shown.
+    not follow from their predictions are struck out, not ranked; of several records of one run the best checked one is
+    shown. The best value of a column is bold and the second underlined, on terminals, in Markdown and in LaTeX.
     """
     from dfad_bench.api.runs import leaderboards
     from dfad_bench.core.files import write_text
 
     detailed = format_ in ("csv", "json")
     chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
-    tables = leaderboards(runs, protocol, per_group=detailed, columns=chosen, check=check)
+    tables = leaderboards(
+        runs, protocol, per_group=detailed, by_group=by_group, columns=chosen, sort=sort, every_seed=seeds == "all",
+        reported=reported, check=check,
+    )  # fmt: skip
     if detailed and len(tables) > 1:
         names = ", ".join(tables)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,15 @@ def echo_tables(tables: Iterable[Table], format: str = "rich") -> None:
             echo()
         if format == "json":
             echo_json(table.plain())
+        elif format == "rich" and _shows_styles():
+            click.echo(table.render(styled=True), nl=False)  # its texts are escaped already, styles must not be
         else:
             echo(table.render(format), nl=False)
+
+
+def _shows_styles() -> bool:
+    """Whether stdout is a terminal whose user wants more than plain text (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def set_up_streams() -> None:

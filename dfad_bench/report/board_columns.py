@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from dfad_bench.core.errors import UnknownNameError
 from dfad_bench.core.labels import FAKE
@@ -106,7 +107,7 @@ def range_text(low: float | None, high: float | None) -> str | None:
 
 
 def board_columns(
-    protocol: Protocol, *, printed: bool, per_group: bool, chosen: Sequence[str] = ()
+    protocol: Protocol, *, printed: bool, per_group: bool, by_group: bool = False, chosen: Sequence[str] = ()
 ) -> tuple[Column, ...]:
     """The columns of a protocol's leaderboard.
 
@@ -114,6 +115,7 @@ def board_columns(
         protocol: gives the threshold and the unseen groups.
         printed: a column for averages as papers printed them.
         per_group: columns for ranks, intervals, each unseen group and the facts of a row.
+        by_group: columns for each unseen group.
         chosen: number columns, of `known_columns`, instead of the default ones.
 
     Raises:
@@ -133,10 +135,12 @@ def board_columns(
             columns += [Column("unseen_generators_range", "95 % generators", "text")] if drawn else []
             columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
             for threshold in other_thresholds(protocol):
-                columns.append(Column(f"unseen_acc@{threshold:g}", f"Unseen ACC @{threshold:g}", "percent"))
+                other = f"Unseen ACC @{threshold:g}"
+                columns.append(Column(f"unseen_acc@{threshold:g}", other, "percent", better="higher"))
                 at = f"@{threshold:g}"
                 columns += [Column(f"unseen_printed{at}", f"Printed {at}", "percent")] if printed else []
     if not per_group:
+        columns += _group_columns(protocol) if by_group else []
         shown = {"init_short": "Start", "status_shown": "Status", "checked_short": "Checked"}
         columns += [Column(key, title, "text") for key, title in shown.items()]
     else:
@@ -157,24 +161,29 @@ def _group_columns(protocol: Protocol) -> list[Column]:
     headline = protocol.attribution.headline
     unseen = [group for group in protocol.unseen if not group.taxon.processed]
     places = [("" if t == headline else f"@{t:g}", g) for t in (headline, *other_thresholds(protocol)) for g in unseen]
-    columns = [
-        Column(f"unseen_acc{at}:{g.key}", f"{g.dataset}/{g.taxon.display} {at}".rstrip(), "percent") for at, g in places
-    ]
-    return columns + [
-        Column(f"{_FALSE_ALARMS}:{g.key}", f"False alarms, {g.dataset}/{g.taxon.display}", "percent")
+    alarms = [
+        Column(f"{_FALSE_ALARMS}:{g.key}", f"False alarms, {g.dataset}/{g.taxon.display}", "percent", better="lower")
         for g in _processed(protocol)
     ]
+    return [*(_group_column(group, at) for at, group in places), *alarms]
 
 
 def _number_column(name: str, protocol: Protocol) -> Column:
     threshold = protocol.attribution.headline
     if name in _DEFAULT:
-        return Column(name, _DEFAULT[name][1].format(threshold=threshold), "percent")
+        return Column(name, _DEFAULT[name][1].format(threshold=threshold), "percent", better="higher")
     if name == _FALSE_ALARMS:
-        return Column(name, "False alarms, processed", "percent")
+        return Column(name, "False alarms, processed", "percent", better="lower")
     metric = METRICS[name]
     title = f"{name} @{threshold:g}" if metric.on == "unseen" else name
-    return Column(name, title, "percent" if metric.unit == "share" else "number")
+    better: Literal["higher", "lower"] = "higher" if metric.higher_is_better else "lower"
+    return Column(name, title, "percent" if metric.unit == "share" else "number", better=better)
+
+
+def _group_column(group: Group, at: str) -> Column:
+    """The share of one unseen group, at a threshold of its own where `at` names it."""
+    title = f"{group.dataset}/{group.taxon.display}" + (f" {at}" if at else "")
+    return Column(f"unseen_acc{at}:{group.key}", title, "percent", better="higher")
 
 
 def _processed(protocol: Protocol) -> list[Group]:

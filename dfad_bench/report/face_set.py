@@ -101,12 +101,11 @@ class FaceSet:
 
     def sources(self, metric: Metric, rows: np.ndarray) -> dict[str, int]:
         """How many sources some rows (n,) bool are of, by what they are called: of each class that the metric needs."""
-        source = self.faces.source
         if self.positive is None or metric.needs in ("any", "forged", "real") and self.task == "detection":
             chosen = rows if self.positive is None or metric.needs == "any" else rows & self._of_needs(metric.needs)
-            return {"sources": len(np.unique(source[chosen]))}
+            return {"sources": self.faces.sources_of(chosen)}
         sides = (rows & self.positive, rows & ~self.positive)
-        return {name: len(np.unique(source[side])) for name, side in zip(self.classes, sides, strict=True)}
+        return {name: self.faces.sources_of(side) for name, side in zip(self.classes, sides, strict=True)}
 
     def sources_by_part(self, metric: Metric) -> dict[str, int]:
         """The fewest that a part has of each."""

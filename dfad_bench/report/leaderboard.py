@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from dfad_bench.core.errors import DFADError, listed
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
-from dfad_bench.core.record import MetricValue, ResultRecord, read_record
+from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.run_folder import RECORD
 from dfad_bench.core.shipped_files import protocol_provenance
 from dfad_bench.report.board_checks import Check
-from dfad_bench.report.board_columns import board_columns, default_columns, known_columns, row_numbers
-from dfad_bench.report.board_ranks import ONE_SEED, interval_notes, rank_rows, row_intervals
+from dfad_bench.report.board_columns import board_columns, default_columns, known_columns
+from dfad_bench.report.board_order import marked_board, sorted_board
+from dfad_bench.report.board_ranks import ONE_SEED, interval_notes, rank_rows
+from dfad_bench.report.board_rows import distinguishing_settings, measured_row, reported_row, trivial_rows
 from dfad_bench.report.copies import Checks, Runs, one_of_each, row_key
 from dfad_bench.report.generator_ranks import generator_notes, generator_numbers, rank_over_generators
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.reported import ReportedScore
 from dfad_bench.report.row_facts import CHECK_NOTE, PRETRAINED, ShippedHash, edited, row_facts, row_note
-from dfad_bench.report.run_record import history, protocol_of, settings_but_seed, trained_elsewhere
+from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned_scores, training_counts, trivial_notes, trivial_scores_of
 
-_TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sha256", "manifests", "allow_partial")
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 _NOTES = (
     "Seen ACC: right generator, no threshold. Unseen ACC: confidence below the threshold, mean over groups; a model"
@@ -73,8 +73,11 @@ def board(
     reported: Sequence[ReportedScore] = (),
     *,
     per_group: bool = False,
+    by_group: bool = False,
     problems: Sequence[str] = (),
     columns: Sequence[str] = (),
+    sort: str = "",
+    every_seed: bool = False,
     checks: Checks | None = None,
     shipped_hash: ShippedHash | None = None,
 ) -> Table:
@@ -90,9 +93,12 @@ def board(
         protocol: named in the title; its groups give the trivial rows where nothing was measured yet.
         records: records of other protocols are ignored.
         reported: what papers printed; shown beneath, never ranked.
-        per_group: a column for each unseen group (CSV); rows always carry them (JSON).
+        per_group: columns for each unseen group and the facts of a row (CSV); rows always carry them (JSON).
+        by_group: columns for each unseen group.
         problems: more notes.
         columns: names of the number columns, of `board_columns.known_columns`, instead of the default ones.
+        sort: number column by which rows are ordered, better values first; places stay those of OSCR.
+        every_seed: a row for each seed, in place of means over seeds.
         checks: what was checked here of each record, by `record_id`; others are claims.
         shipped_hash: version and hash of a shipped dataset or crop profile, to tell edited ones.
 
@@ -101,15 +107,15 @@ def board(
     """
     mine, strange = _of_protocol(records, protocol.name)
     runs = one_of_each(mine, checks or {})
-    measured = _measured_blocks(runs, records, _FromElsewhere(checks or {}, shipped_hash))
+    measured = _measured_blocks(runs, records, _FromElsewhere(checks or {}, shipped_hash), every_seed)
     blocks = measured or [_planned_block(protocol)]
-    section_note = [f"{len(measured)} sections differ in faces, rules or training: do not compare across them."]
     notes = [*metric_notes(columns), *([_SYNTHETIC] if protocol.synthetic else [])]
     shown = [value for value in reported if value.threshold in (None, *protocol.attribution.thresholds)]
     printed = [_reported_block(shown, protocol.attribution.headline)] if shown else []
     notes += [f"{CHECK_NOTE} {PRETRAINED}"] if measured else []
     notes += [note for block in blocks for note in block.notes] + runs.notes
-    notes += section_note if len(measured) > 1 else []
+    if len(measured) > 1:
+        notes.append(f"{len(measured)} sections differ in faces, rules or training: do not compare across them.")
     notes += [note for block in printed for note in block.notes] + _deviations(mine)
     notes += _other_seeds(protocol, [row for block in measured for row in block.rows])
     notes += [f"{line}." for line in unknown_metrics(value for record in mine for value in record.metrics)]
@@ -118,13 +124,11 @@ def board(
     headings: dict[int, str] = {}
     for block in (*blocks, *printed):
         headings[len(rows)] = block.heading
-        rows += [
-            {**{key: value for key, value in row.items() if key not in unasked}, **_status_cell(row)}
-            for row in block.rows
-        ]
-    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, chosen=columns)
+        rows += [{k: v for k, v in row.items() if k not in unasked} | _status_cell(row) for row in block.rows]
+    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, by_group=by_group, chosen=columns)
     title = f"{protocol.title} ({protocol.name})"
-    return Table(title, shown_columns, rows, (*_NOTES, *notes, *strange, *problems), headings)
+    table = Table(title, shown_columns, rows, (*_NOTES, *notes, *strange, *problems), headings)
+    return marked_board(sorted_board(table, sort) if sort else table)
 
 
 def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[ResultRecord], list[str]]:
@@ -159,7 +163,9 @@ class _Block(NamedTuple):
     notes: Sequence[str]
 
 
-def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _FromElsewhere) -> list[_Block]:
+def _measured_blocks(
+    runs: Runs, records: Sequence[ResultRecord], about: _FromElsewhere, every_seed: bool
+) -> list[_Block]:
     """A block for each set of faces, rules and training; those of runs trained elsewhere stand last."""
     sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
     for record in runs.records:
@@ -171,7 +177,7 @@ def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _FromEl
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
-        rows, lines = _section(members, records, runs.unsettled, about)
+        rows, lines = _section(members, records, runs.unsettled, about, every_seed)
         heading += edited([row for row in rows if row["kind"] == "measured"])
         blocks.append(_Block(heading, rows, [f"{note}; {elsewhere}." if elsewhere else f"{note}.", *lines]))
     return blocks
@@ -180,7 +186,7 @@ def _measured_blocks(runs: Runs, records: Sequence[ResultRecord], about: _FromEl
 def _planned_block(protocol: Protocol) -> _Block:
     """The trivial rows of the faces that the protocol asks for."""
     planned = planned_scores(protocol)
-    rows = _trivial_rows({name: score.metrics for name, score in planned.items()}, protocol)
+    rows = trivial_rows({name: score.metrics for name, score in planned.items()}, protocol)
     return _Block("Nothing measured yet", rows, trivial_notes(planned))
 
 
@@ -194,11 +200,15 @@ def _reported_block(shown: Sequence[ReportedScore], headline: float) -> _Block:
     rows: dict[tuple[str | None, ...], list[ReportedScore]] = {}
     for value in shown:
         rows.setdefault((value.model, value.printed, value.table, value.variant), []).append(value)
-    return _Block("Reported by papers", [_reported_row(values, headline) for values in rows.values()], notes)
+    return _Block("Reported by papers", [reported_row(values, headline) for values in rows.values()], notes)
 
 
 def _section(
-    records: list[ResultRecord], others: Sequence[ResultRecord], unsettled: Collection[str], about: _FromElsewhere
+    records: list[ResultRecord],
+    others: Sequence[ResultRecord],
+    unsettled: Collection[str],
+    about: _FromElsewhere,
+    every_seed: bool,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of one section, and notes; `others` may hold the records of the runs that it evaluates."""
     protocol = protocol_of({"protocol": {"config": records[0].protocol.config}}, "record")
@@ -206,12 +216,12 @@ def _section(
     constant = trivial_scores_of(largest, protocol, others)
     best_checked = sorted(records, key=lambda r: -about.checks.get(r.record_id, Check()).rank)
     references, of_references = shown_references(best_checked)
-    rows = _trivial_rows({**{name: score.metrics for name, score in constant.items()}, **references}, protocol)
-    runs = _rows(records, unsettled, about.checks)
-    tags = _distinguishing_settings([members[0] for members in runs.values()])
+    rows = trivial_rows({**{name: score.metrics for name, score in constant.items()}, **references}, protocol)
+    runs = _rows(records, unsettled, about.checks, every_seed)
+    tags = distinguishing_settings([members[0] for members in runs.values()])
     measured, protocol_is = [], str(protocol_provenance(protocol))
     for place, members in enumerate(runs.values()):
-        row = _measured_row(members, protocol, tags[place])
+        row = measured_row(members, protocol, tags[place])
         row |= generator_numbers(members, protocol)
         row |= row_facts(members, protocol_is, about.checks, about.shipped_hash)
         row["settled"] = members[0].record_id not in unsettled
@@ -232,7 +242,9 @@ def _section(
     return [*rows, *measured], notes
 
 
-def _rows(records: Sequence[ResultRecord], unsettled: Collection[str], checks: Checks) -> dict[str, list[ResultRecord]]:
+def _rows(
+    records: Sequence[ResultRecord], unsettled: Collection[str], checks: Checks, every_seed: bool
+) -> dict[str, list[ResultRecord]]:
     """The records of each row. In no mean with others, and not ranked: what is disputed or does not follow.
 
     Claims are in no mean with records that were checked: whoever adds one would move the number of honest runs.
@@ -240,7 +252,8 @@ def _rows(records: Sequence[ResultRecord], unsettled: Collection[str], checks: C
     runs: dict[str, list[ResultRecord]] = {}
     for record in records:
         check = checks.get(record.record_id, Check())
-        alone = record.record_id if record.record_id in unsettled or check.level == "contradicted" else ""
+        disputed = record.record_id in unsettled or check.level == "contradicted"
+        alone = record.record_id if disputed or every_seed else ""
         runs.setdefault(f"{row_key(record)} {'checked' if check.checked else 'claimed'} {alone}", []).append(record)
     return runs
 
@@ -271,100 +284,12 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (not _is_ranked(row), *numbers, row["model"])
 
 
-def _distinguishing_settings(records: Sequence[ResultRecord]) -> list[list[str]]:
-    """The settings in which each record differs from others of the same model."""
-    found: list[list[str]] = []
-    for record in records:
-        own = settings_but_seed(record)
-        alike = [settings_but_seed(other) for other in records if other.model.name == record.model.name]
-        known = dict.fromkeys(key for config in alike for key in config if key not in _TAGGED)
-        odd = [key for key in known if len({content_hash(config.get(key)) for config in alike}) > 1]
-        others = [other for other in records if other.model.name == record.model.name]
-        versions = {other.toolkit.version for other in others}
-        code = {other.model.registry_sha256 for other in others}
-        tags = [f"{key}={_short_text(own.get(key))}" for key in odd]
-        tags += [f"dfad_bench {record.toolkit.version}"] if len(versions) > 1 else []
-        found.append([*tags, *([f"code {record.model.registry_sha256[:4]}"] if len(code) > 1 else [])])
-    return found
-
-
-def _short_text(value: Any) -> str:
-    """A setting in one or two words: a recipe by name and hash, a run or weight file by its id, a list by length."""
-    if isinstance(value, list | tuple):
-        return str(len(value))
-    if isinstance(value, Mapping) and "kind" in value:
-        return str(value.get("id", f"run of {value.get('protocol')}" if value["kind"] == "run" else value["kind"]))
-    if isinstance(value, Mapping):
-        return " ".join([*([str(value["name"])] if "name" in value else []), content_hash(value)[:4]])
-    return "default" if value is None else str(value)
-
-
-def _measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence[str] = ()) -> dict[str, Any]:
-    """The row of the runs of one model; `tags` are put behind its name, after the size, heads and options."""
-    first, seeds = records[0], sorted({record.run.seed for record in records})
-    several = [row_numbers(record.metrics, protocol) for record in records]
-    row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
-    unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
-    row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
-    row |= row_intervals(records, protocol, row)
-    always: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
-    always += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
-    name = (first.model.display or first.model.name) + (f" ({', '.join([*always, *tags])})" if always or tags else "")
-    return {
-        **row,
-        "model": name,
-        "seeds": len(seeds),
-        "seed_list": seeds,
-        "seeds_shown": ", ".join(map(str, seeds)),
-        "status": first.status,
-        "kind": "measured",
-        "trivial": first.model.task == "trivial",
-        "protocol_sha256": first.protocol.sha256,
-        "manifest_sha256": first.manifest.content_sha256,
-    }
-
-
 def _other_seeds(protocol: Protocol, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each row whose seeds are not those that the protocol asks for."""
     asked = sorted(protocol.seeds)
     shown = ", ".join(map(str, asked))
     odd = [row for row in rows if asked and row["kind"] == "measured" and row["seed_list"] != asked]
     return [f"{row['model']}: seeds {row['seeds_shown']}, the protocol's are {shown}." for row in odd]
-
-
-def _trivial_rows(scores: Mapping[str, Sequence[MetricValue]], protocol: Protocol) -> list[dict[str, Any]]:
-    """Rows of constant answers and of predictors that see no pixel."""
-    rows = []
-    for name, metrics in scores.items():
-        numbers = row_numbers(metrics, protocol)
-        rows.append({**numbers, "model": name, "status": "trivial", "kind": "trivial", "trivial": True})
-    return rows
-
-
-def _reported_row(values: Sequence[ReportedScore], headline: float) -> dict[str, Any]:
-    """One printed row, at all thresholds it is printed for."""
-    first = next((value for value in values if value.threshold in (None, headline)), None)
-    value, noted = first or values[0], [one.note for one in values if one.note]
-    name = f"{value.printed}{f' {value.variant}' if value.variant else ''}"
-    row = {
-        "model": f"{name} *" if noted else name,
-        "seen_acc": value.seen_acc,
-        "unseen_acc": value.unseen_acc if first else None,
-        "unseen_printed": value.unseen_acc_printed if first else None,
-        "detection_acc": value.detection_acc,
-        "detection_auc": value.detection_auc,
-        "status": "reported",
-        "kind": "reported",
-        "trivial": False,
-        "source": value.table,
-        "note": "; ".join(dict.fromkeys(noted)) or None,
-    }
-    for one in values:
-        at = "" if one is first else f"@{one.threshold:g}"
-        row |= {f"unseen_acc{at}:{key}": share for key, share in one.groups.items()}
-        if one is not first:
-            row |= {f"unseen_acc{at}": one.unseen_acc, f"unseen_printed{at}": one.unseen_acc_printed}
-    return row
 
 
 def _deviations(records: Sequence[ResultRecord]) -> list[str]:
@@ -377,8 +302,3 @@ def _deviations(records: Sequence[ResultRecord]) -> list[str]:
         if deviations := record.protocol.deviations:
             lines[f"{name}: {listed(deviations, 3, '; ')}"] = None
     return list(lines)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None

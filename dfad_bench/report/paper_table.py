@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
+from dfad_bench.report.best_marks import best_marks
 from dfad_bench.report.headline import Key, at_headline
 from dfad_bench.report.reported import AVERAGE, SEEN, ReportedColumn, ReportedRow, ReportedTable
 from dfad_bench.report.table import Column, Table
@@ -93,13 +94,18 @@ def paper_table(
     if more:
         sections[len(rows) + len(printed)] = "Measured minus printed, points"
     heads = (Column("row", "Row", "text"), Column("seeds", "Seeds", "text"))
-    kinds = tuple(Column(f"c{i}", column_title(c, columns), _kind(c)) for i, c in enumerate(columns))
+    kinds = tuple(
+        Column(f"c{i}", column_title(c, columns), _kind(c), better="higher" if _kind(c) == "percent" else None)
+        for i, c in enumerate(columns)
+    )
     lines = [*_about(table, runs, protocol), *notes]
     if unlike and table.has_numbers:
         lines.append(f"No difference to printed values: {'; '.join(unlike)}.")
     blocks = [*rows, *(printed if table.has_numbers else []), *more]
     title = f"{table.paper.split(' (')[0]}, {table.table}: {table.title}"
-    return Table(title, (*heads, *kinds), blocks, tuple(lines), sections)
+    competing = [range(len(rows)), range(len(rows), len(rows) + len(printed) * table.has_numbers)]
+    marks = best_marks(blocks, kinds, competing)
+    return Table(title, (*heads, *kinds), blocks, tuple(lines), sections, marks)
 
 
 def _by_row(runs: Sequence[MeasuredRun]) -> list[list[MeasuredRun]]:

@@ -160,6 +160,7 @@ class Faces:
         self.earlier = earlier
         self.group = frame["group"].to_numpy(dtype=str)
         self.source = frame["source_key"].to_numpy(dtype=str)
+        self._source_number = np.unique(self.source, return_inverse=True)[1]
         self.label = frame["attribution_label"].to_numpy(dtype=np.int64)
         self.truth = frame["detection_label"].to_numpy(dtype=np.int64)
         self.p_fake = frame["p_fake"].to_numpy(dtype=float)
@@ -184,6 +185,10 @@ class Faces:
             self._rows[asked] = np.isin(self._groups, list(asked))[self._place]
             self._rows[asked].flags.writeable = False
         return self._rows[asked]
+
+    def sources_of(self, rows: np.ndarray) -> int:
+        """How many sources some rows (n,) bool are of."""
+        return int(np.count_nonzero(np.bincount(self._source_number[rows])))
 
     def bootstrap(self, rows: np.ndarray) -> ClusterBootstrap:
         """The bootstrap of some rows (n,) bool, by source (`ClusterBootstrap`); the same object for the same rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,8 +19,10 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 _WIDTH = 160  # where no terminal says another
 _FOLDED = 24  # texts longer than this may be broken into lines this wide
 _LONGEST_WORD = 40  # longer ones, such as paths, are broken too
+_DASH = "–"
 _BETWEEN = 3  # characters between two columns
 _LATEX_NEEDS = r"% needs \usepackage{booktabs}; names beyond Latin letters need LuaLaTeX or XeLaTeX"
+_LATEX_STRIKES = r"% and \usepackage[normalem]{ulem} for rows that are struck out"
 
 
 @dataclass(frozen=True)
@@ -28,32 +30,41 @@ class Column:
     """`key` names the value in a row; a fraction of kind "percent" is shown times 100.
 
     Values of kind "by_unit" are of several units: those whose row has `unit` "share" are shown as percent, others as
-    they are. A "p_value" too small for its digits is shown as smaller than the least of them, never as 0.
+    they are. A "p_value" too small for its digits is shown as smaller than the least of them, never as 0. `better` says
+    which values a board marks as best.
     """
 
     key: str
     title: str
     kind: Kind = "number"
     digits: int = 2
+    better: Literal["higher", "lower"] | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are mappings from column key to value; a missing or None value is shown as a dash."""
+    """Rows are mappings from column key to value; a missing or None value is shown as a dash.
+
+    `marks`: cells, by row number and column key, that are "best" (bold) or "second" (underlined) among the rows they
+    compete with; `struck`: rows that are shown and do not count. Both are drawn where a format can: Markdown, LaTeX,
+    and a terminal that shows styles.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[Mapping[str, Any]]
     notes: tuple[str, ...] = ()
     sections: Mapping[int, str] = field(default_factory=dict)  # row index -> heading drawn above it
+    marks: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    struck: Collection[int] = ()
     names: int = 1  # leading columns that say which row it is; repeated where a terminal is too narrow for all columns
 
     def __str__(self) -> str:
         return self.render()
 
-    def render(self, format: str = "rich", *, width: int | None = None) -> str:
+    def render(self, format: str = "rich", *, width: int | None = None, styled: bool = False) -> str:
         """The table as text; see the function `render`."""
-        return render(self, format, width=width)
+        return render(self, format, width=width, styled=styled)
 
     def plain(self) -> dict[str, Any]:
         """The table as plain values, as JSON carries it: title, rows by column key, notes."""
@@ -67,16 +78,19 @@ class Table:
         return pd.DataFrame([[row.get(key) for key in keys] for row in self.rows], columns=keys)
 
 
-def render(table: Table, format: str, *, width: int | None = None) -> str:
+def render(table: Table, format: str, *, width: int | None = None, styled: bool = False) -> str:
     """The table as text in one of `FORMATS`. JSON and CSV carry raw values, the others rounded ones.
 
     Args:
         table: what to render.
         format: one of `FORMATS`.
         width: of "rich", in characters; None: the terminal's. A wider table is drawn in parts, one below the other.
+        styled: of "rich": marks as bold and underlined, by a terminal's control sequences.
     """
-    renderers = {"rich": _render_rich, "markdown": _markdown, "csv": _csv, "json": _json, "latex": _latex}
-    return renderers[format](table, width) if format == "rich" else renderers[format](table)  # type: ignore[operator]
+    if format == "rich":
+        return _render_rich(table, width, styled)
+    renderers = {"markdown": _markdown, "csv": _csv, "json": _json, "latex": _latex}
+    return renderers[format](table)
 
 
 def cell(column: Column, value: Any) -> str:
@@ -86,7 +100,7 @@ def cell(column: Column, value: Any) -> str:
     '80.66'
     """
     if value is None:
-        return "–"
+        return _DASH
     if column.kind == "text":
         return escape.one_line(str(value))
     if column.kind == "count":
@@ -107,13 +121,19 @@ def printed_cell(column: Column, row: Mapping[str, Any]) -> str:
     return cell(column, row.get(column.key))
 
 
-def _render_rich(table: Table, width: int | None) -> str:
+def _render_rich(table: Table, width: int | None, styled: bool) -> str:
     from rich.console import Console
     from rich.text import Text
 
     width = width or shutil.get_terminal_size((_WIDTH, 24)).columns
     stream = io.StringIO()
-    console = Console(file=stream, width=width, color_system=None)
+    console = Console(
+        file=stream,
+        width=width,
+        color_system="standard" if styled else None,
+        force_terminal=styled or None,
+        no_color=styled or None,  # bold and underlined are no colours
+    )
     console.print(Text(escape.one_line(table.title)))  # above, not in it, where it would be broken to the table's width
     for columns in _parts(table, width):
         console.print(_drawn(table, columns, width))
@@ -137,8 +157,15 @@ def _drawn(table: Table, columns: Sequence[Column], width: int) -> Any:
         if index in table.sections:
             drawn.add_section()
             drawn.add_row(Text(escape.one_line(table.sections[index])))
-        drawn.add_row(*(Text(printed_cell(column, row)) for column in columns))  # text: names are no markup
+        cells = (Text(printed_cell(column, row), _style_of(table, index, column)) for column in columns)
+        drawn.add_row(*cells)  # text: names are no markup
     return drawn
+
+
+def _style_of(table: Table, index: int, column: Column) -> str:
+    if index in table.struck:
+        return "strike"
+    return {"best": "bold", "second": "underline"}.get(table.marks.get((index, column.key), ""), "")
 
 
 def _parts(table: Table, width: int) -> Iterator[tuple[Column, ...]]:
@@ -193,9 +220,24 @@ def _markdown(table: Table) -> str:
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(f"| *{safe(table.sections[index])}* |" + " |" * (len(table.columns) - 1))
-        lines.append("| " + " | ".join(_plain_or(safe, c, row) for c in table.columns) + " |")
+        cells = (_markdown_mark(table, index, c, _plain_or(safe, c, row)) for c in table.columns)
+        lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {safe(note)}" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_mark(table: Table, index: int, column: Column, text: str) -> str:
+    if index in table.struck:
+        return f"~~{text}~~" if text != _DASH else text
+    mark = table.marks.get((index, column.key))
+    return f"**{text}**" if mark == "best" else f"<u>{text}</u>" if mark == "second" else text
+
+
+def _latex_mark(table: Table, index: int, column: Column, text: str) -> str:
+    if index in table.struck:
+        return rf"\sout{{{text}}}" if text != _DASH else text
+    mark = table.marks.get((index, column.key))
+    return rf"\textbf{{{text}}}" if mark == "best" else rf"\underline{{{text}}}" if mark == "second" else text
 
 
 def _plain_or(safe: Callable[[str], str], column: Column, row: Mapping[str, Any]) -> str:
@@ -220,11 +262,13 @@ def _json(table: Table) -> str:
 def _latex(table: Table) -> str:
     safe = escape.latex
     spec = "".join("l" if c.kind == "text" else "r" for c in table.columns)
-    lines = [_LATEX_NEEDS, rf"% {escape.latex_comment(table.title)}", rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
+    needs = [_LATEX_NEEDS, *([_LATEX_STRIKES] if table.struck else [])]
+    lines = [*needs, rf"% {escape.latex_comment(table.title)}", rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
     lines += [" & ".join(safe(c.title) for c in table.columns) + r" \\", r"\midrule"]
     for index, row in enumerate(table.rows):
         if index in table.sections:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{safe(table.sections[index])}}}}} \\")
-        lines.append(" & ".join(_plain_or(safe, c, row) for c in table.columns) + r" \\")
+        cells = (_latex_mark(table, index, c, _plain_or(safe, c, row)) for c in table.columns)
+        lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", *(f"% {escape.latex_comment(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"

@@ -14,8 +14,8 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.record import Extension, Reference, ResultRecord, plain
+from dfad_bench.report.board_rows import _short_text
 from dfad_bench.report.compare import compare_runs
-from dfad_bench.report.leaderboard import _short_text
 from dfad_bench.report.paired_numbers import compared, mean_number
 from dfad_bench.report.record_diff import reference_differences
 from dfad_bench.report.references import shown_references
