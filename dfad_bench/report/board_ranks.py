@@ -7,29 +7,26 @@ from typing import Any
 
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.metrics.spread import interval
 from dfad_bench.report.board_columns import headline_numbers, range_text
+from dfad_bench.report.mean_interval import mean_interval
 from dfad_bench.report.ranks import half_width, rank_intervals, seed_variance, seeds_spread, spread_of
 
-# of each of `headline_numbers`: how its interval is named, its column, and its name in notes
-_SHOWN = (
-    ("unseen", "unseen_acc", "unseen ACC"), ("oscr", "oscr", "OSCR"), ("alarms", "false_alarms", "false alarms"),
-)  # fmt: skip
+# of each of `headline_numbers`: how its interval is named, and its name in notes
+_SHOWN = (("unseen", "unseen ACC"), ("oscr", "OSCR"), ("alarms", "false alarms"))
 ONE_SEED = "†"  # behind the rank of a row of one seed
 
 
-def row_intervals(records: Sequence[ResultRecord], protocol: Protocol, row: Mapping[str, Any]) -> dict[str, Any]:
+def row_intervals(records: Sequence[ResultRecord], protocol: Protocol) -> dict[str, Any]:
     """Intervals of a row's headline numbers, of several seeds those of their mean, or why there are none."""
     every = zip(*(headline_numbers(record.metrics, protocol) for record in records), strict=True)
     found: dict[str, Any] = {"no_interval": {}}
-    for (name, key, title), numbers in zip(_SHOWN, every, strict=True):
+    for (name, title), numbers in zip(_SHOWN, every, strict=True):
         values = [None if number is None else number.value for number in numbers]
         spreads = [None if number is None else spread_of(number) for number in numbers]
-        of, mean = seeds_spread(spreads, values), row[key]
         if name == "oscr":
             found["_oscr_by_seed"] = (values, spreads)
         if len(records) > 1:
-            low, high = interval(mean, of, (0.0, 1.0)) if of is not None and mean is not None else (None, None)
+            low, high = mean_interval(numbers, (0.0, 1.0)) or (None, None)
         else:
             low, high = (numbers[0].ci95 if numbers[0] is not None else None) or (None, None)
         reasons = (number.ci_reason for number in numbers if number is not None and number.ci_reason is not None)

@@ -52,7 +52,7 @@ def measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
     row["unseen_sd"] = stdev(unseen) if len(unseen) > 1 else None
-    row |= row_intervals(records, protocol, row)
+    row |= row_intervals(records, protocol)
     always: list[str] = [tag for tag in (first.model.size, first.model.heads) if tag not in ("paper", "both")]
     always += [f"{key}={value}" for key, value in sorted(first.model.options.items())]
     name = (first.model.display or first.model.name) + (f" ({', '.join([*always, *tags])})" if always or tags else "")

@@ -10,9 +10,8 @@ from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, Sweep
 from dfad_bench.core.record_ranges import BOUNDS, metric_unit
-from dfad_bench.metrics.spread import interval
 from dfad_bench.report.aggregate import check_seeds, number_key
-from dfad_bench.report.ranks import seeds_spread, spread_of
+from dfad_bench.report.mean_interval import mean_interval
 from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.run_tables import TABLES
 from dfad_bench.report.table import Column, Table
@@ -32,7 +31,7 @@ def seeds_tables(records: Sequence[ResultRecord], name: str) -> Table:
     """One of `run_tables.TABLES` with a column `seed`: rows of each seed, then those of the mean over seeds.
 
     A number that a seed lacks has no mean. In the table of all numbers means have an interval over sources and seeds
-    (`ranks.seeds_spread`), where each seed has one; `sd` is the spread between seeds (n - 1).
+    (`mean_interval`), where each seed has one; `sd` is the spread between seeds (n - 1).
 
     Args:
         records: of runs that differ in nothing but the seed.
@@ -120,12 +119,11 @@ def _interval_of_mean(row: Mapping[str, Any], records: Sequence[ResultRecord]) -
     """Bounds of a mean over seeds; none where it has no value, or a seed no interval."""
     key = tuple(row.get(name) for name in ("task", "metric", "subset", "averaging", "threshold"))
     found = [value for record in records for value in record.metrics if _place(value) == key]
-    of = seeds_spread([spread_of(value) for value in found], [value.value for value in found])
-    if of is None or row["value"] is None or len(found) < len(records):
+    if not found or row["value"] is None or len(found) < len(records):
         return {}
     limits = BOUNDS.get(metric_unit(found[0].metric, found[0].unit) or "", (-inf, inf))
-    low, high = interval(row["value"], of, limits)
-    return {"low": low, "high": high}
+    between = mean_interval(found, limits)
+    return {} if between is None else {"low": between[0], "high": between[1]}
 
 
 def _place(value: MetricValue) -> tuple[Any, ...]:
