@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -123,11 +124,12 @@ def _at(view: ViewValue, index: Tensor) -> ViewValue:
 
 
 def overfitted(
-    name: str, row: Row, *, watch: int = 0
+    name: str, row: Row, *, watch: int = 0, look: Callable[[int, DFADModel, Faces], None] | None = None
 ) -> tuple[DFADModel, Accuracy, list[tuple[int, Accuracy, Accuracy]]]:
     """A tiny model trained on the 64 faces, its accuracy in evaluation mode, and on the way every `watch` steps.
 
-    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch.
+    The way has, of each such step, the accuracy in evaluation mode and with the statistics of the batch. `look` is
+    called there, too, and must leave the model as it is.
     """
     torch.manual_seed(0)
     model = model_class(name).build(
@@ -141,6 +143,8 @@ def overfitted(
         for step in _train(model, stage, recipe, data, row.steps if last else 2):
             if watch and last and step % watch == 0:
                 way.append((step, accuracy(model.eval(), data), accuracy(_batch_statistics(model), data)))
+                if look is not None:
+                    look(step, model, data)
                 model.train()
         call_hook(model, "after_stage", stage.name, data)
     call_hook(model, "before_prediction", data)
@@ -174,6 +178,19 @@ def _batch_statistics(model: DFADModel) -> DFADModel:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
     return model
+
+
+def settled_accuracy(model: DFADModel, data: Faces) -> Accuracy:
+    """With the same weights, and as running statistics those that they have on the training faces."""
+    still = copy.deepcopy(model).train()
+    for module in still.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over the batches
+    with torch.no_grad():
+        for batch in data.train():
+            still(batch.inputs)
+    return accuracy(still.eval(), data)
 
 
 def accuracy(model: DFADModel, data: Faces) -> Accuracy:
