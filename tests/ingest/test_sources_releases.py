@@ -98,6 +98,7 @@ def test_the_page_of_the_data_sets_has_a_row_of_each() -> None:
     if not page.is_file():
         pytest.skip("not a checkout: docs are not shipped in the wheel")
     text = page.read_text(encoding="utf-8")
+    assert f"{len(RELEASES)} releases" in (page.parents[1] / "README.md").read_text(encoding="utf-8")
     for name in RELEASES:
         spec = load_dataset_spec(name)
         row = next((line for line in text.splitlines() if line.startswith(f"| [`{name}`]")), "")
