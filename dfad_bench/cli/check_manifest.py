@@ -127,6 +127,7 @@ def _json(found: ManifestCheck) -> dict[str, Any]:
         "manifests": [{**asdict(item), "folder": str(item.folder)} for item in found.facts],
         "protocol": found.protocol and found.protocol.name,
         "groups": [asdict(need) for need in found.needs],
+        "left_out": list(found.protocol.left_out) if found.protocol else [],
     }
     if found.findings:
         folders = [item.folder for item in found.facts]
@@ -208,6 +209,7 @@ def _needs_table(protocol: Protocol, needs: Sequence[GroupNeed]) -> Table:
     verdict = f"{lacking} of {len(needs)} groups lack faces" if lacking else "nothing is missing"
     sources = {need.group.partition("/")[0]: need.obtain for need in needs if need.missing}
     notes = tuple(f"{dataset}: {obtain}" for dataset, obtain in sources.items())
+    notes = (*notes, *([protocol.left_out_note] if protocol.left_out_note else []))
     return Table(f"Protocol {protocol.name}: {verdict}", columns, rows, notes)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core import bounds
 from dfad_bench.core.bounds import check_bounds
 from dfad_bench.core.crop_rules import CropRule, check_rules
+from dfad_bench.core.dated_groups import ReleaseMonths, deal_by_month
 from dfad_bench.core.errors import ConfigError, cut, quoted
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import UNSEEN, group_key
 from dfad_bench.core.resources import SHIPPED, earlier_versions, find_yaml, origin, yaml_names
-from dfad_bench.core.strict import read_dataclass
+from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.core.taxonomy import REAL_KEY, Generator, taxonomy
 
 
@@ -102,6 +104,10 @@ class Protocol:
     `crops` names the crop profiles its manifests are made with, and thereby which may be mixed; without it, all are
     made with one (`dfad_bench.data.crop_profiles`).
 
+    `families` says by which families of the taxonomy generators are near or far: those under which the papers group
+    them, or the precise ones. `released` and `left_out` say how groups of the file's `dated` were dealt by month
+    (`core.dated_groups`); the groups themselves are in the hash.
+
     `seeds` are those that a row of the table is the mean of; a board says where a row has others. They are in no hash,
     since no number of one run depends on them.
     """
@@ -131,6 +137,9 @@ class Protocol:
     unlabelled_share: float = 0.0
     crops: tuple[CropRule, ...] = ()
     seeds: tuple[int, ...] = ()
+    families: Literal["paper", "precise"] = "paper"
+    released: ReleaseMonths | None = None
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [group.label for group in self.seen]
@@ -192,6 +201,13 @@ class Protocol:
         return bool(self.unlabelled) or self.unlabelled_share > 0
 
     @property
+    def left_out_note(self) -> str | None:
+        """In a line, which dated groups are neither seen nor unseen, and why; None where all are."""
+        if not self.left_out:
+            return None
+        return f"protocol {self.name}: left out by month: {'; '.join(self.left_out)}"
+
+    @property
     def num_generators(self) -> int:
         """Classes of the attribution expert (`real` counts as one where it is seen)."""
         return len(self.seen)
@@ -202,10 +218,11 @@ class Protocol:
 
         Generators that are not shipped count with their rows of the taxonomy, shipped ones by name.
         """
-        cosmetic = {"title", "paper", "notes", "changes", "seeds"}
+        cosmetic = {"title", "paper", "notes", "changes", "seeds", "released", "left_out"}
         if self.corruptions is None:  # protocols without corruptions keep the hash they had before there were any
             cosmetic.add("corruptions")
-        before = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0, "crops": ()}  # likewise
+        before: dict[str, Any] = {"unlabelled": (), "unlabelled_per_group": None, "unlabelled_share": 0.0, "crops": ()}
+        before["families"] = "paper"  # likewise
         cosmetic |= {name for name, value in before.items() if getattr(self, name) == value}
         values = {k: v for k, v in asdict(self).items() if k not in cosmetic}
         for group in (group for name in ("seen", "unseen", "unlabelled") for group in values.get(name, ())):
@@ -220,6 +237,15 @@ class Protocol:
         return taxonomy().included(group.generator for group in self.all_groups)
 
 
+def read_protocol(path: Path) -> Protocol:
+    """The protocol of a file, its dated groups dealt; whether its names exist is not looked at.
+
+    Raises:
+        ConfigError: a bad file.
+    """
+    return from_mapping(Protocol, deal_by_month(read_yaml(path, unicode_only=True), str(path)), str(path))
+
+
 def load_protocol(name: str) -> Protocol:
     """A shipped or included protocol by name, an earlier version of it by `name@version`, or the user's own by path.
 
@@ -227,7 +253,7 @@ def load_protocol(name: str) -> Protocol:
         UnknownNameError, ConfigError: no such protocol, or a bad file.
     """
     path = find_yaml("manifests", "protocols", name)
-    protocol = read_dataclass(Protocol, path)
+    protocol = read_protocol(path)
     for group in protocol.all_groups:
         if group.generator not in taxonomy():
             raise ConfigError(

@@ -8,13 +8,22 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from dfad_bench.core.errors import DFADError
-from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.protocol import Protocol, read_protocol
 from dfad_bench.core.recipe import Recipe
 from dfad_bench.core.resources import earlier_versions, shipped
 from dfad_bench.core.strict import from_mapping, read_dataclass
 
 Origin = Literal["shipped", "edited", "version", "own", "unknown"]
-_TEXTS = ("title", "paper", "notes", "changes", "version", "name")  # that change no number, or are compared apart
+_TEXTS = (
+    "title",
+    "paper",
+    "notes",
+    "changes",
+    "version",
+    "name",
+    "released",
+    "left_out",
+)  # that change no number, or are compared apart
 
 
 class Provenance(NamedTuple):
@@ -79,7 +88,7 @@ def _shipped_protocols(name: str) -> dict[int, Protocol]:
         return {}
     earlier = earlier_versions("manifests", "protocols")
     paths = [path, *(earlier[key] for key in earlier if key.rpartition("@")[0] == name)]
-    return {protocol.version: protocol for protocol in (read_dataclass(Protocol, path) for path in paths)}
+    return {protocol.version: protocol for protocol in map(read_protocol, paths)}
 
 
 @cache

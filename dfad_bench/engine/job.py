@@ -100,7 +100,7 @@ class Job:
         self.config, self.protocol, self.manifests = config, protocol, list(manifests)
         self.place, self.out, self.progress = place, out, progress
         self.files, self.needs = RunFolder(out), needs
-        self.warnings: list[str] = []
+        self.warnings: list[str] = [protocol.left_out_note] if protocol.left_out_note else []
         self.checkpointing = False  # of a training: whether inner results are computed again in the backward pass
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.keeps_outputs = True  # whether logits and embeddings are kept beside the predictions

@@ -11,6 +11,7 @@ import numpy as np
 from dfad_bench.core.labels import FAKE, Family, ForgeryType
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Sweep
+from dfad_bench.core.taxonomy import Generator
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.entry import On
 from dfad_bench.metrics.openset import below_threshold
@@ -78,13 +79,17 @@ def nearness(protocol: Protocol) -> dict[str, list[str]]:
     and is far by either only if it is far by both. Real groups are in none.
     """
     seen = [group.taxon for group in protocol.seen if group.taxon.detection_label == FAKE]
-    families, forgeries = ({t.grouping for t in seen} - {Family.NONE}, {t.forgery for t in seen} - {ForgeryType.NONE})
+
+    def family_of(taxon: Generator) -> Family:
+        return taxon.family if protocol.families == "precise" else taxon.grouping
+
+    families, forgeries = ({family_of(t) for t in seen} - {Family.NONE}, {t.forgery for t in seen} - {ForgeryType.NONE})
     sets: dict[str, list[str]] = {name: [] for name in NEARNESS}
     for group in protocol.unseen:
         taxon = group.taxon
         if not group.in_average or taxon.detection_label != FAKE:
             continue
-        family = None if taxon.grouping is Family.NONE else taxon.grouping in families
+        family = None if family_of(taxon) is Family.NONE else family_of(taxon) in families
         forgery = None if taxon.forgery is ForgeryType.NONE else taxon.forgery in forgeries
         either = True if family or forgery else (False if (family, forgery) == (False, False) else None)
         for near, suffix in ((either, ""), (family, "-family"), (forgery, "-forgery")):

@@ -8,7 +8,7 @@ which set:
   strictly below the threshold; the mean over the groups that the protocol counts (BMRL section 4.1; GazeCLIP Tables
   II and III).
 - *near*, *far*: the unseen forged groups whose family or forgery type (by the taxonomy) is that of a seen generator,
-  or not; `-family` and `-forgery` by only one of the two.
+  or not; `-family` and `-forgery` by only one of the two. `Protocol.families` says which families are meant.
 - *seen-vs-unseen* (also *-near*, *-far*, ...): both sets pooled, ranked by confidence.
 - retrieval: half of the sources of each unseen generator (*unseen*), or of each generator (*all*), are registered,
   the faces of the others look for the nearest mean of class probabilities (`metrics.retrieval`); mean over groups.

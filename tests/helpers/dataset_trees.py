@@ -107,6 +107,12 @@ TREES: dict[str, list[Face]] = {
         Face("FLUX.1/a.png", "flux", None),
         Face("HART/a.jpg", "hart", None),
     ],
+    "processed_reals": [
+        Face("ffhq/GFPGAN/00007.png", "gfpgan", "test", "ffhq:7"),
+        Face("ffhq/codeformer/60123.png", "codeformer", "test", "ffhq:60123"),
+        Face("celeba_hq/re-delivery/12.jpg", "redelivered", "test", "celeba_hq:12"),
+        Face("mine/night_mode/a/1.jpg", "night_mode", "test", "processed_reals:mine/a/1"),
+    ],
     "images": [Face("any/where.png", "unlabelled")],
     "image_folder": [
         Face("train/flux/0.png", "flux", "train"),

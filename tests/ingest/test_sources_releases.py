@@ -18,7 +18,7 @@ from dfad_bench.ingest.sources.spec import load_dataset_spec
 from dfad_bench.ingest.survey import Survey, survey
 
 NAMES = shipped_names("manifests", "datasets")
-GENERIC = ("images", "videos", "image_folder", "hf_parquet", "extra", "deepfakebench")
+GENERIC = ("images", "videos", "image_folder", "hf_parquet", "extra", "processed_reals", "deepfakebench")
 OURS = ("synthetic", "corpus")
 RELEASES = [name for name in NAMES if name not in GENERIC and not name.startswith(OURS)]
 
