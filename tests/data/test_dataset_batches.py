@@ -16,6 +16,7 @@ from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.select import Selection, select
 from dfad_bench.data.view_source import HeldView
+from dfad_bench.engine.fake_gpu import CUDA, FakeGPU
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,22 @@ def test_crops_that_do_not_fit_on_the_gpu_stay_on_disk(store: CropStore, monkeyp
     assert found.array is store.array
     assert found.note is not None
     assert "GiB free on cuda:0: they are read from disk" in found.note
+
+
+def test_batches_go_to_a_gpu_whole(chosen: Selection, store: CropStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda pixels: pixels)  # asks for a driver
+    values = np.zeros((len(chosen.train), 2), np.float32)
+    gaze = HeldView(values, np.arange(len(values)) > 2)
+    held = FaceDataset(chosen.train, store, toy_protocol(), views={"gaze": gaze}, training_views={"angle": gaze})
+    held.unlabelled = held
+    with FakeGPU():
+        batch = held.batch(np.array([5, 0, 17]), CUDA, np.array([1]))
+    assert batch.unlabelled is not None
+    tensors = [batch.attribution, batch.detection, *batch.views.values(), *batch.present.values()]
+    for inputs in (batch.inputs, batch.unlabelled):
+        tensors += [inputs.images, *inputs.views.values(), *inputs.present.values()]
+    assert [str(tensor.device) for tensor in tensors] == ["cuda:0"] * 10
+    assert (batch.inputs.images.shape, batch.inputs.images.dtype) == ((3, 3, SIDE, SIDE), torch.float32)
 
 
 def test_a_face_in_no_manifest_is_one_line(manifests: list[Manifest], chosen: Selection, tmp_path: Path):
