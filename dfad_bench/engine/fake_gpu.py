@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 CUDA = torch.device("cuda", 0)
 _TORCH = Path(torch.__file__).resolve().parent
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution")
-_COPIES = ("_to_copy", "copy_", "lift_fresh", "detach")  # what may bring a tensor from one device to another
+_COPIES = ("_to_copy", "to", "copy_", "lift_fresh", "detach")  # what may bring a tensor from one device to another
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -99,7 +99,8 @@ class FakeGPU(TorchDispatchMode):
     ) -> Any:
         given, name = dict(kwargs or {}), func._schema.name.removeprefix("aten::")
         leaves = [leaf for leaf in tree_leaves((args, given)) if isinstance(leaf, Tensor)]
-        target = None if given.get("device") is None else torch.device(given["device"]).type
+        devices = [leaf for leaf in tree_leaves((args, given)) if isinstance(leaf, torch.device)]
+        target = devices[0].type if devices else None
         if target != "cuda" and not any(isinstance(leaf, FakeTensor) for leaf in leaves):
             with unset_fake_temporarily():
                 return func(*args, **given)

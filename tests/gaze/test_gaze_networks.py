@@ -17,6 +17,7 @@ from rendered_eyes import draw_faces
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
 from dfad_bench.core.registry import resolve
+from dfad_bench.engine.fake_gpu import CUDA, FakeGPU, GPUError
 from dfad_bench.gaze import normalize
 from dfad_bench.gaze.estimators import ALIASES, ESTIMATORS
 from dfad_bench.gaze.estimators.base import GazeEstimator, GazeFlag, remarks_of
@@ -204,6 +205,20 @@ def test_a_gpu_gives_what_the_cpu_gives(files, faces) -> None:
     here, there = (build_estimator("eth_xgaze", str(files["eth_xgaze"])).estimate(*faces, d) for d in ("cpu", "cuda"))
     np.testing.assert_allclose(there.pitch_rad, here.pitch_rad, atol=1e-5)
     np.testing.assert_allclose(there.yaw_rad, here.yaw_rad, atol=1e-5)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("eth_xgaze", "eth_xgaze"), ("eth_xgaze", "ptgaze"), ("puregaze", "puregaze"), ("unigaze", "unigaze")],
+)
+def test_all_lies_on_the_gpu_until_the_angles_come_down(files, name: str, file: str) -> None:
+    estimator = build_estimator(name, str(files[file]))
+    with FakeGPU() as gpu:
+        gpu.take(estimator.network)
+        estimator._device = CUDA
+        with pytest.raises(GPUError, match=r"a tensor is brought down, network.py line .*parts.append"):
+            estimator._run(np.zeros((2, normalize.PATCH_SIDE, normalize.PATCH_SIDE, 3), np.uint8))
 
 
 def test_puregaze_sees_bgr_from_0_to_1(files) -> None:

@@ -7,6 +7,7 @@ import pytest
 from helpers.trees import picture
 from PIL import Image
 
+from dfad_bench.engine.fake_gpu import CUDA, FakeGPU, GPUError
 from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.crop.detector import (
     FaceDetector,
@@ -108,6 +109,17 @@ def test_pictures_too_small_for_a_face_have_none(detector: FaceDetector):
         assert all(len(f.boxes) == 0 for f in detector.detect(np.zeros(shape, np.uint8), 60))
     with pytest.raises(ValueError, match=r"expected uint8 \(n, H, W, 3\)"):
         detector.detect(np.zeros((50, 50, 3), np.uint8), 20)
+
+
+def test_all_lies_on_the_gpu_until_p_net_has_its_candidates() -> None:
+    """Their number decides what comes next, so that no GPU without values goes further."""
+    found = FaceDetector()
+    with FakeGPU() as gpu:
+        for net in found._nets.values():
+            gpu.take(net)
+        found.device = CUDA
+        with pytest.raises(GPUError, match=r"a shape depends on values \(nonzero\w*\), detector.py"):
+            found.detect(np.zeros((2, 60, 50, 3), np.uint8), 30)
 
 
 def test_sums_of_both_devices_are_cumulative_sums():
