@@ -9,12 +9,21 @@ from dfad_bench.api.runs import Run, list_of_runs, runs_of
 from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.report.labels import run_labels
+from dfad_bench.report.open_world.alarm_points import alarm_table
+from dfad_bench.report.open_world.attribution_sets import face_sets_table, sets_table
+from dfad_bench.report.open_world.operating_points import operating_table
 from dfad_bench.report.open_world.run_arrays import RunArrays
 from dfad_bench.report.open_world.score_table import open_set_table
 from dfad_bench.report.table import Table
 
-OpenWorldTable = Literal["open-set"]
-_TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {"open-set": open_set_table}
+OpenWorldTable = Literal["open-set", "operating-points", "alarms", "sets", "face-sets"]
+_TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
+    "open-set": open_set_table,
+    "operating-points": operating_table,
+    "alarms": alarm_table,
+    "sets": sets_table,
+    "face-sets": face_sets_table,
+}
 
 
 def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *, resamples: int = 1000) -> Table:
@@ -22,7 +31,10 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
 
     Args:
         runs: folders of finished runs or evaluations, folders of several seeds (each seed is a row), or loaded runs.
-        table: "open-set": every score for "unseen" with AUROC, FPR at 95 % of seen faces kept, and OSCR.
+        table: "open-set": every score for "unseen" with AUROC, FPR at 95 % of seen faces kept, and OSCR;
+            "operating-points": thresholds for "unseen" from validation faces beside the papers'; "alarms": those of
+            detection at 5 % and 1 % false alarms beside 0.5; "sets": sets of generators that hold the true one with a
+            stated chance, by group; "face-sets": the set of each test face, and its p-value of being of a seen class.
         resamples: of the bootstrap of intervals; 0 for none.
 
     Raises:

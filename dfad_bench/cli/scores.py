@@ -11,7 +11,7 @@ from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
 
 TABLES = ("metrics", "groups", "sweep", "confusion")
-OPEN_WORLD = ("open-set",)  # of all runs in one table
+OPEN_WORLD = ("open-set", "operating-points", "alarms", "sets", "face-sets")  # of all runs in one table
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
 
@@ -29,7 +29,8 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     type=click.Choice((*TABLES, *OPEN_WORLD)),
     default="groups",
     show_default=True,
-    help='What is shown; open-set: scores for "unseen" of all runs side by side.',
+    help="What is shown. Of all runs side by side: open-set (scores for unseen faces), operating-points (thresholds"
+    " from validation faces), alarms (those of detection), sets (of generators, with a promise), face-sets (by face).",
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(

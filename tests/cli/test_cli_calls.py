@@ -33,8 +33,11 @@ SEVERAL = {
     "evaluate": {f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")},
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
-    "scores": {"dfad_bench.api.mistakes:mistakes", "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores"},
-}
+    "scores": {
+        "dfad_bench.api.mistakes:mistakes", "dfad_bench.api.open_world:open_world", "dfad_bench.api.runs:draw_sweeps",
+        "dfad_bench.api.runs:scores",
+    },
+}  # fmt: skip
 
 
 def called(text: str) -> set[str]:

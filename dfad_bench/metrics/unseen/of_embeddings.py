@@ -61,6 +61,18 @@ def mahalanobis_similarity(
     Lee et al., NeurIPS 2018, on the embedding alone. The covariance is shrunk (`shrunk_covariance`) as faces of few
     sources need it; embeddings are as they are, not of length 1.
     """
+    distances, _ = class_distances(embedding, train_embedding, train_labels, train_sources)
+    return 0.0 - distances.min(axis=1)
+
+
+def class_distances(
+    embedding: np.ndarray, train_embedding: np.ndarray, train_labels: np.ndarray, train_sources: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared Mahalanobis distances (n, classes) to the class means, and which classes those are.
+
+    Raises:
+        UndefinedScoreError: embeddings of a class do not vary.
+    """
     from scipy.linalg import cho_factor, solve_triangular
 
     means, residuals = class_residuals(train_embedding, train_labels)
@@ -71,8 +83,8 @@ def mahalanobis_similarity(
         raise UndefinedScoreError("embeddings of a class do not vary") from error
     faces = solve_triangular(factor, np.asarray(embedding, dtype=np.float64).T, lower=True).T
     centres = solve_triangular(factor, means.T, lower=True).T
-    distances = [((faces - centre) ** 2).sum(axis=1) for centre in centres]
-    return -np.min(distances, axis=0)
+    distances = np.stack([((faces - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
+    return distances, np.unique(train_labels)
 
 
 def class_residuals(train_embedding: np.ndarray, train_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
