@@ -101,8 +101,9 @@ def found_branches(tree: ast.AST, owner: str = "") -> Iterator[str]:
 def test_every_branch_has_a_test_or_a_reason() -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        where = path.relative_to(PACKAGE).as_posix()
-        found |= {f"{where}:{name}" for name in found_branches(ast.parse(path.read_text(encoding="utf-8")))}
+        where, text = path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")
+        if any(word in text for word in ("cuda", "nccl", '"cpu"', '"mps"')):  # parsing all files takes a second
+            found |= {f"{where}:{name}" for name in found_branches(ast.parse(text))}
     assert found == set(BRANCHES)
     for named in BRANCHES.values():
         if not named.startswith("reason: "):

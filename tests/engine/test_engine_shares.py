@@ -122,12 +122,12 @@ def test_shares_are_of_medians() -> None:
 
 
 def test_the_command_shows_a_row_a_part_and_names_models_that_learn_nothing() -> None:
-    chosen = ["--model", "clip", "--model", "majority", "--size", "tiny", "--device", "cpu", "--batch", "2"]
+    chosen = ["--model", "vit", "--model", "majority", "--size", "tiny", "--device", "cpu", "--batch", "2"]
     result = CliRunner().invoke(dfad, ["profile", "--shares", *chosen, "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
-    assert {row["model"] for row in found["rows"]} == {"clip"}
-    assert {"clip.visual", "clip.transformer", REST, OPTIMISER} <= {row["part"] for row in found["rows"]}
+    assert {row["model"] for row in found["rows"]} == {"vit"}
+    assert {"patch", "transformer", REST, OPTIMISER} <= {row["part"] for row in found["rows"]}
     assert sum(row["share"] for row in found["rows"]) == pytest.approx(1)
     assert "majority: nothing learns" in found["notes"]
     assert any("2 faces" in note for note in found["notes"])
