@@ -16,6 +16,7 @@ from dfad_bench.layers.attentive import AttentivePool
 from dfad_bench.layers.backbone_files import check_backbone_file, load_backbone
 from dfad_bench.layers.backbone_parts import last_blocks, reached_parameters
 from dfad_bench.layers.backbones import Backbone, FeatureKind, backbone_facts, build_backbone
+from dfad_bench.layers.clip_towers import read_token_major
 
 VIEW = "features"
 _LEAST_DEVIATION = 1e-6  # a number that is the same for all faces is left as it is
@@ -200,7 +201,7 @@ class VFMProbe(DFADModel):
     def _partly_frozen(self, backbone: Backbone) -> Backbone:
         """The backbone with gradients where `train` says, and only in what the features follow from."""
         config = self.config
-        backbone.requires_grad_(False)
+        read_token_major(backbone.requires_grad_(False))
         if config.train == "head":
             return backbone
         reached = reached_parameters(config.backbone, config.side, config.kind)

@@ -80,12 +80,20 @@ def freeze(module: M, *, token_major: bool = True) -> M:
 
     Args:
         module: what learns no more.
-        token_major: lay out what attention reads token by token. Torch's attention otherwise multiplies each token's
-            rows by a copy of the frozen weights, which takes most of its time, in bf16 nearly all; results are equal.
+        token_major: see `read_token_major`.
     """
     module.requires_grad_(False)
     module.eval()
-    for part in module.modules() if token_major else ():
+    return read_token_major(module) if token_major else module
+
+
+def read_token_major(module: M) -> M:
+    """Have frozen attention within read tokens laid out token by token; results are equal.
+
+    Torch's attention otherwise multiplies each token's rows by a copy of the frozen weights, which takes most of its
+    time, in bf16 nearly all.
+    """
+    for part in module.modules():
         if isinstance(part, nn.MultiheadAttention) and part.batch_first:
             part.register_forward_pre_hook(_lay_out_tokens)
     return module
@@ -94,8 +102,10 @@ def freeze(module: M, *, token_major: bool = True) -> M:
 def _lay_out_tokens(attention: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """Query, key and value (B, t, d) in memory as (t, B, d), in which order attention reads them.
 
-    Without gradients and autocast torch has another way, which wants them as they are.
+    Without gradients and autocast torch has another way, which wants them as they are; weights that learn need nothing.
     """
+    if (weight := getattr(attention, "in_proj_weight", None)) is not None and weight.requires_grad:
+        return None
     learns = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
     if not arguments or not (learns or torch.is_autocast_enabled(arguments[0].device.type)):
         return None

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, WeightsError
-from dfad_bench.layers.clip_towers import clip_model, freeze
+from dfad_bench.layers.clip_towers import clip_model, freeze, read_token_major
 from dfad_bench.layers.text import tokenize, unique_rows
 from dfad_bench.layers.transformer import causal_mask
 
@@ -129,3 +129,13 @@ def test_frozen_attention_copies_no_weights_and_gives_the_same(bf16: bool, maske
     assert all(torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in zip(*found, strict=True))
     with torch.no_grad():  # torch's own way then
         assert torch.equal(plain.attention(q_x=x), laid_out.attention(q_x=x))
+
+
+def test_attention_that_learns_is_left_alone() -> None:
+    block = read_token_major(clip_model(tiny=True, image_size=64).transformer.resblocks[0])
+    seen: list[bool] = []
+    block.attn.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    for learns in (True, False):
+        block.attn.requires_grad_(learns)
+        block.attention(q_x=torch.randn(3, 7, 16, requires_grad=True))
+    assert seen == [True, False]
