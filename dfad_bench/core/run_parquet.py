@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dfad_bench.core.errors import IntegrityError
+from dfad_bench.core.files import atomic_path, sha256_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,8 @@ PREDICTIONS: Mapping[str, Kind] = {
     "sample_id": "text", "group": "text", "source_key": "text", "attribution_label": "whole",
     "detection_label": "whole", "p_fake": "real", "video": "text", "corruption": "text", "severity": "whole",
 }  # fmt: skip
-_NOT_IN_ALL = ("video", "corruption", "severity")  # columns of some predictions
+# columns of some predictions; `p_fake` lacks where imported ones hold no answer of detection
+_NOT_IN_ALL = ("video", "corruption", "severity", "p_fake")
 _WORDS = {"text": "text", "whole": "integers", "real": "real numbers"}
 
 
@@ -42,6 +44,27 @@ def read_predictions(path: Path) -> pd.DataFrame:
         IntegrityError: damaged, a column is missing or of another type, or a value is missing.
     """
     return read_table(path, PREDICTIONS, optional=_NOT_IN_ALL, nullable=("video",), reals="p_")
+
+
+def write_predictions(path: Path, frame: pd.DataFrame) -> str:
+    """Write predictions as Parquet with page checksums; returns the file's hash."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"dfad_predictions": "1"})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    return sha256_file(path)
+
+
+def write_selection(path: Path, rows: pd.DataFrame) -> None:
+    """Write the part of every face, so that a later evaluation can leave training faces out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(rows[list(SELECTION)], preserve_index=False)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, write_page_checksum=True)
 
 
 def read_table(

@@ -14,6 +14,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_parquet import write_selection
 from dfad_bench.data.crop_profiles import refuse_mixed, refuse_others
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.manifest import Manifest
@@ -32,7 +33,7 @@ from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.config import RunConfig, locked, read_config
 from dfad_bench.engine.devices import Place, place
 from dfad_bench.engine.finetune import unseen_warnings
-from dfad_bench.engine.job import Job, RunResult, write_rows
+from dfad_bench.engine.job import Job, RunResult
 from dfad_bench.engine.load import load_trained, trained_faces, trained_protocol
 from dfad_bench.engine.needs import Needs, needs_of, with_view_weights
 from dfad_bench.engine.precision import PrecisionChoice, choose_precision
@@ -181,7 +182,7 @@ class OpenEvaluation:
         """Predict the clean test faces; write predictions and facts."""
         self.job.trained = Trained.of(self.plan.run, self.plan.facts["run"])
         about, finished = {**self.plan.facts["run"], **_trained_on(self.plan.facts)}, self.finished
-        write_rows(self.plan.out.selection, self.selection)  # others can check which faces were left out
+        write_selection(self.plan.out.selection, self.selection.rows)  # others can check which faces were left out
         status = self.job.predict(self.model, self.selection, store, about, finished["status"], finished["sha256"])
         return RunResult(self.plan.out.path, status, about["stopped"], True, tuple(self.job.warnings))
 

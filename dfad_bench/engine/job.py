@@ -9,19 +9,22 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfad_bench.core.code_facts import protocol_facts, toolkit_facts
 from dfad_bench.core.contract import DFADModel, WeightFiles
-from dfad_bench.core.files import atomic_path, write_json
+from dfad_bench.core.files import write_json
 from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts, Samples
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.run_parquet import write_predictions, write_selection
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, mixed_order
 from dfad_bench.data.leak_check import find_leaks
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_facts import manifest_facts
 from dfad_bench.data.prompts import class_prompts
 from dfad_bench.data.sampling import require_unlabelled
 from dfad_bench.data.select import Selection
@@ -41,7 +44,7 @@ from dfad_bench.engine.load import build_model
 from dfad_bench.engine.loggers import Logs
 from dfad_bench.engine.needs import Needs, random_start, views_needed, without_view
 from dfad_bench.engine.precision import PrecisionChoice
-from dfad_bench.engine.predict import Predicted, predict_outputs, write_predictions
+from dfad_bench.engine.predict import Predicted, predict_outputs
 from dfad_bench.engine.references import Trained, write_references
 from dfad_bench.engine.seeding import make_deterministic
 from dfad_bench.engine.sessions import session_changes
@@ -124,7 +127,7 @@ class Job:
         """Train from pre-trained weights, those of another run, or random ones; predict and write the facts."""
         with one_line("before training", "use a smaller protocol, or a machine with more memory"):
             if self.team.lead:
-                write_rows(self.files.selection, selection)
+                write_selection(self.files.selection, selection.rows)
             store = self.team.lead_first(lambda: self.store(selection.rows))
             if self.leak_check and self.team.lead:
                 self._look_for_leaks(selection, store)
@@ -320,10 +323,10 @@ class Job:
         values = {
             "status": "partial" if lacking else status,
             "created_utc": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "toolkit": asdict(facts.toolkit_facts()),
+            "toolkit": asdict(toolkit_facts()),
             "model": asdict(facts.model_facts(config.model, model, asdict(config), checkpoint_sha256)),
-            "protocol": asdict(facts.protocol_facts(self.protocol, selection.deviations)),
-            "manifest": asdict(facts.manifest_facts(self.manifests, selection, self.leakage)),
+            "protocol": asdict(protocol_facts(self.protocol, selection.deviations)),
+            "manifest": asdict(manifest_facts(self.manifests, selection, self.leakage)),
             "run": {**run, "references": references, "files": hashes},
             "environment": asdict(facts.environment_facts(self.place, deterministic=True, why=self.precision_why)),
             "samples": asdict(self._samples(selection, frame)),
@@ -368,13 +371,3 @@ class Job:
             "stopped": fitted.stopped,
             **({"extended": [plain(asdict(each)) for each in config.extended]} if config.extended else {}),
         }
-
-
-def write_rows(path: Path, selection: Selection) -> None:
-    """Write the part of every face, so that a later evaluation can leave training faces out."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = selection.rows[["sample_id", "part", "group", "source_key", "crop_sha256"]]
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), temporary, write_page_checksum=True)

@@ -16,8 +16,9 @@ import numpy as np
 from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_outputs import PARTS, LastLayer, Outputs, write_last_layer, write_outputs
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.data.select import Selection
-from dfad_bench.engine.predict import Predicted, write_predictions
+from dfad_bench.engine.predict import Predicted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 
 from dfad_bench.core.contract import DFADModel
 from dfad_bench.core.errors import DFADError, listed
-from dfad_bench.core.files import atomic_path, sha256_file
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.run_outputs import Outputs, compact_embedding
 from dfad_bench.data.dataset import FaceDataset, mixed_batches, prefetch
@@ -130,14 +128,3 @@ def _outputs(
     back = np.argsort(order)
     at = torch.from_numpy(back)
     return torch.cat(attribution)[at], torch.cat(detection)[at], np.concatenate(embeddings)[back]
-
-
-def write_predictions(path: Path, frame: pd.DataFrame) -> str:
-    """Write predictions as Parquet with page checksums; returns the file's hash."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"dfad_predictions": "1"})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-    return sha256_file(path)

@@ -17,10 +17,9 @@ from dfad_bench.core.errors import DFADError, IntegrityError
 from dfad_bench.core.files import check_hash
 from dfad_bench.core.record import Reference
 from dfad_bench.core.run_folder import RunFolder
-from dfad_bench.core.run_parquet import Kind, read_table
+from dfad_bench.core.run_parquet import Kind, read_table, write_predictions
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.reference import FILE_FACTS, TREES, file_facts, has_facts, predict_from_facts
-from dfad_bench.engine.predict import write_predictions
 from dfad_bench.views.gaze import GAZE_FACTS, stored_gaze
 
 if TYPE_CHECKING:

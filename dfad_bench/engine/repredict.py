@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dfad_bench.core.code_facts import toolkit_facts
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol
@@ -26,7 +27,7 @@ from dfad_bench.core.strict import from_mapping
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.select import manifests_hash, rows_hash, select
 from dfad_bench.engine.evaluate import OpenEvaluation, plan_evaluation
-from dfad_bench.engine.facts import environment_facts, model_facts, toolkit_facts
+from dfad_bench.engine.facts import environment_facts, model_facts
 from dfad_bench.engine.references import GAZE_ONLY, Trained, write_references
 from dfad_bench.engine.settings import EvaluateSettings
 from dfad_bench.views.provider import ViewProvider

@@ -22,7 +22,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import PredictionFacts
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RobustnessFolder
-from dfad_bench.core.run_parquet import read_predictions
+from dfad_bench.core.run_parquet import read_predictions, write_predictions
 from dfad_bench.data.corruptions.spatial import NEEDS_SIDE
 from dfad_bench.data.corruptions.spec import ALL, Corruption, choose, corruptions
 from dfad_bench.data.corruptions.stream import CorruptedFaces, Workers
@@ -32,7 +32,7 @@ from dfad_bench.data.view_source import ViewValues
 from dfad_bench.engine.config import locked, plain
 from dfad_bench.engine.evaluate import EvaluationPlan, OpenEvaluation, plan_evaluation
 from dfad_bench.engine.needs import without_view
-from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.predict import predict
 from dfad_bench.engine.settings import RobustnessSettings, ViewsFrom
 from dfad_bench.views.provider import ViewProvider
 

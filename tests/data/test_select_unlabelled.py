@@ -14,13 +14,13 @@ from helpers.toy import SEEN, SIDE, toy_protocol, toy_row, toy_rows
 
 from dfad_bench.core.errors import ProtocolError
 from dfad_bench.core.protocol import Group
+from dfad_bench.core.run_parquet import write_selection
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.select import Selection, candidates, rows_hash, select
 from dfad_bench.engine.evaluate import without_trained
 from dfad_bench.engine.facts import manifest_facts
-from dfad_bench.engine.job import write_rows
 
 FLOW = Group("synthetic-flow-a", "synthetic")
 OUTSIDE = Group("real", "synthetic-outdoor")
@@ -167,7 +167,7 @@ def test_an_evaluation_does_not_ask_for_unlabelled_faces(manifests: list[Manifes
 
 def test_a_later_evaluation_leaves_out_what_was_seen_without_labels(manifests: list[Manifest], tmp_path: Path) -> None:
     chosen = select(toy_protocol(unlabelled=(OUTSIDE,), unlabelled_per_group=9), manifests)
-    write_rows(tmp_path / "selection.parquet", chosen)
+    write_selection(tmp_path / "selection.parquet", chosen.rows)
     stored = pd.read_parquet(tmp_path / "selection.parquet")
     assert stored["part"].value_counts()["unlabelled"] == 9
     names = set(chosen.unlabelled["source_key"])

@@ -11,11 +11,12 @@ from helpers.toy import SIDE, Toy, ToyConfig, toy_manifests, toy_protocol
 from dfad_bench.core.contract import Output
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.files import sha256_file
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.select import select
 from dfad_bench.engine.devices import Place
-from dfad_bench.engine.predict import predict, write_predictions
+from dfad_bench.engine.predict import predict
 
 CPU = Place(torch.device("cpu"))
 

@@ -15,10 +15,9 @@ from dfad_bench.api.runs import record_table, scores, verify_record
 from dfad_bench.core.errors import IntegrityError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import ResultRecord, plain, read_record, write_record
-from dfad_bench.core.run_parquet import read_predictions
+from dfad_bench.core.run_parquet import read_predictions, write_predictions
 from dfad_bench.data.manifest import Manifest, write_manifest
 from dfad_bench.data.side_table import SideTable
-from dfad_bench.engine.predict import write_predictions
 from dfad_bench.gaze import table as gaze_table
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.leaderboard import board

@@ -15,7 +15,7 @@ from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_outputs import LastLayer, Outputs, compact_embedding, write_last_layer, write_outputs
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.run_record import build_record
 
 WIDTH = 12

@@ -10,7 +10,7 @@ from helpers.toy import toy_predictions, toy_protocol
 
 from dfad_bench.core.files import write_json
 from dfad_bench.core.record import ResultRecord, plain
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.robustness.scores import build_robustness, read_robustness
 
 SETTINGS: dict[str, Any] = {

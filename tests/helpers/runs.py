@@ -11,7 +11,7 @@ import pandas as pd
 from dfad_bench.core.files import content_hash, write_json
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, plain, seal
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.run_record import build_record
 
 

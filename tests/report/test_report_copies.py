@@ -16,8 +16,8 @@ from dfad_bench.api.runs import leaderboard
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.record import plain, read_record, write_record
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.core.version import __version__
-from dfad_bench.engine.predict import write_predictions
 from dfad_bench.report.board_checks import Check, note_check
 from dfad_bench.report.copies import agree
 from dfad_bench.report.leaderboard import board

@@ -16,7 +16,7 @@ from helpers.training import run_training
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, identity, plain, read_record, seal, write_record
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.run_record import build_record, draws_of, rescore
 
 

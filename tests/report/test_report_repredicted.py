@@ -24,7 +24,7 @@ from dfad_bench.cli.main import dfad
 from dfad_bench.core.files import read_json, sha256_file, write_json
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_outputs import Outputs, read_outputs, write_outputs
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.repredicted import NUMBERS, TOLERANCES, compare_predictions
 from dfad_bench.report.run_record import build_record, rescore
 

@@ -14,7 +14,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.errors import ConfigError, IntegrityError, UnknownNameError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.record import MetricValue, identity, plain, read_record, seal, write_record
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.metrics import openset
 from dfad_bench.report.figures.robustness import draw_robustness, save_robustness_figures
 from dfad_bench.report.leaderboard import find_records

@@ -12,7 +12,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, write_json
 from dfad_bench.core.record import plain, read_record, seal, write_record
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.report.run_record import rescore
 from dfad_bench.report.verify import Verification, verify_record
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.label_names import column_answer, is_bare, unnamed_label
 from dfad_bench.ingest.sources.spec import DatasetSpec
-
-_BARE = re.compile(r"[+-]?[0-9]+(\.0+)?|true|false|yes|no", re.IGNORECASE)
-_BY_COLUMN = {  # a column whose name is the question: its yes is an answer
-    "is_fake": ("real", "fake"), "fake": ("real", "fake"), "is_real": ("fake", "real"), "real": ("fake", "real"),
-}  # fmt: skip
-_NO, _YES = ("0", "false", "no"), ("1", "true", "yes")
 
 
 def class_of(spec: DatasetSpec, value: str, where: str, column: str = "") -> str | None:
@@ -37,28 +31,8 @@ def class_of(spec: DatasetSpec, value: str, where: str, column: str = "") -> str
             return said
         if spec.generators and (known := spec.generator_of(name)) is not None:
             return known
-    if answers := _BY_COLUMN.get(column.casefold()):
-        low = plain.casefold()
-        if low in (*_NO, *_YES):
-            return answers[low in _YES]
+    if answer := column_answer(column, plain):
+        return answer
     if is_bare(text):
-        raise ConfigError(_refusal(where, [text]))
+        raise ConfigError(unnamed_label(where, text, " (or `labels` of the dataset file)"))
     return spec.generator_of(text)
-
-
-def is_bare(value: str) -> bool:
-    """Whether a label is a number or a truth value, which says nothing by itself.
-
-    >>> is_bare("1"), is_bare("0.0"), is_bare("True"), is_bare("0_real")
-    (True, True, True, False)
-    """
-    return bool(_BARE.fullmatch(value.strip()))
-
-
-def _refusal(where: str, values: Sequence[str]) -> str:
-    shown = quoted(values[0])
-    no, yes = ("False", "True") if values[0].strip().casefold() in ("true", "false") else ("0", "1")
-    return (
-        f"{where}: the label {shown} has no name, and {yes} is real in some data sets, fake in others: say"
-        f" --labels {no}=real,{yes}=fake or --labels {no}=fake,{yes}=real (or `labels` of the dataset file)"
-    )
