@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dfad_bench", "baselines", "gazeclip")
 STDLIB = sys.stdlib_module_names
 
-OF_API = ("core", "data", "engine", "gaze", "ingest", "metrics", "parsing", "report", "synthetic", "views")
+OF_API = ("core", "data", "engine", "gaze", "ingest", "intake", "metrics", "parsing", "report", "synthetic", "views")
 
 # package -> (ours, anywhere in a file; third party, at module level). The longest matching package counts.
 RULES: dict[str, tuple[set[str], set[str]]] = {
@@ -32,6 +32,8 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench.data": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow", "torch"}),
     # from a release to a manifest: only api, the commands, benchmarks and tests import it
     "dfad_bench.ingest": ({"dfad_bench.core", "dfad_bench.data"}, {"numpy", "pandas", "pyarrow"}),
+    # without torch, and so without engine
+    "dfad_bench.intake": ({"dfad_bench.core", "dfad_bench.data"}, {"numpy", "pandas", "pyarrow"}),
     "dfad_bench.synthetic": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
     "dfad_bench.views": (
         {"dfad_bench.core", "dfad_bench.data", "dfad_bench.gaze", "dfad_bench.layers"},

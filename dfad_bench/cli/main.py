@@ -33,6 +33,7 @@ COMMANDS = {
     "train": ("train", "Train a model under a protocol, predict, score."),
     "evaluate": ("evaluate", "Score a trained model again."),
     "sensitivity": ("sensitivity", "Test whether a run's numbers survive another crop, size or quality."),
+    "import-predictions": ("import_predictions", "Score predictions that were made elsewhere."),
     "compare": ("compare", "Test whether one run is better than another on the same faces."),
     "claim": ("claim", "Test a paper's claim about training on your runs, over models."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),

@@ -175,7 +175,8 @@ def _prefixes(context: click.Context, parameter: click.Parameter, values: tuple[
     return {old: new for old, _, new in (text.partition("=") for text in values)}
 
 
-def _labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def label_names(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """What labels mean, from texts such as `0=real,1=fake`."""
     pairs = [pair for text in values for pair in text.split(",")]
     if bad := [pair for pair in pairs if "" in pair.partition("=")]:
         raise click.UsageError(f"--labels {quoted(bad[0])}: expected VALUE=NAME, as in 0=real,1=fake.", context)
@@ -213,7 +214,7 @@ labels = click.option(
     "--labels",
     multiple=True,
     metavar="VALUE=NAME",
-    callback=_labels,
+    callback=label_names,
     help=option_of(BuildSettings, "labels")[0].help,
 )
 follow_links = setting(BuildSettings, "follow_links")

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
 from dfad_bench.core.files import content_hash, read_json, write_json
+from dfad_bench.core.imported import Imported
 from dfad_bench.core.record_ranges import check_ranges
+from dfad_bench.core.run_parts import Extension, Reference, check_path
 from dfad_bench.core.settings import Precision
 from dfad_bench.core.strict import from_mapping
 
@@ -23,20 +25,17 @@ SCHEMA_VERSION = "1.2"
 # 1.0 lacks the sweep, the confusion counts and several numbers; up to 1.1 intervals were percentiles of resamples
 READABLE = ("1.0", "1.1", "1.2")
 EARLIER_INTERVALS = ("1.0", "1.1")
-_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def _check_path(path: str) -> None:
-    if not _PATH.fullmatch(path) or ".." in path:
-        raise ValueError(f"path {quoted(path)} is not a plain relative path")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the numbers come from. `recomputed`: from the predictions; `reproduced`: from the checkpoint."""
+    """Where the numbers come from. `recomputed`: from the predictions; `reproduced`: from the checkpoint.
 
-    kind: Literal["measured", "paper"] = "measured"
+    `imported`: of predictions that were made elsewhere, see `ResultRecord.imported`; never ranked with measured ones.
+    """
+
+    kind: Literal["measured", "paper", "imported"] = "measured"
     trust: Literal["self_reported", "recomputed", "reproduced"] = "self_reported"
     citation: str | None = None
     submitter: str | None = None
@@ -56,14 +55,14 @@ class Toolkit:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Which model. `checkpoint_sha256` is null for models without weights to keep."""
+    """Which model. `checkpoint_sha256` is null for models without weights to keep, a count where nobody says it."""
 
     name: str
     registry_sha256: str  # of the name, where it is registered, and that file
-    params_total: int
-    params_trainable: int
+    params_total: int | None
+    params_trainable: int | None
     checkpoint_sha256: str | None
-    init: dict[str, Any]  # kind: random | local_file | hub | run | local_files (files: by name); id, sha256
+    init: dict[str, Any]  # kind: random | local_file | hub | run | local_files (files: by name) | unknown; id, sha256
     display: str | None = None
     size: Literal["paper", "tiny"] = "paper"
     heads: Literal["both", "attribution", "detection"] = "both"
@@ -112,50 +111,19 @@ class ManifestFacts:
 
 
 @dataclass(frozen=True)
-class Extension:
-    """One extension of a run: training continued beyond the length asked for before.
-
-    `as_one_run`: whether a run of this length from scratch ends with the same bits; `reasons`: why not. `kept`: epochs,
-    and steps where it counts those, of the stages that were done.
-    """
-
-    config_sha256: str  # of the settings it had been trained with
-    from_epochs: float
-    from_steps: int
-    as_one_run: bool
-    reasons: tuple[str, ...]
-    kept: dict[str, tuple[int, int | None]]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A predictor that sees no pixel, fitted on the run's training faces: a trivial row of tables.
-
-    `path`: its predictions, relative to the record, hashed in `RunFacts.files`; `facts`: what it sees; `lacking`: test
-    faces of which none of them is known; `about`: where they are from.
-    """
-
-    path: str
-    facts: tuple[str, ...]
-    fitted_on: int
-    lacking: int
-    about: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_path(self.path)
-
-
-@dataclass(frozen=True)
 class RunFacts:
-    """How it was trained. There is no way to say that weights were chosen on the test set."""
+    """How it was trained. There is no way to say that weights were chosen on the test set.
+
+    Of imported predictions what nobody here knows is null: `seed`, `precision`, `world_size`, `steps`, `resumed`.
+    """
 
     run_id: str
-    seed: int
+    seed: int | None
     config_sha256: str
-    precision: Precision
-    world_size: int
-    steps: int
-    resumed: int
+    precision: Precision | None
+    world_size: int | None
+    steps: int | None
+    resumed: int | None
     config: dict[str, Any] = field(default_factory=dict)
     global_batch: int | None = None
     epochs: float | None = None
@@ -169,15 +137,20 @@ class RunFacts:
     trained_on: dict[str, int] | None = None  # of an evaluation: faces of each seen generator the run learnt from
     references: dict[str, Reference] = field(default_factory=dict)  # by name; none in earlier records
 
+    @property
+    def seed_text(self) -> str:
+        """The seed for people."""
+        return "not known" if self.seed is None else str(self.seed)
+
 
 @dataclass(frozen=True)
 class Environment:
-    """Where it ran."""
+    """Where it ran; null where nobody here knows."""
 
-    python: str
-    torch: str
-    device: str
-    deterministic: bool
+    python: str | None
+    torch: str | None
+    device: str | None
+    deterministic: bool | None
     cuda: str | None = None
     os: str | None = None
     packages: dict[str, Any] = field(default_factory=dict)
@@ -284,7 +257,7 @@ class PredictionFacts:
     columns: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_path(self.path)
+        check_path(self.path)
 
 
 @dataclass(frozen=True)
@@ -309,8 +282,13 @@ class ResultRecord:
     sweep: Sweep | None = None
     references: dict[str, tuple[MetricValue, ...]] = field(default_factory=dict)  # numbers of `run.references`
     schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
+    imported: Imported | None = None
 
     def __post_init__(self) -> None:
+        if (self.source.kind == "imported") != (self.imported is not None):
+            raise ValueError("source.kind is imported where, and only where, there is `imported`")
+        if self.imported is None and self.run.seed is None:
+            raise ValueError("only an imported record may lack its seed")
         if self.source.kind == "paper" and not self.source.citation:
             raise ValueError("a paper's record needs a citation")
         if not self.metrics:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core.files import read_json
+from dfad_bench.core.imported import Imported
 from dfad_bench.core.record import (
     Environment,
     ManifestFacts,
@@ -35,6 +36,7 @@ class _Facts:
     samples: Samples
     predictions: PredictionFacts
     warnings: tuple[str, ...] = ()
+    imported: Imported | None = None
 
 
 def read_facts(path: Path) -> dict[str, Any]:

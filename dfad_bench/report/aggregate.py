@@ -55,16 +55,16 @@ def seeds_table(records: Sequence[ResultRecord], *, every: bool = False) -> Tabl
 def _by_number(records: Sequence[ResultRecord], every: bool) -> dict[tuple[Any, ...], dict[int, MetricValue]]:
     """What the numbers are called, and the value of each seed."""
     found: dict[tuple[Any, ...], dict[int, MetricValue]] = {}
-    for record in sorted(records, key=lambda record: record.run.seed):
+    for record in sorted(records, key=seed_number):
         for metric in record.metrics:
             if not every and metric.subset not in _MAIN:
                 continue
-            found.setdefault(number_key(metric), {})[record.run.seed] = metric
+            found.setdefault(number_key(metric), {})[seed_number(record)] = metric
     return found
 
 
 def _notes(records: Sequence[ResultRecord]) -> tuple[str, ...]:
-    seeds = sorted(record.run.seed for record in records)
+    seeds = sorted(map(seed_number, records))
     notes = [f"Seeds: {', '.join(map(str, seeds))}. SD: between seeds, n - 1; it is no interval over faces."]
     if len(seeds) < _FEW:
         notes.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: too few to compare models; use {_FEW} or more.")
@@ -98,15 +98,27 @@ def number_key(value: MetricValue) -> tuple[Any, ...]:
     return value.task, value.metric, value.subset, value.averaging, json.dumps(params, sort_keys=True)
 
 
+def seed_number(record: ResultRecord) -> int:
+    """The seed of a record that stands beside others.
+
+    Raises:
+        ConfigError: it is not known, as of predictions made elsewhere.
+    """
+    if record.run.seed is None:
+        name = record.model.display or record.model.name
+        raise ConfigError(f"{quoted(name)}: its seed is not known, so it is in no mean over seeds")
+    return record.run.seed
+
+
 def check_seeds(records: Sequence[ResultRecord]) -> None:
     """Refuse records that differ in more than the seed.
 
     Raises:
-        ConfigError: they do, or two have the same seed, or there is none.
+        ConfigError: they do, or two have the same seed, or one has none that is known, or there is none.
     """
     if not records:
         raise ConfigError("no records to average")
-    seeds = [record.run.seed for record in records]
+    seeds = list(map(seed_number, records))
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds {quoted(sorted(seeds))}: a seed is given twice")
     alike = {

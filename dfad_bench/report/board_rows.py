@@ -12,6 +12,7 @@ from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.report.board_columns import row_numbers
 from dfad_bench.report.board_ranks import row_intervals
 from dfad_bench.report.reported import ReportedScore
+from dfad_bench.report.row_facts import seeds_of_row
 from dfad_bench.report.run_record import settings_but_seed
 
 _TAGGED = ("model", "seed", "size", "heads", "options", "protocol", "protocol_sha256", "manifests", "allow_partial")
@@ -47,7 +48,7 @@ def _short_text(value: Any) -> str:
 
 def measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence[str] = ()) -> dict[str, Any]:
     """The row of the runs of one model; `tags` are put behind its name, after the size, heads and options."""
-    first, seeds = records[0], sorted({record.run.seed for record in records})
+    first, seeds = records[0], seeds_of_row(records)
     several = [row_numbers(record.metrics, protocol) for record in records]
     row: dict[str, Any] = {key: _mean([numbers[key] for numbers in several]) for key in several[0]}
     unseen = [numbers["unseen_acc"] for numbers in several if numbers["unseen_acc"] is not None]
@@ -59,11 +60,11 @@ def measured_row(records: list[ResultRecord], protocol: Protocol, tags: Sequence
     return {
         **row,
         "model": name,
-        "seeds": len(seeds),
+        "seeds": len(seeds) or 1,
         "seed_list": seeds,
-        "seeds_shown": ", ".join(map(str, seeds)),
+        "seeds_shown": ", ".join(map(str, seeds)) or "not known",
         "status": first.status,
-        "kind": "measured",
+        "kind": "measured" if first.imported is None else "imported",
         "trivial": first.model.task == "trivial",
         "protocol_sha256": first.protocol.sha256,
         "manifest_sha256": first.manifest.content_sha256,

@@ -119,7 +119,7 @@ class _Scored:
     numbers: Mapping[Place, Number]
 
     @property
-    def seed(self) -> int:
+    def seed(self) -> int | None:
         return self.run.record.run.seed
 
 
@@ -277,15 +277,20 @@ def _notes(
     if len(of_a) == len(of_b) == 1:
         yield "One run each: the spread over seeds is not part of these tests."
         return
-    seeds = [sorted(record.run.seed for record in records) for records in (of_a, of_b)]
+    seeds = [sorted((record.run.seed_text for record in records), key=_in_order) for records in (of_a, of_b)]
     single_seed = [name for name, some in zip("AB", seeds, strict=True) if len(some) == 1]
     yield "Means over seeds: intervals and tests count the spread over faces and over seeds (Satterthwaite)."
     yield from (
         f"{name} has one seed: its spread over seeds is not known, and not in these tests." for name in single_seed
     )
     if 1 not in map(len, seeds) and seeds[0] != seeds[1]:
-        shown = [", ".join(map(str, some)) for some in seeds]
+        shown = [", ".join(some) for some in seeds]
         yield f"A has seeds {shown[0]}, B {shown[1]}; only seeds of both are compared one by one."
+
+
+def _in_order(seed: str) -> tuple[int, str]:
+    """Numbers by their size."""
+    return len(seed), seed
 
 
 def _by_reason(rows: Sequence[Compared]) -> dict[str, int]:
@@ -302,7 +307,7 @@ def _notes_on_faces(frame: pd.DataFrame) -> Iterator[str]:
 
 def _notes_on_run(name: str, record: ResultRecord, several: bool) -> Iterator[str]:
     yield from (f"{name} states {line}." for line in unknown_metrics(record.metrics))
-    name = f"{name}, seed {record.run.seed}," if several else name
+    name = f"{name}, seed {record.run.seed_text}," if several else name
     if record.status != "complete":
         yield f"{name} is {record.status} ({record.run.stopped or 'unfinished'})."
     if (elsewhere := trained_elsewhere(record)) is not None:
@@ -313,7 +318,7 @@ def _notes_on_run(name: str, record: ResultRecord, several: bool) -> Iterator[st
 
 def _name(side: Sequence[_Scored]) -> str:
     record = side[0].run.record
-    seeds = ", ".join(str(scored.seed) for scored in side)
+    seeds = ", ".join(scored.run.record.run.seed_text for scored in side)
     return f"{record.model.display or record.model.name}, " + (
         f"seed {seeds}" if len(side) == 1 else f"mean of seeds {seeds}"
     )

@@ -52,14 +52,15 @@ def one_of_each(records: Sequence[ResultRecord], checks: Checks) -> Runs:
 def row_key(record: ResultRecord) -> str:
     """Runs with the same key differ in the seed only and are one row; a record that hides its settings is alone."""
     settings: Any = settings_but_seed(record) or record.run.config_sha256
-    elsewhere = (record.protocol.sha256, record.manifest.content_sha256)
+    elsewhere = (record.protocol.sha256, record.manifest.content_sha256, *([True] if record.imported else []))
     model = (record.model.name, record.model.registry_sha256)
     return content_hash([*model, settings, record.status, record.toolkit.version, *elsewhere])
 
 
-def seed_of(record: ResultRecord) -> list[int]:
+def seed_of(record: ResultRecord) -> list[int | None]:
     """The seed of a run, and those of the runs whose weights it started from."""
-    seeds, init = [record.run.seed], record.model.init
+    seeds: list[int | None] = [record.run.seed]
+    init = record.model.init
     while isinstance(init, dict) and init.get("kind") == "run":
         seeds.append(init.get("seed", -1))
         init = init.get("init", {})
@@ -109,7 +110,7 @@ def _settle_group(members: Sequence[ResultRecord], checks: Checks, found: Runs) 
     chosen, least = min(top, key=_own_then_least), min(top, key=_oscr)
     if all(agree(chosen, other, 0.0) for other in members):
         return chosen
-    who = f"{chosen.model.display or chosen.model.name}, seed {chosen.run.seed}"
+    who = f"{chosen.model.display or chosen.model.name}, seed {chosen.run.seed_text}"
     places = ", ".join(
         f"{check(record).place or record.record_id[:8]} ({check(record)})" for record in members[:_NAMED]
     )
@@ -139,15 +140,17 @@ def _once_a_checkpoint(records: Sequence[ResultRecord], checks: Checks, found: R
     """
     kept: list[ResultRecord] = []
     for members in _grouped(records, row_key):
-        best_first = sorted(members, key=lambda one: (-checks.get(one.record_id, Check()).rank, one.run.seed))
+        best_first = sorted(members, key=lambda one: (-checks.get(one.record_id, Check()).rank, one.run.seed or 0))
         distinct: list[ResultRecord] = []
         for record in best_first:
             same = [one for one in distinct if record.model.task != "trivial" and _one_checkpoint(one, record)]
             if not same:
                 distinct.append(record)
                 continue
-            who, shown = record.model.display or record.model.name, same[0].run.seed
-            found.notes.append(f"{who}: seed {record.run.seed} has the numbers of seed {shown}: one run, counted once.")
+            who, shown = record.model.display or record.model.name, same[0].run.seed_text
+            found.notes.append(
+                f"{who}: seed {record.run.seed_text} has the numbers of seed {shown}: one run, counted once."
+            )
         kept += [record for record in members if record in distinct]
     return kept
 

@@ -16,7 +16,7 @@ def run_labels(records: Sequence[ResultRecord], folders: Sequence[Path]) -> list
         folders: of the same runs.
     """
     names = [record.model.display or record.model.name for record in records]
-    seeded = [f"{name}, seed {record.run.seed}" for name, record in zip(names, records, strict=True)]
+    seeded = [f"{name}, seed {record.run.seed_text}" for name, record in zip(names, records, strict=True)]
     with_folder_name = [f"{label} ({folder.resolve().name})" for label, folder in zip(seeded, folders, strict=True)]
     labels = []
     for place, folder in enumerate(folders):
@@ -32,4 +32,4 @@ def mean_label(records: Sequence[ResultRecord], used_labels: Sequence[str] = ())
     label = f"{name}, mean of {len(records)} seeds"
     if label not in used_labels:
         return label
-    return f"{name}, mean of seeds {', '.join(str(record.run.seed) for record in records)}"
+    return f"{name}, mean of seeds {', '.join(record.run.seed_text for record in records)}"

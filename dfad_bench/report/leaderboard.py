@@ -23,7 +23,15 @@ from dfad_bench.report.generator_ranks import generator_notes, generator_numbers
 from dfad_bench.report.headline import metric_notes, unknown_metrics
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.reported import ReportedScore
-from dfad_bench.report.row_facts import CHECK_NOTE, PRETRAINED, ShippedHash, edited, row_facts, row_note
+from dfad_bench.report.row_facts import (
+    CHECK_NOTE,
+    IMPORTED_NOTE,
+    PRETRAINED,
+    ShippedHash,
+    edited,
+    row_facts,
+    row_note,
+)
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Table
 from dfad_bench.report.trivial import planned_scores, training_counts, trivial_notes, trivial_scores_of
@@ -113,6 +121,7 @@ def board(
     shown = [value for value in reported if value.threshold in (None, *protocol.attribution.thresholds)]
     printed = [_reported_block(shown, protocol.attribution.headline)] if shown else []
     notes += [f"{CHECK_NOTE} {PRETRAINED}"] if measured else []
+    notes += [IMPORTED_NOTE] if any(record.imported is not None for record in runs.records) else []
     notes += [note for block in blocks for note in block.notes] + runs.notes
     if len(measured) > 1:
         notes.append(f"{len(measured)} sections differ in faces, rules or training: do not compare across them.")
@@ -135,7 +144,9 @@ def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[Resul
     """The records of a protocol, and a line for each whose rules are not those of the hash that it states."""
     found, strange, known = [], [], set()
     for record in (record for record in records if record.protocol.name == name):
-        where = f"record {record.record_id[:8]} of {record.model.display or record.model.name}, seed {record.run.seed}"
+        where = (
+            f"record {record.record_id[:8]} of {record.model.display or record.model.name}, seed {record.run.seed_text}"
+        )
         rules = {"config": record.protocol.config, "sha256": record.protocol.sha256}
         try:
             if (digest := content_hash(rules)) not in known:  # rows of one board mostly have the same rules
@@ -166,19 +177,23 @@ class _Block(NamedTuple):
 def _measured_blocks(
     runs: Runs, records: Sequence[ResultRecord], about: _FromElsewhere, every_seed: bool
 ) -> list[_Block]:
-    """A block for each set of faces, rules and training; those of runs trained elsewhere stand last."""
-    sections: dict[tuple[str, str, str], list[ResultRecord]] = {}
+    """A block for each set of faces, rules and training; then those trained elsewhere, then imported."""
+    sections: dict[tuple[str, str, str, bool], list[ResultRecord]] = {}
     for record in runs.records:
-        key = (record.protocol.sha256, record.manifest.content_sha256, trained_elsewhere(record) or "")
+        rules, elsewhere = record.protocol.sha256, trained_elsewhere(record) or ""
+        key = (rules, record.manifest.content_sha256, elsewhere, record.imported is not None)
         sections.setdefault(key, []).append(record)
     blocks = []
-    for (_, faces, elsewhere), members in sorted(sections.items(), key=lambda item: bool(item[0][2])):
+    for (_, faces, elsewhere, imported), members in sorted(
+        sections.items(), key=lambda item: (item[0][3], bool(item[0][2]))
+    ):
         heading = f"Faces {faces[:8]}, trained elsewhere" if elsewhere else f"Measured on faces {faces[:8]}"
+        heading = f"Imported predictions, faces {faces[:8]}" if imported else heading
         version, counts = members[0].protocol.version, members[0].manifest.splits
         sizes = ", ".join(f"{split.rows:,} {name}" for name, split in counts.items())
         note = f"Faces {faces[:8]}: {members[0].manifest.name}, {sizes}; protocol version {version}"
         rows, lines = _section(members, records, runs.unsettled, about, every_seed)
-        heading += edited([row for row in rows if row["kind"] == "measured"])
+        heading += edited([row for row in rows if row["kind"] in ("measured", "imported")])
         blocks.append(_Block(heading, rows, [f"{note}; {elsewhere}." if elsewhere else f"{note}.", *lines]))
     return blocks
 

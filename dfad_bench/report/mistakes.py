@@ -59,7 +59,7 @@ def mistakes_tables(
     """
     made = {"attribution": _attribution(predictions, protocol), "detection": _detection(predictions)}
     untrained = {"attribution": "detection", "detection": "attribution"}.get(record.model.heads)
-    name = f"{record.model.display or record.model.name}, seed {record.run.seed}, {protocol.name}"
+    name = f"{record.model.display or record.model.name}, seed {record.run.seed_text}, {protocol.name}"
     tables = {}
     for task, found in made.items():
         faces = int(found.attrs["faces"])

@@ -32,7 +32,7 @@ _NAMED = 3  # faces named one by one
 
 def predicted_in(record: ResultRecord) -> Precision:
     """The number format that the record's predictions were made in."""
-    return record.environment.precision or record.run.precision
+    return record.environment.precision or record.run.precision or "fp32"
 
 
 @dataclass(frozen=True)

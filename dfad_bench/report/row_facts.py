@@ -14,11 +14,16 @@ from dfad_bench.report.board_checks import LEVELS, Check
 # kind ("datasets" or "crops") and name -> version and hash of what is shipped under the name
 ShippedHash = Callable[[str, str], "tuple[Any, str] | None"]
 PRETRAINED = "Pre-trained weights may have seen the test generators; this is not checked."
-_SHORT_INIT = {"random": "random init", "run": "another run"}
+_SHORT_INIT = {"random": "random init", "run": "another run", "unknown": "not known"}
 _SHORT_CHECK = {"repredicted": "repredicted", "follows": "numbers", "claimed": "claimed", "contradicted": "wrong"}
 CHECK_NOTE = (
     "Checked here: repredicted (the checkpoint makes these predictions), numbers (they follow from the stored"
     " predictions), claimed (no predictions beside the record), wrong (does not follow; never ranked)."
+)
+
+IMPORTED_NOTE = (
+    "Imported rows are predictions that were made elsewhere: nobody here knows how their model was trained, or on which"
+    " faces. They are ranked among each other only."
 )
 
 
@@ -41,7 +46,7 @@ def row_facts(
     return {
         "init": _init(first),
         "init_short": _SHORT_INIT.get(str(first.model.init.get("kind")), "pre-trained"),
-        "seed_list": sorted({record.run.seed for record in records}),
+        "seed_list": seeds_of_row(records),
         "toolkit": first.toolkit.version,
         "commits": sorted({record.toolkit.git_commit[:8] for record in records if record.toolkit.git_commit}),
         "protocol_is": protocol_is,
@@ -58,6 +63,7 @@ def row_facts(
         "substitutes": _substitutes(records),
         "data_changes": list(dict.fromkeys(cut(text) for record in records for text in record.model.data_changes)),
         "visited": _visited(records),
+        "imported": _imported(first),
         "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
@@ -86,7 +92,7 @@ def row_note(row: Mapping[str, Any]) -> str:
     crops = f"crops {', '.join(row['crops'])} {row['crops_is']}" if row["crops"] else "crops not stated"
     parts = [
         row["init"],
-        f"seed{'s' * (len(seeds) > 1)} {seed_text}",
+        f"seed{'s' * (len(seeds) > 1)} {seed_text or 'not known'}",
         f"dfad_bench {row['toolkit']}{other}{commits}",
         f"protocol {row['protocol_is']}",
         recipe,
@@ -96,6 +102,7 @@ def row_note(row: Mapping[str, Any]) -> str:
         *row.get("without_view", ()),
         *row.get("data_changes", ()),
         *row.get("visited", ()),
+        *row.get("imported", ()),
         "sources not stated" if sources is None else f"{sources:,} test sources",
         *([f"{row['short_groups']} short groups"] if row["short_groups"] else []),
         LEVELS[row["checked"]] + (f" ({row['why_not']})" if row["why_not"] else ""),
@@ -137,12 +144,33 @@ def _visited(records: Sequence[ResultRecord]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def seeds_of_row(records: Sequence[ResultRecord]) -> list[int]:
+    """The seeds that are known."""
+    return sorted({record.run.seed for record in records if record.run.seed is not None})
+
+
+def _imported(record: ResultRecord) -> list[str]:
+    """What is said of predictions that were made elsewhere: by whom, on what, and what nobody says."""
+    about = record.imported
+    if about is None:
+        return []
+    said = {key: about.card.get(key) for key in ("trained_on", "training_data", "author", "licence", "reference")}
+    lines = [f"imported from {cut(about.file)}"]
+    for key, value in said.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        lines += [f"{key.replace('_', ' ')} (by its card): {cut(str(text))}"] if text else []
+    lines += [f"{about.missing:,} test faces without a prediction"] if about.missing else []
+    return lines + ([f"not known: {', '.join(map(cut, about.unknown))}"] if about.unknown else [])
+
+
 def _init(record: ResultRecord) -> str:
     """What the weights were before training."""
     init = record.model.init
     kind = str(init.get("kind"))
     if kind == "random":
         return "random init"
+    if kind == "unknown":
+        return "training not seen here"
     if kind == "run":
         return f"weights of a run under {init.get('protocol')}"
     files = init.get("files")

@@ -51,13 +51,23 @@ def build_record(run: Path, *, resamples: int = RESAMPLES, trust: str = "self_re
     if len(frame) != facts["samples"]["evaluated"]:
         raise IntegrityError(f"{run}: {len(frame)} predictions, {facts['samples']['evaluated']} faces were evaluated")
     scored = score(frame, protocol, heads=facts["model"].get("heads", "both"), resamples=resamples)
-    source = {"kind": "measured", "trust": trust}
+    source = _source(facts, trust)
     references = reference_numbers(run, facts["run"], protocol, frame)
     made = {"metrics": scored.metrics, "groups": scored.groups, "sweep": scored.sweep, "references": references}
     record = seal({**facts, "source": source, **made})
     check_ranges(record, str(files.record))
     write_record(files.record, record)
     return record
+
+
+def _source(facts: dict[str, Any], trust: str) -> dict[str, Any]:
+    """Where the numbers come from; of imported predictions with what their author says."""
+    imported = facts.get("imported")
+    if imported is None:
+        return {"kind": "measured", "trust": trust}
+    card = imported.get("card", {})
+    said = {"citation": card.get("reference"), "submitter": card.get("author")}
+    return {"kind": "imported", "trust": trust, **{key: value for key, value in said.items() if value is not None}}
 
 
 def rescore(run: Path) -> ResultRecord:

@@ -192,7 +192,7 @@ def _protocol(record: ResultRecord) -> Protocol:
 
 
 def _title(record: ResultRecord, what: str) -> str:
-    return f"{record.model.display or record.model.name}, seed {record.run.seed}, {record.protocol.name}: {what}"
+    return f"{record.model.display or record.model.name}, seed {record.run.seed_text}, {record.protocol.name}: {what}"
 
 
 def _stamps(record: ResultRecord) -> tuple[str, ...]:

@@ -101,6 +101,7 @@ def numbers(
     earlier: bool = False,
 ) -> tuple[Faces, list[Number]]:
     """What `score` is made of: the faces, and every number before its interval is drawn. Arguments as there."""
+    predictions = _with_untrained(predictions, protocol, heads)
     faces = Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed, earlier)
     made = [*attribution_numbers(faces), *detection_numbers(faces)]
     videos = faces.videos(predictions)
@@ -119,6 +120,16 @@ def faces_of(predictions: pd.DataFrame, protocol: Protocol, resamples: int = RES
         IntegrityError: as of `score`.
     """
     return Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed)
+
+
+def _with_untrained(frame: pd.DataFrame, protocol: Protocol, heads: str) -> pd.DataFrame:
+    """Predictions with columns of an expert that they lack, as imported ones may; all its numbers are null."""
+    if heads == "attribution" and "p_fake" not in frame:
+        return frame.assign(p_fake=0.5)
+    if heads == "detection" and "p_0" not in frame:
+        classes = protocol.num_generators
+        return frame.assign(**{f"p_{k}": 1 / classes for k in range(classes)})
+    return frame
 
 
 def _counts(faces: Faces, group: Group, untrained: str | None) -> GroupCounts:

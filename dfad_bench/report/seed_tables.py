@@ -10,7 +10,7 @@ from typing import Any
 
 from dfad_bench.core.record import MetricValue, ResultRecord, Sweep
 from dfad_bench.core.record_ranges import BOUNDS, metric_unit
-from dfad_bench.report.aggregate import check_seeds, number_key
+from dfad_bench.report.aggregate import check_seeds, number_key, seed_number
 from dfad_bench.report.mean_interval import mean_interval
 from dfad_bench.report.record_diff import without_interval
 from dfad_bench.report.run_tables import TABLES
@@ -41,8 +41,8 @@ def seeds_tables(records: Sequence[ResultRecord], name: str) -> Table:
         ConfigError: they differ in more than the seed.
     """
     check_seeds(records)
-    ordered = sorted(records, key=lambda record: record.run.seed)
-    tables = {record.run.seed: TABLES[name](record) for record in ordered}
+    ordered = sorted(records, key=seed_number)
+    tables = {seed_number(record): TABLES[name](record) for record in ordered}
     first = next(iter(tables.values()))
     rows: list[Mapping[str, Any]] = []
     for seed, table in tables.items():

@@ -47,7 +47,7 @@ def refuse_unlike(table: ReportedTable, runs: Sequence[MeasuredRun]) -> None:
     whole = [(run, record, settings_but_seed(record)) for run in runs for record in run.records]
     for run, record, settings in whole:
         if wrong := _not_of_row(run, settings):
-            seed = f"seed {record.run.seed}"
+            seed = f"seed {record.run.seed_text}"
             raise ConfigError(f"{table.name}: {run.where} ({seed}) is not the run of {run.name!r}: {listed(wrong)}")
     for run, _, settings in whole:
         first, _, expected = whole[0]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
+from dfad_bench.core.imported import faces_hash
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import EARLIER_INTERVALS, ResultRecord, identity, plain, read_record
@@ -62,6 +63,7 @@ class Verification:
     notes: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
     repredicted: tuple[Repredicted, ...] = ()
+    imported: bool = False
 
     @property
     def not_shown(self) -> str:
@@ -69,6 +71,8 @@ class Verification:
         trained = (
             "that the weights were trained as the record states, and on no test face; only a new training shows it"
         )
+        if self.imported:
+            return "Not shown: that a model made these predictions, and how it was trained; only its author can say."
         if self.repredicted:
             return f"Not shown: {trained}."
         return f"Not shown: that a model made these predictions (--repredict checks it); {trained}."
@@ -185,7 +189,8 @@ class _Check:
         named = {difference.name for difference in found}
         found += [one for one in self._ranges() if one.name not in named]
         notes = (*self.unchecked, *self.notes)
-        return Verification(self.path, self.compared, tuple(found), notes, tuple(self.unchecked))
+        imported = self.record.imported is not None
+        return Verification(self.path, self.compared, tuple(found), notes, tuple(self.unchecked), imported=imported)
 
     def _predictions(self) -> pd.DataFrame:
         file = safe_relative(self.folder, self.record.predictions.path)
@@ -266,8 +271,9 @@ class _Check:
         if record.samples.sources is not None:
             yield from self._compare_value("samples.sources", record.samples.sources, frame["source_key"].nunique())
         if test := record.manifest.splits.get("test"):
+            expected = record.samples.expected - (record.samples.failed if record.imported else 0)
             groups = {str(key): int(n) for key, n in frame["group"].value_counts().items()}
-            yield from self._compare_value("manifest.splits.test.rows", test.rows, record.samples.expected)
+            yield from self._compare_value("manifest.splits.test.rows", test.rows, expected)
             yield from self._compare_value("manifest.splits.test.generators", dict(test.generators), groups)
 
     def _facts(self) -> Iterator[Difference]:
@@ -285,7 +291,13 @@ class _Check:
         yield from self._compare_value("", ours, theirs)
 
     def _parts(self, protocol: Protocol, frame: pd.DataFrame) -> Iterator[Difference]:
-        """The rows of every part, where the run says which they were."""
+        """The rows of every part, where the run says which they were; imported ones may be all there is."""
+        if self.record.imported is not None and self.record.imported.matched_by == "columns":
+            stated, digest = self.record.manifest, faces_hash(frame)
+            yield from self._compare_value("manifest.content_sha256", stated.content_sha256, digest)
+            if test := stated.splits.get("test"):
+                yield from self._compare_value("manifest.splits.test.content_sha256", test.content_sha256, digest)
+            return
         chosen = self.files.selection_beside
         if chosen is None or self.rows_hash is None:
             self.unchecked.append(

@@ -1,0 +1,82 @@
+"""Predictions of others, scored as if a run here had made them, and never ranked with those that did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfad_bench.api.manifests import open_manifests
+from dfad_bench.api.runs import record_table
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.imported import Imported
+from dfad_bench.core.protocol import load_protocol
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.data.crop_profiles import refuse_mixed
+from dfad_bench.data.manifest import Manifest
+from dfad_bench.intake.settings import ImportSettings
+from dfad_bench.report.table import Table
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """A run folder of predictions made elsewhere: its record, the record as a board, and what a reader must know."""
+
+    folder: Path
+    record: ResultRecord
+    table: Table
+    warnings: tuple[str, ...]
+
+
+def import_predictions(
+    file: Path | str,
+    out: Path | str,
+    settings: ImportSettings = ImportSettings(),  # noqa: B008  frozen
+    manifests: Sequence[Path | str | Manifest] = (),
+) -> ImportedRun:
+    """Score predictions that were made elsewhere, and write them as a run.
+
+    Args:
+        file: CSV, JSON lines or Parquet; see `docs/imported.md` for the columns.
+        out: the folder of the run; one that holds a run is refused.
+        settings: the protocol (with `manifests`), which column serves as what, limits.
+        manifests: of the protocol's datasets; without a protocol none.
+
+    Raises:
+        ConfigError: the table cannot be understood, is mostly of other faces, or leaves out too many.
+        ProtocolError: the manifests lack groups of the protocol.
+    """
+    from dfad_bench.intake.columns import resolve_columns, with_rows_asked_for
+    from dfad_bench.intake.folder import read_card, refuse_taken, write_import
+    from dfad_bench.intake.match import matched_import
+    from dfad_bench.intake.matrix import matrix_import
+    from dfad_bench.intake.table import read_raw_table
+    from dfad_bench.report.run_record import build_record
+
+    if bool(manifests) != (settings.protocol is not None):
+        raise ConfigError("--protocol and --manifest need each other; without both, the table's own columns serve")
+    if settings.name is not None and settings.model_card is not None:
+        raise ConfigError("--name and --model-card: the card names the model")
+    out, file = Path(out), Path(file)
+    refuse_taken(out)
+    card = read_card(settings.model_card, settings.name or file.stem)
+    whole = read_raw_table(file)
+    table, others = with_rows_asked_for(whole, settings.only)
+    columns = resolve_columns(table, settings)
+    if settings.protocol is None:
+        prepared = matrix_import(table, columns, settings.set_name, settings.labels)
+    else:
+        asked = settings.protocol
+        protocol = load_protocol(asked) if isinstance(asked, str) else asked
+        opened = open_manifests(manifests)
+        refuse_mixed(protocol, opened)
+        prepared = matched_import(table, columns, protocol, opened, settings)
+    left_out = {**prepared.left_out, **({"rows not asked for": others} if others else {})}
+    imported = Imported(
+        file.name, whole.sha256, whole.format, prepared.matched_by, len(whole), len(prepared.frame),
+        prepared.unmatched, prepared.missing_faces, left_out, columns.names,
+    )  # fmt: skip
+    warnings = write_import(prepared, imported, card, out)
+    record = build_record(out)
+    return ImportedRun(out, record, record_table(record, RunFolder(out).record), warnings)

@@ -1,0 +1,68 @@
+"""What an import of predictions is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfad_bench.core.protocol import Protocol
+from dfad_bench.core.settings import Heads, check_settings, documented, option
+
+LIMIT = 0.05  # share of rows, or of test faces, that may stay without the other
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ImportSettings:
+    """How a table of predictions becomes a run."""
+
+    protocol: str | Protocol | None = field(
+        default=None,
+        metadata=option(
+            "Match rows with the test faces of this protocol, a name or a file (with --manifest); without, the"
+            " protocol is made of the table's columns.",
+            names="protocol",
+        ),
+    )
+    columns: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option("Which column serves as what, as in p_fake=score; repeatable.", metavar="ROLE=COLUMN"),
+    )
+    only: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option("Rows with this value in this column only; repeatable.", metavar="COLUMN=VALUE"),
+    )
+    labels: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option("What a label of the table means, as in 0=real,1=fake.", metavar="VALUE=NAME"),
+    )
+    heads: Heads | None = field(
+        default=None, metadata=option("Which answers are read.  [default: those the table has columns of]")
+    )
+    name: str | None = field(
+        default=None, metadata=option("What boards call the model.  [default: the name of the file]", flag="--name")
+    )
+    set_name: str = field(
+        default="imported",
+        metadata=option(
+            "Without --protocol: what the faces are called; models that are compared need the same name.", flag="--set"
+        ),
+    )
+    max_unmatched: float = field(
+        default=LIMIT,
+        metadata=option("Largest share of rows that may be no test face of the protocol.", least=0.0, most=1.0),
+    )
+    max_missing: float = field(
+        default=LIMIT,
+        metadata=option("Largest share of test faces that may lack a row.", least=0.0, most=1.0),
+    )
+    allow_partial: bool = field(
+        default=False, metadata=option("Go on with missing or short groups of the protocol; the record says so.")
+    )
+    model_card: Path | None = field(
+        default=None, metadata=option("YAML with what is known of the model: name, trained_on, seed, ...")
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
