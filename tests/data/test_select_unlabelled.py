@@ -18,9 +18,9 @@ from dfad_bench.core.run_parquet import write_selection
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, prefetch
 from dfad_bench.data.manifest import Manifest, write_manifest
+from dfad_bench.data.manifest_facts import manifest_facts
 from dfad_bench.data.select import Selection, candidates, rows_hash, select
 from dfad_bench.engine.evaluate import without_trained
-from dfad_bench.engine.facts import manifest_facts
 
 FLOW = Group("synthetic-flow-a", "synthetic")
 OUTSIDE = Group("real", "synthetic-outdoor")

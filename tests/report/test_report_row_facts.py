@@ -20,8 +20,8 @@ from dfad_bench.core.record import ResultRecord, plain, seal
 from dfad_bench.core.shipped_files import protocol_provenance, recipe_provenance
 from dfad_bench.core.version import __version__
 from dfad_bench.data.manifest import Manifest
+from dfad_bench.data.manifest_facts import manifest_facts
 from dfad_bench.data.select import Selection
-from dfad_bench.engine.facts import manifest_facts
 from dfad_bench.report.leaderboard import board
 from dfad_bench.report.row_facts import CHECK_NOTE
 from dfad_bench.report.score import score
