@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.core.errors import ConfigError, DFADError, ManifestError, UnknownNameError
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.data.manifest import OK
 from dfad_bench.gaze.analysis import COLUMNS, GazeReport, analyse
@@ -71,7 +72,8 @@ def study_gaze(
                 if built.fingerprint == study.estimators[built.name].fingerprint:
                     continue  # requested twice, once by an alias
                 raise ConfigError(f"{built.name} is requested twice, with other weights or settings; run one at a time")
-            frame = gaze_frame(manifests, name, file, device=device, progress=progress)
+            with collect_notices() as left_out:
+                frame = gaze_frame(manifests, name, file, device=device, progress=progress)
             lost = _manifests_without_gaze(manifests, frame, built.name)
             report = _analysed(frame, lost, settings)
         except UnknownNameError:
@@ -83,7 +85,7 @@ def study_gaze(
             continue
         study.estimators[built.name], study.reports[built.name] = built, report
         remarks = (remark for manifest in manifests for remark in stored_remarks(manifest, built))
-        study.remarks[built.name] = tuple(dict.fromkeys((*remarks, *lost)))
+        study.remarks[built.name] = tuple(dict.fromkeys((*remarks, *lost, *left_out)))
         study.frames[built.name] = frame[frame["status"] == OK].drop(columns="status").reset_index(drop=True)
     if not study.reports:
         raise DFADError("; ".join(f"{name}: {why}" for name, why in study.failed.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -13,6 +13,7 @@ from dfad_bench.core.errors import ConfigError, ManifestError
 from dfad_bench.core.files import sha256_file
 from dfad_bench.core.label_colours import CELEBAMASK_HQ
 from dfad_bench.core.labels import FAKE, REAL
+from dfad_bench.core.notices import collect_notices
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.gaze.backends import Distance, any_dimension, separate_dimensions
 from dfad_bench.gaze.scopes import choose_rows
@@ -93,7 +94,8 @@ def study_parsing(
         raise ConfigError("no manifest to study; give one or more, as `dfad build-manifest` makes them")
     provider = ViewProvider(manifests, {"parsing": dict(view)}, device=settings.device, progress=progress)
     vectors_of, distance, about = _features(provider.view("parsing"), settings)
-    frame = chosen_faces(manifests, settings)
+    with collect_notices() as left_out:
+        frame = chosen_faces(manifests, settings)
     source = provider.source("parsing", frame["sample_id"].tolist(), settings.side)
     present = np.flatnonzero(source.present)
     frame[PLACE] = np.where(source.present, np.cumsum(source.present) - 1, -1)
@@ -110,6 +112,7 @@ def study_parsing(
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
     asked = {name: getattr(settings, name) for name in ("samples", "seed", "equal_n")}
     report = compare_maps(frame, vectors, distance, resamples=about["resamples"], **asked)
+    report = replace(report, notes=(*report.notes, *left_out))
     return ParsingStudy(report, frame, vectors, maps, about)
 
 
