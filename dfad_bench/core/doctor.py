@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dfad_bench.core.cores import usable_cores
+from dfad_bench.core.cores import bf16_units, usable_cores
 from dfad_bench.core.errors import (
     AbsentWeightsError,
     DFADError,
@@ -81,8 +81,11 @@ def versions() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """The usable CPU cores and the CUDA devices."""
-    yield Finding("device", "cpu", f"{usable_cores()} cores, {platform.machine()}")
+    """The usable CPU cores and the CUDA devices, what each computes well, and whether code can be compiled."""
+    units = " and ".join(bf16_units())
+    bf16 = f"bf16 by {units}" if units else "no bf16 in hardware"
+    yield Finding("device", "cpu", f"{usable_cores()} cores, {platform.machine()}, {bf16}")
+    yield _compiler()
     try:
         torch = import_module("torch")
     except (ImportError, OSError) as error:  # OSError: a CUDA library that cannot be loaded
@@ -92,8 +95,22 @@ def devices() -> Iterator[Finding]:
         yield Finding("device", "cuda", "none", "absent", "everything runs on the CPU; training full models takes long")
         return
     for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
-        yield Finding("device", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+        yield Finding("device", f"cuda:{index}", _gpu_words(torch, index))
+
+
+def _gpu_words(torch: Any, index: int) -> str:
+    """Name, memory and number formats of a GPU; bf16 and TF32 came with the same generation, 8.0."""
+    facts, (free, total) = torch.cuda.get_device_properties(index), torch.cuda.mem_get_info(index)
+    formats = "bf16 and TF32" if facts.major >= 8 else "no bf16 or TF32 in hardware"
+    return f"{facts.name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free, {formats}"
+
+
+def _compiler() -> Finding:
+    """The C++ compiler that `--compile` needs, as torch looks for it."""
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    if found := next((path for name in names if (path := shutil.which(name))), None):
+        return Finding("device", "compile", f"{Path(found).name}: --compile can be used")
+    return Finding("device", "compile", "no C++ compiler", "absent", "--compile trains without it; apt-get install g++")
 
 
 def opencv() -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from dfad_bench.core.cores import CPUINFO, bf16_units
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.settings import AskedPrecision, Precision
 from dfad_bench.engine.devices import Place, wait_for
@@ -25,7 +26,6 @@ from dfad_bench.engine.devices import Place, wait_for
 REFUSED = 10.0  # a format that takes so many times as long as fp32 is taken only where it is forced
 SAID = 1.1  # one that takes this many times as long is said; less is within what other work on the machine does
 LIMIT_S = 0.25  # no larger size is begun after so many seconds
-_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "BF16"}  # of /proc/cpuinfo, the last one on ARM
 _TURNS = 12  # at most; fewer where the time is over
 # (rows, inputs, outputs) of a product; (images, channels, side) of a 3 x 3 convolution; small first
 _PRODUCTS = {"cpu": ((64, 256, 256), (128, 512, 512)), "gpu": ((512, 512, 512), (2048, 2048, 2048))}
@@ -64,7 +64,7 @@ class PrecisionChoice:
     warnings: tuple[str, ...] = ()
 
 
-def hardware_format(device: torch.device, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[Precision, str]:
+def hardware_format(device: torch.device, cpuinfo: Path = CPUINFO) -> tuple[Precision, str]:
     """The format that a device has hardware for, and how that is known; fp32 where nothing says otherwise.
 
     fp16 is never offered: its gradients need scaling, and steps are left out.
@@ -75,20 +75,10 @@ def hardware_format(device: torch.device, cpuinfo: Path = Path("/proc/cpuinfo"))
         return "fp32", "the GPU has no bf16 in hardware"
     if device.type != "cpu":
         return "fp32", f"bf16 on {device.type} is untested"
-    names = [name for flag, name in _FLAGS.items() if flag in _processor_flags(cpuinfo)]
+    names = bf16_units(cpuinfo)
     if not names:
         return "fp32", "the processor has no bf16 in hardware (AMX, AVX-512 BF16), as far as the system says"
     return "bf16", f"the processor has {' and '.join(names)}"
-
-
-def _processor_flags(cpuinfo: Path) -> set[str]:
-    """The flags of the first processor; none where the system does not list them."""
-    try:
-        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return set()
-    found = [line.partition(":")[2].split() for line in lines if line.lower().startswith(("flags", "features"))]
-    return set(found[0]) if found else set()
 
 
 @cache

@@ -25,6 +25,15 @@ def test_everything_is_looked_at() -> None:
     assert all(finding.hint for finding in findings if finding.level in ("warning", "problem"))
 
 
+@pytest.mark.parametrize(("compiler", "level"), [("/usr/bin/g++", "ok"), (None, "absent")])
+def test_what_the_processor_does_well(compiler: str | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "bf16_units", lambda: ["AMX"] if compiler else [])
+    monkeypatch.setattr("shutil.which", lambda name: compiler)
+    cpu, compiling = list(doctor.devices())[:2]
+    assert cpu.value.endswith("bf16 by AMX" if compiler else "no bf16 in hardware")
+    assert (compiling.name, compiling.level) == ("compile", level)
+
+
 def test_a_missing_package_is_a_problem_with_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
     found = named(doctor.versions())

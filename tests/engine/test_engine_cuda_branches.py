@@ -40,6 +40,7 @@ BRANCHES = {
     "api/training.py:_with_processes": "engine/test_engine_distributed.py::"
     "test_launched_processes_share_an_exit_code",  # what it does with the number of GPUs
     "core/device.py:find_device": f"{HERE}test_names_of_devices",
+    "core/doctor.py:_gpu_words": f"{HERE}test_the_doctor_lists_gpus",
     "core/doctor.py:devices": f"{HERE}test_the_doctor_lists_gpus",
     "data/crop_store.py:_resident_store": "data/test_dataset_batches.py::"
     "test_crops_that_do_not_fit_on_the_gpu_stay_on_disk",
@@ -134,7 +135,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "is_available": True, "device_count": 2, "get_device_name": "Stub 9000", "synchronize": None,
         "set_device": None, "mem_get_info": (3 * 2**30, 8 * 2**30), "memory_allocated": 100,
         "max_memory_allocated": 700,
-        "reset_peak_memory_stats": None, "get_device_properties": SimpleNamespace(name="Stub", total_memory=8 * 2**30),
+        "reset_peak_memory_stats": None, "get_device_properties": SimpleNamespace(name="Stub", major=8),
         "get_rng_state": torch.zeros(2, dtype=torch.uint8), "set_rng_state": None,
     }  # fmt: skip
     for name, value in answers.items():
@@ -182,8 +183,11 @@ def test_a_record_names_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("driver")
-def test_the_doctor_lists_gpus() -> None:
-    assert [(each.name, each.value) for each in devices()][1:] == [("cuda:0", "Stub, 8 GiB"), ("cuda:1", "Stub, 8 GiB")]
+def test_the_doctor_lists_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {each.name: each.value for each in devices() if each.name.startswith("cuda")}
+    assert found == dict.fromkeys(("cuda:0", "cuda:1"), "Stub, 3 of 8 GiB free, bf16 and TF32")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(name="Old", major=7))
+    assert [each.value for each in devices()][-1] == "Old, 3 of 8 GiB free, no bf16 or TF32 in hardware"
 
 
 def test_processes_on_gpus_meet_by_nccl(driver: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
