@@ -11,18 +11,30 @@ from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.report.labels import run_labels
 from dfad_bench.report.open_world.alarm_points import alarm_table
 from dfad_bench.report.open_world.attribution_sets import face_sets_table, sets_table
+from dfad_bench.report.open_world.calibration_table import calibration_table, reliability_table
+from dfad_bench.report.open_world.kinship_table import kinship_table
 from dfad_bench.report.open_world.operating_points import operating_table
+from dfad_bench.report.open_world.retrieval_table import retrieval_table
+from dfad_bench.report.open_world.risk_table import risk_table
 from dfad_bench.report.open_world.run_arrays import RunArrays
 from dfad_bench.report.open_world.score_table import open_set_table
 from dfad_bench.report.table import Table
 
-OpenWorldTable = Literal["open-set", "operating-points", "alarms", "sets", "face-sets"]
+OpenWorldTable = Literal[
+    "open-set", "operating-points", "alarms", "sets", "face-sets", "risk", "calibration", "reliability", "kin",
+    "retrieval",
+]  # fmt: skip
 _TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
     "open-set": open_set_table,
     "operating-points": operating_table,
     "alarms": alarm_table,
     "sets": sets_table,
     "face-sets": face_sets_table,
+    "risk": risk_table,
+    "calibration": calibration_table,
+    "reliability": reliability_table,
+    "kin": kinship_table,
+    "retrieval": retrieval_table,
 }
 
 
@@ -34,7 +46,9 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
         table: "open-set": every score for "unseen" with AUROC, FPR at 95 % of seen faces kept, and OSCR;
             "operating-points": thresholds for "unseen" from validation faces beside the papers'; "alarms": those of
             detection at 5 % and 1 % false alarms beside 0.5; "sets": sets of generators that hold the true one with a
-            stated chance, by group; "face-sets": the set of each test face, and its p-value of being of a seen class.
+            stated chance, by group; "face-sets": the set of each test face, and its p-value of being of a seen class;
+            "risk": areas under risk and coverage; "calibration", "reliability": of attribution; "kin": whether unseen
+            generators are named as ones of their family and forgery type; "retrieval": in two spaces.
         resamples: of the bootstrap of intervals; 0 for none.
 
     Raises:

@@ -11,7 +11,10 @@ from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
 
 TABLES = ("metrics", "groups", "sweep", "confusion")
-OPEN_WORLD = ("open-set", "operating-points", "alarms", "sets", "face-sets")  # of all runs in one table
+OPEN_WORLD = (  # of all runs in one table
+    "open-set", "operating-points", "alarms", "sets", "face-sets", "risk", "calibration", "reliability", "kin",
+    "retrieval",
+)  # fmt: skip
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
 
@@ -30,7 +33,8 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     default="groups",
     show_default=True,
     help="What is shown. Of all runs side by side: open-set (scores for unseen faces), operating-points (thresholds"
-    " from validation faces), alarms (those of detection), sets (of generators, with a promise), face-sets (by face).",
+    " from validation faces), alarms (those of detection), sets (of generators, with a promise), face-sets (by face),"
+    " risk (against coverage), calibration, reliability, kin (what unseen generators are called), retrieval.",
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(

@@ -183,7 +183,7 @@ def _retrieval_set(faces: Faces, subset: str, keys: list[str], suffix: str = "")
 
     A group of which no source is registered, or every one, has no part in it.
     """
-    registered = _registered(faces.source, faces.protocol.seed)
+    registered = registered_sources(faces.source, faces.protocol.seed)
     groups = {key: faces.of([key]) for key in keys}
     usable = [key for key, rows in groups.items() if registered[rows].any() and not registered[rows].all()]
     known = np.flatnonzero(faces.of(usable) & registered)
@@ -212,7 +212,7 @@ def _retrieval_set(faces: Faces, subset: str, keys: list[str], suffix: str = "")
     )
 
 
-def _registered(sources: np.ndarray, seed: int) -> np.ndarray:
+def registered_sources(sources: np.ndarray, seed: int) -> np.ndarray:
     """Which rows are registered: by seeded hash of their source, so the choice is the same for every model."""
 
     def chosen(source: str) -> bool:

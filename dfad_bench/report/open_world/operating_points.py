@@ -58,15 +58,14 @@ def operating_points(run: RunArrays, levels: Sequence[float] = LEVELS) -> Iterat
     """
     yield OperatingPoint("msp", None, run.protocol.attribution.headline)
     validation = run.validation
+    count = len(set(validation.source))
+    for level in (level for level in levels if count < least_calibration_sources(level)):
+        yield OperatingPoint("any", level, None, count, SHORT.format(count, least_calibration_sources(level)))
     for name in UNSEEN_SCORES:
         scored = run.score_part(name, "validation")
-        for level in levels:
+        for level in (level for level in levels if count >= least_calibration_sources(level)):
             if scored.values is None:
                 yield OperatingPoint(name, level, None, None, f"not defined: {scored.reason}")
-                continue
-            count, least = len(set(validation.source)), least_calibration_sources(level)
-            if count < least:
-                yield OperatingPoint(name, level, None, count, SHORT.format(count, least))
                 continue
             strangest = strangest_kept(-scored.values, validation.source, level)
             yield OperatingPoint(name, level, -strangest if isfinite(strangest) else -inf, count)
@@ -101,7 +100,7 @@ def operating_table(runs: Mapping[str, RunArrays], levels: Sequence[float] = LEV
             row: dict[str, Any] = {"model": label, "score": point.score, "level": point.level}
             row |= {"rule": PAPERS_RULE if point.level is None else f"keeps {point.level:.0%} of seen"}
             row |= {"calibration_sources": point.sources, "remark": point.reason}
-            values = scores[point.score]
+            values = scores.get(point.score)
             if point.threshold is not None and values is not None:
                 row |= {"threshold": point.threshold if isfinite(point.threshold) else None}
                 row |= _test_cells(run, point, values) | _corrupted_cells(point, corrupted)
