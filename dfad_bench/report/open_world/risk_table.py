@@ -70,15 +70,10 @@ def _rows(run: RunArrays) -> Iterator[dict[str, Any]]:
         def area(chosen: np.ndarray, sure: np.ndarray = sure, wrong: np.ndarray = wrong) -> float | None:
             return aurc(sure[chosen], wrong[chosen])
 
-        share = _with_interval(run, rows, area)
-        excess = (share.value or 0.0) - best_aurc(int(wrong.sum()), len(wrong))
-        yield {
-            **about,
-            "error": float(wrong.mean()),
-            **share.cells("aurc"),
-            "excess": excess,
-            "augrc": augrc(sure, wrong),
-        }
+        cells = _with_interval(run, rows, area)
+        excess = (cells["aurc"] or 0.0) - best_aurc(int(wrong.sum()), len(wrong))
+        about |= {"error": float(wrong.mean()), "excess": excess, "augrc": augrc(sure, wrong)}
+        yield about | cells
     yield _open_row(run)
 
 
