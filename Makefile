@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WHEEL_VENV ?= build/wheel-venv
+LIGHT_VENV ?= build/light-venv
 MEDIAPIPE_VENV ?= .venv-mediapipe
 MEDIAPIPE := mediapipe==1.2.2
 
-.PHONY: quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test clean
+.PHONY: quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
@@ -41,6 +42,15 @@ wheel-test: $(VENV)/.installed-dev  ## the built wheel, in a clean environment, 
 	$(WHEEL_VENV)/bin/python -m pip check
 	mkdir -p build/elsewhere
 	cd build/elsewhere && ../../$(WHEEL_VENV)/bin/dfad list protocols && ../../$(WHEEL_VENV)/bin/dfad quickstart --small --quiet --out run
+
+light-test: $(VENV)/.installed-dev  ## scores, compare, leaderboard, verify-record, import-predictions where there is no torch
+	rm -rf build/light-dist $(LIGHT_VENV) build/light
+	$(BIN)/python -m build --wheel --outdir build/light-dist .
+	$(PYTHON) -m venv $(LIGHT_VENV)
+	$(LIGHT_VENV)/bin/python -m pip install --quiet --only-binary :all: -r requirements-light.txt
+	$(LIGHT_VENV)/bin/python -m pip install --quiet --no-deps build/light-dist/*.whl
+	mkdir -p build/light
+	cd build/light && ../../$(LIGHT_VENV)/bin/python ../../tests/helpers/light_commands.py . ../../tests/fixtures
 
 clean:
 	rm -rf build quickstart .pytest_cache .mypy_cache .ruff_cache

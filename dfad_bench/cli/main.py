@@ -47,6 +47,13 @@ COMMANDS = {
 }
 
 _LONGEST = 3000  # characters of an error
+# modules of packages that an installation without torch lacks (requirements-light.txt)
+_FULL_ONLY = frozenset(
+    """
+    PIL av cv2 facenet_pytorch filelock huggingface_hub jinja2 matplotlib open_clip pytorch_fid safetensors sklearn
+    tensorboard timm torch torchvision
+    """.split()  # noqa: SIM905  a list of 16 quoted names is harder to read
+)
 
 _INCLUDE: dict[str, Any] = {
     "type": click.Path(path_type=Path),
@@ -111,6 +118,12 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Abort from None  # click prints an empty line of its own for the other
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if ctx.params.get("debug") or package not in _FULL_ONLY:
+                raise  # a bug
+            needed = f"`dfad {ctx.invoked_subcommand}` needs {package}, which is not installed"
+            raise click.ClickException(f"{needed}: pip install dfad-bench installs all it needs") from error
         except DFADError as error:
             if ctx.params.get("debug"):
                 raise
