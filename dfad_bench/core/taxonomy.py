@@ -160,7 +160,8 @@ class Taxonomy:
             if generator.attribution_label != UNSEEN:
                 labels[generator.attribution_label] = generator
         if orphans := [g for g in generators if g.parent is not None and g.parent not in self._by_key]:
-            raise ConfigError(f"taxonomy: {orphans[0].key}: parent {quoted(orphans[0].parent)} is no key")
+            where = self._files.get(orphans[0].key, "taxonomy")
+            raise ConfigError(f"{where}: {orphans[0].key}: parent {quoted(orphans[0].parent)} is no key")
 
     def __iter__(self) -> Iterator[Generator]:
         return iter(self._by_key.values())

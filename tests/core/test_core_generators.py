@@ -14,7 +14,7 @@ from helpers.published import PUBLISHED
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.labels import REAL, UNSEEN, Family, ForgeryType
 from dfad_bench.core.quick_yaml import read_shipped_yaml
-from dfad_bench.core.resources import shipped
+from dfad_bench.core.resources import include, shipped
 from dfad_bench.core.strict import read_yaml
 from dfad_bench.core.taxonomy import MARKS, Generator, Taxonomy, read_rows, taxonomy
 
@@ -200,3 +200,16 @@ def test_the_quick_reader_keeps_the_rules(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="taxonomy.yaml: "):
         read_shipped_yaml(path)
+
+
+def test_a_row_of_ones_own_with_a_wrong_parent_or_month_names_its_file(tmp_path: Path) -> None:
+    row = "mine: {display: Mine, forgery: EFS, family: gan, "
+    for text, message in (
+        ("parent: nobody}\n", r"mine/taxonomy.yaml: mine: parent 'nobody' is no key"),
+        ("released: 2024}\n", r"mine/taxonomy.yaml: mine: released must be str"),
+        ("released: 2024-05}\n", r"mine/taxonomy.yaml: mine: released_source must begin with one of V, W"),
+    ):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / "taxonomy.yaml").write_text(row + text, encoding="utf-8")
+        with include(tmp_path / "mine"), pytest.raises(ConfigError, match=message):
+            taxonomy()
