@@ -33,8 +33,8 @@ _FACTS = (  # of `row_facts`
 _BESIDE_ALARMS = (Column("alarms_n", "n processed", "count"), Column("alarms_range", "95 % of alarms", "text"))
 _INTERVALS = (
     "unseen_low", "unseen_high", "unseen_sd", "oscr_half", "unseen_acc_generators_low", "unseen_acc_generators_high",
-    "families_low", "families_high", "oscr_generators_low", "oscr_generators_high", "detection_auc_generators_low",
-    "detection_auc_generators_high",
+    "families_low", "families_high", "detection_auc_low", "detection_auc_high", "oscr_generators_low",
+    "oscr_generators_high", "detection_auc_generators_low", "detection_auc_generators_high",
 )  # fmt: skip
 _ONE_CLASS = "detection_acc"  # records made before two classes were needed may have it of one
 
@@ -84,12 +84,14 @@ def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str,
 
 
 def headline_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> tuple[MetricValue | None, ...]:
-    """The numbers of which a board shows intervals, and ranks by the second.
+    """The numbers that have intervals on a board.
 
-    Unseen accuracy at the headline threshold, OSCR, and the share of processed real faces called forged.
+    Unseen accuracy at the headline threshold, OSCR, the share of processed real faces called forged, and the AUC of
+    detection. It ranks by OSCR, or by AUC where no row has OSCR.
     """
     found = at_headline(metrics, protocol.attribution.headline)
-    return found.get(_key("unseen_acc")), found.get(_key("oscr")), found.get(headline_keys(_FALSE_ALARMS)[0])
+    alarms = headline_keys(_FALSE_ALARMS)[0]
+    return tuple(found.get(key) for key in (_key("unseen_acc"), _key("oscr"), alarms, _key("detection_auc")))
 
 
 def other_thresholds(protocol: Protocol) -> list[float]:

@@ -23,21 +23,21 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.metrics.over_generators import LEAST_GENERATORS
 from dfad_bench.report.board_columns import range_text
+from dfad_bench.report.board_ranks import RANKED_BY, ranking_column
 from dfad_bench.report.over_generators import OverGenerators, mean_over_generators
 from dfad_bench.report.ranks import half_width, seeds_spread, spread_of
 
 SIDE = 0.025  # of each side of a place over generators
 MISSED = 0.2  # of further generators, on which a place on the next one may lie outside
-RANKED_BY = ("attribution", "oscr", "seen-vs-unseen")
 SHOWN = {
     "unseen_acc": ("attribution", "unseen_accuracy", "unseen"),
-    "oscr": RANKED_BY,
+    "oscr": ("attribution", "oscr", "seen-vs-unseen"),
     "detection_auc": ("detection", "auc", "unseen"),
 }
 NOTE = (
     "95 % generators: the interval of unseen ACC over generators (other generators of this kind), seen classes and real"
-    " groups held fixed; # gen.: places of OSCR that hold over generators, # next: on four of five further generators"
-    f" (from {LEAST_GENERATORS} and 9 unseen generators on)."
+    " groups held fixed; # gen.: places of OSCR (of AUC where no row has OSCR) that hold over generators, # next: on"
+    f" four of five further generators (from {LEAST_GENERATORS} and 9 unseen generators on)."
 )
 
 
@@ -57,17 +57,19 @@ def generator_numbers(records: Sequence[ResultRecord], protocol: Protocol) -> di
     if unseen is not None:
         row |= {"generators": unseen.generators, "no_generators": unseen.reason}
         row["families_low"], row["families_high"] = unseen.ci95_families or (None, None)
-    row["_over"] = _ranked(by_place.get(RANKED_BY), [record.metrics for record in records])
+    runs = [record.metrics for record in records]
+    row["_over"] = {column: _ranked(by_place.get(SHOWN[column]), runs, column) for column in RANKED_BY}
     return row
 
 
-def _ranked(over: OverGenerators | None, runs: Sequence[Sequence[MetricValue]]) -> dict[str, Any] | None:
+def _ranked(over: OverGenerators | None, runs: Sequence[Sequence[MetricValue]], column: str) -> dict[str, Any] | None:
     """The values and half widths of a row on each generator, and the variance of its mean beside theirs."""
     if over is None or over.spread is None or over.reason is not None:
         return None
     values = list(over.values.values())
-    places = [{v.subset: v for v in metrics if (v.metric, v.averaging) == ("oscr", "none")} for metrics in runs]
-    halves = [_half_of([found[f"seen-vs-{name}"] for found in places]) for name in over.values]
+    metric, before = SHOWN[column][1], "seen-vs-" if column == "oscr" else ""
+    places = [{v.subset: v for v in metrics if (v.metric, v.averaging) == (metric, "none")} for metrics in runs]
+    halves = [_half_of([found[f"{before}{name}"] for found in places]) for name in over.values]
     between = float(np.var(values, ddof=1)) * len(values) / (len(values) + over.fixed) ** 2
     shared = max(over.spread.error**2 - between, 0.0)  # of sources all generators share, and between seeds
     return {"names": tuple(over.values), "values": values, "halves": halves, "shared": shared}
@@ -80,13 +82,14 @@ def _half_of(values: Sequence[MetricValue]) -> float | None:
 
 def rank_over_generators(rows: Sequence[dict[str, Any]]) -> None:
     """Add the places over generators and on the next generator, among rows with numbers of the same generators."""
-    known = [row for row in rows if row["_over"] is not None]
-    alike = [row for row in known if row["_over"]["names"] == known[0]["_over"]["names"]]
+    column = ranking_column(rows)
+    known = [row for row in rows if row["_over"][column] is not None]
+    alike = [row for row in known if row["_over"][column]["names"] == known[0]["_over"][column]["names"]]
     for row in rows:
         row |= {"ranks_generators": None, "ranks_next": None}
     if len(alike) < 2 or len(alike) < len(rows):  # a place among some of the rows would mislead
         return
-    over = [row["_over"] for row in alike]
+    over = [row["_over"][column] for row in alike]
     values = np.array([one["values"] for one in over])
     places = places_over_generators(values, np.array([one["shared"] for one in over]))
     halves = np.array([[np.inf if half is None else half for half in one["halves"]] for one in over])

@@ -44,7 +44,8 @@ _NOTES = (
     "AUROC and OSCR: seen against unseen by confidence. Detection: unseen forged faces against the protocol's real"
     " ones, pooled; balanced ACC and AUC do not reward saying fake always. AUC seen: test faces of seen groups.",
     "Ranked by OSCR, then AUC; partial runs and constant models are not ranked. # 1-3: places the 95 % interval of OSCR"
-    " allows, taken as independent between models; `dfad compare` tests two of them on the same faces.",
+    " (of AUC where no row has OSCR) allows, taken as independent between models; `dfad compare` tests two of them on"
+    " the same faces.",
     f"{ONE_SEED} one seed, not comparable over seeds: its place among models of several seeds borrows the largest"
     " variance between seeds of this section; where no model has several, places hold for these seeds only.",
 )
@@ -245,7 +246,7 @@ def _section(
     rank_rows([row for row in measured if _is_ranked(row)])
     rank_over_generators([row for row in measured if _is_ranked(row)])
     for row in measured:
-        del row["_oscr_by_seed"], row["_over"]
+        del row["_oscr_by_seed"], row["_detection_auc_by_seed"], row["_over"]
     notes = [
         *trivial_notes(constant),
         *of_references,

@@ -92,6 +92,21 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
     assert {heading.split(",")[0] for heading in board.sections.values()} == {"Imported predictions"}
 
 
+def test_detectors_alone_are_ranked_by_auc_over_faces_and_over_generators(tmp_path: Path) -> None:
+    good, middle = matrix(480), matrix(480)
+    truth = (good["label"] == "fake").to_numpy()
+    good["p_fake"] = np.clip(0.35 * truth + 0.65 * good["p_fake"], 0, 1)
+    middle["p_fake"] = np.clip(0.12 * truth + 0.88 * middle["p_fake"], 0, 1)
+    for name, frame in (("poor", matrix(480)), ("good", good), ("middle", middle)):
+        imported(tmp_path, frame, name)
+    rows = [row for row in leaderboards([tmp_path / "runs"])["imported"].rows if row["kind"] == "imported"]
+    assert [row["model"].split()[0] for row in rows] == ["good", "middle", "poor"]
+    assert [row["ranks_generators"] for row in rows] == ["1", "2", "3"]
+    assert [row["ranks"] for row in rows] == ["1†", "2†", "3†"]
+    assert all(row["detection_auc_low"] < row["detection_auc"] < row["detection_auc_high"] for row in rows)
+    assert all(row["detection_auc_generators_low"] is not None for row in rows)
+
+
 @pytest.mark.parametrize("change", ["faces", "score"])
 def test_a_changed_import_is_found(change: str, tmp_path: Path) -> None:
     from dfad_bench.core.run_parquet import read_predictions, write_predictions
