@@ -95,8 +95,8 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
 def test_detectors_alone_are_ranked_by_auc_over_faces_and_over_generators(tmp_path: Path) -> None:
     good, middle = matrix(480), matrix(480)
     truth = (good["label"] == "fake").to_numpy()
-    good["p_fake"] = np.clip(0.35 * truth + 0.65 * good["p_fake"], 0, 1)
-    middle["p_fake"] = np.clip(0.12 * truth + 0.88 * middle["p_fake"], 0, 1)
+    good["p_fake"] = np.clip(0.4 * truth + 0.6 * good["p_fake"], 0, 1)
+    middle["p_fake"] = np.clip(0.18 * truth + 0.82 * middle["p_fake"], 0, 1)
     for name, frame in (("poor", matrix(480)), ("good", good), ("middle", middle)):
         imported(tmp_path, frame, name)
     rows = [row for row in leaderboards([tmp_path / "runs"])["imported"].rows if row["kind"] == "imported"]
