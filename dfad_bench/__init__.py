@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.mistakes import mistakes
     from dfad_bench.api.models import profile_models, profile_shares
     from dfad_bench.api.names import list_datasets, list_models, list_names, list_protocols
-    from dfad_bench.api.open_world import open_world
+    from dfad_bench.api.open_world import enrolment, open_world
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.parsing import parsing_study
     from dfad_bench.api.quickstart import quickstart
@@ -77,6 +77,7 @@ _PUBLIC = {
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
     "open_world": "dfad_bench.api.open_world:open_world",
+    "enrolment": "dfad_bench.api.open_world:enrolment",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
@@ -113,11 +114,11 @@ __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter", "ImportSettings", "Inputs",
     "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings", "TrainSettings", "__version__",
     "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
-    "evaluate", "extract_gaze", "gaze_study", "import_predictions", "infer_pairs", "leaderboard", "list_datasets",
-    "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton",
-    "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares",
-    "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize",
-    "train", "verify_record",
+    "enrolment", "evaluate", "extract_gaze", "gaze_study", "import_predictions", "infer_pairs", "leaderboard",
+    "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
+    "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models",
+    "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey",
+    "synthesize", "train", "verify_record",
 ]  # fmt: skip
 
 

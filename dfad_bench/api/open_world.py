@@ -12,6 +12,7 @@ from dfad_bench.report.labels import run_labels
 from dfad_bench.report.open_world.alarm_points import alarm_table
 from dfad_bench.report.open_world.attribution_sets import face_sets_table, sets_table
 from dfad_bench.report.open_world.calibration_table import calibration_table, reliability_table
+from dfad_bench.report.open_world.enrolment_table import enrolment_table
 from dfad_bench.report.open_world.kinship_table import kinship_table
 from dfad_bench.report.open_world.operating_points import operating_table
 from dfad_bench.report.open_world.retrieval_table import retrieval_table
@@ -38,6 +39,21 @@ _TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
 }
 
 
+def enrolment(runs: Sequence[Run] | Run, shots: Sequence[int] = (1, 2, 5, 10), *, resamples: int = 1000) -> Table:
+    """How well unseen generators are named once a few of their faces are enrolled, and what that costs seen ones.
+
+    Args:
+        runs: as of `open_world`.
+        shots: numbers of enrolled faces; 0 is always shown.
+        resamples: of the bootstrap of intervals; 0 for none.
+
+    Raises:
+        ConfigError: not finished runs, runs that kept no embeddings, or impossible numbers.
+        IntegrityError: files that were changed after they were written.
+    """
+    return enrolment_table(_opened_runs(runs, resamples), shots)
+
+
 def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *, resamples: int = 1000) -> Table:
     """What runs do in the open world, in one table; neither faces nor models are needed.
 
@@ -57,9 +73,14 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
     """
     if table not in _TABLES:
         raise ConfigError(f"open_world: no table {quoted(table)}; one of {', '.join(_TABLES)}")
+    return _TABLES[table](_opened_runs(runs, resamples))
+
+
+def _opened_runs(runs: Sequence[Run] | Run, resamples: int) -> dict[str, RunArrays]:
+    """The runs by what they are called; each of several seeds by itself."""
     if not 0 <= resamples <= RESAMPLES:
         raise ConfigError(f"open_world: resamples must be 0 to {RESAMPLES:,}, got {resamples!r}")
     folders = [folder for run in list_of_runs(runs) for folder in runs_of(run)]
     opened = [RunArrays(folder, resamples) for folder in folders]
     labels = run_labels([run.record for run in opened], folders)
-    return _TABLES[table](dict(zip(labels, opened, strict=True)))
+    return dict(zip(labels, opened, strict=True))

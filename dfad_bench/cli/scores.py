@@ -47,6 +47,13 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     help="Write the mistaken faces of attribution and of detection into this folder as CSV, the most confident first,"
     " and with --manifest as contact sheets.",
 )
+@click.option(
+    "--enrol",
+    metavar="K,K,...",
+    callback=options.parse_levels,
+    help="Show how well unseen generators are named once K faces of each are enrolled, of all runs side by side,"
+    " in place of --table.",
+)
 @options.manifest(required=False)
 @click.option(
     "--faces",
@@ -62,6 +69,7 @@ def command(
     format_: str,
     figure: Path | None,
     mistakes: Path | None,
+    enrol: tuple[int, ...],
     manifests: tuple[Path, ...],
     faces: int,
     as_json: bool,
@@ -70,20 +78,23 @@ def command(
 
     Of a folder that `train --seeds` made, those of every seed and their mean.
     """
-    from dfad_bench.api.open_world import open_world
+    from dfad_bench.api.open_world import enrolment, open_world
     from dfad_bench.api.runs import draw_sweeps, scores
 
     format_ = "json" if as_json else format_
     if len(set(runs)) < len(runs):
         raise click.UsageError("a --run is given twice")
-    together = table in OPEN_WORLD
+    together = bool(enrol) or table in OPEN_WORLD
     if format_ in ("csv", "json") and len(runs) > 1 and not together:
         raise click.UsageError(f"{format_} holds one run; give one --run")
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
     _refuse_unused(mistakes, manifests, runs)
-    for shown in [open_world(list(runs), table)] if together else [scores(run, table) for run in runs]:
-        echo_table(shown, format_)
+    if together:
+        echo_table(enrolment(list(runs), enrol) if enrol else open_world(list(runs), table), format_)
+    else:
+        for shown in [scores(run, table) for run in runs]:
+            echo_table(shown, format_)
     if figure is not None:
         for line in draw_sweeps(runs, figure):
             echo(f"Warning: {line}", err=True)

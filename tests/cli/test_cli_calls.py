@@ -34,8 +34,8 @@ SEVERAL = {
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {
-        "dfad_bench.api.mistakes:mistakes", "dfad_bench.api.open_world:open_world", "dfad_bench.api.runs:draw_sweeps",
-        "dfad_bench.api.runs:scores",
+        "dfad_bench.api.mistakes:mistakes", "dfad_bench.api.open_world:open_world",
+        "dfad_bench.api.open_world:enrolment", "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores",
     },
 }  # fmt: skip
 
