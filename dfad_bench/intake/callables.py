@@ -93,7 +93,7 @@ def callable_import(
     selection = select(protocol, mine, allow_partial=allow_partial, training=False)
     faces = selection.tested
     store = CropStore.open(faces, mine, protocol.image_size, progress=progress)
-    asked = _Asked(function, name, store, faces["sample_id"], protocol.num_generators, images)
+    asked = _AskedFunction(function, name, store, faces["sample_id"], protocol.num_generators, images)
     order = np.argsort(ranks(faces["sample_id"], f"{protocol.seed}:predicted").to_numpy(), kind="stable")
     probs, p_fake = _answers_in_order(asked, order, batch_size, progress)
     asked.require_same(order[:: max(1, len(order) // _ASKED_AGAIN)][:_ASKED_AGAIN], probs, p_fake)
@@ -108,7 +108,7 @@ def callable_import(
 
 
 def _answers_in_order(
-    asked: _Asked, order: np.ndarray, batch_size: int, progress: Progress
+    asked: _AskedFunction, order: np.ndarray, batch_size: int, progress: Progress
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """The answers for all faces, in the order of the faces."""
     batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
@@ -129,7 +129,7 @@ def _answers_in_order(
     return (np.concatenate(known)[back] if known else None), np.concatenate(fake)[back]
 
 
-class _Asked:
+class _AskedFunction:
     """A function and the faces it is asked for."""
 
     def __init__(
