@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
 from dfad_bench.api.shipped import shipped_hash
 from dfad_bench.core.bounds import RESAMPLES
@@ -142,6 +142,37 @@ def leaderboards(
     Raises:
         ConfigError: no such folder, or neither a protocol nor records.
     """
+    found = board_inputs(runs, protocol, check=check)
+    about: dict[str, Any] = {"problems": found.problems, "columns": columns, "checks": found.checks}
+    about |= {"per_group": per_group, "by_group": by_group, "sort": sort, "every_seed": every_seed}
+    about["shipped_hash"] = shipped_hash
+    made = {p.name: reported_scores(p.name) if reported else [] for p in found.protocols}
+    return {p.name: board(p, found.records, made[p.name], **about) for p in found.protocols}
+
+
+class BoardInputs(NamedTuple):
+    """What boards are made of: records that could be read, the protocols asked for, and what was checked here."""
+
+    protocols: list[Protocol]
+    records: list[ResultRecord]
+    problems: list[str]
+    checks: dict[str, Check]
+
+
+def board_inputs(
+    runs: Sequence[Run] | Run, protocol: Protocol | str | None = None, *, others: Sequence[str] = (), check: bool = True
+) -> BoardInputs:
+    """The records under some folders and the shipped ones, and the protocols of their boards.
+
+    Args:
+        runs: folders that are searched for runs at any depth, or loaded runs.
+        protocol: a protocol, or its name; None for every protocol that has records.
+        others: names of further protocols, then.
+        check: see `leaderboard`.
+
+    Raises:
+        ConfigError: no such folder, or no protocol.
+    """
     folders = [folder_of(run) for run in list_of_runs(runs)]
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
@@ -156,6 +187,7 @@ def leaderboards(
                 protocols.append(protocol_of({"protocol": {"config": record.protocol.config}}, name))
             except DFADError as error:  # perhaps of a folder that is not included now
                 problems.append(f"left out: protocol {name}: {error}")
+        protocols += [load_protocol(name) for name in others if name not in {p.name for p in protocols}]
         if problems and not protocols:
             raise ConfigError(problems[-1])
         if not protocols:
@@ -164,9 +196,7 @@ def leaderboards(
             raise ConfigError(f"{where}; name a --protocol, or {other} with finished runs by --runs")
     names = {protocol.name for protocol in protocols}
     checks = record_checks({path: record for path, record in found.items() if record.protocol.name in names}, check)
-    about: dict[str, Any] = {"problems": problems, "columns": columns, "checks": checks, "shipped_hash": shipped_hash}
-    about |= {"per_group": per_group, "by_group": by_group, "sort": sort, "every_seed": every_seed}
-    return {p.name: board(p, records, reported_scores(p.name) if reported else (), **about) for p in protocols}
+    return BoardInputs(protocols, records, problems, checks)
 
 
 def compare(run_a: Run, run_b: Run, *, everything: bool = False, resamples: int = 2000, seed: int = 0) -> Comparison:

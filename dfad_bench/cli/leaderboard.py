@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_tables
 
-FORMATS = ("rich", "markdown", "csv", "json", "latex")
+FORMATS = ("rich", "markdown", "csv", "json", "latex", "html")
 
 
 @click.command("leaderboard", epilog="Example: dfad leaderboard --protocol synthetic --runs quickstart/runs")
@@ -26,7 +27,7 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     type=click.Choice(FORMATS),
     default="rich",
     show_default=True,
-    help="CSV and JSON carry raw numbers and a column a group.",
+    help="CSV and JSON carry raw numbers and a column a group; html is a folder of pages, given by --out.",
 )
 @click.option(
     "--columns",
@@ -54,7 +55,9 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     show_default=True,
     help="Compute the numbers of records not checked here before again from their predictions.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of printing.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write to this file (html: to this folder) instead of printing."
+)
 def command(
     protocol: str | None,
     runs: tuple[Path, ...],
@@ -74,11 +77,18 @@ def command(
     not follow from their predictions are struck out, not ranked; of several records of one run the best checked one is
     shown. The best value of a column is bold and the second underlined, on terminals, in Markdown and in LaTeX.
     """
+    chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
+    if format_ == "html":
+        _write_site(
+            out, runs, protocol, columns=chosen, sort=sort, every_seed=seeds == "all", reported=reported, check=check
+        )
+        return
+    if out is not None and out.is_dir():
+        raise click.BadParameter(f"File '{out}' is a directory.", param_hint="'--out'")
     from dfad_bench.api.runs import leaderboards
     from dfad_bench.core.files import write_text
 
     detailed = format_ in ("csv", "json")
-    chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
     tables = leaderboards(
         runs, protocol, per_group=detailed, by_group=by_group, columns=chosen, sort=sort, every_seed=seeds == "all",
         reported=reported, check=check,
@@ -91,3 +101,11 @@ def command(
     else:
         write_text(out, "\n".join(table.render(format_) for table in tables.values()))
         echo(f"{out}", err=True)
+
+
+def _write_site(out: Path | None, runs: tuple[Path, ...], protocol: str | None, **options: Any) -> None:
+    from dfad_bench.api.site import leaderboard_site
+
+    if out is None:
+        raise click.UsageError("--format html writes a folder of pages; name it by --out")
+    echo(f"{leaderboard_site(runs, out, protocol, **options)}", err=True)

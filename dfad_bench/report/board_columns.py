@@ -50,6 +50,15 @@ def known_columns() -> list[str]:
     return list(dict.fromkeys([*_DEFAULT, *scored_metrics()]))
 
 
+def column_metric(name: str) -> str | None:
+    """The metric of a number column; None for columns of other things.
+
+    >>> column_metric("unseen_acc"), column_metric("eer"), column_metric("seeds")
+    ('unseen_accuracy', 'eer', None)
+    """
+    return _DEFAULT[name][0][1] if name in _DEFAULT else name if name in METRICS else None
+
+
 def row_numbers(metrics: Iterable[MetricValue], protocol: Protocol) -> dict[str, float | None]:
     """The numbers of a row by column: every metric's headline, intervals, and the share of each unseen group.
 

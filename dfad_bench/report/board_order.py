@@ -34,7 +34,7 @@ def sorted_board(table: Table, by: str) -> Table:
         value = row.get(by)
         return (1, value is None, 0 if value is None else sign * value)
 
-    rows = [row for block in _sections(table) for row in sorted((table.rows[place] for place in block), key=order)]
+    rows = [row for block in section_ranges(table) for row in sorted((table.rows[place] for place in block), key=order)]
     return replace(table, rows=rows)
 
 
@@ -44,7 +44,7 @@ def marked_board(table: Table) -> Table:
     Of measured rows those compete that have a place; reported rows compete with each other.
     """
     blocks = []
-    for block in _sections(table):
+    for block in section_ranges(table):
         rows = {place: table.rows[place] for place in block}
         blocks.append([place for place, row in rows.items() if row.get("rank") is not None])
         blocks.append([place for place, row in rows.items() if row.get("kind") == "reported"])
@@ -52,7 +52,7 @@ def marked_board(table: Table) -> Table:
     return replace(table, marks=best_marks(table.rows, table.columns, blocks), struck=struck)
 
 
-def _sections(table: Table) -> Iterator[range]:
+def section_ranges(table: Table) -> Iterator[range]:
     """Row numbers of each section."""
     begins = sorted({0, *table.sections})
     for begin, end in zip(begins, [*begins[1:], len(table.rows)], strict=True):

@@ -57,6 +57,7 @@ def generator_numbers(records: Sequence[ResultRecord], protocol: Protocol) -> di
     if unseen is not None:
         row |= {"generators": unseen.generators, "no_generators": unseen.reason}
         row["families_low"], row["families_high"] = unseen.ci95_families or (None, None)
+    row["by_generator"] = {k: dict(by_place[SHOWN[k]].values) for k in RANKED_BY if SHOWN[k] in by_place}
     runs = [record.metrics for record in records]
     row["_over"] = {column: _ranked(by_place.get(SHOWN[column]), runs, column) for column in RANKED_BY}
     return row

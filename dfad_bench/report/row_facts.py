@@ -44,6 +44,7 @@ def row_facts(
     recipe = recipe if isinstance(recipe, Mapping) else {}
     made = _manifest_provenance(first, shipped_hash)
     return {
+        "record_ids": [record.record_id for record in records],
         "init": _init(first),
         "init_short": _SHORT_INIT.get(str(first.model.init.get("kind")), "pre-trained"),
         "seed_list": seeds_of_row(records),
@@ -63,7 +64,7 @@ def row_facts(
         "substitutes": _substitutes(records),
         "data_changes": list(dict.fromkeys(cut(text) for record in records for text in record.model.data_changes)),
         "visited": _visited(records),
-        "imported": _imported(first),
+        "imported": imported_lines(first),
         "short_groups": short_groups,
         "checked": worst.level,
         "checked_short": _SHORT_CHECK[worst.level],
@@ -149,7 +150,7 @@ def seeds_of_row(records: Sequence[ResultRecord]) -> list[int]:
     return sorted({record.run.seed for record in records if record.run.seed is not None})
 
 
-def _imported(record: ResultRecord) -> list[str]:
+def imported_lines(record: ResultRecord) -> list[str]:
     """What is said of predictions that were made elsewhere: by whom, on what, and what nobody says."""
     about = record.imported
     if about is None:

@@ -1,0 +1,195 @@
+"""The page of a protocol: its board, the intervals of its models, and every unseen group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dfad_bench.core.record import ResultRecord
+from dfad_bench.report.board_columns import board_columns
+from dfad_bench.report.board_order import section_ranges
+from dfad_bench.report.site.definitions import column_definitions
+from dfad_bench.report.site.environment import page
+from dfad_bench.report.site.facts import SiteBoard, SiteFacts
+from dfad_bench.report.site.heat import legend, shade_of
+from dfad_bench.report.site.html_table import Download, Dress, HtmlTable, Link, html_table
+from dfad_bench.report.site.interval_plot import Interval, interval_figure, ranked_intervals
+from dfad_bench.report.site.links import file_stem, page_of, run_stem
+from dfad_bench.report.table import Column, Table, render
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+STAND_IN = "‡"
+_GROUP = re.compile(r"(unseen_acc|false_alarms):")
+_VENUE = re.compile(r"([A-Z][A-Za-z&/ -]{1,20}) (?:19|20)[0-9]{2}\b")
+FILTERS = {"kind": "Rows", "task": "Made for", "venue": "Venue", "start": "Start"}
+
+
+def board_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
+    """The page of each board and what can be downloaded from it, by file name."""
+    for board in facts.boards:
+        stem = file_stem("protocol", board.name)
+        groups = group_table(board)
+        yield f"{stem}.csv", render(replace(board.table, columns=_all_columns(board)), "csv")
+        yield f"{stem}.tex", render(replace(board.table, columns=_shown_columns(board)), "latex")
+        yield f"{stem}-groups.csv", render(groups, "csv")
+        yield f"{stem}-groups.tex", render(groups, "latex")
+        plots = list(_interval_plots(board, stem))
+        for plot in plots:
+            yield from plot.files
+        values = {
+            "facts": facts, "board": board, "table": _board_table(facts, board, stem), "plots": plots,
+            "filters": _filters(facts, board), "groups": _groups(facts, board, groups, stem), "legend": legend(),
+            "stand_in": STAND_IN,
+        }  # fmt: skip
+        yield page_of("protocol", board.name), page("protocol.html.j2", values)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of one section with the table behind it, and the files of both."""
+
+    heading: str
+    about: str
+    drawing: Markup
+    table: HtmlTable
+    files: Sequence[tuple[str, str]]
+
+
+def _interval_plots(board: SiteBoard, stem: str) -> Iterator[Plot]:
+    """A figure a section, since rows of different sections do not compare."""
+    for place, block in enumerate(section_ranges(board.table)):
+        number, rows = ranked_intervals([board.table.rows[place] for place in block])
+        heading, name = board.table.sections.get(block.start, ""), f"intervals-{place}"
+        what = f"{number} and its 95 % intervals"
+        figure = interval_figure(name, f"{what}: {heading}", number, rows)
+        if figure is None:
+            continue
+        table = interval_table(f"{board.table.title}, {heading}: {what}", number, rows)
+        downloads = _downloads(stem, f"-{name}", ("csv", "tex", "svg"))
+        contents = (render(table, "csv"), render(table, "latex"), figure.file())
+        files = list(zip((one.name for one in downloads), contents, strict=True))
+        shown = html_table(table, f"{name}-numbers", downloads=downloads)
+        yield Plot(heading, figure.about, figure.inline(), shown, files)
+
+
+def row_links(facts: SiteFacts, row: Mapping[str, Any], key: str) -> Sequence[Link]:
+    """Links of a row: its name to the model's page, its seeds to those of the runs."""
+    records = facts.records_of(row)
+    if key == "model" and records:
+        return [(str(row["model"]), page_of("model", records[0].model.name))]
+    if key == "seeds_shown" and records:
+        return [(record.run.seed_text, f"{run_stem(record.record_id)}.html") for record in _by_seed(records)]
+    return ()
+
+
+def row_note(row: Mapping[str, Any]) -> str:
+    """A mark behind the name of a row whose views were stand-ins."""
+    return STAND_IN if row.get("substitutes") else ""
+
+
+def interval_table(title: str, number: str, intervals: Sequence[Interval]) -> Table:
+    """The numbers behind a figure of intervals."""
+    columns: tuple[Column, ...] = (Column("model", "Model", "text"), Column("value", number, "percent"))
+    bounds = {"faces": "95 % faces", "generators": "95 % generators"}
+    columns += tuple(
+        Column(f"{key}_{end}", f"{name} {'from' if end == 'low' else 'to'}", "percent")
+        for key, name in bounds.items()
+        for end in ("low", "high")
+    )
+    rows = []
+    for one in intervals:
+        row: dict[str, Any] = {"model": one.name, "value": one.value}
+        for key, (low, high) in (("faces", one.faces), ("generators", one.generators)):
+            row |= {f"{key}_low": low, f"{key}_high": high}
+        rows.append(row)
+    return Table(title, columns, rows)
+
+
+def group_table(board: SiteBoard) -> Table:
+    """A row a model, a column an unseen group: of the same rows as the board."""
+    every = _all_columns(board)
+    columns = (every[0], *(replace(column, better=None) for column in every if _GROUP.match(column.key)))
+    return replace(board.table, title=f"{board.table.title}: by group", columns=columns, notes=(), marks={})
+
+
+def venue_of(card: Mapping[str, Any]) -> str:
+    """Where a model's paper appeared, of its citation; "" where that does not end in a venue and a year.
+
+    >>> venue_of({"paper": "F. Chollet, Xception, CVPR 2017"}), venue_of({"paper": "none"})
+    ('CVPR', '')
+    """
+    found = _VENUE.search(str(card.get("paper", "")).rpartition(",")[2])
+    return found[1].strip() if found else ""
+
+
+def _board_table(facts: SiteFacts, board: SiteBoard, stem: str) -> HtmlTable:
+    extra = {column.key for column in board.table.columns} - board.shown
+    dress = Dress(
+        definitions=column_definitions(board.table, board.protocol),
+        extra=frozenset(extra),
+        links=lambda row, key: row_links(facts, row, key),
+        data=lambda row: row_data(facts, row),
+        note=row_note,
+    )
+    downloads = _downloads(stem, "", ("csv", "tex"))
+    return html_table(board.table, "board", dress=dress, sortable=True, downloads=downloads)
+
+
+def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> HtmlTable:
+    """The heat table."""
+
+    def heat(column: Column, value: Any) -> int | None:
+        return shade_of(value) if column.kind == "percent" and isinstance(value, int | float) else None
+
+    dress = Dress(
+        links=lambda row, key: row_links(facts, row, key),
+        heat=heat,
+        data=lambda row: {"kind": str(row.get("kind", ""))},
+        note=row_note,
+    )
+    caption = f"Unseen ACC of each unseen group at {board.protocol.attribution.headline:g}, in percent"
+    downloads = _downloads(stem, "-groups", ("csv", "tex"))
+    return html_table(table, "groups", caption, dress=dress, sortable=True, downloads=downloads)
+
+
+def row_data(facts: SiteFacts, row: Mapping[str, Any]) -> dict[str, str]:
+    """What a row can be filtered by."""
+    records = facts.records_of(row)
+    found = {"kind": str(row.get("kind", "")), "task": "", "venue": "", "start": str(row.get("init_short") or "")}
+    if records:
+        card = facts.cards.get(records[0].model.name, {})
+        found |= {"task": records[0].model.task or "", "venue": venue_of(card)}
+    return found
+
+
+def _filters(facts: SiteFacts, board: SiteBoard) -> list[tuple[str, str, list[str]]]:
+    """Name, title and values of each filter that tells rows of this board apart."""
+    values: dict[str, dict[str, None]] = {name: {} for name in FILTERS}
+    for row in board.table.rows:
+        for name, value in row_data(facts, row).items():
+            if value:
+                values[name][value] = None
+    return [(name, FILTERS[name], sorted(found)) for name, found in values.items() if len(found) > 1]
+
+
+def _downloads(stem: str, part: str, kinds: Sequence[str]) -> list[Download]:
+    titles = {"csv": "CSV", "tex": "LaTeX", "svg": "SVG"}
+    return [Download(f"{stem}{part}.{kind}", titles[kind]) for kind in kinds]
+
+
+def _all_columns(board: SiteBoard) -> tuple[Column, ...]:
+    """The columns that CSV has elsewhere, too."""
+    printed = any(column.key == "unseen_printed" for column in board.table.columns)
+    return board_columns(board.protocol, printed=printed, per_group=True)
+
+
+def _shown_columns(board: SiteBoard) -> tuple[Column, ...]:
+    return tuple(column for column in board.table.columns if column.key in board.shown)
+
+
+def _by_seed(records: Sequence[ResultRecord]) -> list[ResultRecord]:
+    return sorted(records, key=lambda record: -1 if record.run.seed is None else record.run.seed)

@@ -1,0 +1,213 @@
+"""The site in a browser: what the script does, by mouse and by keyboard, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.sites import site_facts, site_protocol, site_records
+
+from dfad_bench.report.site.folder import write_site
+from dfad_bench.report.site.render import site_files
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install dfad-bench[browser]")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser") / "site"
+    write_site(folder, site_files(site_facts(site_records(site_protocol()), site_protocol())))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Tab:
+    """A page, and all that it complained of or asked for."""
+
+    def __init__(self, browser: Any, site: Path, *, width: int = 1440, **options: Any) -> None:
+        self.site, self.context = site, browser.new_context(viewport={"width": width, "height": 800}, **options)
+        self.page, self.complaints, self.requests = self.context.new_page(), list[str](), list[str]()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, name: str, fragment: str = "") -> Any:
+        """A page of the site, from the disk."""
+        self.page.goto("about:blank")
+        self.page.goto((self.site / name).as_uri() + fragment)
+        return self.page
+
+    def column(self, key: str, *, table: str = "board") -> list[str]:
+        """The cells of a column as they are shown, of the first section."""
+        found: list[str] = self.page.evaluate(
+            """([table, key]) => { const t = document.getElementById(table);
+            const k = [...t.tHead.rows[0].cells].findIndex(c => c.dataset.key === key);
+            return [...t.tBodies[0].rows].filter(r => !r.hidden && !r.classList.contains("section"))
+                .map(r => r.cells[k].textContent.replace(/ (best|second)$/, "")); }""",
+            [table, key],
+        )
+        return found
+
+    def address(self) -> str:
+        """The address, once what was asked for stands in it."""
+        self.page.evaluate("new Promise(done => setTimeout(done, 20))")
+        found: str = self.page.url
+        return found
+
+    def calm(self) -> None:
+        """No complaint, and nothing asked for beyond the folder."""
+        assert self.complaints == []
+        assert [url for url in self.requests if not url.startswith((self.site.as_uri(), "about:"))] == []
+
+
+@pytest.fixture
+def tab(browser: Any, site: Path) -> Iterator[Tab]:
+    made = Tab(browser, site)
+    yield made
+    made.calm()
+    made.context.close()
+
+
+def test_a_column_is_sorted_by_better_values_then_the_other_way_then_as_published(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html")
+    head, published = page.locator("#board th[data-key=auroc]"), tab.column("auroc")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert page.locator("[aria-sort]").count() == 1
+    first = tab.column("auroc")
+    assert first[:2] == ["50.00", "50.00"], "constant rows stay on top"
+    assert first[2:] == sorted(published[2:], key=float, reverse=True)
+    assert "Sorted by AUROC, descending; 5 rows" in page.locator("[role=status]").inner_text()
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert tab.column("auroc")[2:] == sorted(published[2:], key=float)
+    head.locator("button").click()
+    assert tab.column("auroc") == published
+    assert head.get_attribute("aria-sort") is None
+    assert "#" not in tab.address()
+
+
+def test_a_lower_is_better_column_starts_ascending_and_a_missing_value_comes_last(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html", "#show=eer")
+    page.locator("#board th[data-key=eer] button").click()
+    assert page.locator("#board th[data-key=eer]").get_attribute("aria-sort") == "ascending"
+    page = tab.open("protocol-toy.html")
+    cell = page.locator("#board tr[data-kind=measured] td[data-v]").first
+    key = page.locator("#board thead th").nth(cell.evaluate("c => c.cellIndex")).get_attribute("data-key")
+    cell.evaluate("c => { delete c.dataset.v; c.textContent = '–'; }")
+    for _ in range(2):
+        page.locator(f"#board th[data-key={key}] button").click()
+        assert tab.column(key)[-1] == "–"
+
+
+def test_everything_works_by_keyboard(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#board th[data-key=oscr] button").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#board th[data-key=oscr]").get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Space")
+    assert page.locator("#board th[data-key=oscr]").get_attribute("aria-sort") == "ascending"
+    page.locator(".chooser summary").focus()
+    page.keyboard.press("Enter")
+    box = page.locator("fieldset input[value=fpr95]")
+    box.focus()
+    page.keyboard.press("Space")
+    assert page.locator("#board th[data-key=fpr95]").is_visible()
+    assert "show=" in tab.address()
+    page.locator("[name=q]").focus()
+    page.keyboard.type("second")
+    assert tab.column("model") == ["Second"]
+
+
+def test_rows_are_filtered_and_the_address_keeps_the_view(tab: Tab, browser: Any, site: Path) -> None:
+    page = tab.open("protocol-toy.html")
+    assert page.locator("#board th[data-key=eer]").is_hidden()
+    page.select_option("[name=kind]", "measured")
+    page.locator("#board th[data-key=detection_auc] button").click()
+    page.locator(".chooser summary").click()
+    page.locator("fieldset input[value=eer]").check()
+    wanted = (tab.column("model"), page.locator("#board th:visible").count())
+    assert len(wanted[0]) == 3
+    other = Tab(browser, site)
+    there = other.open("protocol-toy.html", "#" + tab.address().partition("#")[2])
+    assert (other.column("model"), there.locator("#board th:visible").count()) == wanted
+    assert there.locator("#board th[data-key=eer]").is_visible()
+    there.locator("[name=reset]").click()
+    assert "#" not in other.address()
+    assert len(other.column("model")) == 5
+    other.calm()
+    other.context.close()
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["#sort=__proto__:desc", "#sort=oscr:sideways", "#sort=oscr", "#kind=<b>", "#show=nothing", "#q=" + "a" * 500,
+     "#sort=constructor:asc&show=toString", "#%", "#groups-sort=model:asc"],
+)  # fmt: skip
+def test_an_address_that_the_page_does_not_have_does_no_harm(tab: Tab, fragment: str) -> None:
+    page = tab.open("protocol-toy.html", fragment)
+    assert page.locator("h1").inner_text() == "Toy"
+    assert len(page.locator("[name=q]").input_value()) <= 80
+    assert page.locator("#board thead th").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_is_wider_than_a_phone(browser: Any, site: Path, scheme: str) -> None:
+    tab = Tab(browser, site, width=320, color_scheme=scheme)
+    for path in sorted(site.glob("*.html")):
+        page = tab.open(path.name)
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(wide) <= 0, path.name
+        small = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, summary')].filter(e => e.offsetParent)"
+            ".map(e => e.getBoundingClientRect()).filter(r => r.height < 23.9 || r.width < 23.9).length"
+        )
+        assert small == 0, path.name
+    tab.calm()
+    tab.context.close()
+
+
+def test_pages_are_whole_without_a_script(browser: Any, site: Path) -> None:
+    tab = Tab(browser, site, java_script_enabled=False)
+    page = tab.open("protocol-toy.html")
+    assert page.locator("#board tbody tr").count() == 6
+    assert page.locator("#board th[data-key=eer]").is_visible()
+    assert page.locator("form.tools").is_hidden()
+    assert page.locator("#board button").count() == 0
+    tab.context.close()
+
+
+def test_a_thousand_rows_are_sorted_in_an_instant(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html")
+    page.evaluate(
+        """() => { const body = document.querySelector("#board tbody"), row = body.rows[body.rows.length - 1];
+        for (let k = 0; k < 1000; k++) { const made = row.cloneNode(true);
+          made.querySelectorAll("td[data-v]").forEach(c => { c.dataset.v = String((k * 7919) % 1000 / 1000); });
+          body.appendChild(made); } }"""
+    )
+    source = (tab.site / "site.js").read_text(encoding="utf-8")
+    page.evaluate("document.querySelectorAll('#board thead button').forEach(b => { b.replaceWith(b.firstChild); })")
+    page.evaluate("document.querySelector('fieldset').replaceChildren()")
+    page.evaluate(source)  # starts anew, with all rows
+    times = page.evaluate(
+        """() => [0, 1, 2, 3].map(() => { const began = performance.now();
+        document.querySelector("#board th[data-key=oscr] button").click(); return performance.now() - began; })"""
+    )
+    assert min(times) < 200, times  # on a busy machine; benchmarks/site_speed.py measures
