@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.checks import check_manifests
     from dfad_bench.api.claims import check_claim
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
+    from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.imports import import_predictions
     from dfad_bench.api.listed_generators import GeneratorFilter
@@ -77,6 +78,8 @@ _PUBLIC = {
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
     "open_world": "dfad_bench.api.open_world:open_world",
+    "enroll": "dfad_bench.api.galleries:enroll",
+    "identify": "dfad_bench.api.galleries:identify",
     "enrolment": "dfad_bench.api.open_world:enrolment",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
@@ -114,11 +117,11 @@ __all__ = [
     "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter", "ImportSettings", "Inputs",
     "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings", "TrainSettings", "__version__",
     "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
-    "enrolment", "evaluate", "extract_gaze", "gaze_study", "import_predictions", "infer_pairs", "leaderboard",
-    "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
-    "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models",
-    "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey",
-    "synthesize", "train", "verify_record",
+    "enroll", "enrolment", "evaluate", "extract_gaze", "gaze_study", "identify", "import_predictions", "infer_pairs",
+    "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests",
+    "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model",
+    "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores",
+    "sensitivity", "survey", "synthesize", "train", "verify_record",
 ]  # fmt: skip
 
 

@@ -37,6 +37,8 @@ COMMANDS = {
     "compare": ("compare", "Test whether one run is better than another on the same faces."),
     "claim": ("claim", "Test a paper's claim about training on your runs, over models."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
+    "enroll": ("enroll", "Learn a generator from a few faces, without training."),
+    "identify": ("identify", "Name faces by a run's classes and enrolled generators."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
     "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),

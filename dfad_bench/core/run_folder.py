@@ -11,6 +11,7 @@
     RUN/facts-only.parquet           test faces by a predictor that sees facts of the files only; so gaze-only
     RUN/facts-only-train.parquet     the facts and labels it was fitted on
     RUN/not_finite.json              only where training ended so: step, terms and faces of a NaN or infinite loss
+    RUN/galleries/NAME.parquet       embeddings of an enrolled generator, and NAME.json
     RUN/run.json                     facts for the record
     RUN/record.json                  facts and scores
     RUN/evaluations/<protocol>-<hash>/                     the same files for other faces, or another protocol
@@ -28,7 +29,7 @@ from pathlib import Path
 
 CONFIG, FACTS, RECORD = "config.yaml", "run.json", "record.json"
 SELECTION, PREDICTIONS, VALIDATION = "selection.parquet", "predictions.parquet", "validation.parquet"
-LAST_LAYER, OUTPUTS = "last-layer.parquet", "outputs-"
+LAST_LAYER, OUTPUTS, GALLERIES = "last-layer.parquet", "outputs-", "galleries"
 TRACE, NOT_FINITE, SEEDS = "trace.csv", "not_finite.json", "seeds.json"
 CHECKPOINT, EVALUATIONS = "checkpoint", "evaluations"
 WEIGHTS, OPTIMISER, STATE, MODEL = "model.safetensors", "optimiser.safetensors", "state.json", "model.json"
@@ -81,6 +82,14 @@ class RunFolder:
     def last_layer(self) -> Path:
         """The linear layer of the attribution expert."""
         return self.path / LAST_LAYER
+
+    def gallery(self, name: str) -> Path:
+        """Embeddings of a generator that was enrolled."""
+        return self.path / GALLERIES / f"{name}.parquet"
+
+    def galleries(self) -> list[Path]:
+        """What is stated of each enrolled generator."""
+        return sorted(self.path.glob(f"{GALLERIES}/*.json"))
 
     def reference(self, name: str) -> Path:
         """Predictions of a reference predictor for the same test faces."""

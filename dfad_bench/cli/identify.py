@@ -1,0 +1,49 @@
+"""`dfad identify`: faces named by the prototypes of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfad_bench.cli import options
+from dfad_bench.cli.output import echo, echo_table
+from dfad_bench.engine.settings import EvaluateSettings
+
+_SHOWN = 5  # refused files named one by one
+
+
+@click.command("identify", epilog="Example: dfad identify --run runs/gazeclip --faces strange-faces")
+@click.option(
+    "--run", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of a finished run."
+)
+@click.option(
+    "--faces",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="A manifest, or a folder of pictures that are face crops.",
+)
+@options.setting(EvaluateSettings, "device")
+@options.setting(EvaluateSettings, "views", multiple=True)
+@options.quiet
+@options.as_json
+def command(run: Path, faces: Path, device: str, views: tuple[str, ...], quiet: bool, as_json: bool) -> None:
+    """Name faces by the nearest prototype: a seen class, an enrolled generator, or unseen.
+
+    Prototypes are mean embeddings of training faces and of enrolled ones (`dfad enroll`). A face is called unseen where
+    it is as strange to the training faces as one in ten validation sources, or stranger, and no enrolled generator is
+    nearest.
+    """
+    from dfad_bench.api.galleries import identify
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.views.options import view_settings
+
+    found = identify(run, faces, device=device, views=view_settings(views), progress=make_progress(quiet))
+    echo_table(found.table, "json" if as_json else "rich")
+    for file, why in list(found.refused.items())[:_SHOWN]:
+        echo(f"Left out: {file} ({why})", err=True)
+    if len(found.refused) > _SHOWN:
+        echo(f"Left out: {len(found.refused) - _SHOWN} more", err=True)
+    for line in found.warnings:
+        echo(f"Warning: {line}", err=True)
