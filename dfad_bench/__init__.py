@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
-    from dfad_bench.api.imports import import_predictions
+    from dfad_bench.api.imports import evaluate_callable, import_predictions
     from dfad_bench.api.listed_generators import GeneratorFilter
     from dfad_bench.api.manifests import open_manifest
     from dfad_bench.api.mistakes import mistakes
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dfad_bench.ingest.merge import merge_manifests
     from dfad_bench.ingest.settings import BuildSettings
     from dfad_bench.ingest.survey import survey
-    from dfad_bench.intake.settings import ImportSettings
+    from dfad_bench.intake.settings import CallableSettings, ImportSettings
     from dfad_bench.parsing.settings import ParsingStudySettings
     from dfad_bench.synthetic.layout import synthesize
 
@@ -74,6 +74,8 @@ _PUBLIC = {
     "reproduce_table": "dfad_bench.api.reproduce:reproduce_table",
     "TableSettings": "dfad_bench.api.table_settings:TableSettings",
     "import_predictions": "dfad_bench.api.imports:import_predictions",
+    "evaluate_callable": "dfad_bench.api.imports:evaluate_callable",
+    "CallableSettings": "dfad_bench.intake.settings:CallableSettings",
     "ImportSettings": "dfad_bench.intake.settings:ImportSettings",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
@@ -114,14 +116,14 @@ _PUBLIC = {
     "__version__": "dfad_bench.core.version:__version__",
 }
 __all__ = [
-    "BuildSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter", "ImportSettings", "Inputs",
-    "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings", "TrainSettings", "__version__",
-    "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model", "compare", "diagnose",
-    "enroll", "enrolment", "evaluate", "extract_gaze", "gaze_study", "identify", "import_predictions", "infer_pairs",
-    "leaderboard", "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests",
-    "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model",
-    "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore", "robustness", "scores",
-    "sensitivity", "survey", "synthesize", "train", "verify_record",
+    "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
+    "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings",
+    "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model",
+    "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze", "gaze_study",
+    "identify", "import_predictions", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names",
+    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world",
+    "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table",
+    "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train", "verify_record",
 ]  # fmt: skip
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from dfad_bench.api.manifests import open_manifests
 from dfad_bench.api.runs import record_table
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.imported import Imported
+from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.intake.settings import ImportSettings
+from dfad_bench.intake.settings import CallableSettings, ImportSettings
 from dfad_bench.report.table import Table
 
 
@@ -52,7 +56,6 @@ def import_predictions(
     from dfad_bench.intake.match import matched_import
     from dfad_bench.intake.matrix import matrix_import
     from dfad_bench.intake.table import read_raw_table
-    from dfad_bench.report.run_record import build_record
 
     if bool(manifests) != (settings.protocol is not None):
         raise ConfigError("--protocol and --manifest need each other; without both, the table's own columns serve")
@@ -77,6 +80,56 @@ def import_predictions(
         file.name, whole.sha256, whole.format, prepared.matched_by, len(whole), len(prepared.frame),
         prepared.unmatched, prepared.missing_faces, left_out, columns.names,
     )  # fmt: skip
-    warnings = write_import(prepared, imported, card, out)
+    return _scored(out, write_import(prepared, imported, card, out))
+
+
+def evaluate_callable(
+    function: str | Callable[[np.ndarray], Any],
+    out: Path | str,
+    settings: CallableSettings,
+    manifests: Sequence[Path | str | Manifest],
+    *,
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
+) -> ImportedRun:
+    """Score a function of one's own, from a batch of images to probabilities, on the test faces of a protocol.
+
+    Args:
+        function: `package.module:function`, or the function. It is given images (n, side, side, 3), RGB, uint8 or
+            float32 (`settings.images`), and returns `p_fake` (n,), or a pair of class probabilities (n, x) in the order
+            of the protocol's labels and `p_fake` (n,).
+        out: the folder of the run; one that holds a run is refused.
+        settings: the protocol, what the images are, how many at a time.
+        manifests: of the protocol's datasets.
+        progress: shows decoding and predicting.
+
+    Raises:
+        ConfigError: no such function.
+        DFADError: it raises an error, returns something else, or looks at the other faces of a batch.
+        ProtocolError: the manifests lack groups of the protocol.
+    """
+    from dfad_bench.intake.callables import callable_import, load_function
+    from dfad_bench.intake.folder import read_card, refuse_taken, write_import
+
+    if settings.name is not None and settings.model_card is not None:
+        raise ConfigError("--name and --model-card: the card names the model")
+    refuse_taken(Path(out))
+    asked, opened = settings.protocol, open_manifests(manifests)
+    protocol = load_protocol(asked) if isinstance(asked, str) else asked
+    refuse_mixed(protocol, opened)
+    name = function if isinstance(function, str) else getattr(function, "__qualname__", type(function).__name__)
+    card = read_card(settings.model_card, settings.name or name.rpartition(":")[2])
+    called, digest = load_function(function) if isinstance(function, str) else (function, None)
+    prepared = callable_import(
+        called, name, protocol, opened, images=settings.images, batch_size=settings.batch_size,
+        allow_partial=settings.allow_partial, progress=progress,
+    )  # fmt: skip
+    imported = Imported(name, digest, None, "callable", prepared.rows, len(prepared.frame))
+    return _scored(Path(out), write_import(prepared, imported, card, Path(out)))
+
+
+def _scored(out: Path, warnings: tuple[str, ...]) -> ImportedRun:
+    """The record of an import that is written, and the board of it alone."""
+    from dfad_bench.report.run_record import build_record
+
     record = build_record(out)
     return ImportedRun(out, record, record_table(record, RunFolder(out).record), warnings)

@@ -11,6 +11,7 @@ import click
 from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_table
 from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings
+from dfad_bench.intake.settings import CallableSettings
 
 if TYPE_CHECKING:
     from dfad_bench.api.evaluation import Evaluation
@@ -26,10 +27,16 @@ _ONLY_WITH = {
         "severities", "corruptions_file", "corrupt_at", "views_from", "keep_images", "workers", "out", "format_",
         "by_group", "seed",
     ),
+    "function": ("images", "batch_size", "name", "model_card"),
     "manifests": (
         "protocol", "device", "precision", "force_precision", "views", "estimator", "gaze_weights", "allow_partial",
     ),
 }  # fmt: skip
+
+_OF_FUNCTIONS = (
+    "function", "manifests", "protocol", "out", "images", "batch_size", "name", "model_card", "allow_partial", "quiet",
+    "as_json",
+)  # fmt: skip
 
 
 def _refuse_unused_options(context: click.Context) -> None:
@@ -52,9 +59,14 @@ def _refuse_unused_options(context: click.Context) -> None:
     "--run",
     "runs",
     type=_FOLDER,
-    required=True,
     multiple=True,
     help="Folder of a finished run, or of several seeds; with --corruptions several.",
+)
+@click.option(
+    "--callable",
+    "function",
+    metavar="MODULE:FUNCTION",
+    help="In place of --run: a function of your own from images to probabilities (with --protocol, --manifest, --out).",
 )
 @options.manifest(required=False)
 @_setting("protocol")
@@ -66,7 +78,13 @@ def _refuse_unused_options(context: click.Context) -> None:
 @_setting("views_from", also=("--gaze-on",))
 @_setting("keep_images", type=_FOLDER)
 @_setting("workers")
-@click.option("--out", type=_FOLDER, help="Folder for curves and grid; needed for several runs.")
+@options.setting(CallableSettings, "images")
+@options.setting(CallableSettings, "batch_size")
+@options.setting(CallableSettings, "name")
+@options.setting(CallableSettings, "model_card", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out", type=_FOLDER, help="Folder for curves and grid, needed for several runs; of a function, that of its run."
+)
 @click.option(
     "--format", "format_", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Format of the table."
 )
@@ -89,10 +107,17 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], **asked: Any) -
     was trained on are left out. With --corruptions as well, it predicts them under every corruption and severity:
     tables and curves of one or several runs. A killed evaluation goes on with the cells that are not finished. The
     results lie under `evaluations/` in the run folder. Of a folder that `train --seeds` made, every seed is evaluated
-    and their mean shown.
+    and their mean shown. With --callable, a function of your own is asked for the test faces in place of the model of a
+    run: it is given RGB images (n, side, side, 3), and returns p_fake (n,), or a pair of class probabilities
+    (n, classes) and p_fake.
     """
     from dfad_bench.views.options import view_settings
 
+    if asked["function"] is not None:
+        _evaluate_function(runs, manifests, asked)
+        return
+    if not runs:
+        raise click.UsageError("Missing option '--run'.")
     _refuse_unused_options(click.get_current_context())
     asked["views"] = view_settings(asked["views"], estimator=asked["estimator"], gaze_weights=asked["gaze_weights"])
     if asked["corruptions"]:
@@ -108,6 +133,28 @@ def command(runs: tuple[Path, ...], manifests: tuple[Path, ...], **asked: Any) -
         _rescore(runs[0], asked["as_json"])
         return
     _evaluate(runs[0], manifests, asked)
+
+
+def _evaluate_function(runs: tuple[Path, ...], manifests: tuple[Path, ...], asked: dict[str, Any]) -> None:
+    from dfad_bench.api.imports import evaluate_callable
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.cli.train import show_record
+    from dfad_bench.core.run_folder import RunFolder
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name not in _OF_FUNCTIONS:
+            raise click.UsageError(f"--callable takes no {parameter.opts[0]}")
+    if not manifests or asked["protocol"] is None or asked["out"] is None:
+        raise click.UsageError("--callable needs --protocol, --manifest and --out")
+    settings = CallableSettings(**options.settings_in(asked, CallableSettings))
+    progress = make_progress(asked["quiet"])
+    found = evaluate_callable(asked["function"], asked["out"], settings, manifests, progress=progress)
+    for warning in found.warnings:
+        echo(f"Warning: {warning}", err=True)
+    show_record(found.record, found.table, as_json=asked["as_json"])
+    echo(f"Record: {RunFolder(found.folder).record}", err=True)
 
 
 def _rescore(run: Path, as_json: bool) -> None:

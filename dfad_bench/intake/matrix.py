@@ -136,6 +136,11 @@ def _protocol_of(
         seen = seen or [pair for pair in said if _is_real(pair, named)]
         if not seen:
             raise ConfigError(f"{table.path}: no real faces, and no generator is said to be seen: nothing to compare")
+    if processed := [key for key, _ in seen if key in taxonomy().processed]:
+        raise ConfigError(
+            f"{table.path}: {quoted(processed[0])}: processed real faces are no class of attribution and never seen;"
+            " say so of them, or nothing"
+        )
     pairs = list(dict.fromkeys(zip(named["generator"], named["part"], strict=True)))
     rest = sorted(pair for pair in pairs if pair not in seen)
     protocol = Protocol(
@@ -179,7 +184,7 @@ def _seen_of(named: pd.DataFrame, table: RawTable) -> dict[tuple[str, str], int]
 
 def _is_real(pair: tuple[str, str], named: pd.DataFrame) -> bool:
     rows = (named["generator"] == pair[0]) & (named["part"] == pair[1])
-    return bool((named.loc[rows, "truth"] == REAL).all())
+    return pair[0] not in taxonomy().processed and bool((named.loc[rows, "truth"] == REAL).all())
 
 
 def _classes(

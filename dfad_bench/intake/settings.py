@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from dfad_bench.core import bounds
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.settings import Heads, check_settings, documented, option
 
@@ -62,6 +64,34 @@ class ImportSettings:
     )
     model_card: Path | None = field(
         default=None, metadata=option("YAML with what is known of the model: name, trained_on, seed, ...")
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class CallableSettings:
+    """How a function of one's own is asked for the test faces of a protocol."""
+
+    protocol: str | Protocol = field(metadata=option("Whose test faces are asked for.", names="protocol"))
+    images: Literal["uint8", "float"] = field(
+        default="uint8",
+        metadata=option(
+            "With --callable: images of 0 to 255 as uint8, or of 0 to 1 as float32; RGB, (n, side, side, 3)."
+        ),
+    )
+    batch_size: int = field(default=32, metadata=option("With --callable: faces a call.", least=1, most=bounds.BATCH))
+    name: str | None = field(
+        default=None, metadata=option("With --callable: what boards call the model.  [default: the function's name]")
+    )
+    model_card: Path | None = field(
+        default=None,
+        metadata=option("With --callable: YAML with what is known of the model: name, trained_on, seed, ..."),
+    )
+    allow_partial: bool = field(
+        default=False, metadata=option("Go on with missing or short groups of the protocol; the record says so.")
     )
 
     def __post_init__(self) -> None:

@@ -30,7 +30,10 @@ PRINTING = {
 # commands that do one of several things, by their options
 SEVERAL = {
     "doctor": {"dfad_bench.core.doctor:diagnose", "dfad_bench.ingest.survey:survey"},
-    "evaluate": {f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")},
+    "evaluate": {
+        *(f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")),
+        "dfad_bench.api.imports:evaluate_callable",
+    },
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {

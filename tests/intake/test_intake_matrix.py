@@ -213,3 +213,17 @@ def test_names_of_strangers_do_no_harm(tmp_path: Path) -> None:
     assert not verify_record(run.folder).differences
     with pytest.raises(DFADError, match="cannot name a group"):
         imported(tmp_path, frame.assign(generator="a\x1b[2J", label="fake"), "bad")
+
+
+def test_processed_real_faces_are_false_alarms_and_no_class(tmp_path: Path) -> None:
+    """Real by their label or by the taxonomy; in no number but their own, and never seen."""
+    frame = matrix()
+    restored = frame.assign(generator="GFPGAN", label="real", source="", file=[f"g/{k}.png" for k in range(len(frame))])
+    run = imported(tmp_path, pd.concat([frame, restored], ignore_index=True))
+    assert value(run, "false_alarms", "processed") == pytest.approx((restored["p_fake"] > 0.5).mean())
+    without = imported(tmp_path, frame, "without")
+    for metric in ("auc", "accuracy"):
+        assert value(run, metric, "unseen") == value(without, metric, "unseen")
+    assert value(without, "false_alarms", "processed") is None
+    with pytest.raises(ConfigError, match="'gfpgan': processed real faces are no class of attribution and never seen"):
+        imported(tmp_path, pd.concat([frame, restored.assign(seen="yes")]).fillna({"seen": "no"}), "seen")
