@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.reproduce import plan_table, reproduce_table
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.sensitivity import sensitivity
+    from dfad_bench.api.site import leaderboard_site
     from dfad_bench.api.table_settings import TableSettings
     from dfad_bench.api.training import train
     from dfad_bench.core.batch import Inputs
@@ -86,6 +87,7 @@ _PUBLIC = {
     "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
+    "leaderboard_site": "dfad_bench.api.site:leaderboard_site",
     "verify_record": "dfad_bench.api.runs:verify_record",
     "check_claim": "dfad_bench.api.claims:check_claim",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
@@ -120,10 +122,11 @@ __all__ = [
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings",
     "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model",
     "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze", "gaze_study",
-    "identify", "import_predictions", "infer_pairs", "leaderboard", "list_datasets", "list_models", "list_names",
-    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world",
-    "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table",
-    "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train", "verify_record",
+    "identify", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models",
+    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
+    "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares", "quickstart",
+    "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train",
+    "verify_record",
 ]  # fmt: skip
 
 
