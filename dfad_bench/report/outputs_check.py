@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dfad_bench.core.errors import IntegrityError, cut
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_outputs import Outputs, read_outputs
@@ -37,7 +38,14 @@ def check_outputs(record: ResultRecord, folder: Path, tested: pd.DataFrame) -> I
         folder: of the record.
         tested: its predictions.
     """
-    files, stated = RunFolder(folder), record.run.files
+    try:
+        yield from _checked_files(record, RunFolder(folder), tested)
+    except IntegrityError as error:  # its hash, too, differs
+        yield Difference(f"outputs: {cut(str(error), 160)}", "whole", "damaged")
+
+
+def _checked_files(record: ResultRecord, files: RunFolder, tested: pd.DataFrame) -> Iterator[Difference]:
+    stated = record.run.files
     pairs = [(files.outputs("test"), tested)]
     if files.validation.name in stated and files.validation.is_file():
         frame = read_predictions(files.validation)

@@ -134,6 +134,7 @@ def test_galleries_that_were_changed_or_are_of_other_weights_are_refused(world: 
             read_galleries(RunFolder(run), checkpoint)
 
 
+@pytest.mark.heavy
 def test_models_that_read_views_need_a_manifest(world: Path, tmp_path: Path) -> None:
     manifests = toy_manifests(tmp_path)
     run_training(

@@ -12,12 +12,15 @@ import pytest
 from helpers.toy import RECIPE, TOYS, Toy, toy_protocol
 from helpers.training import run_evaluation, run_training
 
+from dfad_bench.api.open_world import open_world
+from dfad_bench.api.runs import verify_record
 from dfad_bench.core.files import read_json, sha256_file
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_outputs import read_last_layer, read_outputs, write_outputs
 from dfad_bench.core.run_parquet import read_predictions, read_selection
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.kept_outputs import faces_by_class
+from dfad_bench.report.open_world.run_arrays import RunArrays
 from dfad_bench.report.outputs_check import check_outputs, softmax
 from dfad_bench.report.run_record import build_record
 
@@ -80,6 +83,29 @@ def test_outputs_of_other_faces_or_another_model_do_not_fit(run: RunFolder, tmp_
         "outputs-validation.parquet: faces whose probabilities do not follow from their logits",
         "outputs: faces not selected for train",
     ]
+
+
+def test_a_damaged_file_of_outputs_is_a_difference_and_no_end(run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    copy.outputs("test").write_bytes(b"PAR1 and no more")
+    found = verify_record(copy.path).differences
+    assert {one.name.split(":")[0] for one in found} == {"run.files.outputs-test.parquet", "outputs"}
+
+
+def test_an_evaluation_has_thresholds_and_training_faces_of_its_run(run: RunFolder, manifests: list[Manifest]) -> None:
+    out = run_evaluation(run.path, manifests, protocol=toy_protocol(seed=3), device="cpu").out
+    build_record(out, resamples=0)
+    mine, whole = RunArrays(out, 0), RunArrays(run.path, 0)
+    assert mine.own_run[0].path.samefile(run.path)
+    assert np.array_equal(mine.validation.probs, whole.validation.probs)
+    names = mine.outputs("test").sample_id.tolist()
+    rows = [whole.outputs("test").sample_id.tolist().index(name) for name in names]
+    for name in ("msp", "energy", "knn", "mahalanobis"):
+        assert np.allclose(mine.score_part(name).values, whole.score_part(name).values[rows], atol=1e-4), name
+    seeds = run.path.parent / "several"
+    for seed in (0, 1):
+        shutil.copytree(run.path, seeds / f"seed-{seed}")
+    assert len({row["model"] for row in open_world(seeds, resamples=0).rows}) == 2
 
 
 class Curved(Toy):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.open_runs import write_open_run
 from helpers.toy import toy_protocol
-from sklearn.neighbors import NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 
 import dfad_bench as dfad
 from dfad_bench.cli.main import dfad as command
@@ -63,12 +63,12 @@ def test_more_shots_enrol_the_fewer_ones_again_and_seeds_decide() -> None:
     assert other.enrolled["a"].tolist() != draws[5][0].enrolled["a"].tolist()
 
 
-def test_names_are_those_of_the_nearest_centroid() -> None:
+def test_names_are_those_of_the_nearest_prototype() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 20)
     points = unit_length(rng.normal(size=(4, 6))[labels] + rng.normal(size=(80, 6)))
     gallery, names = prototypes_of(points, labels)
-    theirs = NearestCentroid(metric="euclidean").fit(gallery, names).predict(points)
+    theirs = KNeighborsClassifier(1).fit(gallery, names).predict(points)
     new = np.array([False, False, True, True])
     asked = rng.random(80) < 0.8
     found = name_rows(points, labels, gallery, new, asked)

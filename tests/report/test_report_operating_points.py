@@ -15,7 +15,7 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import sha256_file, write_json
 from dfad_bench.core.record import plain, read_record, seal
 from dfad_bench.core.run_folder import RunFolder
-from dfad_bench.engine.predict import write_predictions
+from dfad_bench.core.run_parquet import write_predictions
 from dfad_bench.metrics.conformal import hierarchical_p_values
 from dfad_bench.metrics.unseen import UNSEEN_SCORES
 from dfad_bench.report.open_world import corrupted
