@@ -13,7 +13,7 @@ from dfad_bench.api.seeds import write_seeds
 from dfad_bench.api.views import provide_views, views_of_run
 from dfad_bench.core.files import write_text
 from dfad_bench.core.progress import NoProgress, Progress
-from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import read_config
@@ -173,7 +173,9 @@ def rescore(run: Run) -> tuple[Evaluation, list[Path]]:
 
 
 def _rescore(folder: Path) -> tuple[Evaluation, list[Path]]:
-    read_config(folder)
+    path = RunFolder(folder).record
+    if not path.is_file() or read_record(path, ranges=False).imported is None:  # an imported run has no settings
+        read_config(folder)
     rescore_run(folder)
     corrupted = find_robustness(folder)
     for path in corrupted:

@@ -18,6 +18,7 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.metrics.detection import called_fake
 from dfad_bench.metrics.openset import below_threshold
+from dfad_bench.report.score import with_untrained_columns
 from dfad_bench.report.table import Column, Table
 
 TASKS = ("attribution", "detection")
@@ -57,6 +58,7 @@ def mistakes_tables(
     Returns:
         A table for "attribution" and one for "detection"; `confidence` is the probability of the answer that was given.
     """
+    predictions = with_untrained_columns(predictions, protocol, record.model.heads)
     made = {"attribution": _attribution(predictions, protocol), "detection": _detection(predictions)}
     untrained = {"attribution": "detection", "detection": "attribution"}.get(record.model.heads)
     name = f"{record.model.display or record.model.name}, seed {record.run.seed_text}, {protocol.name}"

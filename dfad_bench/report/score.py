@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dfad_bench.core.errors import IntegrityError, quoted
+from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import GroupCounts, MetricValue, Sweep
@@ -101,7 +101,7 @@ def numbers(
     earlier: bool = False,
 ) -> tuple[Faces, list[Number]]:
     """What `score` is made of: the faces, and every number before its interval is drawn. Arguments as there."""
-    predictions = _with_untrained(predictions, protocol, heads)
+    predictions = with_untrained_columns(predictions, protocol, heads)
     faces = Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed, earlier)
     made = [*attribution_numbers(faces), *detection_numbers(faces)]
     videos = faces.videos(predictions)
@@ -117,12 +117,15 @@ def faces_of(predictions: pd.DataFrame, protocol: Protocol, resamples: int = RES
     """Predictions as arrays, checked as by `score`.
 
     Raises:
+        ConfigError: no class probabilities, as in imported predictions of detection alone.
         IntegrityError: as of `score`.
     """
+    if "p_0" not in predictions and protocol.num_generators:
+        raise ConfigError("these predictions hold no class probabilities, as imported ones of detection alone")
     return Faces(predictions, _checked(predictions, protocol), protocol, resamples, seed)
 
 
-def _with_untrained(frame: pd.DataFrame, protocol: Protocol, heads: str) -> pd.DataFrame:
+def with_untrained_columns(frame: pd.DataFrame, protocol: Protocol, heads: str) -> pd.DataFrame:
     """Predictions with columns of an expert that they lack, as imported ones may; all its numbers are null."""
     if heads == "attribution" and "p_fake" not in frame:
         return frame.assign(p_fake=0.5)

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from dfad_bench.api.evaluation import rescore
 from dfad_bench.api.imports import ImportedRun, import_predictions
+from dfad_bench.api.mistakes import mistakes
+from dfad_bench.api.open_world import open_world
 from dfad_bench.api.runs import compare, leaderboards, scores, verify_record
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.intake.settings import ImportSettings
@@ -85,6 +88,10 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
     assert not found.unchecked
     assert "only its author" in found.not_shown
     assert len(scores(run.folder, "groups").rows) == 9
+    assert rescore(run.folder)[0].record.source.trust == "recomputed"
+    assert mistakes(run.folder).attribution.notes == ("the attribution expert was not trained",)
+    with pytest.raises(ConfigError, match="no class probabilities"):
+        open_world([run.folder])
     assert compare(run.folder, other.folder, resamples=200).over_generators[0].generators == 7
     board = leaderboards([tmp_path / "runs"])["imported"]
     rows = [row for row in board.rows if row["kind"] == "imported"]
