@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from dfad_bench.api.runs import Run, list_of_runs, runs_of
@@ -74,6 +75,25 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
     if table not in _TABLES:
         raise ConfigError(f"open_world: no table {quoted(table)}; one of {', '.join(_TABLES)}")
     return _TABLES[table](_opened_runs(runs, resamples))
+
+
+def draw_open_world(runs: Sequence[Run] | Run, path: Path, shots: Sequence[int] = ()) -> None:
+    """Draw risk over coverage of several runs, or with `shots` the curve of enrolment, into one figure.
+
+    Args:
+        runs: as of `open_world`.
+        path: the figure, .png, .svg or .pdf.
+        shots: as of `enrolment`; none: risk over coverage.
+
+    Raises:
+        ConfigError: as of `open_world` and `enrolment`.
+    """
+    from dfad_bench.report.figures.open_world import draw_enrolment, draw_risk
+
+    if shots:
+        draw_enrolment(path, enrolment(runs, shots).rows)
+    else:
+        draw_risk(path, _opened_runs(runs, 0))
 
 
 def _opened_runs(runs: Sequence[Run] | Run, resamples: int) -> dict[str, RunArrays]:

@@ -38,7 +38,9 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(
-    "--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw the sweep of all runs here (.png, .svg)."
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the sweep of all runs here (.png, .svg); with --table risk or --enrol, those curves.",
 )
 @click.option(
     "--mistakes",
@@ -78,7 +80,7 @@ def command(
 
     Of a folder that `train --seeds` made, those of every seed and their mean.
     """
-    from dfad_bench.api.open_world import enrolment, open_world
+    from dfad_bench.api.open_world import draw_open_world, enrolment, open_world
     from dfad_bench.api.runs import draw_sweeps, scores
 
     format_ = "json" if as_json else format_
@@ -95,7 +97,10 @@ def command(
     else:
         for shown in [scores(run, table) for run in runs]:
             echo_table(shown, format_)
-    if figure is not None:
+    if figure is not None and (enrol or table == "risk"):
+        draw_open_world(list(runs), figure, enrol or ())
+        echo(f"{figure}", err=True)
+    elif figure is not None:
         for line in draw_sweeps(runs, figure):
             echo(f"Warning: {line}", err=True)
         echo(f"{figure}", err=True)

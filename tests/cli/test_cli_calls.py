@@ -39,7 +39,8 @@ SEVERAL = {
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {
         "dfad_bench.api.mistakes:mistakes", "dfad_bench.api.open_world:open_world",
-        "dfad_bench.api.open_world:enrolment", "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores",
+        "dfad_bench.api.open_world:enrolment", "dfad_bench.api.open_world:draw_open_world",
+        "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores",
     },
 }  # fmt: skip
 

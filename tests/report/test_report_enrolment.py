@@ -12,6 +12,7 @@ from helpers.toy import toy_protocol
 from sklearn.neighbors import KNeighborsClassifier
 
 import dfad_bench as dfad
+from dfad_bench.api.open_world import draw_open_world
 from dfad_bench.cli.main import dfad as command
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.protocol import Group
@@ -118,6 +119,20 @@ def test_faces_of_a_generator_that_is_real_are_named_so_often(run: Path) -> None
     """Enrolling real faces as a generator: others of the same set come out as it, since they lie where it does."""
     one, ten = (row["false_enrolment"] for row in dfad.enrolment(run, (1, 10), resamples=0).rows[1:])
     assert 0 < one < ten
+
+
+@pytest.mark.heavy
+def test_the_figures_hold_the_curves_of_the_tables(run: Path, tmp_path: Path) -> None:
+    for name in ("risk", "enrolment"):
+        shots = (1, 5) if name == "enrolment" else ()
+        paths = [tmp_path / f"{name}-{number}.svg" for number in (0, 1)]
+        for path in paths:
+            draw_open_world([run], path, shots)
+        assert paths[0].read_text(encoding="utf-8").count("<path") > 10
+        assert len({path.read_bytes() for path in paths}) == 1
+    given = ["scores", "--run", str(run), "--table", "risk", "--figure", str(tmp_path / "r.png"), "--json"]
+    assert CliRunner().invoke(command, given).exit_code == 0
+    assert (tmp_path / "r.png").stat().st_size > 10_000
 
 
 def test_few_sources_and_odd_numbers_are_said(run: Path, tmp_path: Path) -> None:
