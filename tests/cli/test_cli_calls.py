@@ -23,7 +23,7 @@ PRINTING = {
     "dfad_bench.core.errors:quoted",
     "dfad_bench.core.files:write_text",  # the --out of a table
     "dfad_bench.core.record:plain",
-    "dfad_bench.report.compare:comparison_table",
+    "dfad_bench.report.compare:comparison_tables",
     "dfad_bench.report.figures.gaze:figure_notes",
     "dfad_bench.report.table:render",
 }

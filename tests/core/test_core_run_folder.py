@@ -45,6 +45,7 @@ def repeated(text: str) -> list[str]:
 
 
 PACKAGES = ("dfad_bench", "baselines", "gazeclip")
+OF_OTHERS = {("dfad_bench/ingest/sources/hf_parquet.py", "state.json")}  # a file of Arrow data sets has that name, too
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path != HOME)
 
 
@@ -55,6 +56,8 @@ def test_names_are_known() -> None:
 
 def test_no_other_module_repeats_a_name() -> None:
     found = {path.relative_to(ROOT).as_posix(): repeated(path.read_text(encoding="utf-8")) for path in MODULES}
+    for path, name in OF_OTHERS:
+        found[path] = [line for line in found[path] if not line.endswith(repr(name))]
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
