@@ -24,7 +24,7 @@ from helpers.toy import toy_predictions
 
 from dfad_bench.api.runs import BoardInputs
 from dfad_bench.api.site import site_facts
-from dfad_bench.core.files import write_json
+from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns
@@ -33,6 +33,7 @@ from dfad_bench.report.site.facts import SiteBoard, SiteFacts
 from dfad_bench.report.site.folder import write_site
 from dfad_bench.report.site.render import site_files
 
+RECORD = Path(__file__).parents[1] / "tests/fixtures/earlier_run/record.json"  # its settings are of a usual length
 FIRST_KB, WHOLE_MB, RENDER_S = 500, 3.0, 2.0  # what is asked for
 
 
@@ -42,11 +43,13 @@ def records_of(protocol: Protocol, count: int, seeds: int, distinct: int, folder
         write_run(folder / str(k), protocol, toy_predictions(protocol, 20, seed=k), resamples=200)
         for k in range(distinct)
     ]
+    usual = read_json(RECORD)["run"]["config"]
     found = []
     for k in range(count):
         one, name, digest = made[k % distinct], f"model_{k // seeds}", f"{k:016x}" * 4
         model = replace(one.model, name=name, display=f"Model {k // seeds}", registry_sha256=f"{k // seeds:064x}")
-        run = replace(one.run, config_sha256=digest, seed=k % seeds, config={"model": name, "seed": k % seeds})
+        config = {**usual, "model": name, "seed": k % seeds}
+        run = replace(one.run, config_sha256=digest, seed=k % seeds, config=config)
         found.append(replace(one, record_id=digest, model=model, run=run))
     return found
 

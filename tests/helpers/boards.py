@@ -49,6 +49,7 @@ def record(
             "samples": {"expected": 1, "evaluated": 1, "failed": 0},
             "metrics": scored.metrics,
             "groups": scored.groups,
+            "sweep": scored.sweep,
             "predictions": {"path": "predictions.parquet", "sha256": "0" * 64, "rows": 1, "columns": []},
             **changes,
         }

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "input", "br"}
+# elements whose end may be left out, by what ends them
+CLOSED_BY = {
+    "td": {"td", "th"}, "th": {"td", "th"}, "tr": {"td", "th", "tr"}, "/tbody": {"td", "th", "tr"},
+    "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "/dl": {"dt", "dd"},
+}  # fmt: skip
 SVG = {"svg", "title", "desc", "line", "circle", "text", "polyline"}
 TAGS = {
     "html", "head", "body", "main", "header", "footer", "nav", "section", "h1", "h2", "h3", "p", "ul", "li", "a", "b",
@@ -52,6 +57,8 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({name for name, _ in attrs}) == len(attrs), f"an attribute of {tag} stands twice"
+        while self.open and self.open[-1] in CLOSED_BY.get(tag, ()):
+            self.open.pop()
         self.page.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -60,6 +67,8 @@ class _Reader(HTMLParser):
         self.page.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open[-1] in CLOSED_BY.get(f"/{tag}", ()):
+            self.open.pop()
         assert self.open
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 

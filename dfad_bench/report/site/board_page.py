@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_columns import board_columns
-from dfad_bench.report.board_order import section_ranges
+from dfad_bench.report.site.board_plots import downloads_of, section_plots
 from dfad_bench.report.site.definitions import column_definitions
 from dfad_bench.report.site.environment import page
 from dfad_bench.report.site.facts import SiteBoard, SiteFacts
 from dfad_bench.report.site.heat import legend, shade_of
-from dfad_bench.report.site.html_table import Download, Dress, HtmlTable, Link, html_table
-from dfad_bench.report.site.interval_plot import Interval, interval_figure, ranked_intervals
+from dfad_bench.report.site.html_table import Dress, HtmlTable, Link, html_table
 from dfad_bench.report.site.links import file_stem, page_of, run_stem
 from dfad_bench.report.table import Column, Table, render
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 STAND_IN = "‡"
 _GROUP = re.compile(r"(unseen_acc|false_alarms):")
@@ -37,43 +33,17 @@ def board_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
         yield f"{stem}.tex", render(replace(board.table, columns=_shown_columns(board)), "latex")
         yield f"{stem}-groups.csv", render(groups, "csv")
         yield f"{stem}-groups.tex", render(groups, "latex")
-        plots = list(_interval_plots(board, stem))
-        for plot in plots:
-            yield from plot.files
+        plots = section_plots(facts, board, stem)
+        for some in plots.values():
+            for plot in some:
+                yield from plot.files
         values = {
             "facts": facts, "board": board, "table": _board_table(facts, board, stem), "plots": plots,
             "filters": _filters(facts, board), "groups": _groups(facts, board, groups, stem), "legend": legend(),
             "stand_in": STAND_IN,
+            "generators": generator_links(board), "datasets": dataset_links(board),
         }  # fmt: skip
         yield page_of("protocol", board.name), page("protocol.html.j2", values)
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure of one section with the table behind it, and the files of both."""
-
-    heading: str
-    about: str
-    drawing: Markup
-    table: HtmlTable
-    files: Sequence[tuple[str, str]]
-
-
-def _interval_plots(board: SiteBoard, stem: str) -> Iterator[Plot]:
-    """A figure a section, since rows of different sections do not compare."""
-    for place, block in enumerate(section_ranges(board.table)):
-        number, rows = ranked_intervals([board.table.rows[place] for place in block])
-        heading, name = board.table.sections.get(block.start, ""), f"intervals-{place}"
-        what = f"{number} and its 95 % intervals"
-        figure = interval_figure(name, f"{what}: {heading}", number, rows)
-        if figure is None:
-            continue
-        table = interval_table(f"{board.table.title}, {heading}: {what}", number, rows)
-        downloads = _downloads(stem, f"-{name}", ("csv", "tex", "svg"))
-        contents = (render(table, "csv"), render(table, "latex"), figure.file())
-        files = list(zip((one.name for one in downloads), contents, strict=True))
-        shown = html_table(table, f"{name}-numbers", downloads=downloads)
-        yield Plot(heading, figure.about, figure.inline(), shown, files)
 
 
 def row_links(facts: SiteFacts, row: Mapping[str, Any], key: str) -> Sequence[Link]:
@@ -86,27 +56,20 @@ def row_links(facts: SiteFacts, row: Mapping[str, Any], key: str) -> Sequence[Li
     return ()
 
 
+def generator_links(board: SiteBoard) -> list[Link]:
+    """The pages of the generators of a protocol."""
+    found = {group.generator: group.taxon.display for group in board.protocol.groups}
+    return [(display, page_of("generator", key)) for key, display in found.items()]
+
+
+def dataset_links(board: SiteBoard) -> list[Link]:
+    """The pages of the datasets of a protocol."""
+    return [(name, page_of("dataset", name)) for name in dict.fromkeys(g.dataset for g in board.protocol.all_groups)]
+
+
 def row_note(row: Mapping[str, Any]) -> str:
     """A mark behind the name of a row whose views were stand-ins."""
     return STAND_IN if row.get("substitutes") else ""
-
-
-def interval_table(title: str, number: str, intervals: Sequence[Interval]) -> Table:
-    """The numbers behind a figure of intervals."""
-    columns: tuple[Column, ...] = (Column("model", "Model", "text"), Column("value", number, "percent"))
-    bounds = {"faces": "95 % faces", "generators": "95 % generators"}
-    columns += tuple(
-        Column(f"{key}_{end}", f"{name} {'from' if end == 'low' else 'to'}", "percent")
-        for key, name in bounds.items()
-        for end in ("low", "high")
-    )
-    rows = []
-    for one in intervals:
-        row: dict[str, Any] = {"model": one.name, "value": one.value}
-        for key, (low, high) in (("faces", one.faces), ("generators", one.generators)):
-            row |= {f"{key}_low": low, f"{key}_high": high}
-        rows.append(row)
-    return Table(title, columns, rows)
 
 
 def group_table(board: SiteBoard) -> Table:
@@ -135,7 +98,7 @@ def _board_table(facts: SiteFacts, board: SiteBoard, stem: str) -> HtmlTable:
         data=lambda row: row_data(facts, row),
         note=row_note,
     )
-    downloads = _downloads(stem, "", ("csv", "tex"))
+    downloads = downloads_of(stem)
     return html_table(board.table, "board", dress=dress, sortable=True, downloads=downloads)
 
 
@@ -152,7 +115,7 @@ def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> Html
         note=row_note,
     )
     caption = f"Unseen ACC of each unseen group at {board.protocol.attribution.headline:g}, in percent"
-    downloads = _downloads(stem, "-groups", ("csv", "tex"))
+    downloads = downloads_of(f"{stem}-groups")
     return html_table(table, "groups", caption, dress=dress, sortable=True, downloads=downloads)
 
 
@@ -174,11 +137,6 @@ def _filters(facts: SiteFacts, board: SiteBoard) -> list[tuple[str, str, list[st
             if value:
                 values[name][value] = None
     return [(name, FILTERS[name], sorted(found)) for name, found in values.items() if len(found) > 1]
-
-
-def _downloads(stem: str, part: str, kinds: Sequence[str]) -> list[Download]:
-    titles = {"csv": "CSV", "tex": "LaTeX", "svg": "SVG"}
-    return [Download(f"{stem}{part}.{kind}", titles[kind]) for kind in kinds]
 
 
 def _all_columns(board: SiteBoard) -> tuple[Column, ...]:

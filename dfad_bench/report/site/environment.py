@@ -24,6 +24,7 @@ STYLE, SCRIPT = "site.css", "site.js"
 def environment() -> Environment:
     """The environment of all templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
         loader=PackageLoader("dfad_bench.report.site"),
@@ -33,7 +34,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"policy": POLICY, "style": STYLE, "script": SCRIPT}
+    made.globals |= {"policy": Markup(POLICY), "style": STYLE, "script": SCRIPT}
     return made
 
 

@@ -11,6 +11,7 @@ from dfad_bench.report.board_order import section_ranges
 from dfad_bench.report.table import Column, Table, printed_cell
 
 Link = tuple[str, str]  # text, address
+_LONG = 34  # characters of a text that is broken into lines
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class HeadCell:
 
 @dataclass(frozen=True)
 class BodyCell:
-    """`value` is what it is sorted by, `heat` a shade, `mark` "best" or "second"; `links` take the text's place."""
+    """`value` is what it is sorted by, `mark` "best" or "second"; `links` take the text's place.
+
+    `look`: a class of the style, `h0` to `h6` for a shade, `t` for text, `w` for long text.
+    """
 
     text: str
     value: str = ""
     mark: str = ""
-    heat: int | None = None
+    look: str = ""
     links: Sequence[Link] = ()
 
 
@@ -138,16 +142,11 @@ def _body_row(table: Table, place: int, dress: Dress) -> BodyRow:
     row = table.rows[place]
     cells = []
     for column in table.columns:
-        value = row.get(column.key)
-        cells.append(
-            BodyCell(
-                printed_cell(column, row),
-                _sorted_by(column, value),
-                table.marks.get((place, column.key), ""),
-                dress.heat(column, value),
-                [(one_line(text), address) for text, address in dress.links(row, column.key)],
-            )
-        )
+        value, text, shade = row.get(column.key), printed_cell(column, row), dress.heat(column, row.get(column.key))
+        look = f"h{shade}" if shade is not None else "" if column.kind != "text" else "w" if len(text) > _LONG else "t"
+        links = [(one_line(words), address) for words, address in dress.links(row, column.key)]
+        mark = table.marks.get((place, column.key), "")
+        cells.append(BodyCell(text, _sorted_by(column, value), mark, look, links))
     return BodyRow(cells, place in table.struck, dress.data(row), dress.note(row))
 
 

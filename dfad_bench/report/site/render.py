@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dfad_bench.report.site.board_page import board_files
+from dfad_bench.report.site.dataset_page import dataset_files
 from dfad_bench.report.site.environment import SCRIPT, STYLE, shipped_text
 from dfad_bench.report.site.facts import SiteFacts
 from dfad_bench.report.site.front_page import front_files
+from dfad_bench.report.site.generator_page import generator_files
 from dfad_bench.report.site.metrics_page import metrics_files
 from dfad_bench.report.site.model_page import model_files
 from dfad_bench.report.site.run_page import run_files
@@ -19,6 +21,8 @@ PAGES: tuple[Callable[[SiteFacts], Iterator[tuple[str, str]]], ...] = (
     metrics_files,
     model_files,
     run_files,
+    generator_files,
+    dataset_files,
 )
 
 

@@ -9,13 +9,15 @@ from dfad_bench.core import escape
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_checks import LEVELS
+from dfad_bench.report.headline import at_headline, headline_keys, scored_metrics, unit_of
 from dfad_bench.report.row_facts import imported_lines
+from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.run_tables import groups_table
 from dfad_bench.report.site.environment import page
 from dfad_bench.report.site.facts import SiteFacts
-from dfad_bench.report.site.html_table import Download, html_table
+from dfad_bench.report.site.html_table import html_table
 from dfad_bench.report.site.links import page_of, run_stem
-from dfad_bench.report.table import render
+from dfad_bench.report.table import Column, Table, render
 
 _LONGEST = 400  # characters of a setting: prompts may be long
 _MOST = 60  # settings
@@ -32,11 +34,36 @@ def run_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
             "model": page_of("model", record.model.name), "notes": groups.notes, "imported": imported_lines(record),
             "protocol": page_of("protocol", record.protocol.name) if record.protocol.name in boards else None,
             "checked": LEVELS[check.level], "why": check.why, "command": check_command(record),
-            "groups": html_table(groups, "groups", "Test faces by group, in percent",
-                                 downloads=[Download(f"{stem}-groups.csv", "CSV")]),
+            "numbers": html_table(headline_table(record), "numbers"), "groups": f"{stem}-groups.csv",
         }  # fmt: skip
         yield f"{stem}-groups.csv", render(groups, "csv")
         yield f"{stem}.html", page("run.html.j2", values)
+
+
+def headline_table(record: ResultRecord) -> Table:
+    """The headline of each metric with its interval over faces, as a board takes them from the record."""
+    protocol = protocol_of({"protocol": {"config": record.protocol.config}}, "record")
+    found = at_headline(record.metrics, protocol.attribution.headline)
+    rows = []
+    for name in scored_metrics():
+        number = found.get(headline_keys(name)[0])
+        if number is not None and number.value is not None:
+            low, high = number.ci95 or (None, None)
+            rows.append(
+                {
+                    "metric": name,
+                    "value": number.value,
+                    "low": low,
+                    "high": high,
+                    "n": number.n,
+                    "unit": unit_of(number),
+                }
+            )
+    columns = (
+        Column("metric", "Metric", "text"), Column("value", "Value", "by_unit"), Column("low", "95 % from", "by_unit"),
+        Column("high", "to", "by_unit"), Column("n", "n", "count"),
+    )  # fmt: skip
+    return Table(f"Headline numbers, unseen at {protocol.attribution.headline:g}, shares in percent", columns, rows)
 
 
 def check_command(record: ResultRecord) -> str:
