@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfad_bench.api.by_value import scores_by
     from dfad_bench.api.checks import check_manifests
     from dfad_bench.api.claims import check_claim
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
@@ -80,6 +81,7 @@ _PUBLIC = {
     "ImportSettings": "dfad_bench.intake.settings:ImportSettings",
     "rescore": "dfad_bench.api.evaluation:rescore",
     "scores": "dfad_bench.api.runs:scores",
+    "scores_by": "dfad_bench.api.by_value:scores_by",
     "open_world": "dfad_bench.api.open_world:open_world",
     "enroll": "dfad_bench.api.galleries:enroll",
     "identify": "dfad_bench.api.galleries:identify",
@@ -120,13 +122,13 @@ _PUBLIC = {
 __all__ = [
     "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings",
-    "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests", "check_model",
-    "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze", "gaze_study",
-    "identify", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models",
-    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
-    "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares", "quickstart",
-    "reproduce_table", "rescore", "robustness", "scores", "sensitivity", "survey", "synthesize", "train",
-    "verify_record",
+    "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests",
+    "check_model", "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze",
+    "gaze_study", "identify", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets",
+    "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton",
+    "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares",
+    "quickstart", "reproduce_table", "rescore", "robustness", "scores", "scores_by", "sensitivity", "survey",
+    "synthesize", "train", "verify_record",
 ]  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def import_predictions(
     table, others = with_rows_asked_for(whole, settings.only)
     columns = resolve_columns(table, settings)
     if settings.protocol is None:
-        prepared = matrix_import(table, columns, settings.set_name, settings.labels)
+        prepared = matrix_import(table, columns, settings.set_name, settings.labels, settings.keep)
     else:
         asked = settings.protocol
         protocol = load_protocol(asked) if isinstance(asked, str) else asked

@@ -37,6 +37,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @_setting("set_name")
 @_setting("columns", type=str, multiple=True, callback=_pairs)
 @_setting("only", type=str, multiple=True, callback=_pairs)
+@_setting("keep", type=str, callback=options.split_names)
 @_setting("labels", type=str, multiple=True, callback=options.label_names)
 @_setting("heads")
 @_setting("max_unmatched")

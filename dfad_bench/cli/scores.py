@@ -56,6 +56,16 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     help="Show how well unseen generators are named once K faces of each are enrolled, of all runs side by side,"
     " in place of --table.",
 )
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Show detection and attribution for each value of this column of the faces, worst first, in place of --table.",
+)
+@click.option(
+    "--facts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --by: CSV, JSON lines or Parquet with sample_id and the column; else the run's own, or --manifest.",
+)
 @options.manifest(required=False)
 @click.option(
     "--faces",
@@ -72,6 +82,8 @@ def command(
     figure: Path | None,
     mistakes: Path | None,
     enrol: tuple[int, ...],
+    by: str | None,
+    facts: Path | None,
     manifests: tuple[Path, ...],
     faces: int,
     as_json: bool,
@@ -80,6 +92,7 @@ def command(
 
     Of a folder that `train --seeds` made, those of every seed and their mean.
     """
+    from dfad_bench.api.by_value import scores_by
     from dfad_bench.api.open_world import draw_open_world, enrolment, open_world
     from dfad_bench.api.runs import draw_sweeps, scores
 
@@ -91,8 +104,10 @@ def command(
         raise click.UsageError(f"{format_} holds one run; give one --run")
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
-    _refuse_unused(mistakes, manifests, runs)
-    if together:
+    _refuse_unused(mistakes, manifests, runs, by)
+    if by is not None:
+        echo_table(scores_by(runs[0], by, manifests=manifests, facts=facts), format_)
+    elif together:
         echo_table(enrolment(list(runs), enrol) if enrol else open_world(list(runs), table), format_)
     else:
         for shown in [scores(run, table) for run in runs]:
@@ -108,13 +123,17 @@ def command(
         _write_mistakes(runs[0], manifests, mistakes, faces)
 
 
-def _refuse_unused(mistakes: Path | None, manifests: tuple[Path, ...], runs: tuple[Path, ...]) -> None:
+def _refuse_unused(mistakes: Path | None, manifests: tuple[Path, ...], runs: tuple[Path, ...], by: str | None) -> None:
     """Refuse options that would change nothing, and several runs where one is meant."""
     context = click.get_current_context()
     faces_given = context.get_parameter_source("faces") is click.core.ParameterSource.COMMANDLINE
-    for given, name in ((bool(manifests), "--manifest"), (faces_given, "--faces")):
+    for given, name in ((bool(manifests) and by is None, "--manifest"), (faces_given, "--faces")):
         if given and mistakes is None:
-            raise click.UsageError(f"{name} needs --mistakes")
+            raise click.UsageError(f"{name} needs --mistakes" + (" or --by" if name == "--manifest" else ""))
+    if context.params["facts"] is not None and by is None:
+        raise click.UsageError("--facts needs --by")
+    if by is not None and (len(runs) > 1 or mistakes is not None):
+        raise click.UsageError("--by is of one run, without --mistakes")
     if faces_given and not manifests:
         raise click.UsageError("--faces needs --manifest: there are no pictures without")
     if mistakes is not None and len(runs) > 1:

@@ -55,6 +55,8 @@ def resolve_columns(table: RawTable, settings: ImportSettings) -> Columns:
             raise ConfigError(f"--columns {quoted(role)}: no such role{hint} Known: {', '.join(ROLES)}, p_<class>")
         if column not in names:
             raise ConfigError(f"{where}: no column {quoted(column)}; it has {listed(names)}")
+    if absent := [name for name in settings.keep if name not in names]:
+        raise ConfigError(f"{where}: --keep {quoted(absent[0])}: no such column; it has {listed(names)}")
     roles = {role: settings.columns.get(role, role) for role in ROLES if role in settings.columns or role in names}
     asked = {role: column for role, column in settings.columns.items() if role not in ROLES}
     taken = {*roles.values(), *asked.values()}

@@ -17,7 +17,7 @@ from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.manifest_facts import manifest_facts
 from dfad_bench.data.select import Selection, lacks_every_group, manifests_used, select
 from dfad_bench.intake.columns import Columns, answers, detection_labels, names_with_frames
-from dfad_bench.intake.prepared import PreparedImport, prediction_frame, refuse_doubles
+from dfad_bench.intake.prepared import PreparedImport, prediction_frame, refuse_doubles, with_kept_columns
 from dfad_bench.intake.settings import ImportSettings
 from dfad_bench.intake.table import RawTable
 
@@ -65,6 +65,8 @@ def matched_import(
     probs, p_fake = answers(used, columns)
     probs = probs[:, _order_of_classes(columns, protocol, str(table.path))]
     frame = prediction_frame(faces, probs, p_fake)
+    further = {name: used.texts(name) for name in settings.keep}
+    frame = with_kept_columns(frame, faces["sample_id"].to_numpy(), further)
     rows = faces.assign(part="test")[["sample_id", "part", "group", "source_key", "crop_sha256"]]
     kept = Selection(selection.train, selection.validation, _by_group(faces, selection))
     return PreparedImport(

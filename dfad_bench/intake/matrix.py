@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.record import ManifestFacts, SplitFacts
 from dfad_bench.core.taxonomy import REAL_KEY, taxonomy
 from dfad_bench.intake.columns import Columns, answers, detection_labels, names_with_frames, seen_flags
-from dfad_bench.intake.prepared import PreparedImport, prediction_frame, refuse_doubles
+from dfad_bench.intake.prepared import PreparedImport, prediction_frame, refuse_doubles, with_kept_columns
 from dfad_bench.intake.table import RawTable
 
 FAKE_KEY = "fake"  # generators that the taxonomy does not know are parts of it
@@ -42,7 +42,9 @@ class _Parts:
     seen: np.ndarray  # 1, 0, or -1 where nothing is said
 
 
-def matrix_import(table: RawTable, columns: Columns, set_name: str, labels: Mapping[str, str]) -> PreparedImport:
+def matrix_import(
+    table: RawTable, columns: Columns, set_name: str, labels: Mapping[str, str], keep: Sequence[str] = ()
+) -> PreparedImport:
     """The rows of a table under a protocol made of its columns.
 
     Unseen is what `seen` (yes, no) or `split` (seen, unseen) says of a generator, or what has no column `p_<class>`
@@ -63,6 +65,8 @@ def matrix_import(table: RawTable, columns: Columns, set_name: str, labels: Mapp
     parts = _parts_of(table, columns, flags, labels)
     protocol, faces, notes = _protocol_of(table, columns, parts, set_name)
     frame = prediction_frame(faces, probs, p_fake)
+    kept = {name: table.texts(name) for name in keep}
+    frame = with_kept_columns(frame, faces["sample_id"].to_numpy(), kept)
     counts = {str(key): int(n) for key, n in frame["group"].value_counts().sort_index().items()}
     digest = faces_hash(frame)
     leaks = ("exact_duplicates_train_test", "near_duplicates_train_test", "identity_overlap")

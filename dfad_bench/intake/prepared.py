@@ -76,6 +76,19 @@ def prediction_frame(faces: pd.DataFrame, probs: np.ndarray, p_fake: np.ndarray 
     return made.sort_values("sample_id", kind="stable", ignore_index=True)
 
 
+def with_kept_columns(frame: pd.DataFrame, names: np.ndarray, kept: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Predictions with further columns of the table, by the names of faces (m,) that its rows are of.
+
+    Raises:
+        ConfigError: a name that predictions use.
+    """
+    for column, texts in kept.items():
+        if column in frame or column in ("corruption", "severity", "video") or column.startswith("p_"):
+            raise ConfigError(f"--keep {column}: predictions have a column of that name; rename it in the table")
+        frame = frame.assign(**{column: frame["sample_id"].map(dict(zip(names, texts, strict=True)))})
+    return frame
+
+
 def refuse_doubles(names: np.ndarray, where: str) -> None:
     """Refuse rows of one face: which of them counts, nobody says.
 

@@ -35,6 +35,12 @@ class ImportSettings:
         default_factory=dict,
         metadata=option("Rows with this value in this column only; repeatable.", metavar="COLUMN=VALUE"),
     )
+    keep: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Columns that stay with the predictions, for `dfad scores --by`; names with commas.", metavar="COLUMN,..."
+        ),
+    )
     labels: Mapping[str, str] = field(
         default_factory=dict,
         metadata=option("What a label of the table means, as in 0=real,1=fake.", metavar="VALUE=NAME"),

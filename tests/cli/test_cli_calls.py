@@ -38,6 +38,7 @@ SEVERAL = {
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {
+        "dfad_bench.api.by_value:scores_by",
         "dfad_bench.api.mistakes:mistakes", "dfad_bench.api.open_world:open_world",
         "dfad_bench.api.open_world:enrolment", "dfad_bench.api.open_world:draw_open_world",
         "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores",

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from helpers.toy import toy_manifests, toy_protocol
 
+from dfad_bench.api.by_value import scores_by
 from dfad_bench.api.imports import import_predictions
 from dfad_bench.api.runs import leaderboards, verify_record
 from dfad_bench.core.errors import ConfigError, ProtocolError
@@ -42,6 +43,8 @@ def test_numbers_are_those_of_the_same_predictions_scored_here(faces, tmp_path: 
     assert run.record.metrics == score(frame.sort_values("sample_id"), protocol).metrics
     assert run.record.imported is not None
     assert run.record.imported.matched_by == "sample_id"
+    by_split = scores_by(run.folder, "dataset", manifests=manifests, resamples=50)
+    assert {row["value"] for row in by_split.rows} == {"synthetic", "synthetic-outdoor"}
     found = verify_record(run.folder)
     assert not found.differences
     assert not found.unchecked
