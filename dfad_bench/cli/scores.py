@@ -93,8 +93,8 @@ def command(
     Of a folder that `train --seeds` made, those of every seed and their mean.
     """
     from dfad_bench.api.by_value import scores_by
-    from dfad_bench.api.open_world import draw_open_world, enrolment, open_world
-    from dfad_bench.api.runs import draw_sweeps, scores
+    from dfad_bench.api.open_world import enrolment, open_world
+    from dfad_bench.api.runs import scores
 
     format_ = "json" if as_json else format_
     if len(set(runs)) < len(runs):
@@ -112,15 +112,23 @@ def command(
     else:
         for shown in [scores(run, table) for run in runs]:
             echo_table(shown, format_)
-    if figure is not None and (enrol or table == "risk"):
-        draw_open_world(list(runs), figure, enrol or ())
-        echo(f"{figure}", err=True)
-    elif figure is not None:
-        for line in draw_sweeps(runs, figure):
-            echo(f"Warning: {line}", err=True)
-        echo(f"{figure}", err=True)
+    if figure is not None:
+        _draw(runs, figure, table, enrol)
     if mistakes is not None:
         _write_mistakes(runs[0], manifests, mistakes, faces)
+
+
+def _draw(runs: tuple[Path, ...], figure: Path, table: Any, enrol: tuple[int, ...]) -> None:
+    """Draw the enrolment, the risk, or else the sweep of all runs."""
+    from dfad_bench.api.open_world import draw_open_world
+    from dfad_bench.api.runs import draw_sweeps
+
+    if enrol or table == "risk":
+        draw_open_world(list(runs), figure, enrol or ())
+    else:
+        for line in draw_sweeps(runs, figure):
+            echo(f"Warning: {line}", err=True)
+    echo(f"{figure}", err=True)
 
 
 def _refuse_unused(mistakes: Path | None, manifests: tuple[Path, ...], runs: tuple[Path, ...], by: str | None) -> None:
