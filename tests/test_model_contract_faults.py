@@ -323,7 +323,16 @@ class Random(Sound):
         return embedding + 0.01 * torch.randn_like(embedding) if self.training else embedding
 
 
+class OtherLayer(Sound):
+    """Its logits are not those of the linear layer that it seems to have."""
+
+    def forward(self, inputs: Inputs) -> Output:
+        output = super().forward(inputs)
+        return replace(output, attribution_logits=3 * output.attribution_logits)
+
+
 FAULTS = {
+    OtherLayer: ("output", "from last_layer() of the embedding; return None"),
     UnmadeView: ("views", "no_such_view"),
     SilentZero: ("missing_views", "needs the view 'gaze', which some faces lack, and does not say what it does then"),
     SaidOnly: ("missing_views", "reads what stands in 'gaze' for faces that have none"),
