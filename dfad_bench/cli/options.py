@@ -138,6 +138,8 @@ def _click_type(about: Option, hint: Any, kind: Any) -> Any:
         return click.IntRange(int(about.least), None if about.most is None else int(about.most))
     if kind is float and about.above is not None:
         return Real(about.above, about.most, min_open=True)
+    if kind is float and about.least is not None:
+        return Real(about.least, about.most)
     return kind if kind in (int, float, str) else None
 
 

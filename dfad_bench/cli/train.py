@@ -56,6 +56,7 @@ _setting = partial(options.setting, TrainSettings)
 @options.view_weights
 @_setting("allow_partial")
 @_setting("leak_check")
+@_setting("outputs")
 @_setting("max_steps")
 @_setting("max_minutes")
 @_setting("resume")

@@ -63,6 +63,8 @@ def deal_by_month(raw: Any, where: str) -> Any:
     """
     if not isinstance(raw, Mapping):
         return raw
+    if _WORKED_OUT in raw and "dated" not in raw:
+        return raw  # written out after its groups were dealt, as for the processes of a run
     if _WORKED_OUT in raw:
         raise ConfigError(f"{where}: `left_out` is worked out from `dated` and `released`; leave it out")
     if ("dated" in raw) != ("released" in raw):

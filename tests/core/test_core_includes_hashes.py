@@ -60,7 +60,7 @@ def test_hashes_of_what_uses_no_included_row_stay(mine: Path) -> None:
         (load_protocol, "gazeclip-df40", "8dfe549dc4ea94122b9ea8283c375c4daeb604291abb1d94548d583f19fb14f8"),
         (load_protocol, "bmrl-robustness", "1d732c5c248855805b404645c9b5421f5757e26f64d18b3636f78cab89de37ab"),
         (load_protocol, "synthetic@1", "c447af7e2f236e62b6e79c0230daf0cd9a7362654c52a4d606bbcb69a2273ca2"),
-        (load_dataset_spec, "df40", "9239c276fc2f59a1495e48dd02ca54955958517bf16da73417ecc6d242aa5304"),
+        (load_dataset_spec, "df40", "b415d69f561d60ff4237766f907f080c92650a3878883f70397676d0280e2ef7"),
         (load_dataset_spec, "image_folder", "d43073852aef155ce39fc3f9e59c2ff83c99174792835398a4ed843bb1ffdd29"),
     ],
 )

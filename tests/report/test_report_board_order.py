@@ -14,6 +14,7 @@ from helpers.toy import toy_predictions, toy_protocol
 from dfad_bench.api.runs import leaderboard
 from dfad_bench.cli.main import dfad
 from dfad_bench.core.errors import UnknownNameError
+from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.best_marks import best_marks
 from dfad_bench.report.board_checks import Check
@@ -23,7 +24,11 @@ from dfad_bench.report.table import Column, Table, render
 PROTOCOL = toy_protocol()
 ACC = Column("acc", "ACC", "percent", better="higher")
 COST = Column("cost", "Cost", "number", better="lower")
-TABLES_OF_PAPERS = ("gazeclip-df40", "gazeclip-celebdfpp", "gazeclip-wild", "gazeclip-recent", "bmrl-1")
+# boards of protocols that nobody measured score constant answers on as many faces as are asked for: dear where many
+TABLES_OF_PAPERS = (
+    "bmrl-1",
+    *(pytest.param(f"gazeclip-{name}", marks=pytest.mark.heavy) for name in ("df40", "celebdfpp", "wild", "recent")),
+)
 
 
 def records(folder: Path, count: int = 3) -> list[ResultRecord]:
@@ -127,7 +132,7 @@ def of_paper(name: str) -> Table:
 @pytest.mark.parametrize("format", ["rich", "markdown", "latex"])
 def test_printed_values_stand_in_every_format_by_group(name: str, format: str) -> None:
     made = of_paper(name)
-    text = made.render(format, width=100_000) if format == "rich" else made.render(format)
+    text = made.render(format, width=6000) if format == "rich" else made.render(format)
     rows = [row for row in made.rows if row["kind"] == "reported"]
     keys = [column.key for column in made.columns if column.key.startswith("unseen_acc")]
     values = [row[key] for row in rows for key in keys if row.get(key) is not None]
@@ -150,16 +155,13 @@ def test_the_best_printed_value_of_a_group_is_marked(name: str) -> None:
     assert made.marks
 
 
-def test_the_command_takes_the_same_settings(tmp_path: Path) -> None:
-    asked = ["leaderboard", "--protocol", "gazeclip-df40", "--no-check", "--format", "markdown"]
-    plain, without, grouped = (
-        CliRunner().invoke(dfad, [*asked, *more])
-        for more in ([], ["--no-reported"], ["--by-group", "--sort", "unseen_acc"])
-    )
-    assert (plain.exit_code, without.exit_code, grouped.exit_code) == (0, 0, 0)
-    assert "Reported by papers" in plain.output
-    assert "Reported by papers" not in without.output
-    assert grouped.output.splitlines()[2].count("|") > plain.output.splitlines()[2].count("|")
+def test_the_command_takes_the_same_settings() -> None:
+    asked = ["leaderboard", "--protocol", "bmrl-1", "--no-check", "--format", "markdown"]
+    grouped = CliRunner().invoke(dfad, [*asked, "--by-group", "--no-reported", "--seeds", "all"])
+    assert grouped.exit_code == 0
+    assert "Reported by papers" not in grouped.output
+    head = next(line for line in grouped.output.splitlines() if line.startswith("| Model"))
+    assert all(group.key.split("/")[0] in head for group in load_protocol("bmrl-1").unseen)
     refused = CliRunner().invoke(dfad, [*asked, "--sort", "unseen_ac"])
     assert refused.exit_code == 1
     assert "unseen_acc" in refused.output

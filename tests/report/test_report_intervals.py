@@ -16,7 +16,7 @@ from dfad_bench.metrics import METRICS, Metric
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds, stratified_wilson
 from dfad_bench.metrics.paired import auc_covariance
 from dfad_bench.metrics.spread import Spread, interval, share_interval, spread
-from dfad_bench.report.attribution import SWEEP, _groups_set, _registered
+from dfad_bench.report.attribution import SWEEP, _groups_set, registered_sources
 from dfad_bench.report.face_set import FaceSet
 from dfad_bench.report.record_diff import TOLERANCE, Difference, differences
 from dfad_bench.report.score import numbers, score
@@ -246,19 +246,19 @@ def test_paired_tests_get_rows_scores_and_sources() -> None:
 
 def test_half_of_the_sources_are_registered_by_seed() -> None:
     sources = np.array([f"s{i}" for i in range(2000)] * 2)
-    chosen = _registered(sources, 0)
+    chosen = registered_sources(sources, 0)
     assert (chosen[:2000] == chosen[2000:]).all()
     assert 0.46 < chosen.mean() < 0.54
-    assert _registered(sources, 0).tolist() == chosen.tolist()
+    assert registered_sources(sources, 0).tolist() == chosen.tolist()
     digests = [hashlib.sha256(f"0:retrieval:{source}".encode()).digest()[:6] for source in sources]
     assert chosen.tolist() == [digest < b"\x80" + bytes(5) for digest in digests]  # below a half, whatever the model
-    assert 0.4 < (_registered(sources, 1) != chosen).mean() < 0.6
-    assert _registered(sources[::-1], 0).tolist() == chosen[::-1].tolist()
+    assert 0.4 < (registered_sources(sources, 1) != chosen).mean() < 0.6
+    assert registered_sources(sources[::-1], 0).tolist() == chosen[::-1].tolist()
 
 
 def test_retrieval_counts_queries_and_needs_two_groups() -> None:
     rows = frame()
-    chosen = _registered(rows["source_key"].to_numpy(dtype=str), PROTOCOL.seed)
+    chosen = registered_sources(rows["source_key"].to_numpy(dtype=str), PROTOCOL.seed)
     number = next(v for v in score(rows, PROTOCOL, resamples=0).metrics if v.metric == "prototype_retrieval")
     mine = rows["group"].isin(UNSEEN).to_numpy()
     assert (number.n, number.params["registered"]) == ((mine & ~chosen).sum(), (mine & chosen).sum())
