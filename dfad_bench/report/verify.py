@@ -285,6 +285,9 @@ class _Check:
             )
             return
         facts = read_facts(path)
+        if (facts.get("imported") is None) != (self.record.imported is None):  # no record can be both
+            yield Difference("imported", plain(self.record.imported), facts.get("imported"))
+            return
         ours = {key: value for key, value in plain(self.record).items() if key not in _OWN}
         whole = from_mapping(ResultRecord, {**plain(self.record), **facts}, str(path))
         theirs = {key: value for key, value in plain(whole).items() if key not in _OWN}
