@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.labels import REAL
 from dfad_bench.metrics.enrolment import NamedRows, drawn_episodes, name_rows, prototypes_of, unit_length
 from dfad_bench.metrics.interval import stratified_wilson
@@ -30,7 +30,7 @@ ABOUT = (
     " deviation over draws, which is no interval: all draws ask the same faces of the same generators.",
     "False enrolment: share of real faces named as a generator that was enrolled from real faces of other sources.",
 )
-LEFT_OUT = "{}: left out of {}, fewer than {} sources ({} are enrolled, and one must be left to ask)."
+LEFT_OUT = "{}: left out, with fewer than {} sources ({} are enrolled, and one must be left to ask): {}."
 
 
 def enrolment_table(runs: Mapping[str, RunArrays], shots: Sequence[int]) -> Table:
@@ -54,7 +54,8 @@ def enrolment_table(runs: Mapping[str, RunArrays], shots: Sequence[int]) -> Tabl
             continue
         usable = [key for key in run.test.averaged if _sources(run.test, key) > max(shots)]
         forged = [key for key in run.test.averaged if run.test.detection_label_of[key] != REAL]
-        notes += [LEFT_OUT.format(k, label, max(shots) + 1, max(shots)) for k in forged if k not in usable]
+        if few := [key for key in forged if key not in usable]:
+            notes.append(LEFT_OUT.format(label, max(shots) + 1, max(shots), listed(few)))
         new = [key for key in forged if key in usable]
         if not new:
             rows.append({"model": label, "remark": "not defined: no unseen generator has as many sources"})

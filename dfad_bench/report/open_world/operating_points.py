@@ -27,7 +27,8 @@ ABOUT = (
     "The papers' rule promises nothing. The others keep the promised share of seen faces: of a face of a new source"
     " drawn like those of validation, on average over calibrations; not in each class, not for one calibration, and"
     " nothing of unseen faces.",
-    "Seen kept and right count each source once; unseen rejected is the mean over unseen groups, as in records. Range:"
+    "Seen kept and right count each source once; unseen rejected is the mean over unseen groups, as in records,"
+    " without interval where one of them has a single source. Range:"
     " between which shares nine of ten calibrations of so many sources keep, of one face a source.",
 )
 CHOSE = "Validation faces also chose the checkpoint of {}, so its promise is somewhat too good."

@@ -120,6 +120,8 @@ def open_set_table(runs: Mapping[str, RunArrays], names: Sequence[str] = tuple(U
                 low, high = value.ci95 or (None, None)
                 row |= {key: value.value, f"{key}_low": low, f"{key}_high": high, "sources": value.sources}
             papers = "the papers'" if name == PAPERS else ""
-            row["remark"] = f"not defined: {ranked.reason}" if ranked.reason else ranked.remark or papers
+            why = {value.ci_reason for value in ranked.numbers.values() if value.ci_reason}
+            remarks = [f"not defined: {ranked.reason}" if ranked.reason else ranked.remark or papers, *sorted(why)]
+            row["remark"] = "; ".join(filter(None, remarks))
             rows.append(row)
     return Table('Scores for "unseen"', tuple(columns), rows, ABOUT, names=2)
