@@ -169,6 +169,7 @@ def test_reported_rows_stand_apart_with_their_marks():
     kinds = [found.get("data-kind") for found in page.of("tr")]
     assert kinds.count("reported") == len({(one.model, one.printed, one.table, one.variant) for one in scores}) * 2
     for score in scores:
+        assert score.table in page.text
         assert score.unseen_acc is None or f"{100 * score.unseen_acc:.2f}" in page.text
 
 

@@ -53,6 +53,12 @@ def test_shades_go_one_way(theme: str) -> None:
     assert len(set(shades)) == SHADES
 
 
+def test_dark_colours_are_of_screens_only() -> None:
+    """A browser leaves grounds unprinted: light text of the dark theme would be white on white."""
+    assert "@media screen and (prefers-color-scheme: dark)" in shipped_text("site.css")
+    assert shipped_text("site.css").count("prefers-color-scheme") == 1
+
+
 def test_every_variable_that_is_used_is_declared_and_the_other_way_round() -> None:
     text = shipped_text("site.css")
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", text))

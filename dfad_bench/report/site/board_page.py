@@ -19,6 +19,7 @@ from dfad_bench.report.site.links import file_stem, page_of, run_stem
 from dfad_bench.report.table import Column, Table, render
 
 STAND_IN = "‡"
+_SOURCE = Column("source", "Printed in", "text")
 _GROUP = re.compile(r"(unseen_acc|false_alarms):")
 _VENUE = re.compile(r"([A-Z][A-Za-z&/ -]{1,20}) (?:19|20)[0-9]{2}\b")
 FILTERS = {"kind": "Rows", "task": "Made for", "venue": "Venue", "start": "Start"}
@@ -91,15 +92,18 @@ def venue_of(card: Mapping[str, Any]) -> str:
 
 def _board_table(facts: SiteFacts, board: SiteBoard, stem: str) -> HtmlTable:
     extra = {column.key for column in board.table.columns} - board.shown
+    table = board.table
+    if any(row.get("source") for row in table.rows):
+        table = replace(table, columns=(*table.columns, _SOURCE))
     dress = Dress(
-        definitions=column_definitions(board.table, board.protocol),
+        definitions=column_definitions(table, board.protocol),
         extra=frozenset(extra),
         links=lambda row, key: row_links(facts, row, key),
         data=lambda row: row_data(facts, row),
         note=row_note,
     )
     downloads = downloads_of(stem)
-    return html_table(board.table, "board", dress=dress, sortable=True, downloads=downloads)
+    return html_table(table, "board", dress=dress, sortable=True, downloads=downloads)
 
 
 def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> HtmlTable:

@@ -116,6 +116,7 @@ _COLUMNS = {
     "unseen_range": "95 % interval of unseen ACC over other faces of these generators (and over seeds).",
     "unseen_generators_range": "95 % interval of unseen ACC over other generators of this kind.",
     "unseen_printed": "The average as the paper printed it.",
+    "source": "The paper and the table that a reported row was printed in.",
     "alarms_n": "Processed real faces behind the share.",
     "alarms_range": "95 % interval of the share over faces.",
     "init_short": "What the weights were before training. Pre-trained ones may have seen the test generators.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.files import is_plain_relative, read_json, write_json, write_text
 
 LIST = "site-files.json"  # the names of the files that are ours
+_WRITERS = 8
 _SUFFIXES = (".html", ".csv", ".tex", ".svg", ".css", ".js")
 
 
@@ -22,8 +24,9 @@ def write_site(folder: Path, files: Mapping[str, str]) -> None:
     earlier = _files_before(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / LIST, sorted({*earlier, *files}))  # a site that is cut short can be written again
-    for name, text in files.items():
-        write_text(folder / name, text)
+    with ThreadPoolExecutor(_WRITERS) as pool:  # each waits for the disk
+        for written in [pool.submit(write_text, folder / name, text) for name, text in files.items()]:
+            written.result()
     for name in earlier - files.keys():
         (folder / name).unlink(missing_ok=True)
     write_json(folder / LIST, sorted(files))

@@ -25,25 +25,28 @@ _MOST = 60  # settings
 
 def run_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
     """The page of each record on a board, and its groups as CSV, by file name."""
-    boards = {board.name for board in facts.boards}
+    boards, headlines = {board.name for board in facts.boards}, dict[str, float]()
     for record in facts.records:
         stem, groups = run_stem(record.record_id), groups_table(record)
-        check = facts.check_of(record)
+        check, rules = facts.check_of(record), record.protocol.sha256
+        if rules not in headlines:  # reading a protocol takes as long as writing its page
+            headlines[rules] = protocol_of(
+                {"protocol": {"config": record.protocol.config}}, "record"
+            ).attribution.headline
         values = {
             "facts": facts, "record": record, "about": run_facts(record), "config": settings_of(record.run.config),
             "model": page_of("model", record.model.name), "notes": groups.notes, "imported": imported_lines(record),
             "protocol": page_of("protocol", record.protocol.name) if record.protocol.name in boards else None,
             "checked": LEVELS[check.level], "why": check.why, "command": check_command(record),
-            "numbers": html_table(headline_table(record), "numbers"), "groups": f"{stem}-groups.csv",
+            "numbers": html_table(headline_table(record, headlines[rules]), "numbers"), "groups": f"{stem}-groups.csv",
         }  # fmt: skip
         yield f"{stem}-groups.csv", render(groups, "csv")
         yield f"{stem}.html", page("run.html.j2", values)
 
 
-def headline_table(record: ResultRecord) -> Table:
+def headline_table(record: ResultRecord, threshold: float) -> Table:
     """The headline of each metric with its interval over faces, as a board takes them from the record."""
-    protocol = protocol_of({"protocol": {"config": record.protocol.config}}, "record")
-    found = at_headline(record.metrics, protocol.attribution.headline)
+    found = at_headline(record.metrics, threshold)
     rows = []
     for name in scored_metrics():
         number = found.get(headline_keys(name)[0])
@@ -63,7 +66,7 @@ def headline_table(record: ResultRecord) -> Table:
         Column("metric", "Metric", "text"), Column("value", "Value", "by_unit"), Column("low", "95 % from", "by_unit"),
         Column("high", "to", "by_unit"), Column("n", "n", "count"),
     )  # fmt: skip
-    return Table(f"Headline numbers, unseen at {protocol.attribution.headline:g}, shares in percent", columns, rows)
+    return Table(f"Headline numbers, unseen at {threshold:g}, shares in percent", columns, rows)
 
 
 def check_command(record: ResultRecord) -> str:
