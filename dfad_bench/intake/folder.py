@@ -14,6 +14,7 @@ from dfad_bench.core.imported import Imported, ModelCard
 from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import Environment, ModelFacts, PredictionFacts, RunFacts, Samples, plain
+from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_parquet import write_predictions, write_selection
 from dfad_bench.core.strict import read_dataclass
@@ -33,13 +34,16 @@ def read_card(path: Path | None, name: str) -> ModelCard:
 
 
 def refuse_taken(out: Path) -> None:
-    """Refuse a folder that holds a run.
+    """Refuse a folder that holds a run; an import that was killed before it was scored may be made again.
 
     Raises:
         ConfigError: it does.
     """
     files = RunFolder(Path(out))
-    if taken := [path.name for path in (files.facts, files.config, files.record) if path.exists()]:
+    own = [files.config, files.record]
+    if files.facts.is_file() and read_facts(files.facts).get("imported") is None:
+        own.append(files.facts)
+    if taken := [path.name for path in own if path.exists()]:
         raise ConfigError(f"--out {out}: holds a run already ({taken[0]}); give another folder")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +208,15 @@ def test_one_column_of_a_wide_table_and_some_rows(tmp_path: Path) -> None:
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
-    imported(tmp_path, matrix())
+    run = imported(tmp_path, matrix())
     with pytest.raises(ConfigError, match="holds a run already"):
+        imported(tmp_path, matrix())
+    (run.folder / "record.json").unlink()  # as if it had been killed before it was scored
+    assert imported(tmp_path, matrix()).record.metrics == run.record.metrics
+    facts = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "record.json").unlink()
+    (run.folder / "run.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "imported"}))
+    with pytest.raises(ConfigError, match="holds a run already"):  # one that was trained
         imported(tmp_path, matrix())
 
 
