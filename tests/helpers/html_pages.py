@@ -24,7 +24,7 @@ ATTRIBUTES = {
     "type", "autocomplete", "maxlength", "value", "hidden", "viewbox", "width", "height", "font-family", "font-size",
     "fill", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "stroke", "stroke-width", "stroke-dasharray", "opacity",
     "points", "text-anchor", "data-sortable", "data-key", "data-extra", "data-better", "data-v", "data-kind",
-    "data-task", "data-venue", "data-start", "data-for",
+    "data-task", "data-venue", "data-params", "data-start", "data-for",
 }  # fmt: skip
 
 

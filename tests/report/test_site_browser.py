@@ -116,6 +116,16 @@ def test_a_lower_is_better_column_starts_ascending_and_a_missing_value_comes_las
         assert tab.column(key)[-1] == "–"
 
 
+def test_models_are_filtered_by_what_their_cards_say(browser: Any, site: Path) -> None:
+    tab = Tab(browser, site)
+    page = tab.open("protocol-toy.html", "#venue=CVPR")
+    assert tab.column("model") == ["Toy"]
+    page.select_option("[name=venue]", "")
+    assert len(tab.column("model")) == 5
+    tab.calm()
+    tab.context.close()
+
+
 def test_everything_works_by_keyboard(tab: Tab) -> None:
     page = tab.open("protocol-toy.html")
     page.keyboard.press("Tab")

@@ -19,10 +19,11 @@ from dfad_bench.report.site.links import file_stem, page_of, run_stem
 from dfad_bench.report.table import Column, Table, render
 
 STAND_IN = "‡"
+_SIZES = {"below 10 million": 10_000_000, "10 to 100 million": 100_000_000}
 _SOURCE = Column("source", "Printed in", "text")
 _GROUP = re.compile(r"(unseen_acc|false_alarms):")
 _VENUE = re.compile(r"([A-Z][A-Za-z&/ -]{1,20}) (?:19|20)[0-9]{2}\b")
-FILTERS = {"kind": "Rows", "task": "Made for", "venue": "Venue", "start": "Start"}
+FILTERS = {"kind": "Rows", "task": "Made for", "venue": "Venue", "start": "Start", "params": "Parameters"}
 
 
 def board_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
@@ -126,21 +127,34 @@ def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> Html
 def row_data(facts: SiteFacts, row: Mapping[str, Any]) -> dict[str, str]:
     """What a row can be filtered by."""
     records = facts.records_of(row)
-    found = {"kind": str(row.get("kind", "")), "task": "", "venue": "", "start": str(row.get("init_short") or "")}
+    found = dict.fromkeys(FILTERS, "") | {"kind": str(row.get("kind", "")), "start": str(row.get("init_short") or "")}
     if records:
         card = facts.cards.get(records[0].model.name, {})
         found |= {"task": records[0].model.task or "", "venue": venue_of(card)}
+        found["params"] = size_class(records[0].model.params_total)
     return found
 
 
+def size_class(parameters: int | None) -> str:
+    """A class of size that models are filtered by; "" where nobody says it.
+
+    >>> size_class(23_500_000), size_class(None)
+    ('10 to 100 million', '')
+    """
+    if parameters is None:
+        return ""
+    return next((words for words, most in _SIZES.items() if parameters < most), "100 million and more")
+
+
 def _filters(facts: SiteFacts, board: SiteBoard) -> list[tuple[str, str, list[str]]]:
-    """Name, title and values of each filter that tells rows of this board apart."""
+    """Name, title and values of each filter that tells rows of this board apart; but for kinds, rows of models."""
     values: dict[str, dict[str, None]] = {name: {} for name in FILTERS}
     for row in board.table.rows:
         for name, value in row_data(facts, row).items():
-            if value:
+            if name == "kind" or facts.records_of(row):
                 values[name][value] = None
-    return [(name, FILTERS[name], sorted(found)) for name, found in values.items() if len(found) > 1]
+    useful = {name: sorted(filter(None, found)) for name, found in values.items() if len(found) > 1}
+    return [(name, FILTERS[name], found) for name, found in useful.items() if found]
 
 
 def _all_columns(board: SiteBoard) -> tuple[Column, ...]:

@@ -22,7 +22,10 @@ _COLUMNS = (
     Column("model", "Model", "text"), Column("oscr", "OSCR here", "percent"), Column("auc", "AUC here", "percent"),
     Column("unseen_acc", "Unseen ACC here", "percent"), Column("fails", "Fails", "text"),
 )  # fmt: skip
-FAILS = "Fails: OSCR here not above that of constant answers, or AUC here not above 50 %. Worst first."
+FAILS = (
+    "Fails: OSCR here not above that of the best trivial row (constant answers, predictors that see no pixel), or AUC"
+    " here not above 50 %. Worst first."
+)
 
 
 def generator_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:

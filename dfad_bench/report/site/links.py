@@ -17,7 +17,7 @@ def page_of(kind: str, name: str) -> str:
     >>> page_of("model", "dna_det")
     'model-dna_det.html'
     >>> page_of("model", "../x")
-    'model-x-bd00de06.html'
+    'model-x-d132adc6.html'
     """
     return f"{file_stem(kind, name)}.html"
 
