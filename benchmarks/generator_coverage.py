@@ -241,6 +241,24 @@ def simulate(repeats: int, resamples: int, workers: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def page_rows(found: dict[str, Any]) -> list[str]:
+    """The rows of the table in docs/uncertainty.md: of each population the worst share of each column, in percent."""
+
+    def worst(population: str, kind: str, key: str, counts: Sequence[int], pick: Any) -> str:
+        values = [
+            row[key] for row in found["rows"]
+            if (row["population"], row["of"]) == (population, kind) and row["count"] in counts and row[key] is not None
+        ]  # fmt: skip
+        return f"{100 * pick(values):.0f}"
+
+    columns: list[tuple[str, str, Sequence[int], Any]] = [
+        *(("mean", "held", (count,), min) for count in (3, 6, 8, 12)),
+        ("mean", "held_by_percentile", (8,), min), ("mean", "held_by_sources", (8,), min),
+        ("table", "winner", (8, 12), max), ("table", "winner_over_sources", (8, 12), max),
+    ]  # fmt: skip
+    return [f"| {name} | " + " | ".join(worst(name, *column) for column in columns) + " |" for name in POPULATIONS]
+
+
 def least_generators(rows: list[dict[str, Any]]) -> int:
     """From how many generators on every judged population's intervals hold, less two Monte Carlo errors."""
     fails = [row["count"] for row in rows if row["population"] in JUDGED and row["of"] != "table" and not _is_held(row)]
@@ -255,7 +273,9 @@ def _is_held(row: dict[str, Any]) -> bool:
 def main() -> int:
     """Run all cells and print or write what was found."""
     options = parse_options(__doc__, repeats=1000)
-    write_or_print(simulate(options.repeats, options.resamples, options.workers), options.out)
+    found = simulate(options.repeats, options.resamples, options.workers)
+    write_or_print(found, options.out)
+    print("\n".join(page_rows(found)), file=sys.stderr)  # as docs/uncertainty.md has them
     return 0
 
 

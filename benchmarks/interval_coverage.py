@@ -25,7 +25,7 @@ from dfad_bench.core.files import json_text, write_json
 from dfad_bench.core.protocol import AttributionRule, Group, Protocol
 from dfad_bench.metrics import METRICS, few_sources
 from dfad_bench.metrics.retrieval import prototype_retrieval
-from dfad_bench.report.attribution import _registered
+from dfad_bench.report.attribution import registered_sources
 from dfad_bench.report.score import numbers
 
 RETRIEVAL = "prototype_retrieval"
@@ -106,7 +106,7 @@ def truths(scenario: str, sources: int = 10_000) -> dict[tuple[str, ...], float]
 def retrieval_truth(frame: pd.DataFrame, members: tuple[str, ...], queries: pd.DataFrame) -> float:
     """The share of all faces there could be that find their generator among those registered in a small draw."""
     columns = ["p_0", "p_1", "p_2"]
-    known = frame[_registered(frame["source_key"].to_numpy(str), PROTOCOL.seed) & frame["group"].isin(members)]
+    known = frame[registered_sources(frame["source_key"].to_numpy(str), PROTOCOL.seed) & frame["group"].isin(members)]
     asked = queries[queries["group"].isin(members)]
     every = pd.concat([known, asked])
     marks = np.arange(len(every)) < len(known)

@@ -43,7 +43,7 @@ class OverGenerators:
         ci95: over generators; None with a `reason`.
         standard_error: over generators, with what they share (targets, real faces).
         df: its degrees of freedom.
-        ci95_families: where those of one family count as one; None below six families.
+        ci95_families: where those of one family count as one; None for too few families.
         reason: why there is no interval.
     """
 

@@ -34,15 +34,15 @@ class Refusal:
 
 
 def write_table(path: Path, seed: int) -> None:
-    """A table of 180 faces: real ones, two seen generators and six unseen ones."""
+    """A table of 198 faces: real ones, two seen generators and eight unseen ones."""
     rng = random.Random(seed)
-    generators = ["", "stylegan2", "flux", "sdxl", "midjourney", "dalle3", "mine", "yours", "theirs"]
+    generators = ["", "stylegan2", "flux", "sdxl", "midjourney", "dalle3", "mine", "yours", "theirs", "gan1", "gan2"]
     with path.open("w", newline="", encoding="utf-8") as handle:
         rows = csv.writer(handle)
         rows.writerow(["file", "label", "generator", "source_key", "p_fake", "p_real", "p_stylegan2", "p_flux"])
-        for place in range(180):
-            name = generators[place % 9]
-            weights = [rng.random() + (place % 9 == k) for k in range(3)]
+        for place in range(198):
+            name = generators[place % 11]
+            weights = [rng.random() + (place % 11 == k) for k in range(3)]
             probs = [w / sum(weights) for w in weights]
             row = [f"{place}.png", "fake" if name else "real", name, f"id{place % 60}", f"{rng.random():.3f}"]
             rows.writerow([*row, *probs])

@@ -19,20 +19,20 @@ from dfad_bench.api.runs import compare, leaderboards, scores, verify_record
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.intake.settings import ImportSettings
 
-GENERATORS = ("stylegan2", "flux", "sdxl", "org/mine", "midjourney", "dalle3", "nobody's")
+GENERATORS = ("stylegan2", "flux", "sdxl", "org/mine", "midjourney", "dalle3", "nobody's", "imagen")
 
 
-def matrix(rows: int = 240, seed: int = 0) -> pd.DataFrame:
-    """Forged faces of seven generators and real ones of two sources, with rounded scores, so that some are equal."""
+def matrix(rows: int = 270, seed: int = 0) -> pd.DataFrame:
+    """Forged faces of eight generators and real ones of two sources, with rounded scores, so that some are equal."""
     rng = np.random.default_rng(seed)
-    generator = np.array(["", *GENERATORS])[np.arange(rows) % 8]
+    generator = np.array(["", *GENERATORS])[np.arange(rows) % 9]
     real = generator == ""
     return pd.DataFrame(
         {
             "file": [f"f/{k}.png" for k in range(rows)],
             "label": np.where(real, "real", "fake"),
             "generator": generator,
-            "source": np.where(real, np.array(["ffhq", "celeba"])[np.arange(rows) // 8 % 2], ""),
+            "source": np.where(real, np.array(["ffhq", "celeba"])[np.arange(rows) // 9 % 2], ""),
             "source_key": [f"id{k % 60}" for k in range(rows)],
             "p_fake": np.clip(np.where(real, 0.4, 0.6) + 0.3 * rng.standard_normal(rows), 0, 1).round(2),
         }
@@ -88,7 +88,7 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
     assert not found.differences
     assert not found.unchecked
     assert "only its author" in found.not_shown
-    assert len(scores(run.folder, "groups").rows) == 9
+    assert len(scores(run.folder, "groups").rows) == 10
     assert rescore(run.folder)[0].record.source.trust == "recomputed"
     assert mistakes(run.folder).attribution.notes == ("the attribution expert was not trained",)
     with pytest.raises(ConfigError, match="no class probabilities"):

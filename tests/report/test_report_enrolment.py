@@ -91,7 +91,7 @@ def test_more_faces_name_new_generators_better_and_seen_ones_pay(run: Path) -> N
     assert none["seen"] >= ten["seen"] - 0.02
     assert {row["generators"] for row in rows} == {3}
     assert ten["new_faces_low"] < ten["new"] < ten["new_faces_high"]
-    assert ten["remark"] == "not estimable over generators: 3, 6 are needed"
+    assert ten["remark"] == "not estimable over generators: 3, 8 are needed"
     assert ten["chance"] == pytest.approx(1 / 3)
     assert five["harmonic"] == pytest.approx(2 / (1 / five["new"] + 1 / five["seen"]))
 

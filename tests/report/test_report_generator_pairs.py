@@ -91,7 +91,7 @@ def test_three_generators_are_not_estimable_and_say_so(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         write_run(tmp_path / name, few, shifted(toy_predictions(few, 20), {}, seed), resamples=0)
     found = of(compare_runs(tmp_path / "a", tmp_path / "b", resamples=100))
-    assert found.reason == "not estimable over generators: 3, 6 are needed"
+    assert found.reason == "not estimable over generators: 3, 8 are needed"
     assert (found.ci95, found.p, found.better, found.next_better) == (None, None, None, None)
     assert len(found.differences) == 3
 

@@ -64,7 +64,7 @@ def test_a_protocol_of_few_generators_has_no_such_columns_and_says_why(tmp_path:
     record = write_run(tmp_path / "run", protocol, toy_predictions(protocol, 20))
     made = board(protocol, [record])
     assert "95 % generators" not in [column.title for column in made.columns]
-    assert any("not estimable over generators: 1, 6 are needed" in note for note in made.notes)
+    assert any("not estimable over generators: 1, 8 are needed" in note for note in made.notes)
 
 
 def test_places_over_generators_are_those_of_paired_tests_with_holm() -> None:
