@@ -98,6 +98,12 @@ class WithoutAutocast(Sound):
             return super().embed(inputs)
 
 
+class FilledBeyond(Sound):
+    def embed(self, inputs: Inputs) -> Tensor:
+        body = self.body(self.prepare(inputs.images))  # bfloat16 under autocast
+        return body.masked_fill(body < 0, torch.finfo(torch.float32).min).relu().mean(dim=(2, 3))
+
+
 class LossOnCPU(Sound):
     def losses(self, batch: Batch, stage: str = "main") -> dict[str, Tensor]:
         return {**super().losses(batch, stage), "nothing": torch.zeros(())}
@@ -138,6 +144,7 @@ FAULTS = {
     UnregisteredNumber: "stage main: mul of a tensor on the GPU with one of () on the CPU",
     Float64: "float64 on the GPU from ones, test_model_contract_gpu.py",
     WithoutAutocast: "100% of the multiply-adds under bfloat16 are of parameters in float32, most at",
+    FilledBeyond: "stage main: masked_fill of bfloat16 with -3.4e+38, which is beyond it, test_model_contract_gpu.py",
     LossOnCPU: "stage main: the loss nothing is on the CPU",
     EvaluationWaits: "in evaluation: the host waits for the GPU",
     SaidToWaitOnly: "card.waits names stage main, which waits for nothing",

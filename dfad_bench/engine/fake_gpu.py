@@ -8,6 +8,7 @@ There is no backward pass, which asks for a driver.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections import Counter
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 CUDA = torch.device("cuda", 0)
 _TORCH = Path(torch.__file__).resolve().parent
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution")
+_FILLS = ("masked_fill", "masked_fill_", "fill", "fill_")  # with a number, which must be one of the tensor's format
 _COPIES = ("_to_copy", "to", "copy_", "lift_fresh", "detach")  # what may bring a tensor from one device to another
 M = TypeVar("M", bound=nn.Module)
 
@@ -105,6 +107,8 @@ class FakeGPU(TorchDispatchMode):
             with unset_fake_temporarily():
                 return func(*args, **given)
         self._refuse(name, leaves, target)
+        if name in _FILLS:
+            _check_number(name, leaves[0].dtype, args)
         args, given = tree_map(self._as_fake_tensor, (args, given))
         try:
             result = func(*args, **given)
@@ -152,6 +156,15 @@ class FakeGPU(TorchDispatchMode):
 def _placed(value: Tensor) -> Tensor:
     fake = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=CUDA)
     return nn.Parameter(fake, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else fake
+
+
+def _check_number(name: str, number_format: torch.dtype, args: tuple[Any, ...]) -> None:
+    """Refuse to fill with a finite number beyond the format: kernels do, the fake ones compute no values."""
+    most = torch.finfo(number_format).max if number_format.is_floating_point else math.inf
+    for value in args:
+        if isinstance(value, float) and most < abs(value) < math.inf:
+            short = str(number_format).removeprefix("torch.")
+            raise GPUError(f"{name} of {short} with {value:.3g}, which is beyond it, {_code_place()}")
 
 
 def _waiting(what: str) -> GPUError:

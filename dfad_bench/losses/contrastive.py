@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dfad_bench.core.parallel import gather_rows
-from dfad_bench.losses.supcon import LOWEST
+from dfad_bench.losses.supcon import hide_logits
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -76,7 +76,7 @@ def symmetric_cross_entropy(
 
 def _cross_entropy_of(logits: Tensor, present: Tensor) -> Tensor:
     """`symmetric_cross_entropy` of the rows and columns that are `present` (B,); the host need not know how many."""
-    logits = logits.masked_fill(~(present[:, None] & present), LOWEST)
+    logits = hide_logits(logits, ~(present[:, None] & present))
     target, count = torch.arange(len(logits), device=logits.device), present.sum().clamp(min=1)
     costs = F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
     return torch.where(present, costs, 0.0).sum() / count / 2

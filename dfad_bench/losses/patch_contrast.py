@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dfad_bench.losses.supcon import LOWEST, supervised_contrastive
+from dfad_bench.losses.supcon import hide_logits, supervised_contrastive
 
 
 def patch_contrast(features: Tensor, forged: Tensor, temperature: float = 0.5, present: Tensor | None = None) -> Tensor:
@@ -24,7 +24,7 @@ def patch_contrast(features: Tensor, forged: Tensor, temperature: float = 0.5, p
     """
     z = F.normalize(features.float(), dim=-1)
     itself = torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
-    logits = (z @ z.transpose(1, 2) / temperature).masked_fill(itself, LOWEST)  # (B, m, m)
+    logits = hide_logits(z @ z.transpose(1, 2) / temperature, itself)  # (B, m, m)
     log_shares = logits.log_softmax(dim=2).masked_fill(itself, 0.0)  # never a positive
     alike = (forged[:, :, None] == forged[:, None]) & ~itself
     counts = alike.sum(dim=2)  # (B, m)

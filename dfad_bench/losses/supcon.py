@@ -8,9 +8,18 @@ from torch.nn import functional as F
 
 from dfad_bench.core.parallel import gather_rows
 
-LOWEST = torch.finfo(
-    torch.float32
-).min  # of logits that a softmax leaves out: -inf has no gradient in a row of nothing else
+
+def hide_logits(logits: Tensor, hidden: Tensor) -> Tensor:
+    """Logits of which a softmax leaves out some: these become the smallest number of their format.
+
+    -inf would have no gradient in a row of nothing else, and float32's smallest does not fit into bf16 and fp16, in
+    which products are under autocast.
+
+    Args:
+        logits: any shape, floating point.
+        hidden: bool, broadcast to it; those left out.
+    """
+    return logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
 
 
 def supervised_contrastive(
@@ -34,7 +43,7 @@ def supervised_contrastive(
     if present is not None:
         present = gather_rows(present)
         hidden = hidden | ~(present[:, None] & present)
-    logits = (z @ z.T / temperature).masked_fill(hidden, LOWEST)
+    logits = hide_logits(z @ z.T / temperature, hidden)
     positive = (labels[:, None] == labels) & ~hidden
     log_shares = torch.where(positive, logits.log_softmax(dim=1), 0.0)
     counts = positive.sum(dim=1)

@@ -228,3 +228,20 @@ def test_cpl_equals_its_losses_with_rows_picked_out(unlabelled: str) -> None:
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         found.append(({name: value.detach() for name, value in values.items()}, gradients))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number_format", [torch.bfloat16, torch.float16])
+def test_left_out_logits_fit_into_the_format_of_autocast(number_format: torch.dtype) -> None:
+    """The smallest float32 is no number of it: products are in it, and filling them with that is an error."""
+    features, labels = torch.randn(2, 8, 6), torch.arange(8) % 3
+    image, text, scale = torch.randn(8, 6), torch.randn(8, 6), torch.tensor(2.0)
+    losses: list[Callable[[], Tensor]] = [
+        lambda: supervised_contrastive(features[0], labels, 0.5, labels > 0),
+        lambda: patch_contrast(features, torch.arange(16).view(2, 8) % 3 == 0),
+        lambda: symmetric_infonce(image, text, scale, present=labels > 0),
+    ]
+    for loss in losses:
+        with torch.autocast("cpu", dtype=number_format):
+            lower = loss()
+        assert lower.isfinite()
+        torch.testing.assert_close(lower.float(), loss(), rtol=0.05, atol=0.05)
