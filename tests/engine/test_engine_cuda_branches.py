@@ -81,6 +81,7 @@ BRANCHES = {
     "ingest/workers/ray.py:_Cluster.drain": "faults/test_faults_ray.py::test_a_cluster_without_gpus_is_said",
     "ingest/workers/ray.py:_GpuSlot.attempt": "faults/test_faults_ray.py::"
     "test_shards_go_to_actors_where_faces_are_found_on_gpus",
+    "report/site/run_page.py:run_facts": "reason: a word on a page",
 }
 
 

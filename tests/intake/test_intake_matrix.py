@@ -93,7 +93,7 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
     assert mistakes(run.folder).attribution.notes == ("the attribution expert was not trained",)
     with pytest.raises(ConfigError, match="no class probabilities"):
         open_world([run.folder])
-    assert compare(run.folder, other.folder, resamples=200).over_generators[0].generators == 7
+    assert compare(run.folder, other.folder, resamples=200).over_generators[0].generators == 8
     board = leaderboards([tmp_path / "runs"])["imported"]
     rows = [row for row in board.rows if row["kind"] == "imported"]
     assert [row["status"] for row in rows] == ["complete"] * 2
