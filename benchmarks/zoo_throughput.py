@@ -66,7 +66,7 @@ def faces(model: DFADModel, count: int, device: torch.device) -> Batch:
     return Batch(inputs, labels, (labels > 0).long(), prompts, views(model.needs_training), hidden)
 
 
-def stepper_of(model: DFADModel, where: Place) -> Stepper | None:
+def stepper_of(model: DFADModel, where: Place, *, compiled: bool = False) -> Stepper | None:
     """The step of the last stage; None where nothing learns."""
     recipe = load_recipe("default")
     plan = plan_stage(model.stages[-1], recipe)
@@ -75,8 +75,9 @@ def stepper_of(model: DFADModel, where: Place) -> Stepper | None:
         return None
     scaler = torch.amp.GradScaler(enabled=where.precision == "fp16")
     return Stepper(
-        model, plan.name, OptimiserSet(groups, plan.optimiser), recipe, place=where, team=Team(), scaler=scaler
-    )
+        model, plan.name, OptimiserSet(groups, plan.optimiser), recipe, place=where, team=Team(), scaler=scaler,
+        compiled=compiled,
+    )  # fmt: skip
 
 
 def seconds(call: Callable[[], object], where: Place, turns: int) -> float:
