@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfad_bench.data.images import IN_LFS, LFS_POINTER, ImageRefused, open_regular
@@ -22,7 +23,12 @@ DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, Overfl
 MAX_ROWS = 10_000_000  # of one file
 _MAX_COLUMNS = 2_000
 _MAX_FOOTER = 64 << 20
-_MAX_LABELS = 1 << 30  # bytes that the columns of labels of one row group may take, decoded
+_MAX_LABELS = 256 << 20  # bytes that the columns of labels of one row group may take in the file, unpacked
+_FREELY, _MOST_RATIO = (
+    32 << 20,
+    100,
+)  # bytes of labels that may unpack freely; beyond them so many times the packed size
+_MAX_LABEL = 4096  # bytes of one label
 _MAX_STRING, _MAX_ITEMS = 32 << 20, 4_000_000  # of the footer, whatever it says
 _BUFFER = 1 << 20
 
@@ -48,16 +54,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
             if footer > _MAX_FOOTER:
                 raise ImageRefused("too_large", f"a footer of {footer:,} bytes, at most {_MAX_FOOTER:,}")
             file.seek(0)
-            return _checked(
-                pq.ParquetFile(
-                    pa.PythonFile(file, mode="r"),
-                    page_checksum_verification=True,
-                    pre_buffer=False,
-                    buffer_size=_BUFFER,
-                    thrift_string_size_limit=_MAX_STRING,
-                    thrift_container_size_limit=_MAX_ITEMS,
-                )
-            )
+            return _with_codes(pa.PythonFile(file, mode="r"))
         except BaseException:
             file.close()
             raise
@@ -65,6 +62,24 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise
     except DAMAGE as error:
         raise refusal(error) from error
+
+
+def _with_codes(file: pa.PythonFile) -> pq.ParquetFile:
+    """The file, whose text comes as codes and a dictionary: one long value of many rows is in memory once."""
+    options: dict[str, Any] = {
+        "page_checksum_verification": True,
+        "pre_buffer": False,
+        "buffer_size": _BUFFER,
+        "thrift_string_size_limit": _MAX_STRING,
+        "thrift_container_size_limit": _MAX_ITEMS,
+    }
+    plain = _checked(pq.ParquetFile(file, **options))
+    text = [about.name for about in plain.schema_arrow if _is_text(about.type)]
+    return pq.ParquetFile(file, metadata=plain.metadata, read_dictionary=text, **options) if text else plain
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _checked(file: pq.ParquetFile) -> pq.ParquetFile:
@@ -88,28 +103,59 @@ def refusal(error: Exception) -> ImageRefused:
 
 
 def read_columns(file: pq.ParquetFile, columns: Sequence[str], *, rows: int = 4096) -> Iterator[list[dict[str, Any]]]:
-    """The rows of some columns (never those of pictures), a batch at a time.
+    """The rows of some columns of labels (never those of pictures), a batch at a time.
+
+    Text is read as codes of a dictionary and is not unfolded: rows share one string.
 
     Raises:
-        ImageRefused: damaged, or the columns are larger than labels are.
+        ImageRefused: damaged, the columns are larger than labels are, or of a type that is no label.
     """
     try:
+        for name in columns:
+            if not label_like(kind := file.schema_arrow.field(name).type):
+                raise ImageRefused("unreadable", f"column {ascii(name)[1:-1][:80]} holds {str(kind)[:80]}, no label")
         for group in range(file.num_row_groups):
             _check_size(file.metadata.row_group(group), columns)
         for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
-            yield batch.to_pylist()
+            values = [_values(batch.column(name), name) for name in batch.schema.names]
+            lines = zip(*values, strict=True) if values else ((),) * batch.num_rows
+            yield [dict(zip(batch.schema.names, line, strict=True)) for line in lines]
     except ImageRefused:
         raise
     except DAMAGE as error:
         raise refusal(error) from error
 
 
+def label_like(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold labels: text, numbers, truth values, or nothing at all."""
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return _is_text(inner) or pa.types.is_primitive(inner) or pa.types.is_null(inner)
+
+
+def _values(column: pa.Array, name: str) -> list[Any]:
+    """The values of a column of a batch; only the entries of its dictionary that a row has become Python objects."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()
+    words = column.dictionary
+    if _is_text(words.type) and (longest := pc.max(pc.binary_length(words)).as_py() or 0) > _MAX_LABEL:
+        what = f"a label of {longest:,} bytes in column {ascii(name)[1:-1][:80]}, at most {_MAX_LABEL:,}"
+        raise ImageRefused("too_large", what)
+    used = pc.unique(column.indices).drop_null()
+    said: dict[int | None, Any] = {None: None}
+    said |= zip(used.to_pylist(), words.take(used).to_pylist(), strict=True)  # a code beyond the dictionary is damage
+    return [said[code] for code in column.indices.to_pylist()]
+
+
 def _check_size(group: Any, columns: Sequence[str]) -> None:
     chunks = (group.column(index) for index in range(group.num_columns))
-    wanted = (chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns)
-    size = sum(max(0, chunk.total_uncompressed_size) for chunk in wanted)
+    wanted = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
+    size, packed = (
+        sum(max(0, getattr(c, f"total_{how}_size")) for c in wanted) for how in ("uncompressed", "compressed")
+    )
     if size > _MAX_LABELS:
         raise ImageRefused("too_large", f"labels of {size:,} bytes in one row group, at most {_MAX_LABELS:,}")
+    if size > _FREELY and size > _MOST_RATIO * packed:
+        raise ImageRefused("too_large", f"labels of {packed:,} bytes that unpack to {size:,}")
 
 
 def pictures_in(kind: pa.DataType) -> bool:

@@ -18,7 +18,7 @@ from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.taxonomy import REAL_KEY, UNLABELLED_KEY
 from dfad_bench.data.images import IN_LFS, ImageRefused
 from dfad_bench.ingest.media.parquet import member_name, rows_at_once
-from dfad_bench.ingest.media.parquet_file import open_parquet, read_columns
+from dfad_bench.ingest.media.parquet_file import label_like, open_parquet, read_columns
 from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.base import Listing, walk_files
 from dfad_bench.ingest.sources.classes import class_of
@@ -39,6 +39,7 @@ _FAKE_KEY = "fake"
 _MOST_KNOWN = 10_000  # labels that are remembered
 _MAX_TEXT = 4096  # letters of a label
 _REFUSED = {"too_large": "Parquet file beyond the limits"}
+_DAMAGED = "damaged Parquet file"
 _ARROW = ("state.json", "dataset_info.json")
 
 
@@ -65,6 +66,8 @@ def list_rows(spec: DatasetSpec, root: Path) -> Listing:
             listing.ignore("link out of the source folder", file.origin)
         else:
             _list_file(spec, root, file, card, listing, found)
+    for why in (*_REFUSED.values(), _DAMAGED):
+        listing.notes += [f"{why}: {example}" for example in listing.examples.get(why, ())]
     listing.notes += _count_notes(card, found)
     return listing
 
@@ -80,7 +83,7 @@ def _list_file(
         finally:
             parquet.close(force=True)
     except ImageRefused as refused:
-        why = IN_LFS if refused.reason == IN_LFS else _REFUSED.get(refused.status, "damaged Parquet file")
+        why = IN_LFS if refused.reason == IN_LFS else _REFUSED.get(refused.status, _DAMAGED)
         listing.ignore(why, file.origin if why == IN_LFS else f"{file.origin}: {refused.reason}")
         return
     if declared := card.split_of(file.origin):
@@ -157,6 +160,9 @@ class _File:
                     asked[f"field {name}"] = there[name.casefold()]
                 elif given:
                     raise ConfigError(f"{self.where}: no column {quoted(name)}, which {quoted(text)} needs")
+        for column in filter(None, asked.values()):
+            if not label_like(kind := self.parquet.schema_arrow.field(column).type):
+                raise ConfigError(f"{self.where}: column {quoted(column)} holds {str(kind)[:80]}, no label")
         return asked
 
     def _generator(

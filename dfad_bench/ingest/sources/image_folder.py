@@ -14,7 +14,7 @@ from dfad_bench.core.files import plain_path
 from dfad_bench.core.plain import parse_json
 from dfad_bench.data.images import EXTENSIONS, ImageRefused, read_source
 from dfad_bench.ingest.media.archive import read_member
-from dfad_bench.ingest.media.parquet_file import open_parquet, pictures_in, read_columns
+from dfad_bench.ingest.media.parquet_file import open_parquet, read_columns
 from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.archives import list_all_files
 from dfad_bench.ingest.sources.base import Listing
@@ -27,6 +27,7 @@ from dfad_bench.ingest.sources.template import Template
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _CLASSES = ("generator", "label", "class", "model", "is_fake", "is_real")
+_READ = ("file_name", *_CLASSES, "split", "source_key", "source", "target")
 _MAX_BYTES = 1 << 30
 _SPLITS = ("train", "val", "test")
 
@@ -117,8 +118,10 @@ def _parquet(file: FoundFile, where: str) -> Iterator[tuple[int, Row]]:
         raise ConfigError(f"{where}: unpack it; Parquet is read from plain files only")
     try:
         parquet = open_parquet(file.path)
-        columns = [about.name for about in parquet.schema_arrow if not pictures_in(about.type)]
-        rows = (row for batch in read_columns(parquet, columns) for row in batch)
+        known = parquet.schema_arrow.names
+        if "file_name" not in known:  # said where the rows of all metadata files are looked at
+            yield 1, dict.fromkeys(known, "")
+        rows = (row for batch in read_columns(parquet, [name for name in known if name in _READ]) for row in batch)
         for number, row in enumerate(rows, start=1):
             yield number, {str(key): str(value) for key, value in row.items() if value is not None}
     except ImageRefused as refused:
