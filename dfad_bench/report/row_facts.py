@@ -14,6 +14,7 @@ from dfad_bench.report.board_checks import LEVELS, Check
 # kind ("datasets" or "crops") and name -> version and hash of what is shipped under the name
 ShippedHash = Callable[[str, str], "tuple[Any, str] | None"]
 PRETRAINED = "Pre-trained weights may have seen the test generators; this is not checked."
+_GEOMETRY = "landmark geometry stands in for a gaze network"
 _SHORT_INIT = {"random": "random init", "run": "another run", "unknown": "not known"}
 _SHORT_CHECK = {"repredicted": "repredicted", "follows": "numbers", "claimed": "claimed", "contradicted": "wrong"}
 CHECK_NOTE = (
@@ -123,12 +124,17 @@ def _without_view(records: Sequence[ResultRecord]) -> list[str]:
 
 
 def _substitutes(records: Sequence[ResultRecord]) -> list[str]:
-    """A line for each view whose values only stood in the place of real ones, as the run kept it."""
+    """A line for each view whose values only stood in the place of real ones, as the run kept it.
+
+    A run keeps the estimator of gaze alone, without the name of the view where it is the only one.
+    """
     found = []
     for record in records:
         views = record.run.config.get("views")
-        for name, kept in (views if isinstance(views, Mapping) else {}).items():
-            words = kept.get("substitute") if isinstance(kept, Mapping) else None
+        views = views if isinstance(views, Mapping) else {}
+        for name, kept in ({"gaze": views} if "estimator" in views else views).items():
+            kept = kept if isinstance(kept, Mapping) else {}
+            words = _GEOMETRY if kept.get("estimator") == "geometric" else kept.get("substitute")
             found += [f"view {cut(str(name))}: {cut(words)}"] if isinstance(words, str) else []
     return list(dict.fromkeys(found))
 

@@ -27,6 +27,8 @@ def world(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFa
     for manifest in tiny_manifests:
         (folder / manifest.name).symlink_to(manifest)
     (folder / "faces").symlink_to(Path(tiny_manifests[0]).parent / "faces")
+    rows = [f"名{k}.png,{'fake' if k % 2 else 'real'},{'é' if k % 2 else ''},{k / 20}" for k in range(20)]
+    (folder / "table.csv").write_text("\n".join(["file,label,generator,p_fake", *rows]), encoding="utf-8")
     return folder
 
 
@@ -66,6 +68,9 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "compare": [["compare", "--run", str(first), "--run", str(second), "--resamples", "100"]],
         "claim": [],  # needs trained pairs: tests/cli/test_cli_claim.py
         "verify-record": [["verify-record", "--run", str(first)]],
+        "import-predictions": [["import-predictions", str(world / "table.csv"), "--out", str(own / "imported–b名")]],
+        "enroll": [],  # needs a trained run with outputs: tests/api/test_api_galleries.py
+        "identify": [],  # likewise
         "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
         "reproduce": [["reproduce", "I", *both], ["reproduce", "bmrl-8", "--plan", "--no-measure"]],
         "profile": [["profile", "--model", "xception"]],
