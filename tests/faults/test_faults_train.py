@@ -90,7 +90,9 @@ def test_a_run_killed_while_it_predicts_does_not_train_again(
     root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die() -> None:
-        monkeypatch.setattr("dfad_bench.engine.job.predict", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        monkeypatch.setattr(
+            "dfad_bench.engine.job.predict_outputs", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        )
         train(root, tmp_path / "run", 0.02)
 
     assert Forked(die).wait(60) == -signal.SIGKILL

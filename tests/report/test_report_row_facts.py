@@ -142,7 +142,7 @@ def test_edited_recipes_are_said_and_other_lengths_are_none() -> None:
 @pytest.mark.heavy
 def test_edited_datasets_and_crops_are_said(tiny_manifest: Path) -> None:
     manifest = Manifest.open(tiny_manifest)
-    rows = manifest.frame(["sample_id", "source_key", "crop_sha256"]).assign(
+    rows = manifest.frame(["sample_id", "source_key", "crop_sha256", "dataset"]).assign(
         group="g", attribution_label=0, detection_label=0
     )
     facts = manifest_facts([manifest], Selection(rows, rows[:0], {"g": rows}))
