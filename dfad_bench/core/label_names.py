@@ -35,7 +35,12 @@ def column_answer(column: str, value: str) -> str | None:
 
 def unnamed_label(where: str, value: str, also: str = "") -> str:
     """The error about a bare label: what to say instead; `also` names another place to say it."""
-    no, yes = ("False", "True") if value.strip().casefold() in ("true", "false") else ("0", "1")
+    text = value.strip()
+    plain = re.sub(r"\.0+$", "", text)
+    pairs = (("0", "1"), ("False", "True"), ("No", "Yes"))
+    no, yes = next((pair for pair in pairs if plain.title() in pair), pairs[0])
+    if text.islower() or text.isupper():  # as it is written, so that the words that are said here are found
+        no, yes = (no.lower(), yes.lower()) if text.islower() else (no.upper(), yes.upper())
     return (
         f"{where}: the label {quoted(value)} has no name, and {yes} is real in some data sets, fake in others: say"
         f" --labels {no}=real,{yes}=fake or --labels {no}=fake,{yes}=real{also}"

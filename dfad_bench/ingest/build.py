@@ -32,6 +32,7 @@ from dfad_bench.ingest.shard import ShardTask, run_shard
 from dfad_bench.ingest.sources.base import Listing
 from dfad_bench.ingest.sources.explain import explain_misfits
 from dfad_bench.ingest.sources.folders import NO_PATH
+from dfad_bench.ingest.sources.label_checks import FORGED_REAL, forged_reals
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import DatasetSpec, declared_generators, load_dataset_spec
 from dfad_bench.ingest.survey import hints
@@ -196,11 +197,13 @@ def _check_device(device: str, engine: Engine) -> None:
 
 def _list_source(spec: DatasetSpec, root: Path) -> Listing:
     listing = list_source(spec, root)
+    if forged := listing.ignored.get(FORGED_REAL):
+        raise ConfigError(forged_reals(root, forged, listing.examples[FORGED_REAL][0]))
     if not listing.samples:
         left = "; ".join(
             f"{n} {why} ({quoted(listing.examples[why][0])} ...)" for why, n in sorted(listing.ignored.items())
         )
-        more = [note for note in listing.notes if "--follow-links" in note]
+        more = [note for note in listing.notes if "--follow-links" in note or "--labels" in note]
         more += list(hints(spec, root, listing)) or explain_misfits(spec, listing.examples.get(NO_PATH, ())[:1])
         found = "; ".join([f"found {left}" if left else "the folder is empty", *more])
         raise ConfigError(f"{root}: no image of {quoted(spec.name)}; expected {spec.layout_lines()}; {found}")

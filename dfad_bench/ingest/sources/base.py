@@ -29,6 +29,7 @@ _LISTS = ("not in the table", NOT_THERE)  # what a list decides, or names in vai
 _FOLDERS_LIKE = (  # whatever their names
     "unreadable folder", LINKED, "damaged archive", "unknown generator", "damaged Parquet file",
     "Parquet file beyond the limits", "Git LFS pointer", "Arrow file", "label and generator contradict",
+    "labelled real, with the name", "columns of labels contradict",
 )  # fmt: skip
 # formats of pictures and videos that are not read
 _UNREAD = (

@@ -136,12 +136,14 @@ class Columns:
     pictures: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]]
     known: tuple[str, ...]  # every column
+    card_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what README.md calls the values
 
 
 def columns_of(file: pq.ParquetFile, card: Card, place: str) -> Columns:
     """The columns of a file by its own metadata, the card, or their types."""
     schema = file.schema_arrow
-    features = dict(_own_features(schema)) or dict(_card_features(card, place))
+    of_card = _card_features(card, place)
+    features = dict(_own_features(schema)) or dict(of_card)
     pictures, names = [], {}
     for about in schema:
         feature = features.get(about.name, {})
@@ -152,7 +154,8 @@ def columns_of(file: pq.ParquetFile, card: Card, place: str) -> Columns:
             names[about.name] = some
     if not pictures:
         pictures = [about.name for about in schema if pictures_in(about.type)]
-    return Columns(tuple(pictures), names, tuple(schema.names))
+    called = {name: some for name in names if (some := _names(of_card.get(name, {})))}
+    return Columns(tuple(pictures), names, tuple(schema.names), called)
 
 
 def _own_features(schema: pa.Schema) -> Mapping[str, Mapping[str, Any]]:

@@ -125,6 +125,8 @@ class DatasetSpec:
                 del values[key]
         if self.columns == ColumnsSpec():
             del values["columns"]
+        elif not self.columns.reals_have_models:
+            del values["columns"]["reals_have_models"]
         for part in (*values["entries"], *([values["table"]] if values["table"] else [])):
             if part["source"] is None:
                 del part["source"]  # likewise

@@ -122,6 +122,8 @@ class ColumnsSpec:
 
     `image` is found by itself where it is not given. `label` says real or forged (or, without a `generator` column,
     who made the picture), `generator` who made it. `source_key` and `source` are templates of columns in braces.
+    A picture that is labelled real and has the name of a known forger is a contradiction, but where
+    `reals_have_models` says that reals carry the name of the model they were chosen for.
     """
 
     image: str | None = None
@@ -130,6 +132,7 @@ class ColumnsSpec:
     split: tuple[str, ...] = ("split",)
     source_key: str | None = None
     source: str | None = None
+    reals_have_models: bool = False
 
     def __post_init__(self) -> None:
         for text in (self.source_key, self.source):
