@@ -178,7 +178,7 @@ def _facts_table(facts: ManifestFacts) -> Table:
         rows.append({**row, **{f"split {s}": n for s, n in counts.items()}})
     refused = facts.rows - sum(row.get("ok", 0) for row in facts.counts.values())
     notes = refusal_notes(facts.refusals, refused)
-    notes += facts.relabelled
+    notes += (*facts.relabelled, *facts.outdated)
     checked = "every crop has the pixels of its row" if facts.deep else "pixels were not decoded (--deep)"
     notes.append(f"every file matches its hash; {checked}; content sha256 {facts.sha256[:16]}…")
     return Table(f"{facts.dataset} ({facts.folder})", (*plain.columns, *shown), rows, tuple(notes))

@@ -22,6 +22,7 @@ from dfad_bench.core.run_parquet import write_predictions, write_selection
 from dfad_bench.core.settings import Cache
 from dfad_bench.data.crop_store import CropStore
 from dfad_bench.data.dataset import FaceDataset, mixed_order
+from dfad_bench.data.dataset_age import version_notes
 from dfad_bench.data.leak_check import find_leaks
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.manifest_facts import manifest_facts
@@ -104,6 +105,7 @@ class Job:
         self.place, self.out, self.progress = place, out, progress
         self.files, self.needs = RunFolder(out), needs
         self.warnings: list[str] = [protocol.left_out_note] if protocol.left_out_note else []
+        self.warnings += version_notes(manifests)
         self.checkpointing = False  # of a training: whether inner results are computed again in the backward pass
         self.leak_check = False  # of a training: whether training faces are compared with test faces
         self.keeps_outputs = True  # whether logits and embeddings are kept beside the predictions

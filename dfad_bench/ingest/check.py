@@ -14,6 +14,7 @@ from dfad_bench.core.labels import UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Group, Protocol
 from dfad_bench.core.taxonomy import taxonomy
+from dfad_bench.data.dataset_age import version_notes
 from dfad_bench.data.manifest import FILE, OK, Manifest, check_files
 from dfad_bench.data.manifest_parts import rows_hash
 from dfad_bench.data.manifest_schema import SCHEMA, SCHEMA_WITH_SOURCE, SOURCE
@@ -43,6 +44,7 @@ class ManifestFacts:
     deep: bool = False  # whether the pixels were compared, too
     sources: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # of each source: as `splits`
     relabelled: tuple[str, ...] = ()  # generators whose row of the taxonomy is another now, and in what
+    outdated: tuple[str, ...] = ()  # that the dataset file has another version now, in a line
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def check_manifest(folder: Path, *, deep: bool = False, progress: Progress = _SI
         deep=deep,
         sources={str(name): _nested_counts(some, "split") for name, some in kept.groupby(SOURCE)},
         relabelled=tuple(_relabelled(manifest)),
+        outdated=tuple(version_notes([manifest])),
     )
 
 
