@@ -13,7 +13,9 @@ from helpers.parquet_sets import rows, write_set
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.data.images import ImageRefused
+from dfad_bench.ingest.media import parquet
 from dfad_bench.ingest.media.parquet_file import open_parquet, read_columns
+from dfad_bench.ingest.sources import hf_parquet
 from dfad_bench.ingest.sources.listing import list_source
 from dfad_bench.ingest.sources.spec import load_dataset_spec
 
@@ -102,3 +104,23 @@ def test_labels_that_unpack_to_far_more_than_they_take_are_refused(tmp_path: Pat
     pq.write_table(pa.table({"label": words}), tmp_path / "a.parquet", compression="zstd")
     with pytest.raises(ImageRefused, match="that unpack to"):
         list(read_columns(open_parquet(tmp_path / "a.parquet"), ["label"]))
+
+
+def test_rows_are_limited_over_all_files_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in "abc":
+        write_set(tmp_path / f"data/{name}.parquet", rows(1, 2), {"label": ["real"] * 2})
+    monkeypatch.setattr(hf_parquet, "MAX_ROWS", 5)
+    listing = list_source(load_dataset_spec("hf_parquet"), tmp_path)
+    assert len(listing.samples) == 4
+    (told,) = listing.examples["Parquet file beyond the limits"]
+    assert told == "data/c.parquet: 6 rows with the files before it, at most 5"
+
+
+def test_a_file_of_rows_without_pictures_is_counted_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    repeated(tmp_path / "data/a.parquet", "real", coded=True)
+    monkeypatch.setattr(parquet, "_MANY", ROWS)
+    assert len(list_source(load_dataset_spec("hf_parquet"), tmp_path).samples) == ROWS  # each a row with its reason
+    monkeypatch.setattr(parquet, "_MANY", ROWS - 1)
+    listing = list_source(load_dataset_spec("hf_parquet"), tmp_path)
+    assert listing.ignored == {"Parquet file beyond the limits": 1}
+    assert "hardly a picture" in listing.notes[0]

@@ -24,6 +24,7 @@ from dfad_bench.ingest.sample import RawSample
 _AT_ONCE = 8  # rows
 _SEVERAL = 64 << 20  # bytes of a row group up to which several rows are read at once: one of them may be nearly all
 _MAX_CHUNK = 2 << 30  # bytes of pictures in one row group, which may be in memory as a whole
+_MANY, _LEAST = 100_000, 8  # rows of a file beyond which their pictures (or names of pictures) have so many bytes each
 _FREELY, _MOST_RATIO = 256 << 20, 100  # bytes that may unpack freely; beyond them so many times the packed size
 
 
@@ -83,18 +84,38 @@ def rows_at_once(group: Any, column: str) -> int:
         ImageRefused: `too_large`: pictures that are larger on average than one may be, or that unpack to far more
             bytes than they take.
     """
-    try:
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
-        size, packed = (sum(getattr(c, f"total_{how}_size") for c in chunks) for how in ("uncompressed", "compressed"))
-    except DAMAGE as error:
-        raise refusal(error) from error
+    size, packed = _group_sizes(group, column)
     if size > _MAX_CHUNK:
         advice = "write the file again with smaller row groups"
         raise ImageRefused("too_large", f"{size:,} bytes of pictures in a row group, at most {_MAX_CHUNK:,}: {advice}")
     if size > MAX_BYTES * group.num_rows or (size > _FREELY and size > _MOST_RATIO * packed):
         raise ImageRefused("too_large", f"a row group of {packed:,} bytes that unpacks to {size:,}")
     return _AT_ONCE if size <= _SEVERAL else 1
+
+
+def _group_sizes(group: Any, column: str) -> tuple[int, int]:
+    """Bytes of a column of a row group, unpacked and as they are in the file."""
+    try:
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
+        size, packed = (sum(getattr(c, f"total_{how}_size") for c in chunks) for how in ("uncompressed", "compressed"))
+    except DAMAGE as error:
+        raise refusal(error) from error
+    return size, packed
+
+
+def refuse_empty(file: pq.ParquetFile, column: str) -> None:
+    """Refuse a file of many rows, of which hardly one can have a picture, before its rows are listed one by one.
+
+    Raises:
+        ImageRefused: `too_large`.
+    """
+    rows = file.metadata.num_rows
+    size = sum(_group_sizes(file.metadata.row_group(group), column)[0] for group in range(file.num_row_groups))
+    if rows > _MANY and size < _LEAST * rows:
+        raise ImageRefused(
+            "too_large", f"{rows:,} rows with {size:,} bytes in column {ascii(column)}: hardly a picture"
+        )
 
 
 class _Rows:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from dfad_bench.data.images import IN_LFS, LFS_POINTER, ImageRefused, open_regular
 
 DAMAGE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
-MAX_ROWS = 10_000_000  # of one file
+MAX_ROWS = 10_000_000  # of one file, and of a set
 _MAX_COLUMNS = 2_000
 _MAX_FOOTER = 64 << 20
 _MAX_LABELS = 256 << 20  # bytes that the columns of labels of one row group may take in the file, unpacked

@@ -18,8 +18,8 @@ from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.labels import FAKE
 from dfad_bench.core.taxonomy import REAL_KEY, UNLABELLED_KEY
 from dfad_bench.data.images import IN_LFS, ImageRefused
-from dfad_bench.ingest.media.parquet import member_name, rows_at_once
-from dfad_bench.ingest.media.parquet_file import label_like, open_parquet, read_columns
+from dfad_bench.ingest.media.parquet import member_name, refuse_empty, rows_at_once
+from dfad_bench.ingest.media.parquet_file import MAX_ROWS, label_like, open_parquet, read_columns
 from dfad_bench.ingest.sample import FoundFile, RawSample
 from dfad_bench.ingest.sources.base import Listing, walk_files
 from dfad_bench.ingest.sources.classes import class_of
@@ -93,6 +93,7 @@ class _Labels:
     seen: dict[str, None] = field(default_factory=dict)
     unnamed: dict[str, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    rows: int = 0  # of the files so far
 
     def see_texts(self, texts: Iterable[str]) -> None:
         """Remember some; a few are enough for the remarks."""
@@ -112,6 +113,9 @@ def _list_file(
     try:
         parquet = open_parquet(file.path)
         try:
+            labels.rows += parquet.metadata.num_rows
+            if labels.rows > MAX_ROWS:
+                raise ImageRefused("too_large", f"{labels.rows:,} rows with the files before it, at most {MAX_ROWS:,}")
             listing.samples += _File(spec, root, file, card, parquet, labels).samples(listing)
             number = parquet.metadata.num_rows
         finally:
@@ -164,6 +168,7 @@ class _File:
         picture = picture_column(self.columns, self.spec.columns.image, self.where)
         asked = self._asked_columns(picture)
         self._name_numbers(asked)
+        refuse_empty(self.parquet, picture)
         for group in range(self.parquet.num_row_groups):
             rows_at_once(self.parquet.metadata.row_group(group), picture)  # refuses what is too large
         done, row = [], 0
