@@ -16,6 +16,7 @@ from dfad_bench.core.protocol import (
     load_protocol,
     protocol_names,
 )
+from dfad_bench.core.taxonomy import taxonomy
 
 REAL = Group("real", "celeba_hq", label=0)
 SWAP = Group("simswap", "df40", label=1)
@@ -153,3 +154,14 @@ def test_unknown_protocol_offers_the_nearest() -> None:
         load_protocol("gazeclip-df4")
     with pytest.raises(ConfigError, match=r"nowhere/x\.yaml: no such file"):
         load_protocol("nowhere/x.yaml")
+
+
+@pytest.mark.parametrize("name", ["StyleGAN2", "FLUX.1", "Real"])
+def test_a_generator_of_another_name_than_its_key_is_refused_with_the_key(tmp_path: Path, name: str):
+    (tmp_path / "mine.yaml").write_text(
+        'name: mine\nversion: 1\ntitle: Mine\nchanges: ["1: first version"]\nimage_size: 64\n'
+        "seen: [{generator: real, dataset: ffhq, label: 0}, {generator: simswap, dataset: df40, label: 1}]\n"
+        f"unseen: [{{generator: {name}, dataset: hf_parquet}}]\n"
+    )
+    with pytest.raises(ConfigError, match=f"write the generator's key '{taxonomy()[name].key}', not '{name}'"):
+        load_protocol(str(tmp_path / "mine.yaml"))
