@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dfad_bench.core.errors import quoted
 from dfad_bench.ingest.sources.base import NOT_ASKED, PACKED_VIDEO, Listing
+from dfad_bench.ingest.sources.label_checks import FORGED_REAL, TWO_LABELS, TWO_NAMES
 from dfad_bench.ingest.sources.spec import DatasetSpec
 
 UNLABELLED = "unlabelled"
@@ -40,6 +41,9 @@ def unlabelled_note(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
 
 def advice(listing: Listing) -> Iterator[str]:
     """What to do about files that a build leaves out."""
+    for why in (FORGED_REAL, TWO_LABELS, TWO_NAMES):
+        if number := listing.ignored.get(why):
+            yield f"{number:,} pictures are left out: {why} ({quoted(listing.examples[why][0])} ...)"
     if unknown := [why for why in listing.ignored if why.startswith("unknown generator")]:
         yield (
             f"{unknown[0]}{' and others' if unknown[1:] else ''}: map the name under `generators` of the dataset file, "

@@ -126,6 +126,8 @@ def test_two_columns_of_labels_must_agree(tmp_path: Path):
     listing = look(tmp_path)
     assert made(listing) == ["fake", "flux"]
     assert listing.ignored == {"columns of labels contradict each other": 1}
+    told = "1 pictures are left out: columns of labels contradict each other ('data/train-00000-of-00001.parquet/"
+    assert any(note.startswith(told) for note in survey("hf_parquet", tmp_path).notes)
 
 
 def test_two_classes_of_one_name_are_refused(tmp_path: Path):

@@ -35,6 +35,7 @@ from dfad_bench.ingest.sources.hf_schema import (
 from dfad_bench.ingest.sources.label_checks import (
     FORGED_REAL,
     TWO_LABELS,
+    TWO_NAMES,
     disagreement,
     generators_differ,
     label_of,
@@ -247,7 +248,7 @@ class _File:
             self.labels.unnamed |= {label: None} if label is not None and len(self.labels.unnamed) < _MOST_KNOWN else {}
             return None, f"unknown generator {quoted(name)}"
         if said is not None and made is not None and generators_differ(said, made):
-            return None, "label and generator contradict each other"
+            return None, TWO_NAMES
         if said == _FAKE_KEY and made is None and maker:
             return None, f"unknown generator {quoted(maker)}"
         vague = (None, UNLABELLED_KEY) if said == _FAKE_KEY else (None, UNLABELLED_KEY, _FAKE_KEY)

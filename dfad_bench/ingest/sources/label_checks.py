@@ -14,6 +14,7 @@ from dfad_bench.ingest.sources.classes import class_of
 from dfad_bench.ingest.sources.spec import DatasetSpec
 
 FORGED_REAL = "labelled real, with the name of a forger"  # why a row is left out; a build refuses such a folder
+TWO_NAMES = "label and generator contradict each other"
 TWO_LABELS = "columns of labels contradict each other"
 _FAKE_KEY = "fake"
 _MEANT = {
