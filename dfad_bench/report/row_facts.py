@@ -132,10 +132,11 @@ def _substitutes(records: Sequence[ResultRecord]) -> list[str]:
     for record in records:
         views = record.run.config.get("views")
         views = views if isinstance(views, Mapping) else {}
-        for name, kept in ({"gaze": views} if "estimator" in views else views).items():
+        for name, kept in ({"": views} if "estimator" in views else views).items():
             kept = kept if isinstance(kept, Mapping) else {}
             words = _GEOMETRY if kept.get("estimator") == "geometric" else kept.get("substitute")
-            found += [f"view {cut(str(name))}: {cut(words)}"] if isinstance(words, str) else []
+            of_view = f"view {cut(str(name))}: " if name else ""
+            found += [f"{of_view}{cut(words)}"] if isinstance(words, str) else []
     return list(dict.fromkeys(found))
 
 
