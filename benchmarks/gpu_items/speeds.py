@@ -240,6 +240,6 @@ def measure_onnx(bench: Bench) -> Rows:
     found = []
     for what, call in (("onnxruntime, CUDA", by_onnx), ("torch", by_torch)):
         many = _seconds(lambda call=call: call(images), bench) / len(images)  # type: ignore[misc]  # bound at once
-        single = _seconds(lambda call=call: call(images[:1]), bench)  # type: ignore[misc]
+        single = _seconds(lambda call=call: call(images[:1]), bench)  # type: ignore[misc]  # as above
         found.append(_speed_row(what, len(images), many, single, apart))
     return found

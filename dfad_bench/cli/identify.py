@@ -14,16 +14,7 @@ _SHOWN = 5  # refused files named one by one
 
 
 @click.command("identify", epilog="Example: dfad identify --run runs/gazeclip --faces strange-faces")
-@click.option(
-    "--run", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of a finished run."
-)
-@click.option(
-    "--faces",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    metavar="DIR",
-    help="A manifest, or a folder of pictures that are face crops.",
-)
+@options.run_and_faces
 @options.setting(EvaluateSettings, "device")
 @options.setting(EvaluateSettings, "views", multiple=True)
 @options.quiet

@@ -121,6 +121,14 @@ def setting(owner: type, name: str, *, also: Sequence[str] = (), **changes: Any)
     return click.option(about.flag or f"--{name.replace('_', '-')}", *also, name, **{**more, **changes})
 
 
+def run_and_faces(command: Any) -> Any:
+    """`--run` and `--faces`, of commands that put faces of one's own to a finished run."""
+    folder = click.Path(path_type=Path, file_okay=False)
+    words = "A manifest, or a folder of pictures that are face crops."
+    command = click.option("--faces", type=folder, required=True, metavar="DIR", help=words)(command)
+    return click.option("--run", type=folder, required=True, help="Folder of a finished run.")(command)
+
+
 def study_settings(command: Any) -> Any:
     """The options that every study of distances has."""
     for name in reversed(("samples", "equal_n", "generators", "min_faces", "device", "seed")):

@@ -91,11 +91,11 @@ def test_at_counts_of_the_papers_balanced_batches_meet_75636_of_110000_faces(mod
             return len(labels)
 
     stage = model_class(model).stages[-1]
-    shared = StageBatches(plan_stage(stage, load_recipe("default")), Faces(), seed=0)  # type: ignore[arg-type]
+    shared = StageBatches(plan_stage(stage, load_recipe("default")), Faces(), seed=0)  # type: ignore[arg-type]  # labels only
     assert (shared.facts["faces"], shared.facts["of_faces"]) == (75_636, 110_000)
     card = " ".join(model_class(model).card.deviations)
     assert re.search(r"meets\s75,636 of\s110,000 faces", card)
-    own = StageBatches(plan_stage(stage, load_recipe(model)), Faces(), seed=0)  # type: ignore[arg-type]
+    own = StageBatches(plan_stage(stage, load_recipe(model)), Faces(), seed=0)  # type: ignore[arg-type]  # labels only
     assert own.facts["faces"] == 110_000
 
 

@@ -123,7 +123,7 @@ def test_splits_and_source_keys_of_columns(tmp_path: Path):
     ],
 )
 def test_split_names(place: str, split: str | None):
-    assert {"val": "validation"}.get(found := split_name(place, Card()), found) == split  # type: ignore[arg-type]
+    assert {"val": "validation"}.get(found := split_name(place, Card()), found) == split  # type: ignore[arg-type]  # a stub card
 
 
 def test_pictures_of_every_form_and_missing_ones(tmp_path: Path):

@@ -39,7 +39,7 @@ def _stage_faults(model: DFADModel, batch: object) -> Iterator[str]:
     for stage in model.stages:
         said = stage.name in model.card.waits
         try:
-            terms: dict[str, LossTerm] = loss_terms(model.terms(batch, stage.name))  # type: ignore[arg-type]
+            terms: dict[str, LossTerm] = loss_terms(model.terms(batch, stage.name))  # type: ignore[arg-type]  # a fake batch
         except GPUError as error:
             if not (said and error.waits):
                 yield f"stage {stage.name}: {error}"
