@@ -6,19 +6,24 @@ WHEEL_VENV ?= build/wheel-venv
 LIGHT_VENV ?= build/light-venv
 MEDIAPIPE_VENV ?= .venv-mediapipe
 MEDIAPIPE := mediapipe==1.2.2
+comma := ,
+# tests that drive the site run where Chromium is; then Playwright is installed, too
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
+TESTED := $(VENV)/.installed-test$(if $(CHROMIUM),-browser)
+EXTRAS := test$(if $(CHROMIUM),$(comma)browser)
 
 .PHONY: quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
 
-test: $(VENV)/.installed-test
+test: $(TESTED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
 
-test-heavy: $(VENV)/.installed-test  ## tests of seconds each: process teams, kills, whole networks, figures
+test-heavy: $(TESTED)  ## tests of seconds each: process teams, kills, whole networks, figures
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "heavy and not slow and not gpu and not weights" $(ARGS)
 
-test-all: $(VENV)/.installed-test  ## the slow tests too
+test-all: $(TESTED)  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q --hypothesis-profile thorough -m "not gpu and not weights" $(ARGS)
 
 mediapipe-env: $(MEDIAPIPE_VENV)/.installed  ## MediaPipe brings a second OpenCV, hence an environment of its own
@@ -63,13 +68,13 @@ $(VENV)/.installed: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e ".[test]"
+$(TESTED): pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e ".[test,dev]"
-	touch $(VENV)/.installed $(VENV)/.installed-test $@
+	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS),dev]"
+	touch $(VENV)/.installed $(TESTED) $@
 
 $(MEDIAPIPE_VENV)/.installed: pyproject.toml Makefile
 	$(PYTHON) -m venv $(MEDIAPIPE_VENV)

@@ -11,7 +11,6 @@ Playwright are installed, sorting a table of 1,000 rows is timed in it, too.
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from board_speed import protocol_of, seconds
-from helpers.browsing import sorting_times
+from helpers.browsing import chromium, lacking_browser, opened_browser, sorting_times
 from helpers.runs import write_run
 from helpers.toy import toy_predictions
 
@@ -67,17 +66,10 @@ def facts_of(protocol: Protocol, records: list[ResultRecord]) -> SiteFacts:
 
 def in_browser(folder: Path) -> dict[str, Any] | None:
     """Milliseconds of sorting 1,000 rows: the first click, and the median of the others; None without a browser."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
+    if lacking_browser():
         return None
-    if chromium is None:
-        return None
-    with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with opened_browser(str(chromium())) as browser:
         times = sorting_times(browser.new_page(), folder / "protocol-synthetic.html", rows=1000)
-        browser.close()
     return {"first": round(times[0], 1), "median": round(statistics.median(times[1:]), 1)}
 
 

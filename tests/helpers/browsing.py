@@ -2,9 +2,50 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+_PACKAGES = ("playwright", "axe_playwright_python")
+
+
+def chromium() -> str | None:
+    """Where the system's Chromium is; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def lacking_browser() -> str:
+    """What is missing of all that the tests in a browser need; "" for nothing."""
+    if chromium() is None:
+        return "Chromium: apt-get install chromium"
+    lacking = [name for name in _PACKAGES if find_spec(name) is None]
+    return f"{', '.join(lacking)}: pip install dfad-bench[browser]" if lacking else ""
+
+
+def required_browser() -> str:
+    """Where Chromium is; without it the test is skipped, and fails where `CI` is "true": there it must be."""
+    if lacking := lacking_browser():
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(f"needs {lacking}")
+    return str(chromium())
+
+
+@contextmanager
+def opened_browser(path: str) -> Iterator[Any]:
+    """A headless Chromium of Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 def sorting_times(page: Any, path: Path, *, rows: int, key: str = "oscr", turns: int = 8) -> list[float]:

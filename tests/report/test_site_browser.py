@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.browsing import sorting_times
+from helpers.browsing import opened_browser, required_browser, sorting_times
 from helpers.sites import site_facts, site_protocol, site_records
 
 from dfad_bench.report.site.folder import write_site
 from dfad_bench.report.site.render import site_files
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install dfad-bench[browser]")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,10 +22,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with opened_browser(required_browser()) as opened:
         yield opened
-        opened.close()
+
+
+def test_a_browser_that_is_not_there_skips_but_fails_where_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="Chromium: apt-get install chromium"):
+        required_browser()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="Chromium: apt-get install chromium"):
+        required_browser()
+
+
+THEMES = pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.heavy)])
 
 
 class Tab:
@@ -167,19 +169,21 @@ def test_rows_are_filtered_and_the_address_keeps_the_view(tab: Tab, browser: Any
     other.context.close()
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    ["#sort=__proto__:desc", "#sort=oscr:sideways", "#sort=oscr", "#kind=<b>", "#show=nothing", "#q=" + "a" * 500,
-     "#sort=constructor:asc&show=toString", "#%", "#groups-sort=model:asc"],
+STRANGE = (
+    "#sort=__proto__:desc", "#sort=oscr:sideways", "#sort=oscr", "#kind=<b>", "#show=nothing", "#q=" + "a" * 500,
+    "#sort=constructor:asc&show=toString", "#%", "#groups-sort=model:asc",
 )  # fmt: skip
-def test_an_address_that_the_page_does_not_have_does_no_harm(tab: Tab, fragment: str) -> None:
-    page = tab.open("protocol-toy.html", fragment)
-    assert page.locator("h1").inner_text() == "Toy"
-    assert len(page.locator("[name=q]").input_value()) <= 80
-    assert page.locator("#board thead th").first.is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_address_that_the_page_does_not_have_does_no_harm(tab: Tab) -> None:
+    for fragment in STRANGE:
+        page = tab.open("protocol-toy.html", fragment)
+        assert page.locator("h1").inner_text() == "Toy", fragment
+        assert len(page.locator("[name=q]").input_value()) <= 80
+        assert page.locator("#board thead th").first.is_visible()
+
+
+@THEMES
 def test_no_page_is_wider_than_a_phone(browser: Any, site: Path, scheme: str) -> None:
     tab = Tab(browser, site, width=320, color_scheme=scheme)
     for path in sorted(site.glob("*.html")):
@@ -205,23 +209,35 @@ def test_pages_are_whole_without_a_script(browser: Any, site: Path) -> None:
     tab.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_checker_of_accessibility_finds_nothing(browser: Any, site: Path, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-core: pip install dfad-bench[browser]")
-    source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    tab = Tab(browser, site, width=360, color_scheme=scheme, bypass_csp=True)
-    kinds = {path.name.partition("-")[0]: path.name for path in sorted(site.glob("*.html"))}
-    assert set(kinds) == {"index.html", "metrics.html", "protocol", "model", "run", "generator", "dataset"}
-    for name in kinds.values():
-        page = tab.open(name)
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-        page.evaluate(source)
-        found = page.evaluate("axe.run()")
-        assert len(found["passes"]) > 20
-        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == [], name
+def axe_violations(tab: Tab, name: str) -> list[tuple[str, str]]:
+    """What axe-core finds wrong with a page, everything on it unfolded: the rule, and the first element."""
+    import axe_playwright_python
+
+    page = tab.open(name)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")
+    assert len(found["passes"]) > 20
+    return [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]]
+
+
+def test_a_checker_of_accessibility_finds_nothing_on_a_board(browser: Any, site: Path) -> None:
+    tab = Tab(browser, site, width=1440, bypass_csp=True)
+    assert axe_violations(tab, "protocol-toy.html") == []
     tab.context.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_checker_of_accessibility_finds_nothing_on_any_kind_of_page(browser: Any, site: Path, scheme: str) -> None:
+    tab = Tab(browser, site, width=360, color_scheme=scheme, bypass_csp=True)
+    kinds = {path.name.partition("-")[0]: path.name for path in sorted(site.glob("*.html"))}
+    assert set(kinds) == {"index.html", "metrics.html", "protocol", "model", "run", "generator", "dataset"}
+    assert {name: axe_violations(tab, name) for name in kinds.values()} == dict.fromkeys(kinds.values(), [])
+    tab.context.close()
+
+
+@pytest.mark.heavy
 def test_a_thousand_rows_are_sorted_in_an_instant(tab: Tab) -> None:
     tab.open("protocol-toy.html")
     times = sorting_times(tab.page, tab.site / "protocol-toy.html", rows=1000)
