@@ -51,15 +51,18 @@ def spread_over_generators(
     over_sources: Spread | None = None,
     *,
     fixed: int = 0,
+    over_reals: Spread | None = None,
     least: int = LEAST_GENERATORS,
 ) -> Spread | None:
-    """Standard error over generators of the mean of a number of each, and of groups that are not drawn.
+    """Standard error over generators of the mean of a number of each, and of groups that are no generators.
 
     Args:
         values: (G,) the number of each generator.
         own: (G,) its spread over sources, by itself; None where it is not known, or for all.
         over_sources: of the mean, which counts what generators share.
-        fixed: groups in the mean that are no generators (real faces), and stay as they are.
+        fixed: groups in the mean that are no generators (real faces).
+        over_reals: of the mean over collections of real faces, where these are drawn, too
+            (`metrics.over_real_sources`); None: they stay as they are.
         least: number of generators; fewer have no interval.
 
     Returns:
@@ -77,6 +80,8 @@ def spread_over_generators(
     if between < _TINY**2:
         return None
     parts = [(between, float(count - 1))]
+    if over_reals is not None:
+        parts.append((over_reals.error**2, over_reals.df))
     known = [one.error**2 for one in own if one is not None]
     if over_sources is not None and len(known) == count:
         shared = over_sources.error**2 - sum(known) / groups**2

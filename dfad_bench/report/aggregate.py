@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, quoted
 from dfad_bench.core.record import MetricValue, ResultRecord
+from dfad_bench.report.real_sources import OVER_REALS
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import settings_but_seed
 from dfad_bench.report.table import Column, Table
@@ -94,7 +95,8 @@ def _row(key: tuple[Any, ...], of_seed: Mapping[int, MetricValue]) -> dict[str, 
 
 def number_key(value: MetricValue) -> tuple[Any, ...]:
     """Which number of a record it is, the same for every seed."""
-    params = {name: about for name, about in value.params.items() if name != "settings_sha256"}  # of one checkpoint
+    of_one = ("settings_sha256", OVER_REALS)  # of one checkpoint
+    params = {name: about for name, about in value.params.items() if name not in of_one}
     return value.task, value.metric, value.subset, value.averaging, json.dumps(params, sort_keys=True)
 
 

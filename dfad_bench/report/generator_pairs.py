@@ -16,10 +16,12 @@ from typing import Any, Literal
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.over_generators import next_generator, spread_over_generators, too_few_generators
+from dfad_bench.metrics.over_real_sources import spread_over_real_sources
 from dfad_bench.metrics.paired import holm
 from dfad_bench.metrics.spread import Spread, difference_interval, difference_p, over_seeds, spread
 from dfad_bench.report.over_generators import NO_PARTS, NO_SPREAD, VIDEOS, generator_families
 from dfad_bench.report.paired_numbers import LEVEL, Place
+from dfad_bench.report.real_sources import real_sources_line, spread_of_real_groups
 from dfad_bench.report.scored_faces import Number
 from dfad_bench.report.table import Column, Table
 
@@ -32,8 +34,9 @@ class ComparedOverGenerators:
     """A mean over unseen groups of both runs, with the generators as units. `differences` are A minus B.
 
     `wins`, `ties`, `losses` of A among the generators; `next_better`: the probability that A is better on the next
-    one; `better` is "a" or "b" where Holm's p is below 0.05 and the interval lacks 0; `fixed`: real groups in the mean,
-    held fixed; `reason`: why there is no test.
+    one; `better` is "a" or "b" where Holm's p is below 0.05 and the interval lacks 0; `fixed`: real groups in the mean;
+    `real_sources`: collections of real faces, those groups or what each area is against; `reals_drawn`: they are drawn
+    as generators are, else held fixed; `reason`: why there is no test.
     """
 
     task: str
@@ -53,6 +56,8 @@ class ComparedOverGenerators:
     losses: int = 0
     next_better: float | None = None
     reason: str | None = None
+    real_sources: int = 0
+    reals_drawn: bool = False
 
 
 def compared_over_generators(
@@ -74,14 +79,17 @@ def compared_over_generators(
     mine = {name: parts[name] for name in members if name in parts}
     differences = {name: _difference(pair) for name, pair in mine.items()}
     known = {name: found for name, found in differences.items() if found is not None}
+    reals = [parts[name] for name in parts if name not in mine]
+    over_reals = _over_reals(mean, reals, len(parts))
     made = ComparedOverGenerators(
-        value.task, value.metric, value.subset, value.params.get("threshold"), len(members), len(parts) - len(mine),
+        value.task, value.metric, value.subset, value.params.get("threshold"), len(members), len(reals),
         value.value - mean[1].value.value, known,
+        real_sources=len(reals) or len(value.params.get("reals", ())), reals_drawn=over_reals is not None,
     )  # fmt: skip
     made = replace(made, **_wins(known, METRICS[value.metric].higher_is_better))
     if reason := NO_PARTS if len(known) < len(members) else too_few_generators(len(members)):
         return replace(made, reason=reason)
-    of = _spread(mean, list(mine.values()), list(known.values()), made.fixed)
+    of = _spread(mean, list(mine.values()), list(known.values()), made.fixed, over_reals)
     if of is None:
         return replace(made, reason=NO_SPREAD)
     limits = mean[0].limits
@@ -123,12 +131,26 @@ def _wins(differences: Mapping[str, float], higher_is_better: bool) -> dict[str,
     return found | {"next_better": None if ahead is None else ahead.probability}
 
 
-def _spread(mean: Pair, parts: Sequence[Pair], differences: Sequence[float], fixed: int) -> Spread | None:
-    """Over generators, with what they share of sources, and over the seeds where there are several."""
-    of = spread_over_generators(differences, [_over_sources(pair) for pair in parts], _over_sources(mean), fixed=fixed)
+def _spread(
+    mean: Pair, parts: Sequence[Pair], differences: Sequence[float], fixed: int, over_reals: Spread | None
+) -> Spread | None:
+    """Over generators, with what they share of sources, over collections of real faces, and over several seeds."""
+    of = spread_over_generators(
+        differences, [_over_sources(pair) for pair in parts], _over_sources(mean), fixed=fixed, over_reals=over_reals
+    )  # fmt: skip
     if of is None:
         return None
     return over_seeds([(of.error**2, of.df)], [*mean[0].of_seeds, *mean[1].of_seeds])
+
+
+def _over_reals(mean: Pair, reals: Sequence[Pair], groups: int) -> Spread | None:
+    """The spread of the difference over collections of real faces; None where these are held fixed."""
+    if reals:
+        return spread_of_real_groups([(_difference(pair), _over_sources(pair)) for pair in reals], groups)
+    a, b = mean[0].placed, mean[1].placed
+    if a is None or b is None:
+        return None
+    return spread_over_real_sources(a._replace(values=a.values - b.values))
 
 
 def _over_sources(pair: Pair) -> Spread | None:
@@ -190,8 +212,9 @@ def _notes(rows: Sequence[ComparedOverGenerators]) -> Iterator[str]:
     tests = sum(row.p is not None for row in rows)
     yield (
         "Better on other generators of this kind: a generator is one observation, those of the protocol are taken for a"
-        f" sample; p below {LEVEL:g} after Holm's correction over these {tests} tests. Seen classes are held fixed."
+        f" sample; p below {LEVEL:g} after Holm's correction over these {tests} tests. "
     )
+    yield real_sources_line({_name(row): row for row in rows if row.ci95 is not None})
     if fixed := max((row.fixed for row in rows), default=0):
-        yield f"{fixed} real groups in a mean over unseen groups are held fixed, and count no win."
+        yield f"{fixed} real groups in a mean over unseen groups count no win."
     yield "P(A better on the next): of the measured difference on one more generator; a description, not a test."

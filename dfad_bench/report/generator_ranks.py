@@ -26,6 +26,7 @@ from dfad_bench.report.board_columns import range_text
 from dfad_bench.report.board_ranks import RANKED_BY, ranking_column
 from dfad_bench.report.over_generators import OverGenerators, mean_over_generators
 from dfad_bench.report.ranks import half_width, seeds_spread, spread_of
+from dfad_bench.report.real_sources import real_sources_line
 
 SIDE = 0.025  # of each side of a place over generators
 MISSED = 0.2  # of further generators, on which a place on the next one may lie outside
@@ -35,8 +36,8 @@ SHOWN = {
     "detection_auc": ("detection", "auc", "unseen"),
 }
 NOTE = (
-    "95 % generators: the interval of unseen ACC over generators (other generators of this kind), seen classes and real"
-    " groups held fixed; # gen.: places of OSCR (of AUC where no row has OSCR) that hold over generators, # next: on"
+    "95 % generators: the interval of unseen ACC over generators (other generators of this kind); # gen.: places of"
+    " OSCR (of AUC where no row has OSCR) that hold over generators, # next: on"
     f" four of five further generators (from {LEAST_GENERATORS} and 9 unseen generators on)."
 )
 
@@ -57,6 +58,7 @@ def generator_numbers(records: Sequence[ResultRecord], protocol: Protocol) -> di
     if unseen is not None:
         row |= {"generators": unseen.generators, "no_generators": unseen.reason}
         row["families_low"], row["families_high"] = unseen.ci95_families or (None, None)
+    row["_real_sources"] = {place[1]: by_place[place] for place in SHOWN.values() if place in by_place}
     row["by_generator"] = {k: dict(by_place[SHOWN[k]].values) for k in RANKED_BY if SHOWN[k] in by_place}
     runs = [record.metrics for record in records]
     row["_over"] = {column: _ranked(by_place.get(SHOWN[column]), runs, column) for column in RANKED_BY}
@@ -157,6 +159,9 @@ def places_on_the_next(values: np.ndarray, halves: np.ndarray) -> np.ndarray | N
 def generator_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the columns over generators say, and why rows have none."""
     lines = {NOTE: None} if any(row["unseen_generators_range"] or row.get("ranks_generators") for row in rows) else {}
+    if lines:
+        did = {name: one for row in rows for name, one in row["_real_sources"].items()}
+        lines[real_sources_line(did)] = None
     for why in dict.fromkeys(row["no_generators"] for row in rows if row["no_generators"]):
         names = [str(row["model"]) for row in rows if row["no_generators"] == why]
         lines[f"Unseen ACC {why} ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''})."] = None

@@ -255,6 +255,8 @@ def _section(
         *interval_notes(measured),
         *generator_notes(measured),
     ]
+    for row in measured:
+        del row["_real_sources"]
     return [*rows, *measured], notes
 
 

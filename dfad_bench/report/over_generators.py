@@ -3,7 +3,9 @@
 The interval beside a number of a record is over sources: other faces of these generators. The one here is over
 generators: other generators of the kind the protocol holds, of which those in it are taken for a sample. It is made of
 the numbers by generator that stand in the record, so that boards need no predictions, and old records have it, too.
-Seen classes and real groups are held fixed: a protocol has few sources of real faces, and no spread is known of them.
+Seen classes are held fixed. So are real faces of fewer than six collections, as in most protocols; from six on these
+are drawn, too: each is one observation, where a mean is over real groups, or where each of its numbers is an area
+against all of them (`metrics.over_real_sources`; scoring has left that spread with the number).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dfad_bench.metrics.over_generators import (
 )
 from dfad_bench.metrics.spread import Spread, interval, over_seeds
 from dfad_bench.report.ranks import seed_variance, spread_of
+from dfad_bench.report.real_sources import spread_of_real_groups, stated_spread
 
 VIDEOS = "-videos"
 NO_PARTS = "not estimable over generators: no numbers by generator in the record"
@@ -37,7 +40,9 @@ class OverGenerators:
 
     Attributes:
         generators: unseen generators in the mean.
-        fixed: real groups in the mean, held fixed.
+        fixed: real groups in the mean, which are no generators.
+        real_sources: collections of real faces: those groups, or what each generator's area is against.
+        reals_drawn: they are drawn, as generators are; else they are held fixed.
         families: of those generators, by the taxonomy.
         values: of each generator, by the key of its group.
         ci95: over generators; None with a `reason`.
@@ -56,6 +61,8 @@ class OverGenerators:
     df: float | None = None
     ci95_families: tuple[float, float] | None = None
     reason: str | None = None
+    real_sources: int = 0
+    reals_drawn: bool = False
 
     @property
     def spread(self) -> Spread | None:
@@ -107,27 +114,38 @@ def _estimate(
 ) -> OverGenerators:
     first = means[0]
     parts = {name: _parts_of(first, by_key, name) for name in drawn}
-    others = [name for name in first.members if name not in parts]
+    reals = [some for name in first.members if name not in parts and (some := _parts_of(first, by_key, name))]
+    groups = len(parts) + len(reals)
+    over_reals = spread_of_real_groups([_mean_part(some) for some in reals], groups) if reals else stated_spread(means)
     made = OverGenerators(
         generators=len(drawn),
-        fixed=sum(bool(_parts_of(first, by_key, name)) for name in others),
+        fixed=len(reals),
         families=len(set(drawn.values())),
         values={name: fmean(_known_values(some)) for name, some in parts.items() if _all_known(some)},
+        real_sources=len(reals) or len(first.params.get("reals", ())),
+        reals_drawn=over_reals is not None,
     )
     if reason := NO_PARTS if len(made.values) < len(drawn) else too_few_generators(len(drawn)):
         return replace(made, reason=reason)
     each, own = list(made.values.values()), [_mean_spread(parts[name]) for name in made.values]
-    of = spread_over_generators(each, own, _mean_spread(means), fixed=made.fixed)
+    of = spread_over_generators(each, own, _mean_spread(means), fixed=made.fixed, over_reals=over_reals)
     if of is None:
         return replace(made, reason=NO_SPREAD)
     seeds = _between_seeds([value.value for value in means])
     of = over_seeds([(of.error**2, of.df)], seeds) or of
     value, limits = fmean(_known_values(means)), BOUNDS.get(metric_unit(first.metric, first.unit) or "", (-inf, inf))
     by_family = spread_over_families(each, list(drawn.values()), fixed=made.fixed)
-    by_family = over_seeds([(by_family.error**2, by_family.df)], seeds) if by_family is not None else None
+    if by_family is not None:
+        ways = [by_family] if over_reals is None else [by_family, over_reals]
+        by_family = over_seeds([(one.error**2, one.df) for one in ways], seeds)
     of_families = None if by_family is None else interval(value, by_family, limits)
     between = interval(value, of, limits)
     return replace(made, ci95=between, standard_error=of.error, df=of.df, ci95_families=of_families)
+
+
+def _mean_part(values: Sequence[MetricValue]) -> tuple[float | None, Spread | None]:
+    """The mean over seeds of the number of one group, and its spread over sources."""
+    return (fmean(_known_values(values)) if _all_known(values) else None), _mean_spread(values)
 
 
 def _parts_of(mean: MetricValue, by_key: Sequence[Mapping[Key, MetricValue]], group: str) -> list[MetricValue]:

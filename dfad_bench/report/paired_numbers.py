@@ -12,6 +12,7 @@ import pandas as pd
 
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
+from dfad_bench.metrics.over_real_sources import RealPlacements
 from dfad_bench.metrics.paired import delong, fewest_of_a_class, holm, least_p, mcnemar
 from dfad_bench.metrics.spread import Spread, difference_interval, difference_p, over_seeds, spread
 from dfad_bench.report.scored_faces import Number
@@ -173,5 +174,14 @@ def mean_number(numbers: Sequence[Number]) -> Number:
         draws=mean_draws if len(draws) == len(numbers) else None,
         hits=None,
         ranked=None,
+        placed=_mean_placed(numbers),
         of_seeds=tuple(part for part in of_seeds if part[0] > 0),
     )
+
+
+def _mean_placed(numbers: Sequence[Number]) -> RealPlacements | None:
+    """Where real faces lie on average over seeds, which see the same faces."""
+    placed = [number.placed for number in numbers if number.placed is not None]
+    if not placed or len(placed) < len(numbers):
+        return None
+    return placed[0]._replace(values=np.mean([one.values for one in placed], axis=0))

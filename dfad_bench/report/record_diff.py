@@ -10,6 +10,7 @@ from typing import Any
 from dfad_bench.core.record import MetricValue, ResultRecord, plain
 from dfad_bench.core.record_ranges import ADDED_NUMBERS, SCORED_BY_SCHEMA
 from dfad_bench.metrics import METRICS
+from dfad_bench.report.real_sources import OVER_REALS, without_real_sources
 from dfad_bench.report.score import Score
 
 TOLERANCE = 1e-9  # of numbers computed again
@@ -85,8 +86,8 @@ def reference_differences(record: ResultRecord, found: Mapping[str, Sequence[Met
 
 def added_metrics(record: ResultRecord, scored: Score) -> list[str]:
     """Numbers that were added after a record was made: neither it nor its schema has them."""
-    known = set(map(id, _known_numbers(record.metrics, scored.metrics)))
-    later = [value for value in scored.metrics if id(value) not in known]
+    known = {metric_name(value) for value in _known_numbers(record.metrics, scored.metrics)}
+    later = [value for value in scored.metrics if metric_name(value) not in known]
     by_generator = "{} by generator"
     return sorted({v.metric if v.metric not in SCORED_BY_SCHEMA else by_generator.format(v.metric) for v in later})
 
@@ -95,7 +96,10 @@ def _known_numbers(stated: Sequence[MetricValue], found: Sequence[MetricValue]) 
     """Those of `found` that a record of these numbers could have: the others came after it."""
     metrics = {value.metric for value in stated} | SCORED_BY_SCHEMA
     later = ADDED_NUMBERS - {(value.metric, value.averaging) for value in stated}
-    return [value for value in found if value.metric in metrics and (value.metric, value.averaging) not in later]
+    known = [value for value in found if value.metric in metrics and (value.metric, value.averaging) not in later]
+    if not any(OVER_REALS in value.params for value in stated):  # collections of real faces are held fixed, then
+        known = [without_real_sources(value) if OVER_REALS in value.params else value for value in known]
+    return known
 
 
 def without_interval(value: MetricValue) -> MetricValue:

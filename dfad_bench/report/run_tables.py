@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dfad_bench.core.errors import IntegrityError
@@ -11,7 +11,8 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import MetricValue, ResultRecord
 from dfad_bench.metrics.detection import Confusion, accuracy_of
 from dfad_bench.report.headline import at_headline, metric_notes, unit_of, unknown_metrics
-from dfad_bench.report.over_generators import OverGenerators, number_key, over_generators
+from dfad_bench.report.over_generators import Key, OverGenerators, number_key, over_generators
+from dfad_bench.report.real_sources import real_sources_line
 from dfad_bench.report.references import shown_references
 from dfad_bench.report.run_record import history, protocol_of, trained_elsewhere
 from dfad_bench.report.table import Column, Table
@@ -19,7 +20,7 @@ from dfad_bench.report.table import Column, Table
 _GROUP_NUMBERS = {"correct": ("attribution", "seen_accuracy"), "auc": ("detection", "auc")}
 OVER_GENERATORS = (
     "95 % generators: the interval for other generators of this kind, of which those of the protocol are taken for a"
-    " sample; seen classes and real groups are held fixed. The other interval is over faces of these generators."
+    " sample. The other interval is over faces of these generators."
 )
 _OLD = "the record was made before {}; `dfad evaluate --run RUN --rescore` adds them"
 
@@ -63,7 +64,7 @@ def metrics_table(record: ResultRecord) -> Table:
         facts |= {name: values.get(_key(value)) for name, values in of_references.items()}
         rows.append({key: facts[key] for key in dict.fromkeys([*(column.key for column in columns), "unit"])})
     notes = (*metric_notes(dict.fromkeys(value.metric for value in record.metrics)), *unknown_metrics(record.metrics))
-    notes = (*notes, *_generator_reasons(over.values()), *shown_references([record])[1], *_stamps(record))
+    notes = (*notes, *_generator_reasons(over), *shown_references([record])[1], *_stamps(record))
     return Table(_title(record, "all numbers"), tuple(columns), rows, notes)
 
 
@@ -162,11 +163,11 @@ def confusion_table(record: ResultRecord) -> Table:
     return Table(title, tuple(columns), rows, (*notes, *_stamps(record)), headings)
 
 
-def _generator_reasons(over: Iterable[OverGenerators]) -> list[str]:
-    """What the columns over generators are of, and why means have none."""
-    over = list(over)
-    lines = [OVER_GENERATORS] if any(found.ci95 for found in over) else []
-    reasons = [found.reason for found in over if found.reason]
+def _generator_reasons(over: Mapping[Key, OverGenerators]) -> list[str]:
+    """What the columns over generators are of, what they did with real faces, and why means have none."""
+    shown = {f"{key[1]} of {key[2]}": found for key, found in over.items() if found.ci95}
+    lines = [f"{OVER_GENERATORS} {real_sources_line(shown)}"] if shown else []
+    reasons = [found.reason for found in over.values() if found.reason]
     return lines + [f"{reasons.count(why)} means {why}." for why in dict.fromkeys(reasons)]
 
 

@@ -18,6 +18,7 @@ from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.few_sources import LEAST_OF_A_GROUP, least_sources, too_few
 from dfad_bench.metrics.interval import ClusterBootstrap, bounds
 from dfad_bench.metrics.openset import named_rightly
+from dfad_bench.metrics.over_real_sources import RealPlacements
 from dfad_bench.metrics.spread import FEWEST_DRAWS, interval, spread
 
 _NO_WIDTH = 1e-12
@@ -45,6 +46,7 @@ class Number:
         wilson_fallback: Wilson's interval for when every draw is the same, as where all faces are right; an interval
             without width would claim to know the value for certain.
         earlier: its interval is made by the rule of record schema 1.1.
+        placed: of a mean of areas against real faces of several collections, where each of these lies.
         of_seeds: of a mean over seeds, the variance of that mean between seeds and its degrees of freedom.
     """
 
@@ -60,6 +62,7 @@ class Number:
     wilson_fallback: Callable[[], Interval | None] | None = None
     earlier: bool = False
     of_seeds: tuple[tuple[float, int], ...] = ()
+    placed: RealPlacements | None = None
 
     @property
     def limits(self) -> Interval:

@@ -14,9 +14,11 @@ import numpy as np
 from dfad_bench.core.labels import FAKE, REAL
 from dfad_bench.metrics import METRICS, Metric
 from dfad_bench.metrics.interval import RANKINGS, clustered_wilson, stratified_wilson
+from dfad_bench.metrics.over_real_sources import LEAST_REAL_SOURCES, RealPlacements, real_placements
 from dfad_bench.metrics.paired import auc_covariance, fewest_of_a_class
 from dfad_bench.metrics.spread import Spread, interval, share_interval
 from dfad_bench.report.face_set import FaceSet, Part
+from dfad_bench.report.real_sources import stated_params
 from dfad_bench.report.scored_faces import Interval, Number, number
 
 _Z95 = 1.959963984540054
@@ -64,7 +66,26 @@ def macro_number(faces: FaceSet, name: str) -> Number:
     facts = faces.facts(metric, faces.rows, faces.members, "macro")
     support = _macro_support(faces, metric) if faces.parts else {}
     support |= _about(faces, metric, faces.rows) | {"counts": faces.sources_by_part(metric)}
+    placed = _real_placements(faces, metric)
+    if placed is not None and value is not None:
+        facts["params"] |= stated_params(placed)
+        support["placed"] = placed
     return number(faces.task, name, faces.name, value, reason, facts, **support)
+
+
+def _real_placements(faces: FaceSet, metric: Metric) -> RealPlacements | None:
+    """Of a mean of areas against real faces of several collections: where each real face lies among forged ones.
+
+    None of other numbers, of fewer collections than are drawn, and for records of schema 1.1, which have none.
+    """
+    rows, every = faces.rows, faces.faces
+    reals = set(faces.params.get("reals", ()))
+    few = len(reals) < LEAST_REAL_SOURCES or every.earlier
+    if few or metric.draws != "auc" or faces.positive is None or faces.scores is None:
+        return None
+    real = ~faces.positive[rows]
+    placed = real_placements(real, faces.scores[rows], every.group[rows])
+    return RealPlacements(placed, every.group[rows][real], every.source[rows][real])
 
 
 def _about(faces: FaceSet, metric: Metric, rows: np.ndarray) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_classes_are_calibrated_each_by_itself() -> None:
 
 
 def test_crepes_agrees_on_one_face_a_source() -> None:
-    crepes = pytest.importorskip("crepes", reason="crepes is an oracle, not a dependency")
+    crepes = pytest.importorskip("crepes", reason="needs crepes: pip install dfad-bench[test]")
     rng = np.random.default_rng(3)
     s, asked = rng.integers(0, 9, 40).astype(float), rng.integers(0, 10, (25, 1)).astype(float)
     theirs = crepes.ConformalClassifier().fit(s).predict_p(asked, smoothing=False)

@@ -63,6 +63,22 @@ def test_shares_are_those_of_pandas_and_scikit_learn(table: Table) -> None:
         assert row["share"] == pytest.approx(roc_auc_score(mine["label"] == "fake", mine["p_fake"]))
 
 
+def test_shares_and_gaps_are_those_of_fairlearn(table: Table) -> None:
+    metrics = pytest.importorskip("fairlearn.metrics", reason="needs fairlearn: pip install dfad-bench[test]")
+    frame = annotated()
+    forged, called = (frame["label"] == "fake").astype(int), (frame["p_fake"] > 0.5).astype(int)
+    functions = {
+        "forged faces called forged": metrics.true_positive_rate, "real faces called real": metrics.true_negative_rate,
+    }  # fmt: skip
+    theirs = metrics.MetricFrame(metrics=functions, y_true=forged, y_pred=called, sensitive_features=frame["tone"])
+    for name in functions:
+        found = rows_of(table, name)
+        assert {value: row["share"] for value, row in found.items()} == pytest.approx(theirs.by_group[name].to_dict())
+        worst = next(iter(found.values()))
+        assert worst["share"] == pytest.approx(theirs.group_min()[name])
+        assert -worst["gap"] == pytest.approx(theirs.difference(method="between_groups")[name])
+
+
 def test_a_gap_that_is_there_is_told_from_one_that_is_not(table: Table) -> None:
     real, forged = (rows_of(table, name) for name in ("real faces called real", "forged faces called forged"))
     assert real["III"]["gap_high"] < 0
