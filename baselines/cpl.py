@@ -46,7 +46,7 @@ class CPLConfig:
     spread_weight: float = 1.0
     temperature: float = 1.0  # of the Gumbel softmax
     unlabelled: Literal["hidden", "protocol", "none"] = "hidden"
-    hidden_share: float = 0.3  # "hidden": of each training batch
+    hidden_share: float = 0.3  # "hidden": of the faces of an epoch
     ratio: float = 1.0  # "protocol": faces without labels for each with one
 
     def __post_init__(self) -> None:
@@ -69,8 +69,8 @@ class CPL(DFADModel):
         idea="Whole face and parts vote for faces of the same generator, also among faces whose labels are unknown.",
         added="detection expert: dropout and one linear layer without bias, as the attribution expert",
         deviations=(
-            "unlabelled=hidden (default): the papers' protocols have no unlabelled faces, so at each step the labels of"
-            " 30 % of the batch are not used, those of others at the next. unlabelled=protocol takes the protocol's"
+            "unlabelled=hidden (default): the papers' protocols have no unlabelled faces, so the labels of 30 % of the"
+            " faces of an epoch, drawn anew in each step, are not used. unlabelled=protocol takes the protocol's"
             " unlabelled part, unlabelled=none trains by the margin and detection alone",
             "classes are the seen generators; the paper adds one for each generator expected among unlabelled faces",
             "votes: whole face and each of nine parts, one each, for the nearest other face of the batch (of the same"
@@ -91,10 +91,9 @@ class CPL(DFADModel):
         dim = 4 * config.widths[-1]
         super().__init__(dim, num_generators, side=config.side)
         self.config = config
-        if config.unlabelled == "hidden":
-            share = f"{100 * config.hidden_share:g} % of the faces of each training batch"
-            self.data_changes = (f"labels of {share} are hidden from its losses (unlabelled=hidden)",)
-        self.stages = (Stage("main", unlabelled=config.ratio if config.unlabelled == "protocol" else 0.0),)
+        hides, asks = config.unlabelled == "hidden", config.unlabelled == "protocol"
+        share, ratio = config.hidden_share if hides else 0.0, config.ratio if asks else 0.0
+        self.stages = (Stage("main", hidden_labels=share, unlabelled=ratio),)
         self.trunk = resnet_trunk(config.blocks, config.widths, bottleneck=True)
         self.neck = nn.BatchNorm1d(dim)
         self.part_norms = nn.BatchNorm1d(config.grid**2 * dim, affine=False, track_running_stats=False)
@@ -120,20 +119,24 @@ class CPL(DFADModel):
                 f"{self.card.display}: centre_loss reads the labels of all faces, some of which unlabelled=hidden"
                 " hides; set unlabelled=none or unlabelled=protocol"
             )
-        hidden = batch.unlabelled
-        images = batch.inputs.images if hidden is None else torch.cat([batch.inputs.images, hidden.images])
+        more = batch.unlabelled
+        images = batch.inputs.images if more is None else torch.cat([batch.inputs.images, more.images])
         maps = self._maps(images)
         embedding, count = self.neck(maps.mean(dim=(2, 3))), len(batch)
         output = self.experts(embedding[:count])
         logits = output.attribution_logits
-        known = F.pad(self._known_rows(count), (0, len(embedding) - count))  # on the host: it knows how many there are
-        shown, unshown = (rows.nonzero()[:, 0].to(embedding.device, non_blocking=True) for rows in (known, ~known))
-        labels = torch.where(known[:count].to(embedding.device, non_blocking=True), batch.attribution, _HIDDEN)
-        if hidden is not None:
+        known = torch.ones(count, dtype=torch.bool) if batch.hidden is None else ~batch.hidden  # on the host
+        shown, unshown = (
+            rows.nonzero()[:, 0].to(embedding.device, non_blocking=True)
+            for rows in (known, ~F.pad(known, (0, len(embedding) - count)))
+        )
+        labels = torch.where(known.to(embedding.device, non_blocking=True), batch.attribution, _HIDDEN)
+        if more is not None:
             logits = torch.cat([logits, self.experts(embedding[count:]).attribution_logits])
-            labels = F.pad(labels, (0, len(hidden)), value=_HIDDEN)
+            labels = F.pad(labels, (0, len(more)), value=_HIDDEN)
         seen = Output(output.attribution_logits[shown], output.detection_logits[shown], output.embedding[shown])
         supervised = self._expert_terms(seen, batch.attribution[shown], batch.detection[shown])
+        supervised = _weighed(supervised, labels[:count], len(shown))
         return {**supervised, **self._open_terms(embedding, self._parts(maps), logits, labels, unshown)}
 
     def _maps(self, images: Tensor) -> Tensor:
@@ -146,14 +149,7 @@ class CPL(DFADModel):
         parts = F.adaptive_avg_pool2d(maps.float(), self.config.grid).flatten(2).transpose(1, 2)  # (B, 9, 2048)
         return self.part_norms(parts.flatten(1)).unflatten(1, parts.shape[1:])
 
-    def _known_rows(self, count: int) -> Tensor:
-        """(B,) bool, on the CPU: whose labels are used at this step."""
-        known = torch.ones(count, dtype=torch.bool)
-        if self.config.unlabelled == "hidden":
-            known[torch.randperm(count)[: min(round(self.config.hidden_share * count), count - 1)]] = False
-        return known
-
-    def _expert_terms(self, output: Output, attribution: Tensor, detection: Tensor) -> dict[str, Tensor | LossTerm]:
+    def _expert_terms(self, output: Output, attribution: Tensor, detection: Tensor) -> dict[str, Tensor]:
         return {
             "dfa": margin_cross_entropy(output.attribution_logits.float(), attribution, self.config.margin),
             "dfd": F.cross_entropy(output.detection_logits.float(), detection),
@@ -178,3 +174,18 @@ class CPL(DFADModel):
             "pseudo": attribution_term(pseudo, self.config.pseudo_weight),
             "spread": attribution_term(negative_entropy(probabilities), self.config.spread_weight),
         }
+
+
+def _weighed(terms: dict[str, Tensor], labels: Tensor, shown: int) -> dict[str, Tensor]:
+    """Means over the labels shown to this process, so weighed that with those of the others they make that of all.
+
+    Args:
+        terms: means over `shown` faces; of none a NaN, which counts as 0.
+        labels: (b,) of this process's faces, -1 where hidden.
+        shown: how many are not.
+    """
+    if not is_split():
+        return terms
+    everyone = gather_rows(labels)
+    factor = shown * len(everyone) / (len(labels) * (everyone != _HIDDEN).sum())
+    return {name: (value if shown else torch.nan_to_num(value)) * factor for name, value in terms.items()}

@@ -106,11 +106,13 @@ class VFMProbe(DFADModel):
             "cross-entropy over two classes; the paper's detector has one logit",
         ),
         notes=(
-            "recipe probe; features are computed once a backbone and weight file, and kept beside the manifests",
+            "recipe unifd (--recipe author) is this paper's and augments: it needs cached=false",
+            "recipe probe, for stored features, is of another linear probe, Simplicity Prevails (arXiv 2602.01738)",
+            "features are computed once a backbone and weight file, and kept beside the manifests",
             "--device auto computes them on the CPU, so that stored values are the same everywhere; cuda is faster",
         ),
         reference="https://github.com/WisconsinAIVision/UniversalFakeDetect",
-        recipe="probe",
+        recipe="unifd",
     )
     Config = VFMProbeConfig
     profiled_options: ClassVar[Mapping[str, Any]] = {"cached": False}

@@ -71,6 +71,9 @@ class Batch:
     views: Mapping[str, ViewValue] = field(default_factory=dict)  # "mask", "parsing", ...: in training only
     unlabelled: Inputs | None = None  # faces of the protocol's unlabelled part, as many as the stage asks for
     present: Mapping[str, Tensor] = field(default_factory=dict)  # of `views`, as `Inputs.present`
+    # (B,) bool, always on the CPU, so that how many there are is known without waiting: whose labels no loss may use
+    # at this step (`Stage.hidden_labels`); None: all may be used
+    hidden: Tensor | None = None
 
     def has(self, name: str) -> Tensor:
         """(B,) bool: which faces have the training-only view `name`."""
@@ -89,6 +92,7 @@ class Batch:
             _views_on(self.views, device, non_blocking),
             None if self.unlabelled is None else self.unlabelled.to(device, non_blocking=non_blocking),
             _masks_on(self.present, device, non_blocking),
+            self.hidden,
         )
 
 

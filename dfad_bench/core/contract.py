@@ -113,8 +113,9 @@ class DFADModel(nn.Module):
     # by view that some faces may lack: what the model does for those, in words that records and warnings repeat;
     # `Inputs.has(name)` says which they are, and whatever stands in the view there must change nothing
     missing_views: Mapping[str, str] = MappingProxyType({})
-    # what it hides or changes of its training faces beyond resizing them, in words that record and boards repeat:
-    # labels its losses do not use, crops, transformations; empty where all is seen as the recipe gives it
+    # what it changes of its training faces beyond resizing them, in words that record and boards repeat: crops,
+    # transformations; empty where all is seen as the recipe gives it. Labels that its losses do not use are stated by
+    # `Stage.hidden_labels`, which record and boards repeat, too
     data_changes: tuple[str, ...] = ()
     needs_prompts: bool = False
     # settings of views that follow from the model's own, by view: `{"embedding": {"backbone": config.backbone}}`;

@@ -45,6 +45,7 @@ class StagePlan:
     schedule: Schedule
     validate: bool
     unlabelled: float
+    hidden_labels: float = 0.0
 
     @property
     def length(self) -> tuple[int, int | None]:
@@ -86,6 +87,7 @@ def plan_stage(stage: Stage, recipe: Recipe, *, cap_epochs: int | None = None) -
         schedule=own.schedule or (stage.schedule if keeps and stage.schedule else recipe.schedule),
         validate=stage.validate,
         unlabelled=stage.unlabelled,
+        hidden_labels=stage.hidden_labels,
     )
 
 

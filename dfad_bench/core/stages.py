@@ -44,6 +44,9 @@ class Stage:
     schedule: Schedule | None = None
     real_forged: tuple[int, int] = (1, 1)
     unlabelled: float = 0.0  # unlabelled rows for each labelled row of a batch; 0 for models that use none
+    # share of the labelled rows of an epoch, others in each, whose labels its losses leave unused: those of
+    # `Batch.hidden`; record and boards say how many they were
+    hidden_labels: float = 0.0
 
     def __post_init__(self) -> None:
         for name, most in LENGTHS.items():
@@ -57,6 +60,7 @@ class Stage:
             min(self.real_forged) >= 1, f"real_forged must be two numbers of 1 or more, got {self.real_forged}"
         )
         self._require(self.unlabelled >= 0, f"unlabelled must be 0 or more, got {self.unlabelled}")
+        self._require(0 <= self.hidden_labels < 1, f"hidden_labels must lie in [0, 1), got {self.hidden_labels}")
 
     def _require(self, true: bool, otherwise: str) -> None:
         if not true:

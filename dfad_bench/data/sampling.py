@@ -18,6 +18,7 @@ from dfad_bench.core.recipe import Sampler
 from dfad_bench.core.stages import Stage
 
 _UNLABELLED_STREAM = 0x5EED  # keeps the orders of labelled and unlabelled rows apart where both have one seed
+_HIDDEN_STREAM = 0xB11D  # likewise, of which labels are hidden
 
 
 def epoch_batches(
@@ -103,6 +104,33 @@ def unlabelled_batches(
     order = np.concatenate([_order_of_round(rows, seed, number) for number in rounds])
     cuts = np.cumsum([begin - rounds.start * rows, *sizes])
     return [order[first:last] for first, last in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def hidden_rows(batches: Sequence[np.ndarray], *, share: float, seed: int, epoch: int) -> list[np.ndarray]:
+    """Whose labels are hidden in each batch of an epoch, (B,) bool each; a pure function of its arguments.
+
+    What the number of a batch is rounded by is carried to the next, so that the share holds over the epoch, whatever
+    the size of its batches; each batch keeps one label at least.
+
+    Args:
+        batches: of the epoch, of which only the lengths count.
+        share: of rows whose labels are hidden, below 1.
+        seed: of the stage's order.
+        epoch: number of the epoch within the stage.
+
+    >>> [int(rows.sum()) for rows in hidden_rows([np.arange(4)] * 6, share=0.1, seed=0, epoch=0)]
+    [0, 1, 0, 0, 1, 0]
+    """
+    rng = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63 ^ _HIDDEN_STREAM)
+    due, masks = 0.0, []
+    for batch in batches:
+        due += share * len(batch)
+        count = min(int(due + 0.5), len(batch) - 1)
+        due -= count
+        mask = np.zeros(len(batch), dtype=bool)
+        mask[torch.randperm(len(batch), generator=rng)[:count].numpy()] = True
+        masks.append(mask)
+    return masks
 
 
 def require_unlabelled(stages: Iterable[Stage], protocol: Protocol, rows: int, model: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +49,10 @@ class EpochFaces:
         self.end = len(whole)  # batches of the epoch
         self._faces, self._augment, self._device = faces, augment, device
         self._rows = whole[position.batch :]
-        hidden = [None] * len(self._rows) if extra is None else extra[position.batch : self.end]
-        self._shares = [share(index, rows) for index, rows in zip(self._rows, hidden, strict=True)]
+        more = [None] * len(self._rows) if extra is None else extra[position.batch : self.end]
+        self._shares = [share(index, rows) for index, rows in zip(self._rows, more, strict=True)]
+        hidden = batches.hidden(epoch)
+        self._hidden = None if hidden is None else hidden[position.batch : self.end]
         self._seed, self._first_step = position.seed, position.step
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Share, Batch]]:
@@ -62,7 +65,11 @@ class EpochFaces:
             unlabelled=unlabelled or None,
             change=self._changed if self._augment else None,
         )
-        yield from zip(self._rows, self._shares, coming, strict=True)
+        for number, (index, share, batch) in enumerate(zip(self._rows, self._shares, coming, strict=True)):
+            if self._hidden is not None:
+                mask = torch.from_numpy(self._hidden[number][share.places.start : share.places.stop])
+                batch = replace(batch, hidden=mask)
+            yield index, share, batch
 
     def _changed(self, number: int, batch: Batch) -> Batch:
         """A batch with its faces augmented by their places in the whole batch."""

@@ -181,7 +181,7 @@ def missing_views_of(model: DFADModel) -> dict[str, str]:
 
 
 def data_changes_of(model: DFADModel) -> tuple[str, ...]:
-    """What a model says it hides or changes of its training faces.
+    """What a model says it hides or changes of its training faces: a line a stage that hides labels, and its texts.
 
     Raises:
         ConfigError: not a tuple of texts, or longer than a record's reader takes in.
@@ -191,7 +191,13 @@ def data_changes_of(model: DFADModel) -> tuple[str, ...]:
         raise ConfigError(f"{model.card.display}: data_changes must be a tuple of texts")
     if any(len(text) > LONGEST_CHANGE for text in given):
         raise ConfigError(f"{model.card.display}: a text of data_changes has more than {LONGEST_CHANGE} characters")
-    return given
+    hides = (
+        f"labels of {100 * stage.hidden_labels:g} % of the faces of an epoch, others in each, are hidden from the"
+        f" losses of stage {stage.name}"
+        for stage in model.stages
+        if stage.hidden_labels
+    )
+    return (*hides, *given)
 
 
 def without_view(needs: Needs, name: str, count: int, whose: str) -> str:

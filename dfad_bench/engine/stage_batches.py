@@ -10,7 +10,7 @@ import numpy as np
 
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.stage_plan import StagePlan
-from dfad_bench.data.sampling import epoch_batches, unlabelled_batches
+from dfad_bench.data.sampling import epoch_batches, hidden_rows, unlabelled_batches
 from dfad_bench.engine.seeding import derived
 
 if TYPE_CHECKING:
@@ -66,11 +66,17 @@ class StageBatches:
     def facts(self) -> dict[str, Any]:
         """The settings the stage is trained by, as plain values, and what they come to.
 
-        That is `rows` of a batch, `steps`, and how many different `faces` of the training's `of_faces` an epoch meets.
+        That is `rows` of a batch, `steps`, how many different `faces` of the training's `of_faces` an epoch meets, and
+        of a stage that hides labels in how many (`hidden`) of the places in an epoch's batches (`of_places`) it does.
         """
-        settings = {name: value for name, value in asdict(self._plan).items() if value is not None}
+        plan = asdict(self._plan)
+        if not plan["hidden_labels"]:
+            del plan["hidden_labels"]
+        settings = {name: value for name, value in plan.items() if value is not None}
         faces = {"faces": self.visited, "of_faces": len(self._faces)}
-        return {**settings, "epochs": self.epochs, "rows": self.batch_rows, "steps": self.steps, **faces}
+        masks = self.hidden(0) or []
+        hidden = {"hidden": sum(int(m.sum()) for m in masks), "of_places": sum(map(len, masks))} if masks else {}
+        return {**settings, "epochs": self.epochs, "rows": self.batch_rows, "steps": self.steps, **faces, **hidden}
 
     def of(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch; a stage counted in steps ends within its last epoch."""
@@ -91,6 +97,13 @@ class StageBatches:
         faces = self._faces.unlabelled
         rows, ratio = (0 if faces is None else len(faces)), self._plan.unlabelled
         return unlabelled_batches(rows, self._all_batches(epoch), ratio=ratio, seed=self._seed, epoch=epoch)
+
+    def hidden(self, epoch: int) -> list[np.ndarray] | None:
+        """Whose labels are hidden in each batch of an epoch, (B,) bool each; None where none are."""
+        share = self._plan.hidden_labels
+        if share <= 0:
+            return None
+        return hidden_rows(self._all_batches(epoch), share=share, seed=self._seed, epoch=epoch)
 
     def _all_batches(self, epoch: int) -> list[np.ndarray]:
         return epoch_batches(

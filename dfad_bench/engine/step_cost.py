@@ -127,7 +127,9 @@ def random_batch(model: DFADModel, class_prompts: Sequence[Sequence[str]], rows:
     views = example_views(model.needs_training, rows, side, **more)
     attribution, detection = labels.to(device), (labels > 0).long().to(device)
     unlabelled = inputs if any(stage.unlabelled for stage in model.stages) else None
-    return Batch(inputs, attribution, detection, prompts, views, unlabelled)
+    share = model.stages[-1].hidden_labels
+    hidden = torch.arange(rows) < min(round(share * rows), rows - 1) if share else None
+    return Batch(inputs, attribution, detection, prompts, views, unlabelled, hidden=hidden)
 
 
 def _peak_bytes() -> int:

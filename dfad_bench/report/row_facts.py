@@ -141,7 +141,10 @@ def _substitutes(records: Sequence[ResultRecord]) -> list[str]:
 
 
 def _visited(records: Sequence[ResultRecord]) -> list[str]:
-    """A line for each stage whose epochs meet some of the training faces only, as balanced batches make them do."""
+    """A line for each stage whose epochs meet some of the training faces only, as balanced batches make them do.
+
+    And one for each that hides labels: of how many of the places in an epoch's batches it does.
+    """
     found = []
     for record in records:
         for stage in record.run.stages:
@@ -149,6 +152,10 @@ def _visited(records: Sequence[ResultRecord]) -> list[str]:
             if isinstance(faces, int) and isinstance(of_faces, int) and faces < of_faces:
                 name = f"stage {cut(str(stage.get('name')))}"
                 found.append(f"{name} meets {faces:,} of {of_faces:,} training faces an epoch ({stage.get('sampler')})")
+            hidden, places = stage.get("hidden"), stage.get("of_places")
+            if isinstance(hidden, int) and isinstance(places, int):
+                name = f"stage {cut(str(stage.get('name')))}"
+                found.append(f"{name} hides {hidden:,} of the {places:,} labels of an epoch's batches")
     return list(dict.fromkeys(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from baselines import cpl
 from baselines.cpl import CPL
 from dfad_bench.core.contract import Batch, Inputs, loss_terms, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
@@ -76,11 +78,11 @@ def test_losses_with_the_protocols_unlabelled_faces() -> None:
 
 
 def test_hidden_labels_are_not_used_at_that_step() -> None:
-    """With other labels on hidden faces every loss and gradient is the same; over steps all labels are used."""
-    data = batch(10)
-    torch.manual_seed(7)
-    hidden = torch.randperm(10)[:3]
-    changed = Batch(data.inputs, data.attribution.clone(), data.detection.clone())
+    """With other labels on hidden faces every loss and gradient is the same."""
+    hidden = torch.tensor([0, 4, 7])
+    mask = torch.isin(torch.arange(10), hidden)
+    data = replace(batch(10), hidden=mask)
+    changed = Batch(data.inputs, data.attribution.clone(), data.detection.clone(), hidden=mask)
     changed.attribution[hidden] = (data.attribution[hidden] + 1) % 3
     changed.detection[hidden] = 1 - data.detection[hidden]
     found = []
@@ -93,11 +95,6 @@ def test_hidden_labels_are_not_used_at_that_step() -> None:
     assert set(found[0][0]) == {"dfa", "dfd", "voting", "pseudo", "spread"}
     assert all(torch.equal(found[0][0][name], found[1][0][name]) for name in found[0][0])
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
-    torch.manual_seed(1)
-    model = tiny()
-    drawn = torch.stack([model._known_rows(10) for _ in range(30)])
-    assert (drawn.sum(dim=1) == 7).all()
-    assert (~drawn).any(dim=0).all()
 
 
 @pytest.mark.heavy
@@ -108,8 +105,21 @@ def test_validation_and_training_without_them_are_margin_and_detection() -> None
     assert [stage.unlabelled for stage in tiny(unlabelled="protocol", ratio=2.0).stages] == [2.0]
 
 
-def test_a_single_face_keeps_its_label() -> None:
-    assert tiny()._known_rows(1).tolist() == [True]
+def test_parts_of_a_split_batch_make_the_mean_over_all_labels_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes of 3 and 2 faces, of which 1 and 0 labels are shown; means weigh by faces, as training weighs."""
+    everyone = torch.tensor([-1, 2, -1, -1, -1])
+    monkeypatch.setattr(cpl, "is_split", lambda: True)
+    monkeypatch.setattr(cpl, "gather_rows", lambda labels: everyone)
+    logits = torch.tensor([[1.0, 2.0, 0.5]], requires_grad=True)
+    shown = F.cross_entropy(logits, torch.tensor([2]))
+    none = F.cross_entropy(logits[:0], torch.zeros(0, dtype=torch.long))
+    parts = [
+        cpl._weighed({"dfa": shown}, everyone[:3], 1)["dfa"] * 3 / 5,
+        cpl._weighed({"dfa": none}, everyone[3:], 0)["dfa"] * 2 / 5,
+    ]
+    assert torch.allclose(sum(parts), shown)
+    (gradient,) = torch.autograd.grad(sum(parts), logits)
+    assert torch.isfinite(gradient).all()
 
 
 def test_options_out_of_range_are_refused() -> None:

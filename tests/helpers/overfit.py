@@ -21,6 +21,7 @@ from dfad_bench.core.recipe import Recipe, load_recipe
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.stage_plan import plan_stage
 from dfad_bench.data.prompts import class_prompts
+from dfad_bench.data.sampling import hidden_rows
 from dfad_bench.engine.contract_checks.subject import call_hook
 from dfad_bench.engine.devices import place
 from dfad_bench.engine.distributed import Team
@@ -165,8 +166,13 @@ def _train(model: DFADModel, stage: object, recipe: Recipe, data: Faces, steps: 
     for step in range(steps if groups else 1):
         if step % (FACES // BATCH) == 0:
             order = torch.randperm(FACES, generator=generator).split(BATCH)
+            places = [index.numpy() for index in order]
+            masks = hidden_rows(places, share=plan.hidden_labels, seed=1, epoch=step // (FACES // BATCH))
         index = order[step % (FACES // BATCH)]
-        stepper.run(data.batch(index, unlabelled=plan.unlabelled > 0), stepper.share(index.numpy()), 1.0, [])
+        batch = data.batch(index, unlabelled=plan.unlabelled > 0)
+        if plan.hidden_labels:
+            batch = replace(batch, hidden=torch.from_numpy(masks[step % (FACES // BATCH)]))
+        stepper.run(batch, stepper.share(index.numpy()), 1.0, [])
         yield step + 1
     stepper.close()
 

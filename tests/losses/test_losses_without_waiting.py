@@ -192,7 +192,7 @@ def picked_cpl(model: CPL, batch: Batch) -> dict[str, Tensor]:
     maps = model._maps(images)
     embedding, count = model.neck(maps.mean(dim=(2, 3))), len(batch)
     output: Output = model.experts(embedding[:count])
-    known = model._known_rows(count)
+    known = torch.ones(count, dtype=torch.bool) if batch.hidden is None else ~batch.hidden
     labels, logits = torch.where(known, batch.attribution, _HIDDEN), output.attribution_logits
     if hidden is not None:
         logits = torch.cat([logits, model.experts(embedding[count:]).attribution_logits])
@@ -215,7 +215,8 @@ def test_cpl_equals_its_losses_with_rows_picked_out(unlabelled: str) -> None:
     torch.manual_seed(0)
     model = CPL.build(3, size="tiny", options={"unlabelled": unlabelled, "side": 64}).train()
     inputs, labels = Inputs(torch.rand(8, 3, 64, 64)), torch.arange(8) % 3
-    batch = Batch(inputs, labels, (labels > 0).long(), unlabelled=inputs if unlabelled == "protocol" else None)
+    kind = {"unlabelled": inputs} if unlabelled == "protocol" else {"hidden": torch.arange(8) % 4 == 1}
+    batch = Batch(inputs, labels, (labels > 0).long(), **kind)
     found = []
     for losses in (
         lambda: {n: t.value for n, t in loss_terms(model.losses(batch)).items()},

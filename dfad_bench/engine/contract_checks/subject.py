@@ -27,6 +27,7 @@ from dfad_bench.views.registry import example_views, view_names
 
 GENERATORS = 4
 ROWS = 8
+HIDDEN = (1, 6)  # rows whose labels are hidden where a stage hides some
 SIDE = 144  # of the checked images: no model works at it, so each must resize
 STEPS = 3  # zero-initialised factors (LoRA) let gradients through from the second step on
 PROMPTS = (
@@ -77,7 +78,9 @@ class Subject:
         inputs = Inputs(images, _views(model.needs, model, generator))
         views = _views(model.needs_training, model, generator)
         unlabelled = Inputs(images.flip(0), inputs.views) if any(s.unlabelled for s in model.stages) else None
-        return Batch(inputs, attribution, (attribution > 0).long(), prompts_of(attribution), views, unlabelled)
+        hidden = torch.isin(torch.arange(ROWS), torch.tensor(HIDDEN)) if hides_labels(model) else None
+        detection, prompts = (attribution > 0).long(), prompts_of(attribution)
+        return Batch(inputs, attribution, detection, prompts, views, unlabelled, hidden=hidden)
 
     def trained(self) -> Trained:
         """A model after a few steps in each stage, made once."""
@@ -91,6 +94,11 @@ def _views(names: tuple[str, ...], model: DFADModel, generator: torch.Generator)
     known = tuple(name for name in names if name in view_names())
     unknown = {name: torch.rand(ROWS, 3, SIDE, SIDE, generator=generator) for name in names if name not in known}
     return {**example_views(known, ROWS, SIDE, generator, settings=model.view_settings), **unknown}
+
+
+def hides_labels(model: DFADModel) -> bool:
+    """Whether a stage of the model hides labels."""
+    return any(stage.hidden_labels for stage in model.stages)
 
 
 def prompts_of(attribution: Tensor) -> list[tuple[str, ...]]:
@@ -197,6 +205,7 @@ def rows_of_batch(batch: Batch, rows: slice) -> Batch:
         views,
         None if batch.unlabelled is None else rows_of(batch.unlabelled, rows),
         present={name: mask[rows] for name, mask in batch.present.items()},
+        hidden=None if batch.hidden is None else batch.hidden[rows],
     )
 
 

@@ -100,16 +100,28 @@ def _all_of_class(batch: Batch, label: int) -> Batch:
 
 
 def check_hidden_labels(subject: Subject) -> str:
-    """A model whose last stage does not use the labels of some faces says so in `data_changes`."""
-    if subject.model.data_changes:
-        return ""
-    batch = subject.batch()
+    """The last stage leaves the labels of `Batch.hidden` unused, and those of no other face.
+
+    How many those are over an epoch is the engine's, by `Stage.hidden_labels`, which is what record and boards state;
+    so a model that hides labels on its own, whatever its `data_changes` say, is refused. Every loss is asked again with
+    another label for one face, and the label counts as unused where none differs by a bit.
+    """
+    batch, stage = subject.batch(), subject.model.stages[-1]
+    if not stage.hidden_labels and batch.hidden is not None:
+        batch = replace(batch, hidden=None)  # another stage hides some
     found = [_terms(subject, batch), *(_terms(subject, _relabelled(batch, row)) for row in range(len(batch)))]
-    learning = any(term.requires_grad for term in found[0].values())
-    unused = [row for row, terms in enumerate(found[1:]) if all(map(torch.equal, terms.values(), found[0].values()))]
-    if not learning or not unused:
+    if not any(term.requires_grad for term in found[0].values()):
         return ""
-    return f"its losses use no label of {len(unused)} of {len(batch)} faces, and data_changes does not say so"
+    unused = {row for row, terms in enumerate(found[1:]) if all(map(torch.equal, terms.values(), found[0].values()))}
+    asked = set() if batch.hidden is None else set(batch.hidden.nonzero()[:, 0].tolist())
+    if read := sorted(asked - unused):
+        return f"its losses use labels that are hidden (`Batch.hidden`), e.g. that of face {read[0]} of {len(batch)}"
+    if not (silent := sorted(unused - asked)):
+        return ""
+    return (
+        f"its losses use no label of {len(silent)} of {len(batch)} faces that are not in `Batch.hidden`; state the"
+        " share as Stage(hidden_labels=...), and hide those"
+    )
 
 
 def _terms(subject: Subject, batch: Batch) -> dict[str, Tensor]:
