@@ -123,9 +123,17 @@ def share_at_95(positives: np.ndarray, negatives: np.ndarray) -> float | None:
     """
     if not len(positives) or not len(negatives):
         return None
+    return float((negatives >= threshold_at_95(positives)).mean())
+
+
+def threshold_at_95(positives: np.ndarray) -> float:
+    """The highest threshold that 95 % of the positives (n,), at least one, reach.
+
+    >>> threshold_at_95(np.arange(20.0))
+    1.0
+    """
     needed = -(-95 * len(positives) // 100)  # ceiling of 0.95 n, in integers
-    threshold = np.sort(positives)[::-1][needed - 1]
-    return float((negatives >= threshold).mean())
+    return float(np.sort(positives)[::-1][needed - 1])
 
 
 def _checked(probs: np.ndarray) -> np.ndarray:

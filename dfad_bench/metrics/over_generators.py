@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dfad_bench.metrics.spread import Spread, combined
+from dfad_bench.metrics.over_real_sources import LEAST_REAL_SOURCES
+from dfad_bench.metrics.spread import Spread, combined, variance_of_mean
 
 LEAST_GENERATORS = 8  # by simulation: `benchmarks/results/generator_coverage.json`
 _TINY = 1e-12
@@ -87,6 +88,58 @@ def spread_over_generators(
         shared = over_sources.error**2 - sum(known) / groups**2
         parts += [(shared, over_sources.df)] if shared > _TINY**2 else []
     return combined(parts)
+
+
+def spread_of_pooled(
+    values: np.ndarray,
+    generators: np.ndarray,
+    sources: np.ndarray,
+    drawn: Sequence[str],
+    over_sources: Spread | None,
+    reals: Sequence[str] = (),
+) -> Spread | None:
+    """Standard error over generators of a mean of values of faces, in which generators weigh by their faces.
+
+    Areas against faces that all generators share are such means (of placements), as shares of faces are. Between
+    generators by the delete-one jackknife (CR3); what they share as in `spread_over_generators`.
+
+    Args:
+        values: (n,) of the faces of all groups in the mean.
+        generators: (n,) their groups.
+        sources: (n,) their sources.
+        drawn: the groups that are generators; others stay as they are.
+        over_sources: of the mean.
+        reals: groups of real faces, drawn as well where there are `LEAST_REAL_SOURCES` or more.
+
+    Returns:
+        None for fewer than `LEAST_GENERATORS`, and where they do not differ.
+
+    >>> found = spread_of_pooled(np.tile([0.0, 1.0], 8), np.repeat(range(16), 1), np.arange(16), range(16), None)
+    >>> round(found.error, 4), found.df
+    (0.1291, 15.0)
+    """
+    values, generators = np.asarray(values, dtype=float), np.asarray(generators)
+    if len(drawn) < LEAST_GENERATORS or not np.isfinite(values).all():
+        return None
+    parts, own = [], 0.0
+    for names in (drawn, reals if len(reals) >= LEAST_REAL_SOURCES else ()):
+        rows = [generators == name for name in names]
+        weights = np.array([mine.sum() for mine in rows]) / len(values)
+        if len(names):
+            parts.append((_jackknife(np.array([values[mine].mean() for mine in rows]), weights), len(names) - 1.0))
+        own += sum(w**2 * variance_of_mean(values[m], sources[m]) for w, m in zip(weights, rows, strict=True))
+    if parts[0][0] < _TINY**2:
+        return None
+    shared = 0.0 if over_sources is None else over_sources.error**2 - own
+    return combined([*parts, *([(shared, over_sources.df)] if over_sources is not None and shared > _TINY**2 else [])])
+
+
+def _jackknife(means: np.ndarray, weights: np.ndarray) -> float:
+    """The variance of the part of a mean that groups (k,) of these shares of it make, each of them an observation."""
+    whole, count = float(weights.sum()), len(means)
+    shares = weights / whole
+    moved = shares / (1 - shares) * (means - float(shares @ means))
+    return whole**2 * (count - 1) / count * float((moved**2).sum())
 
 
 def spread_over_families(values: Sequence[float], families: Sequence[str], *, fixed: int = 0) -> Spread | None:

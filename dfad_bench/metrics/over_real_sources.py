@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dfad_bench.metrics.spread import Spread
+from dfad_bench.metrics.spread import Spread, variance_of_mean
 
 LEAST_REAL_SOURCES = 6  # by simulation: `benchmarks/results/generator_coverage_reals.json`
 
@@ -76,15 +76,5 @@ def spread_over_real_sources(of: RealPlacements, least: int = LEAST_REAL_SOURCES
     weights, means = sizes / len(values), np.bincount(place, weights=values) / sizes
     moved = weights / (1 - weights) * (means - float(values.mean()))  # of the mean, without that collection
     variance = (count - 1) / count * float((moved**2).sum())
-    own = sum(w**2 * _variance_of_mean(values[place == k], of.sources[place == k]) for k, w in enumerate(weights))
+    own = sum(w**2 * variance_of_mean(values[place == k], of.sources[place == k]) for k, w in enumerate(weights))
     return Spread(sqrt(max(variance - own, 0.0)), float(count - 1))
-
-
-def _variance_of_mean(values: np.ndarray, sources: np.ndarray) -> float:
-    """Over sources, of the mean of a collection's faces; 0 of a single source, whose spread is not known."""
-    names, place = np.unique(sources, return_inverse=True)
-    count = len(names)
-    if count < 2:
-        return 0.0
-    residuals = np.bincount(place, weights=values - values.mean())
-    return float(count / (count - 1) * (residuals**2).sum() / len(values) ** 2)

@@ -70,6 +70,20 @@ def spread(draws: np.ndarray, bootstrap: ClusterBootstrap) -> Spread | None:
     return combined([(part * k / (k - 1), k - 1) for part, k in zip(parts, counts, strict=True)])
 
 
+def variance_of_mean(values: np.ndarray, sources: np.ndarray) -> float:
+    """The variance over sources of the mean of values (n,); 0 of a single source, whose spread is not known.
+
+    >>> variance_of_mean(np.array([0.0, 1.0]), np.array(["a", "b"]))
+    0.25
+    """
+    values, names = np.asarray(values, dtype=float), np.unique(sources, return_inverse=True)
+    count = len(names[0])
+    if count < 2:
+        return 0.0
+    residuals = np.bincount(names[1], weights=values - values.mean())
+    return float(count / (count - 1) * (residuals**2).sum() / len(values) ** 2)
+
+
 def combined(parts: Sequence[tuple[float, float]]) -> Spread | None:
     """The spread of a sum of independent parts, each a variance and its degrees of freedom (Satterthwaite).
 

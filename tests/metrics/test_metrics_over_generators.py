@@ -14,11 +14,12 @@ from scipy import stats
 from dfad_bench.metrics.over_generators import (
     LEAST_GENERATORS,
     next_generator,
+    spread_of_pooled,
     spread_over_families,
     spread_over_generators,
     too_few_generators,
 )
-from dfad_bench.metrics.spread import Spread, quantile
+from dfad_bench.metrics.spread import Spread, quantile, variance_of_mean
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "generator_coverage.json"
 VALUES = [0.91, 0.62, 0.84, 0.97, 0.55, 0.73, 0.88, 0.79]
@@ -116,6 +117,22 @@ def test_the_next_generator_is_predicted_as_often_as_said() -> None:
     for low, high in ((0.0, 1.0), (0.05, 0.35), (0.35, 0.65), (0.65, 0.95)):
         chosen = (np.array(stated) >= low) & (np.array(stated) <= high)
         assert np.mean(np.array(won)[chosen]) == pytest.approx(np.mean(np.array(stated)[chosen]), abs=0.09)
+
+
+def test_a_pooled_mean_of_generators_of_as_many_faces_is_their_mean() -> None:
+    rng = np.random.default_rng(8)
+    names, sources = np.repeat(np.arange(9), 40), np.repeat(np.arange(90), 4)
+    values = rng.random(360) + 0.3 * rng.normal(size=9)[names]
+    own = [Spread(variance_of_mean(values[names == k], sources[names == k]) ** 0.5, 9.0) for k in range(9)]
+    over = Spread(0.09, 30.0)
+    pooled = spread_of_pooled(values, names, sources, range(9), over)
+    apart = spread_over_generators([values[names == k].mean() for k in range(9)], own, over)
+    assert pooled == pytest.approx(apart)
+    fewer = spread_of_pooled(values, names, sources, range(8), None)  # the ninth group stays as it is
+    assert fewer is not None
+    assert pooled is not None
+    assert fewer.error < pooled.error
+    assert fewer.df == 7
 
 
 def test_the_smallest_number_of_generators_is_the_one_the_simulation_supports() -> None:

@@ -16,13 +16,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 import dfad_bench as dfad
 from dfad_bench.cli.main import dfad as command
 from dfad_bench.core.errors import ConfigError, IntegrityError
+from dfad_bench.core.protocol import Group
 from dfad_bench.core.record import read_record
 from dfad_bench.core.run_outputs import read_outputs, write_outputs
 from dfad_bench.metrics.unseen import UNSEEN_SCORES
 from dfad_bench.report.open_world.run_arrays import NO_LAYER, RunArrays
-from dfad_bench.report.open_world.score_table import NUMBERS, ranked_scores, ranking_values
+from dfad_bench.report.open_world.score_table import NUMBERS, ranked_scores, ranking_values, unseen_placements
 
 PROTOCOL = toy_protocol()
+MANY = ("flow-a", "flow-b", "gan-b", "gan-c", "gan-d", "diffusion-b", "diffusion-c", "diffusion-d")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,27 @@ def test_numbers_of_any_score_are_scikit_learns() -> None:
             (a > b) + (a == b) / 2 for a, ok in zip(scores[seen], right[seen], strict=True) for b in scores[~seen] if ok
         ]
         assert found["oscr"] == pytest.approx(sum(pairs) / seen.sum() / (~seen).sum())
+        placed = unseen_placements(scores, seen, right)
+        assert {key: values.mean() for key, values in placed.items()} == pytest.approx(found)
+
+
+def test_numbers_have_intervals_over_enough_unseen_generators(tmp_path: Path) -> None:
+    unseen = tuple(Group(f"synthetic-{name}", "synthetic") for name in MANY)
+    write_open_run(tmp_path / "many", toy_protocol(unseen=unseen), resamples=100)
+    table = dfad.open_world(tmp_path / "many", resamples=100)
+    row = next(row for row in table.rows if row["score"] == "msp")
+    assert row["generators"] == len(MANY)
+    for key in NUMBERS:
+        assert row[f"{key}_generators_low"] < row[key] < row[f"{key}_generators_high"]
+    assert any("other generators of this kind" in note for note in table.notes)
+    assert [c.key for c in table.columns][2:7] == ["auroc", "auroc_low", "auroc_high", "auroc_generators_low",
+                                                   "auroc_generators_high"]  # fmt: skip
+
+
+def test_few_unseen_generators_have_none_and_it_is_said(run: Path) -> None:
+    table = dfad.open_world(run, resamples=100)
+    assert not any(column.key.endswith("_generators_low") for column in table.columns)
+    assert any("not estimable over generators: 1, 8 are needed" in note for note in table.notes)
 
 
 def test_every_score_of_several_runs_is_a_row(run: Path, tmp_path: Path) -> None:
