@@ -53,6 +53,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"dfad_bench.core", "dfad_bench.data", "dfad_bench.views"},
         {"numpy", "pandas", "torch", "yaml"},
     ),
+    "dfad_bench.explain": ({"dfad_bench.core"}, {"torch"}),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
     # draws from crops, which only the gaze package turns into pictures
     "dfad_bench.report.figures.gaze": (
