@@ -15,6 +15,7 @@ from dfad_bench.report.open_world.attribution_sets import face_sets_table, sets_
 from dfad_bench.report.open_world.calibration_table import calibration_table, reliability_table
 from dfad_bench.report.open_world.enrolment_table import enrolment_table
 from dfad_bench.report.open_world.kinship_table import kinship_table
+from dfad_bench.report.open_world.months_table import months_table
 from dfad_bench.report.open_world.operating_points import operating_table
 from dfad_bench.report.open_world.retrieval_table import retrieval_table
 from dfad_bench.report.open_world.risk_table import risk_table
@@ -24,7 +25,7 @@ from dfad_bench.report.table import Table
 
 OpenWorldTable = Literal[
     "open-set", "operating-points", "alarms", "sets", "face-sets", "risk", "calibration", "reliability", "kin",
-    "retrieval",
+    "retrieval", "months",
 ]  # fmt: skip
 _TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
     "open-set": open_set_table,
@@ -37,6 +38,7 @@ _TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
     "reliability": reliability_table,
     "kin": kinship_table,
     "retrieval": retrieval_table,
+    "months": months_table,
 }
 
 
@@ -65,7 +67,8 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
             detection at 5 % and 1 % false alarms beside 0.5; "sets": sets of generators that hold the true one with a
             stated chance, by group; "face-sets": the set of each test face, and its p-value of being of a seen class;
             "risk": areas under risk and coverage; "calibration", "reliability": of attribution; "kin": whether unseen
-            generators are named as ones of their family and forgery type; "retrieval": in two spaces.
+            generators are named as ones of their family and forgery type; "retrieval": in two spaces; "months":
+            accuracy on each generator, by its release month.
         resamples: of the bootstrap of intervals; 0 for none.
 
     Raises:
@@ -77,21 +80,29 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
     return _TABLES[table](_opened_runs(runs, resamples))
 
 
-def draw_open_world(runs: Sequence[Run] | Run, path: Path, shots: Sequence[int] = ()) -> None:
-    """Draw risk over coverage of several runs, or with `shots` the curve of enrolment, into one figure.
+def draw_open_world(
+    runs: Sequence[Run] | Run, path: Path, shots: Sequence[int] = (), *, table: Literal["risk", "months"] = "risk"
+) -> None:
+    """Draw risk over coverage of several runs, accuracy by release month, or with `shots` the curve of enrolment.
 
     Args:
         runs: as of `open_world`.
         path: the figure, .png, .svg or .pdf.
-        shots: as of `enrolment`; none: risk over coverage.
+        shots: as of `enrolment`; none: what `table` says.
+        table: "risk" or "months", as of `open_world`.
 
     Raises:
-        ConfigError: as of `open_world` and `enrolment`.
+        ConfigError: as of `open_world` and `enrolment`; no such figure.
     """
+    from dfad_bench.report.figures.months import draw_months
     from dfad_bench.report.figures.open_world import draw_enrolment, draw_risk
 
+    if table not in ("risk", "months"):
+        raise ConfigError(f"draw_open_world: no figure {quoted(table)}; one of risk, months")
     if shots:
         draw_enrolment(path, enrolment(runs, shots).rows)
+    elif table == "months":
+        draw_months(path, months_table(_opened_runs(runs, 0)).rows)
     else:
         draw_risk(path, _opened_runs(runs, 0))
 

@@ -13,7 +13,7 @@ from dfad_bench.cli.output import echo, echo_table
 TABLES = ("metrics", "groups", "sweep", "confusion")
 OPEN_WORLD = (  # of all runs in one table
     "open-set", "operating-points", "alarms", "sets", "face-sets", "risk", "calibration", "reliability", "kin",
-    "retrieval",
+    "retrieval", "months",
 )  # fmt: skip
 FORMATS = ("rich", "markdown", "csv", "json", "latex")
 
@@ -34,13 +34,14 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     show_default=True,
     help="What is shown. Of all runs side by side: open-set (scores for unseen faces), operating-points (thresholds"
     " from validation faces), alarms (those of detection), sets (of generators, with a promise), face-sets (by face),"
-    " risk (against coverage), calibration, reliability, kin (what unseen generators are called), retrieval.",
+    " risk (against coverage), calibration, reliability, kin (what unseen generators are called), retrieval, months"
+    " (accuracy by release month of the generator).",
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option(
     "--figure",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the sweep of all runs here (.png, .svg); with --table risk or --enrol, those curves.",
+    help="Draw the sweep of all runs here (.png, .svg); with --table risk, --table months or --enrol, those.",
 )
 @click.option(
     "--mistakes",
@@ -119,12 +120,12 @@ def command(
 
 
 def _draw(runs: tuple[Path, ...], figure: Path, table: Any, enrol: tuple[int, ...]) -> None:
-    """Draw the enrolment, the risk, or else the sweep of all runs."""
+    """Draw the enrolment, the risk, the months, or else the sweep of all runs."""
     from dfad_bench.api.open_world import draw_open_world
     from dfad_bench.api.runs import draw_sweeps
 
-    if enrol or table == "risk":
-        draw_open_world(list(runs), figure, enrol or ())
+    if enrol or table in ("risk", "months"):
+        draw_open_world(list(runs), figure, enrol or (), table="risk" if enrol else table)
     else:
         for line in draw_sweeps(runs, figure):
             echo(f"Warning: {line}", err=True)

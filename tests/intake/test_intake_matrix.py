@@ -91,8 +91,11 @@ def test_every_command_reads_it(tmp_path: Path) -> None:
     assert len(scores(run.folder, "groups").rows) == 10
     assert rescore(run.folder)[0].record.source.trust == "recomputed"
     assert mistakes(run.folder).attribution.notes == ("the attribution expert was not trained",)
-    with pytest.raises(ConfigError, match="no class probabilities"):
-        open_world([run.folder])
+    remarks = {row["remark"] for row in open_world([run.folder], resamples=0).rows}
+    assert remarks == {"not defined: the attribution expert was not trained"}
+    areas = {row["answer"]: row.get("aurc") for row in open_world([run.folder], "risk", resamples=0).rows}
+    assert areas["detection"] is not None
+    assert areas["attribution"] is None
     assert compare(run.folder, other.folder, resamples=200).over_generators[0].generators == 8
     board = leaderboards([tmp_path / "runs"])["imported"]
     rows = [row for row in board.rows if row["kind"] == "imported"]

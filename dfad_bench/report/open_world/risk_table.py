@@ -11,7 +11,6 @@ from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics.detection import called_rightly
 from dfad_bench.metrics.selective import augrc, aurc, best_aurc, open_aurc
 from dfad_bench.report.open_world.run_arrays import UNTRAINED, RunArrays
-from dfad_bench.report.score import faces_of
 from dfad_bench.report.scored_faces import Faces, Number
 from dfad_bench.report.table import Column, Table
 
@@ -97,7 +96,7 @@ def _open_row(run: RunArrays) -> dict[str, Any]:
 
 def _with_interval(run: RunArrays, rows: np.ndarray, statistic: Statistic) -> dict[str, Any]:
     """An area of some faces (n,) bool, by the numbers of chosen ones, with its interval over sources, as cells."""
-    faces = faces_of(run.test_frame, run.protocol, min(run.resamples, DRAWS))
+    faces = run.test_faces(min(run.resamples, DRAWS))
     value = statistic(np.arange(int(rows.sum())))
     bootstrap = faces.bootstrap(rows)
 

@@ -22,7 +22,7 @@ from dfad_bench.core.run_outputs import Outputs, read_last_layer, read_outputs, 
 from dfad_bench.core.run_parquet import read_predictions as prediction_table
 from dfad_bench.metrics.unseen import UNSEEN_SCORES, UndefinedScoreError
 from dfad_bench.report.run_record import protocol_of, read_predictions
-from dfad_bench.report.score import faces_of
+from dfad_bench.report.score import faces_of, with_untrained_columns
 from dfad_bench.report.scored_faces import Faces
 
 _DEPTH = 3  # folders between a run and what lies inside it
@@ -68,8 +68,13 @@ class RunArrays:
 
     @cached_property
     def test(self) -> Faces:
-        """The test faces."""
-        return faces_of(self.test_frame, self.protocol, self.resamples)
+        """The test faces; of an expert that was not trained with the columns that `with_untrained_columns` gives."""
+        return self.test_faces(self.resamples)
+
+    def test_faces(self, resamples: int) -> Faces:
+        """The same with so many resamples."""
+        frame = with_untrained_columns(self.test_frame, self.protocol, self.record.model.heads)
+        return faces_of(frame, self.protocol, resamples)
 
     @cached_property
     def own_run(self) -> tuple[RunFolder, ResultRecord]:
