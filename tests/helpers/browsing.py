@@ -64,13 +64,10 @@ def sorting_times(page: Any, path: Path, *, rows: int, key: str = "oscr", turns:
     last = list(re.finditer(r'<tr data-kind="measured".*\n', text))[0]
     copies = []
     for k in range(rows):
-        values = iter(range(1000))
-        value = (k * 7919) % rows
-        copies.append(
-            re.sub(
-                r'data-v="[^"]*"', lambda _, v=value, n=values: f'data-v="{(v + 31 * next(n)) % rows / rows}"', last[0]
-            )
-        )
+        parts = re.split(r'(?<= data-v=")[^"]*', last[0])
+        first = (k * 7919) % rows
+        values = [f"{(first + 31 * place) % rows / rows}" for place in range(len(parts) - 1)]
+        copies.append("".join(text for pair in zip(parts, [*values, ""], strict=True) for text in pair))
     longer = path.with_name(f"long-{path.name}")
     longer.write_text(text[: last.start()] + "".join(copies) + text[last.end() :], encoding="utf-8")
     page.goto(longer.as_uri())

@@ -13,6 +13,7 @@ from helpers.sites import site_facts, site_protocol, site_records
 from dfad_bench.report.site.folder import write_site
 from dfad_bench.report.site.render import site_files
 
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser") / "site"
