@@ -33,11 +33,12 @@ def prototype_retrieval(probs: np.ndarray, generators: np.ndarray, registered: n
     if np.isnan(probs).any() or (probs < 0).any():
         raise ValueError("probabilities must not be NaN and not negative")
     hits = np.full(len(probs), np.nan)
-    names = np.unique(generators[registered])
+    names, of_name = np.unique(generators[registered], return_inverse=True)
     queries = ~registered & np.isin(generators, names)
     if not queries.any():
         return hits
-    prototypes = np.sqrt(np.stack([probs[registered & (generators == name)].mean(axis=0) for name in names]))
+    sums = [np.bincount(of_name, weights=column, minlength=len(names)) for column in probs[registered].T]
+    prototypes = np.sqrt(np.stack(sums, axis=1) / np.bincount(of_name)[:, None])
     points = np.sqrt(probs[queries])
     squared = (points**2).sum(1)[:, None] + (prototypes**2).sum(1) - 2 * points @ prototypes.T
     near = squared <= squared.min(axis=1, keepdims=True) + _TIE

@@ -141,11 +141,16 @@ def _once_a_checkpoint(records: Sequence[ResultRecord], checks: Checks, found: R
     kept: list[ResultRecord] = []
     for members in _grouped(records, row_key):
         best_first = sorted(members, key=lambda one: (-checks.get(one.record_id, Check()).rank, one.run.seed or 0))
+        numbers = [{metric_name(value): value.value for value in record.metrics} for record in best_first]
         distinct: list[ResultRecord] = []
-        for record in best_first:
-            same = [one for one in distinct if record.model.task != "trivial" and _one_checkpoint(one, record)]
+        kept_numbers: list[Mapping[str, float | None]] = []
+        for record, mine in zip(best_first, numbers, strict=True):
+            alike = record.model.task != "trivial"
+            pairs = zip(distinct, kept_numbers, strict=True)
+            same = [one for one, theirs in pairs if alike and _one_checkpoint(theirs, mine)]
             if not same:
                 distinct.append(record)
+                kept_numbers.append(mine)
                 continue
             who, shown = record.model.display or record.model.name, same[0].run.seed_text
             found.notes.append(
@@ -155,9 +160,8 @@ def _once_a_checkpoint(records: Sequence[ResultRecord], checks: Checks, found: R
     return kept
 
 
-def _one_checkpoint(a: ResultRecord, b: ResultRecord) -> bool:
-    """Whether all numbers of two records are the same but for noise."""
-    ours, theirs = ({metric_name(v): v.value for v in r.metrics} for r in (a, b))
+def _one_checkpoint(ours: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> bool:
+    """Whether all numbers of two records, by name, are the same but for noise."""
     pairs = [(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]
     given = [(one, other) for one, other in pairs if one is not None or other is not None]
     return bool(given) and all(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, inf
-from statistics import fmean, variance
+from math import fsum, hypot, inf
+from statistics import fmean
 
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics.spread import Spread, over_seeds, quantile
@@ -29,7 +29,10 @@ def seed_variance(values: Sequence[float | None]) -> tuple[float, int] | None:
     (0.01, 2)
     """
     known = [value for value in values if value is not None]
-    return (round(variance(known), 15), len(known) - 1) if len(known) == len(values) > 1 else None
+    if not len(known) == len(values) > 1:
+        return None
+    mean = fmean(known)  # `statistics.variance` takes twenty times as long and agrees in all digits that are kept
+    return round(fsum((value - mean) ** 2 for value in known) / (len(known) - 1), 15), len(known) - 1
 
 
 def seeds_spread(

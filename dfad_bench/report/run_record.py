@@ -181,7 +181,7 @@ def protocol_of(facts: dict[str, Any], where: str) -> Protocol:
         IntegrityError: its hash is not the one that is stated.
     """
     protocol = from_mapping(Protocol, facts["protocol"]["config"], f"{where}: protocol")
-    stated = facts["protocol"].get("sha256", protocol.sha256)
-    if stated != protocol.sha256:
+    stated = facts["protocol"].get("sha256")
+    if stated is not None and stated != protocol.sha256:
         raise IntegrityError(f"{where}: the protocol does not match its hash")
     return protocol

@@ -68,9 +68,13 @@ def metrics_table(record: ResultRecord) -> Table:
     return Table(_title(record, "all numbers"), tuple(columns), rows, notes)
 
 
-def groups_table(record: ResultRecord) -> Table:
-    """A row for each test group: shares named rightly, below the threshold, detected rightly, and the area."""
-    headline = _protocol(record).attribution.headline
+def groups_table(record: ResultRecord, *, protocol: Protocol | None = None) -> Table:
+    """A row for each test group: shares named rightly, below the threshold, detected rightly, and the area.
+
+    `protocol`: that of the record, where it was read before.
+    """
+    protocol = protocol or _protocol(record)
+    headline = protocol.attribution.headline
     numbers = at_headline(record.metrics, headline)
 
     def value(task: str, metric: str, key: str) -> float | None:
@@ -106,12 +110,12 @@ def groups_table(record: ResultRecord) -> Table:
             for column, number in _GROUP_NUMBERS.items():
                 found = theirs.get((*number, key, "none"))
                 rows[-1][f"{name}:{column}"] = None if found is None else found.value
-    notes = (_auc_note(record), *shown_references([record])[1], *_stamps(record))
+    notes = (_auc_note(record, protocol), *shown_references([record])[1], *_stamps(record))
     return Table(_title(record, "by group"), tuple(columns), rows, notes)
 
 
-def _auc_note(record: ResultRecord) -> str:
-    processed = {group.key for group in _protocol(record).unseen if group.taxon.processed} & record.groups.keys()
+def _auc_note(record: ResultRecord, protocol: Protocol) -> str:
+    processed = {group.key for group in protocol.unseen if group.taxon.processed} & record.groups.keys()
     labels = [counts.detection_label for key, counts in record.groups.items() if key not in processed]
     real, forged = labels.count(REAL), labels.count(FAKE)
     others = f" Processed real faces, in no AUC: {', '.join(sorted(processed))}." if processed else ""
@@ -140,7 +144,8 @@ def sweep_table(record: ResultRecord) -> Table:
 
 def confusion_table(record: ResultRecord) -> Table:
     """A row for each test group: the share of its faces of which each seen generator is the most probable class."""
-    protocol, headline = _protocol(record), _protocol(record).attribution.headline
+    protocol = _protocol(record)
+    headline = protocol.attribution.headline
     seen = sorted(protocol.seen, key=lambda group: group.label)
     columns = [Column("group", "Faces of", "text"), Column("n", "n", "count")]
     columns += [Column(group.key, group.taxon.display, "percent", 1) for group in seen]

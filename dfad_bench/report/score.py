@@ -66,6 +66,7 @@ def score(
     seed: int = 0,
     only: Collection[str] | None = None,
     earlier: bool = False,
+    intervals: bool = True,
 ) -> Score:
     """Score predictions under a protocol.
 
@@ -78,6 +79,7 @@ def score(
         seed: seed of the bootstrap.
         only: names of the metrics wanted, where not all are; saves the time of the others' intervals.
         earlier: the numbers and intervals of record schema 1.1, to verify records made by it.
+        intervals: False: values and counts alone, where nobody asks for intervals, why there are none, or a sweep.
 
     Raises:
         IntegrityError: columns are missing, groups are not of the protocol, or values are no probabilities.
@@ -86,9 +88,10 @@ def score(
     untrained = _OTHER[heads]
     present = set(faces.group)
     groups = {g.key: _counts(faces, g, untrained) for g in protocol.groups if g.key in present}
-    swept = None if untrained == "attribution" else sweep(faces)
+    swept = sweep(faces) if intervals and untrained != "attribution" else None
     wanted = [n for n in made if only is None or n.value.metric in only]
-    return Score(tuple(n.with_interval(resamples, seed) for n in wanted), groups, swept)
+    values = (n.with_interval(resamples, seed) if intervals else n.value for n in wanted)
+    return Score(tuple(values), groups, swept)
 
 
 def numbers(

@@ -43,7 +43,7 @@ def trivial_scores(
     always = _score(protocol, tested, np.full(protocol.num_generators, 1 / protocol.num_generators), 1.0)
     if trained is None:
         answers, fewer = _answers(protocol), _reduced_counts(tested)
-        possible = [_score(protocol, fewer, *answer) for answer in answers]
+        possible = [_score(protocol, fewer, *answer, intervals=False) for answer in answers]
         majority = agreed(_score(protocol, tested, *answers[0]), possible, NOT_COUNTED)
     else:
         majority = _score(protocol, tested, *_majority(protocol, trained))
@@ -135,8 +135,10 @@ def _reduced_counts(tested: Mapping[str, int]) -> dict[str, int]:
     return {key: n // divisor * min(divisor, _LEAST) for key, n in tested.items()}
 
 
-def _score(protocol: Protocol, tested: Mapping[str, int], probs: np.ndarray, p_fake: float) -> Score:
-    return score(_constant(protocol, tested, probs, p_fake), protocol, resamples=0)
+def _score(
+    protocol: Protocol, tested: Mapping[str, int], probs: np.ndarray, p_fake: float, *, intervals: bool = True
+) -> Score:
+    return score(_constant(protocol, tested, probs, p_fake), protocol, resamples=0, intervals=intervals)
 
 
 def _constant(protocol: Protocol, tested: Mapping[str, int], probs: np.ndarray, p_fake: float) -> pd.DataFrame:

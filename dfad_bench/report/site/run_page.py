@@ -7,6 +7,7 @@ from typing import Any
 
 from dfad_bench.core import escape
 from dfad_bench.core.files import content_hash
+from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_checks import LEVELS
 from dfad_bench.report.headline import at_headline, headline_keys, scored_metrics, unit_of
@@ -25,20 +26,18 @@ _MOST = 60  # settings
 
 def run_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
     """The page of each record on a board, and its groups as CSV, by file name."""
-    boards, headlines = {board.name for board in facts.boards}, dict[str, float]()
+    boards, protocols = {board.name for board in facts.boards}, dict[str, Protocol]()
     for record in facts.records:
-        stem, groups = run_stem(record.record_id), groups_table(record)
-        check, rules = facts.check_of(record), record.protocol.sha256
-        if rules not in headlines:  # reading a protocol takes as long as writing its page
-            headlines[rules] = protocol_of(
-                {"protocol": {"config": record.protocol.config}}, "record"
-            ).attribution.headline
+        stem, check, rules = run_stem(record.record_id), facts.check_of(record), record.protocol.sha256
+        if rules not in protocols:  # reading a protocol takes as long as writing its page
+            protocols[rules] = protocol_of({"protocol": {"config": record.protocol.config}}, "record")
+        groups, headline = groups_table(record, protocol=protocols[rules]), protocols[rules].attribution.headline
         values = {
             "facts": facts, "record": record, "about": run_facts(record), "config": settings_of(record.run.config),
             "model": page_of("model", record.model.name), "notes": groups.notes, "imported": imported_lines(record),
             "protocol": page_of("protocol", record.protocol.name) if record.protocol.name in boards else None,
             "checked": LEVELS[check.level], "why": check.why, "command": check_command(record),
-            "numbers": html_table(headline_table(record, headlines[rules]), "numbers"), "groups": f"{stem}-groups.csv",
+            "numbers": html_table(headline_table(record, headline), "numbers"), "groups": f"{stem}-groups.csv",
         }  # fmt: skip
         yield f"{stem}-groups.csv", render(groups, "csv")
         yield f"{stem}.html", page("run.html.j2", values)
