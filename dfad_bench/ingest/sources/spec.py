@@ -33,6 +33,7 @@ _COSMETIC = (
     "index",
     "follow_links",  # a setting of the build
     "taxonomy",  # its rows are covered as those of included folders are
+    "show_faces",  # decides what is shown, not what is read
 )
 LISTED_FIELDS = ("compression", "dataset", "label")  # of a DeepfakeBench JSON, for `only`
 ALL = "all"  # key of `expected` for all splits together
@@ -88,6 +89,7 @@ class DatasetSpec:
     index_sha256: str | None = None
     prefixes: dict[str, str] = field(default_factory=dict)  # of --map-prefix: beginnings of listed paths -> theirs here
     follow_links: bool = False  # of --follow-links
+    show_faces: bool = False  # whether its licence lets reports and pages show its faces
 
     def __post_init__(self) -> None:
         needed = {"table": "table", "deepfakebench": None, "hf_parquet": None}.get(self.layout, "entries")
