@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.site import leaderboard_site
     from dfad_bench.api.table_settings import TableSettings
     from dfad_bench.api.training import train
+    from dfad_bench.api.weights import check_weights, fetch_weights
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.doctor import diagnose
     from dfad_bench.core.errors import DFADError
@@ -91,6 +92,8 @@ _PUBLIC = {
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "leaderboard_site": "dfad_bench.api.site:leaderboard_site",
     "verify_record": "dfad_bench.api.runs:verify_record",
+    "fetch_weights": "dfad_bench.api.weights:fetch_weights",
+    "check_weights": "dfad_bench.api.weights:check_weights",
     "check_claim": "dfad_bench.api.claims:check_claim",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
     "check_manifests": "dfad_bench.api.checks:check_manifests",
@@ -123,7 +126,8 @@ __all__ = [
     "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings",
     "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests",
-    "check_model", "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze",
+    "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze",
+    "fetch_weights",
     "gaze_study", "identify", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets",
     "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton",
     "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares",

@@ -15,7 +15,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dfad_bench", "baselines", "gazeclip")
 STDLIB = sys.stdlib_module_names
 
-OF_API = ("core", "data", "engine", "gaze", "ingest", "intake", "metrics", "parsing", "report", "synthetic", "views")
+OF_API = (
+    "core",
+    "data",
+    "engine",
+    "gaze",
+    "ingest",
+    "intake",
+    "metrics",
+    "parsing",
+    "report",
+    "sharing",
+    "synthetic",
+    "views",
+)
 
 # package -> (ours, anywhere in a file; third party, at module level). The longest matching package counts.
 RULES: dict[str, tuple[set[str], set[str]]] = {
@@ -70,6 +83,8 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"dfad_bench.core", "dfad_bench.data", "dfad_bench.gaze", "dfad_bench.views"},
         {"numpy", "pandas", "torch"},
     ),
+    # of what comes from outside and what goes out; the hub's and the libraries' own clients on use only
+    "dfad_bench.sharing": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
     # what `import dfad_bench` offers; only the commands and the package itself import it
     "dfad_bench.api": ({f"dfad_bench.{room}" for room in OF_API}, {"numpy"}),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from dfad_bench.api.kind import FROM, Kind, Row
+
+if TYPE_CHECKING:
+    from dfad_bench.core.weight_pins import Pin
+    from dfad_bench.core.weights import WeightFile
 
 
 def _weights() -> list[str]:
@@ -24,21 +29,41 @@ def _weight_file(name: str) -> Row:
     try:
         find_weights(name)
     except IntegrityError:
-        present = "not the published file"
+        present = "not the published file" if row.sha256 else "not the file that was fetched"
     except AbsentWeightsError:
         present = "no"
     except WeightsError:
         present = "no weight file"
+    pin = _pin(row)
     files = table_files("weights.yaml")
     return {
         "file": row.file,
         "models": ", ".join(_users_of_weights().get(name, ())),
         "licence": row.licence,
+        "size": _stated_fact(row.size, pin.size if pin else None, ","),
+        "sha256": _stated_fact(row.sha256, pin.sha256 if pin else None, ""),
         "present": present,
+        "fetch": row.source or "by hand",
         "obtain": row.origin,
         "notes": row.notes or "",
         "origin": origin(next(path for path in files if name in (read_yaml(path) or {}))),
     }
+
+
+def _pin(row: WeightFile) -> Pin | None:
+    """What is pinned of a file beside it."""
+    from dfad_bench.core.weight_pins import read_pins
+    from dfad_bench.core.weights import place_of
+
+    place = place_of(row)
+    return read_pins(place.parent).get(row.file) if place is not None else None
+
+
+def _stated_fact(published: int | str | None, pinned: int | str | None, form: str) -> str:
+    """What the publisher says, else what was fetched here, else that nobody said it."""
+    if published is not None:
+        return format(published, form)
+    return "unknown" if pinned is None else f"{pinned:{form}} (pinned here)"
 
 
 @cache
@@ -72,7 +97,10 @@ KINDS = {
             "file": "File",
             "models": "Models, estimators, views",
             "licence": "Licence",
+            "size": "Bytes",
+            "sha256": "SHA-256",
             "present": "Under $DFAD_WEIGHTS",
+            "fetch": "Fetched from",
             "obtain": "How to get it",
             "notes": "Notes",
             **FROM,

@@ -43,6 +43,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
+    "weights": ("weights", "List, fetch, check and find weight files of others."),
     "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),
     "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),

@@ -67,6 +67,21 @@ def move_into_place(made: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def open_part(path: Path, keep: int = 0) -> Iterator[IO[bytes]]:
+    """Open the unfinished copy of a file to write from byte `keep` on; what lies behind is cut off.
+
+    It grows under a name of its own and stays when the block ends with an error, so that a download goes on there.
+    `move_into_place` gives it the final name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o644), "wb") as handle:
+        handle.truncate(keep)
+        handle.seek(keep)
+        yield handle
+
+
 def reserve(temporary: Path) -> None:
     """Allocate the disk space of a sparse file: writing to a mapped file on a full disk kills the process.
 

@@ -18,6 +18,7 @@ from dfad_bench.core.resources import table_files
 from dfad_bench.core.strict import from_mapping, read_yaml
 from dfad_bench.core.weight_content import refuse_stand_ins
 from dfad_bench.core.weight_layout import load_state_dict
+from dfad_bench.core.weight_pins import read_pins
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 __all__ = [
     "WeightFile",
     "find_weights",
+    "how_to_get",
     "load_into",
     "load_state_dict",
     "one_file",
     "other_kinds",
+    "place_of",
     "refuse_stand_ins",
     "row_of",
     "weight_files",
@@ -36,12 +39,19 @@ __all__ = [
 
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+# plain HTTP from this machine only, as from a mirror on it
+_SOURCES = ("http://127.0.0.1:", "http://localhost:", "hf://", "https://", "timm:", "open_clip:")
 _COUNTER = "num_batches_tracked"  # of batch norms; files of before 2018 lack it, and nothing here depends on it
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One row of `weights.yaml`: where a file comes from and under which terms."""
+    """One row of `weights.yaml`: where a file comes from and under which terms.
+
+    `source` is `origin` for programs (see `sharing.places`), None where a person must get the file. Size in bytes and
+    hash are None where nobody has said them; `sha256_starts` holds the first digits that a publisher puts into a name.
+    """
 
     name: str
     file: str  # name under $DFAD_WEIGHTS
@@ -50,14 +60,25 @@ class WeightFile:
     sha256: str | None = None
     notes: str | None = None
     activation: Literal["quick_gelu", "gelu"] | None = None  # of CLIP towers, which the tensors do not show
+    source: str | None = None
+    size: int | None = None
+    sha256_starts: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name {quoted(self.name)} must be of lower-case letters, digits and '_'")
-        if not self.file or "/" in self.file or "\\" in self.file:
+        if not _FILE.fullmatch(self.file):
             raise ValueError(f"file {quoted(self.file)} must be the name of a file under $DFAD_WEIGHTS, not a path")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 {quoted(self.sha256)} must be 64 lower-case hexadecimal digits, or null")
+        if self.sha256_starts is not None and not re.fullmatch("[0-9a-f]{6,64}", self.sha256_starts):
+            raise ValueError(f"sha256_starts {quoted(self.sha256_starts)} must be 6 to 64 hexadecimal digits, or null")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size must be 1 byte or more, got {self.size}")
+        if self.source is not None and not self.source.startswith(_SOURCES):
+            raise ValueError(
+                f"source {quoted(self.source)} must begin with {', '.join(_SOURCES[2:-1])} or {_SOURCES[-1]}"
+            )
 
 
 def weight_files() -> dict[str, WeightFile]:
@@ -91,7 +112,7 @@ def find_weights(name_or_path: str) -> Path:
     Raises:
         AbsentWeightsError: a name whose file is not there; says where to get it and where to put it.
         WeightsError: no such file, or no weight file but a folder, a Git LFS pointer, a web page.
-        IntegrityError: another file than the published one.
+        IntegrityError: another file than the published one, or than the one that was fetched by this name.
     """
     path = Path(name_or_path)
     known = weight_files()
@@ -101,28 +122,34 @@ def find_weights(name_or_path: str) -> Path:
     if name_or_path not in known:
         raise UnknownNameError("weight file", name_or_path, known)
     row = known[name_or_path]
-    place = _place(row)
+    place = place_of(row)
     if place is None or not place.is_file():
-        where = f"as {place}" if place else f"as {row.file} in a folder and set DFAD_WEIGHTS to it"
-        raise AbsentWeightsError(
-            f"weights {quoted(row.name)} not found; get them from {row.origin} ({row.licence}) and put them {where}"
-        )
+        fetched = f"`dfad weights fetch {row.name}`, or " if row.source else ""
+        raise AbsentWeightsError(f"weights {quoted(row.name)} not found; {fetched}{how_to_get(row)}")
     refuse_stand_ins(place)
-    if row.sha256:
-        check_hash(place, row.sha256)
+    pinned = read_pins(place.parent).get(row.file)
+    if expected := row.sha256 or (pinned.sha256 if pinned else None):
+        check_hash(place, expected)
     return place
+
+
+def how_to_get(row: WeightFile) -> str:
+    """What a person does to have a weight file: where it is, under which licence, and where to put it."""
+    place = place_of(row)
+    where = f"as {place}" if place else f"as {row.file} in a folder and set DFAD_WEIGHTS to it"
+    return f"get them from {row.origin} ({row.licence}) and put them {where}"
 
 
 def row_of(path: Path) -> WeightFile | None:
     """The row of `weights.yaml` that a file under `$DFAD_WEIGHTS` has; None for any other file."""
     for row in weight_files().values():
-        place = _place(row)
+        place = place_of(row)
         if place is not None and place.name == path.name and place.exists() and place.samefile(path):
             return row
     return None
 
 
-def _place(row: WeightFile) -> Path | None:
+def place_of(row: WeightFile) -> Path | None:
     """Where the file of a row belongs; None where `$DFAD_WEIGHTS` is not set."""
     folder = os.environ.get("DFAD_WEIGHTS")
     return Path(folder) / row.file if folder else None

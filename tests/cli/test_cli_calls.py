@@ -43,6 +43,10 @@ SEVERAL = {
         "dfad_bench.api.open_world:enrolment", "dfad_bench.api.open_world:draw_open_world",
         "dfad_bench.api.runs:draw_sweeps", "dfad_bench.api.runs:scores",
     },
+    "weights": {
+        "dfad_bench.api.names:list_names",
+        *(f"dfad_bench.api.weights:{name}" for name in ("check_weights", "fetch_weights", "find_weight_place")),
+    },
 }  # fmt: skip
 
 

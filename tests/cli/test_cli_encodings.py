@@ -78,6 +78,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
             ["leaderboard", "--protocol", "synthetic", "--runs", str(own)],
             ["leaderboard", "--protocol", "gazeclip-df40", "--out", str(own / "board.md"), "--format", "markdown"],
         ],
+        "weights": [["weights", "list"], ["weights", "check"]],
         "list": [["list", "protocols", "--long"], ["list", "recipes", "--json"]],
         "new": [["new", "protocol", "mine", "--out", str(own / "mine")]],
         "check-model": [["check-model", "majority"]],
