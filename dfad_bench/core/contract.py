@@ -296,7 +296,8 @@ class DFADModel(nn.Module):
     def blocks_to_checkpoint(self) -> Iterable[nn.Module] | None:
         """Modules whose inner results `--checkpointing` computes again; None: transformer blocks, as the engine finds.
 
-        Called again in the backward pass with the same arguments and draws, they must give the same and change nothing.
+        Called again in the backward pass with the same arguments and draws, they must give the same and change nothing;
+        those with batch norms that keep statistics, or spectral norms, are left out.
         """
         return None
 

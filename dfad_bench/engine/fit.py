@@ -36,7 +36,7 @@ from dfad_bench.engine.positions import at_stage, without_progress
 from dfad_bench.engine.readings import IssuedStep, Readings
 from dfad_bench.engine.schedule import learning_rate
 from dfad_bench.engine.seeding import derived, seed_all
-from dfad_bench.engine.sessions import begin_session
+from dfad_bench.engine.sessions import begin_session, computed_again
 from dfad_bench.engine.stage_data import FaceData
 from dfad_bench.engine.stage_setup import batches_of, plans_of
 from dfad_bench.engine.step import BOTH, Stepper
@@ -391,7 +391,9 @@ class Trainer:
         now = time.monotonic()
         scaler = {key: float(value) for key, value in self.scaler.state_dict().items()}
         self.position = replace(self.position, wall_s=self.position.wall_s + now - max(self._begin_s, self._saved))
-        self.position = replace(self.position, scaler=scaler)
+        again = self.stepper is not None and self.stepper.recomputes
+        sessions = computed_again(self.position.sessions, again)
+        self.position = replace(self.position, scaler=scaler, sessions=sessions)
         if self.team.lead:
             self.trace.write()
             checkpoint.save(self.folder, self.model, self.optimisers, self.position, self.config_sha256[0])

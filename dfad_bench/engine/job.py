@@ -36,7 +36,7 @@ from dfad_bench.engine.distributed import Team
 from dfad_bench.engine.extend import kept_lengths, stale_evaluations
 from dfad_bench.engine.finetune import Parent, start_from, unseen_warnings
 from dfad_bench.engine.fit import FitResult, Trainer
-from dfad_bench.engine.gradient_checkpointing import missing_blocks
+from dfad_bench.engine.gradient_checkpointing import blocks_of, left_out_blocks
 from dfad_bench.engine.independence import require_independent, require_repeatable
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.kept_outputs import keep_outputs, remove_outputs
@@ -208,7 +208,7 @@ class Job:
         self, model: DFADModel, selection: Selection, store: CropStore, limits: Limits, logs: Logs | None
     ) -> Trainer:
         config = self.config
-        self.warnings += missing_blocks(model) if self.checkpointing else []
+        self.warnings += left_out_blocks(model) if self.checkpointing else []
         train = self.dataset(selection.train, store, "train")
         if require_unlabelled(model.stages, self.protocol, len(selection.unlabelled), config.model):
             train.unlabelled = self.dataset(selection.unlabelled, store, "unlabelled")
@@ -229,7 +229,7 @@ class Job:
             team=self.team,
             logs=logs,
             compiled=config.compiled and compiling.works(self.place, self.warnings),
-            checkpointed=self.checkpointing,
+            checkpointed=self.checkpointing and bool(blocks_of(model)),
         )
 
     def build(self, weights: WeightFiles | None = None) -> DFADModel:

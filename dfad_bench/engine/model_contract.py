@@ -41,6 +41,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "heads": training.check_heads,
     "label_polarity": training.check_label_polarity,
     "hidden_labels": training.check_hidden_labels,
+    "checkpointing": training.check_checkpointing,
     "gpu": gpu.check_gpu,
     "frozen": training.check_frozen,
     "state_dict": training.check_state_dict,

@@ -21,7 +21,7 @@ class Session:
     threads: int
     processes: int
     torch: str
-    checkpointing: bool = False  # whether inner results were computed again, which moves no bits
+    checkpointing: bool = False  # whether inner results of a block were computed again, which moves no bits
 
     @property
     def plain_values(self) -> dict[str, Any]:
@@ -32,10 +32,20 @@ class Session:
 def begin_session(
     before: Sequence[Session], step: int, processes: int, checkpointing: bool = False
 ) -> tuple[Session, ...]:
-    """The sessions of a run that begins, or goes on after `step`, in this process."""
-    now = Session(step, torch.get_num_threads(), processes, torch.__version__, checkpointing)
-    alike = bool(before) and replace(before[-1], step=step) == now
+    """The sessions of a run that begins, or goes on after `step`, in this process.
+
+    `checkpointing` is whether it was asked for and possible; a session has it once a block was computed again
+    (`computed_again`), or where the one before it had.
+    """
+    had = bool(before) and before[-1].checkpointing
+    now = Session(step, torch.get_num_threads(), processes, torch.__version__, checkpointing and had)
+    alike = bool(before) and replace(before[-1], step=step) == now and checkpointing == had
     return tuple(before) if alike else (*before, now)
+
+
+def computed_again(sessions: tuple[Session, ...], true: bool) -> tuple[Session, ...]:
+    """The sessions, of which the last has computed inner results of a block again where `true`."""
+    return (*sessions[:-1], replace(sessions[-1], checkpointing=True)) if true and sessions else sessions
 
 
 def session_changes(sessions: Sequence[Session], device: str) -> list[str]:

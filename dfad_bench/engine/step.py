@@ -143,7 +143,9 @@ class Stepper:
         self._forward: nn.Module = self.objective
         self._to_compile = compiled and bool(self.parameters)
         self._compiled: list[nn.Module] = []
-        self._checkpointed = checkpoint_blocks(blocks_of(model) if checkpointed and self.parameters else ())
+        self.recomputes = False  # whether inner results of a block were left to a backward pass
+        blocks = blocks_of(model) if checkpointed and self.parameters else ()
+        self._checkpointed = checkpoint_blocks(blocks, self._note_recomputed)
         self._unread: list[tuple[list[str], Tensor]] = []  # of each step names and values, which lie on the device
         self._broken_step: Tensor | None = None  # 1 where a step since the last reading was not finite, else 0
         if team.size > 1 and self.parameters:
@@ -170,6 +172,9 @@ class Stepper:
     def _laid_out(self, batch: Batch) -> Batch:
         inputs, hidden = self.place.lay_out(batch.inputs), batch.unlabelled
         return replace(batch, inputs=inputs, unlabelled=None if hidden is None else self.place.lay_out(hidden))
+
+    def _note_recomputed(self) -> None:
+        self.recomputes = True
 
     def close(self) -> None:
         """Undo compilation and checkpointing."""

@@ -64,7 +64,7 @@ def test_blocks_computed_again_change_no_bit(name: str) -> None:
 @pytest.mark.parametrize("name", ["always_fake", "resnet", "omnidfa"])
 def test_models_without_blocks_are_said_to_have_none(name: str) -> None:
     model = built(name)
-    (line,) = gradient_checkpointing.missing_blocks(model)
+    (line,) = gradient_checkpointing.left_out_blocks(model)
     assert line == f"--checkpointing does nothing: {model.card.display} has no transformer blocks to compute again"
 
 

@@ -17,6 +17,7 @@ from dfad_bench.engine.contract_checks.subject import (
     predict,
     prompts_of,
 )
+from dfad_bench.engine.gradient_checkpointing import blocks_of, checkpoint_blocks, restore_blocks
 
 _EXPERTS: tuple[tuple[Label, Label], ...] = (("detection", "attribution"), ("attribution", "detection"))
 
@@ -138,6 +139,47 @@ def _relabelled(batch: Batch, row: int) -> Batch:
     prompts = [*batch.prompts]
     prompts[row] = prompts_of(attribution)[row]
     return replace(batch, attribution=attribution, detection=(attribution > 0).long(), prompts=prompts)
+
+
+def check_checkpointing(subject: Subject) -> str:
+    """With blocks computed again in the backward pass, losses, gradients and all buffers are those without."""
+    if not blocks_of(subject.model):
+        return ""
+    for stage in subject.model.stages:
+        plain, again = (_one_step(subject, stage.name, checkpointed=on) for on in (False, True))
+        if changed := sorted(name for name in plain if not _close(plain[name], again.get(name))):
+            return (
+                f"stage {stage.name}: with --checkpointing {len(changed)} numbers are others, e.g. {changed[0]}; leave"
+                " blocks that keep something between calls out of blocks_to_checkpoint()"
+            )
+    return ""
+
+
+def _one_step(subject: Subject, stage: str, *, checkpointed: bool) -> dict[str, Tensor]:
+    """Losses, gradients and buffers of a fresh model after one forward and backward pass, with equal random draws."""
+    model = subject.build().train()
+    torch.manual_seed(7)
+    blocks = checkpoint_blocks(blocks_of(model) if checkpointed else ())
+    try:
+        losses = weighted_losses(model.terms(subject.batch(), stage))
+        total = torch.stack(list(losses.values())).sum()
+        if total.requires_grad:
+            total.backward()
+    finally:
+        restore_blocks(blocks)
+    found = {f"loss {name}": value.detach() for name, value in losses.items()}
+    found |= {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return found | {f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def _close(one: Tensor, other: Tensor | None) -> bool:
+    """Equal but for rounding of sums taken by several threads; whole numbers and NaN exactly."""
+    if other is None or one.shape != other.shape:
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    scale = float(one.nan_to_num().abs().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=0.0, atol=1e-5 * scale, equal_nan=True)
 
 
 def check_frozen(subject: Subject) -> str:
