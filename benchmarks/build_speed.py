@@ -39,7 +39,8 @@ from dfad_bench.data.images import decode_image, encode_png
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.ingest import shard
 from dfad_bench.ingest.build import build_manifest
-from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile, overlap
+from dfad_bench.ingest.crop.boxes import overlap
+from dfad_bench.ingest.crop.cropper import FaceCropper, load_crop_profile
 from dfad_bench.ingest.crop.detector import FaceDetector
 from dfad_bench.ingest.media import image as still
 from dfad_bench.synthetic.faces import draw_face

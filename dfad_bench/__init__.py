@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.open_world import enrolment, open_world
     from dfad_bench.api.pairs import infer_pairs
     from dfad_bench.api.parsing import parsing_study
+    from dfad_bench.api.predict import predict
     from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.reproduce import plan_table, reproduce_table
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from dfad_bench.engine.profile import profile_model
     from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
     from dfad_bench.gaze.settings import GazeSettings
+    from dfad_bench.inference.settings import PredictSettings
     from dfad_bench.ingest.build import build_manifest
     from dfad_bench.ingest.check import check_manifest
     from dfad_bench.ingest.merge import merge_manifests
@@ -86,6 +88,8 @@ _PUBLIC = {
     "open_world": "dfad_bench.api.open_world:open_world",
     "enroll": "dfad_bench.api.galleries:enroll",
     "identify": "dfad_bench.api.galleries:identify",
+    "predict": "dfad_bench.api.predict:predict",
+    "PredictSettings": "dfad_bench.inference.settings:PredictSettings",
     "enrolment": "dfad_bench.api.open_world:enrolment",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
     "compare": "dfad_bench.api.runs:compare",
@@ -124,15 +128,15 @@ _PUBLIC = {
 }
 __all__ = [
     "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
-    "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "RobustnessSettings", "TableSettings",
-    "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest", "check_manifests",
-    "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment", "evaluate", "evaluate_callable", "extract_gaze",
-    "fetch_weights",
-    "gaze_study", "identify", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets",
-    "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton",
-    "open_manifest", "open_world", "parsing_study", "plan_table", "profile_model", "profile_models", "profile_shares",
-    "quickstart", "reproduce_table", "rescore", "robustness", "scores", "scores_by", "sensitivity", "survey",
-    "synthesize", "train", "verify_record",
+    "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "PredictSettings", "RobustnessSettings",
+    "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest",
+    "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment", "evaluate",
+    "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions",
+    "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names",
+    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world",
+    "parsing_study", "plan_table", "predict", "profile_model", "profile_models", "profile_shares", "quickstart",
+    "reproduce_table", "rescore", "robustness", "scores", "scores_by", "sensitivity", "survey", "synthesize",
+    "train", "verify_record",
 ]  # fmt: skip
 
 

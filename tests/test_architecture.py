@@ -20,6 +20,7 @@ OF_API = (
     "data",
     "engine",
     "gaze",
+    "inference",
     "ingest",
     "intake",
     "metrics",
@@ -67,6 +68,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch", "yaml"},
     ),
     "dfad_bench.explain": ({"dfad_bench.core"}, {"torch"}),
+    # where reading and cropping meet trained weights; only api and the commands import it
+    "dfad_bench.inference": (
+        {f"dfad_bench.{room}" for room in ("core", "data", "engine", "gaze", "ingest", "views")},
+        {"numpy", "pandas"},
+    ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
     # draws from crops, which only the gaze package turns into pictures
     "dfad_bench.report.figures.gaze": (

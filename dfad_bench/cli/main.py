@@ -39,6 +39,7 @@ COMMANDS = {
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
     "enroll": ("enroll", "Learn a generator from a few faces, without training."),
     "identify": ("identify", "Name faces by a run's classes and enrolled generators."),
+    "predict": ("predict", "Say of any picture or video whether its faces are forged, and by whom."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
     "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),

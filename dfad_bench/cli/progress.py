@@ -33,6 +33,7 @@ class TerminalProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
             console=Console(stderr=True),
+            redirect_stdout=False,  # results go to stdout while it runs, wherever that leads
         )
         self._bar.start()
         self._task = self._bar.add_task(one_line(label), total=total, facts="")

@@ -147,6 +147,19 @@ def json_text(value: Any, *, ascii_only: bool = False, sort_keys: bool = False) 
     return _UNSAFE_JSON.sub(lambda found: _json_escape(found[0]), text)
 
 
+def json_line(value: Any) -> str:
+    r"""A value as JSON in one line of ASCII, for streams of one object a line.
+
+    Raises:
+        ValueError: NaN or infinite numbers.
+
+    >>> json_line({"a": "é\x9b"})
+    '{"a": "\\u00e9\\u009b"}'
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return _UNSAFE_JSON.sub(lambda found: _json_escape(found[0]), text)
+
+
 def _collapse_spaces(text: str) -> str:
     return terminal(" ".join(text.split()))
 

@@ -15,22 +15,16 @@ import numpy as np
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, listed
-from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.data.crop_profiles import refuse_others
 from dfad_bench.data.crop_store import CropStore
-from dfad_bench.data.dataset import FaceDataset
 from dfad_bench.data.images import ImageRefused, decode_image, formats_of
 from dfad_bench.data.manifest import Manifest
-from dfad_bench.data.prompts import class_prompts
-from dfad_bench.engine.config import read_config
-from dfad_bench.engine.devices import place
-from dfad_bench.engine.load import LoadedRun, load_run, trained_faces
-from dfad_bench.engine.needs import needs_of, with_view_weights
-from dfad_bench.engine.predict import predict_outputs
+from dfad_bench.engine.face_predictor import FacePredictor
+from dfad_bench.engine.load import LoadedRun, trained_faces
 from dfad_bench.views.provider import ViewProvider
 
 MOST_FILES = 10_000
@@ -71,27 +65,23 @@ def embed_faces(
         ConfigError: not a finished run, no usable faces, too many, or a model that needs views of a folder.
         ProtocolError: a manifest cropped otherwise than the faces the run learnt from.
     """
-    loaded, files, config = load_run(run, device=device), RunFolder(run), read_config(run)
-    protocol, prompts = loaded.protocol, class_prompts(loaded.protocol, config.templates)
-    needs = needs_of(config.model, protocol.num_generators, config.size, config.model_options, prompts)
-    needs = with_view_weights(needs, None, config.views)
+    opened = FacePredictor.open(run, device)
+    protocol, needs = opened.loaded.protocol, opened.needs
     if isinstance(faces, Manifest):
-        refuse_others(protocol, [faces], read_facts(files.facts)["manifest"].get("made") or {}, str(run))
+        refuse_others(protocol, [faces], read_facts(opened.files.facts)["manifest"].get("made") or {}, str(run))
         found = _of_manifest(faces, protocol.image_size, most, progress)
     elif needs.views:
         raise ConfigError(f"{faces}: {needs.display} reads {', '.join(needs.views)}; give a manifest of these faces")
     else:
         found = _of_folder(faces, protocol.image_size, most)
-    rows = found.rows.assign(group="", attribution_label=UNSEEN, detection_label=UNLABELLED, video=None)
+    rows = found.rows
     ids = rows["sample_id"].tolist()
     if views is not None and needs.views:
         views.follow({name: values for name, values in needs.view_settings.items() if name in needs.views})
     sources = {name: views.source(name, ids, protocol.image_size) for name in needs.views} if views is not None else {}
-    dataset = FaceDataset(rows, found.store, protocol, views=sources, images=needs.images)
-    where = place(device, config.precision, config.channels_last)
-    made = predict_outputs(loaded.model, dataset, rows["source_key"], place=where, seed=config.seed, progress=progress)
-    lines = (*found.warnings, *_known_faces(files, rows))
-    return EmbeddedFaces(loaded, made.outputs, found.names, found.refused, lines)
+    made, lacking = opened.predict(rows, found.store, sources, progress)
+    lines = (*found.warnings, *lacking, *_known_faces(opened.files, rows))
+    return EmbeddedFaces(opened.loaded, made.outputs, found.names, found.refused, lines)
 
 
 @dataclass(frozen=True)

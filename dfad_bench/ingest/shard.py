@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.labels import FAKE
@@ -26,6 +26,7 @@ from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.seen import keep_seen
 
+T = TypeVar("T")
 Found = list[tuple[Frame | LostFrame, Faces | None]]  # frames of a sample and the faces in them
 SWITCHED = "identity_switch"  # flag of a frame that shows another face than those before
 _PIXELS = 1 << 26  # pixels held at once for an accelerator: 256 MB
@@ -106,7 +107,7 @@ def run_shard(task: ShardTask, watch: Watch = lambda index: None) -> dict[str, A
     rows = []
     ahead: dict[int, Found] = {}
     looked = 0
-    with _one_thread() if task.profile.detector != "none" else nullcontext():
+    with one_thread() if task.profile.detector != "none" else nullcontext():
         for index, sample in enumerate(task.samples):
             if cropper.batch > 1 and index >= looked:
                 ahead, looked = _look_ahead(task, index, cropper, watch)
@@ -134,28 +135,56 @@ def crop_sample(
     A refusal of the sample, or of the rest of it, is a row without a frame. The same face is followed through the
     frames of a video; where it is lost and another one is taken, the row is flagged `identity_switch`.
     """
+    near: tuple[float, ...] | None = None
+    masks = Masks(sample, sampling)
+
+    def crop_frame(frame: Frame | LostFrame, faces: Faces | None) -> dict[str, Any]:
+        nonlocal near
+        row = _crop_frame(sample, frame, cropper, near, faces, masks)
+        near = row.get("box") or near
+        return row
+
+    rows, refused = each_frame(sample, cropper, seconds, sampling, crop_frame, known)
+    if refused is None:
+        return rows
+    return [*rows, _refused_row(sample, refused.status, refused.reason, refused.source_sha256)]
+
+
+def each_frame(
+    sample: RawSample,
+    cropper: FaceCropper,
+    seconds: float,
+    sampling: Sampling,
+    work: Callable[[Frame | LostFrame, Faces | None], T],
+    known: Found | None = None,
+) -> tuple[list[T], ImageRefused | None]:
+    """What `work` makes of each frame of a sample, and why the sample, or the rest of it, is refused.
+
+    Args:
+        sample: an image or a video.
+        cropper: finds faces ahead, on an accelerator.
+        seconds: that it may take, the work included.
+        sampling: frames of a video.
+        work: called with each frame and the faces that were found ahead; frames before a refusal are kept.
+        known: the frames and faces of the sample, if they were read ahead.
+    """
     if sample.refusal:
-        return [_refused_row(sample, sample.refusal, sample.refusal_reason)]
-    rows: list[dict[str, Any]] = []
+        return [], ImageRefused(sample.refusal, sample.refusal_reason)
+    made: list[T] = []
     try:
         with time_limit(seconds):
-            near = None
-            masks = Masks(sample, sampling)
             for frame, faces in known or _find_faces(read(sample, sampling), cropper):
-                row = _crop_frame(sample, frame, cropper, near, faces, masks)
-                rows.append(row)  # frames before a refusal are kept
-                near = row.get("box") or near
-        return rows or [_refused_row(sample, "unreadable", "no frames")]
+                made.append(work(frame, faces))  # noqa: PERF401  those before a refusal count
+        return made, None if made else ImageRefused("unreadable", "no frames")
     except ImageRefused as refused:
-        verdict = _refused_row(sample, refused.status, refused.reason, refused.source_sha256)
+        return made, refused
     except ItemTimeout:
-        verdict = _refused_row(sample, "timeout", f"took more than {seconds:g} s")
+        return made, ImageRefused("timeout", f"took more than {seconds:g} s")
     except MemoryError:
-        verdict = _refused_row(sample, "too_large", "not enough memory")
+        return made, ImageRefused("too_large", "not enough memory")
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # an image that the cropper cannot handle must not end the build of a million others
-        verdict = _refused_row(sample, "worker_crash", f"{type(error).__name__}: {error}")
-    return [*rows, verdict]
+        return made, ImageRefused("worker_crash", f"{type(error).__name__}: {error}")
 
 
 def _find_faces(
@@ -245,7 +274,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Limit torch to one thread: sums in another order would change the last bits of a box."""
     import torch
 

@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter, ImageOps
 from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.crop.affine import apply_affine
-from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper, _square, load_crop_profile
+from dfad_bench.ingest.crop.boxes import square_around
+from dfad_bench.ingest.crop.cropper import Crop, CropProfile, FaceCropper, load_crop_profile
 from dfad_bench.synthetic.faces import draw_face
 
 MIRRORED = [1, 0, 2, 4, 3]
@@ -43,7 +44,7 @@ def points(landmarks: tuple[float, ...] | None) -> np.ndarray:
     size=st.tuples(st.integers(32, 400), st.integers(32, 400)),
 )
 def test_squares_stay_inside_and_keep_their_side_where_they_can(x: float, y: float, side: float, size):
-    x0, y0, x1, y1 = _square(x, y, side, size)
+    x0, y0, x1, y1 = square_around(x, y, side, size)
     assert 0 <= x0 < x1 <= size[0]
     assert 0 <= y0 < y1 <= size[1]
     assert x1 - x0 == pytest.approx(min(side, *size), abs=1e-6)
@@ -144,7 +145,7 @@ def test_images_without_a_face_are_refused(cropper: FaceCropper, size: tuple[int
             cropper.crop(image)
 
 
-def test_raw_crops_are_the_centred_square():
+def test_raw_crops_are_the_centredsquare_around():
     pixels = picture(1, 300, 200)
     crop = FaceCropper(load_crop_profile("raw-256")).crop(Image.fromarray(pixels))
     assert crop.crop_box == (50.0, 0.0, 250.0, 200.0)

@@ -20,13 +20,13 @@ from dfad_bench.core.strict import read_dataclass
 from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.crop.affine import box_affine, fit_similarity, warp
 from dfad_bench.ingest.crop.border import border_of, bordered
+from dfad_bench.ingest.crop.boxes import box_areas, choose_box, square_around
 from dfad_bench.ingest.crop.detector import PYRAMID, SMALLEST, FaceDetector, Faces
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right landmarks are exchanged in a mirrored face
-_SAME_FACE = 0.3  # intersection over union of boxes from which on two frames show the same face
 _NO_FACES = Faces(np.zeros((0, 4)), np.zeros(0))
 _View = Callable[["Image.Image"], tuple["Image.Image", float]]  # image -> the resized image to search, and its scale
 _MinFace = Callable[["Image.Image", float], float]  # image, scale of the view -> pixels of the view
@@ -161,6 +161,45 @@ class FaceCropper:
         Raises:
             ImageRefused: `too_small`, `no_face` or `not_a_crop`.
         """
+        ready = self._ready_made(image, found)
+        if ready is not None:
+            return ready
+        faces = found or self.find([image])[0]
+        if not len(faces.boxes):
+            raise self._no_face()
+        best, switched = choose_box(faces.boxes, near)
+        return self._crop_face(image, faces, best, switched)
+
+    def crop_every(self, image: Image.Image, found: Faces | None = None) -> list[Crop | ImageRefused]:
+        """Every face of an upright RGB image, the biggest first: `crop` gives the first; why one cannot be cropped.
+
+        Args:
+            image: the picture.
+            found: result of `find` for this image, if there is one already.
+
+        Raises:
+            ImageRefused: as of `crop`, where there is no face at all.
+        """
+        ready = self._ready_made(image, found)
+        if ready is not None:
+            return [ready]
+        faces = found or self.find([image])[0]
+        if not len(faces.boxes):
+            raise self._no_face()
+        crops: list[Crop | ImageRefused] = []
+        for place in np.argsort(-box_areas(faces.boxes), kind="stable"):
+            try:
+                crops.append(self._crop_face(image, faces, int(place)))
+            except ImageRefused as refused:
+                crops.append(refused)
+        return crops
+
+    def _ready_made(self, image: Image.Image, found: Faces | None) -> Crop | None:
+        """The crop of a profile that takes the image for one; None where a face is to be cut.
+
+        Raises:
+            ImageRefused: `too_small` or `not_a_crop`.
+        """
         profile = self.profile
         if min(image.size) < profile.smallest_side:
             raise ImageRefused("too_small", f"{image.width}x{image.height}, needs {profile.smallest_side}")
@@ -168,21 +207,24 @@ class FaceCropper:
             return self._resize_ready_made(image)
         if profile.uncut:
             return self._add_landmarks(self._resize_ready_made(image), image, found or self.find([image])[0])
-        boxes, scores = found or self.find([image])[0]
-        if not len(boxes):
-            raise ImageRefused("no_face", f"no face with probability {profile.min_probability} or more")
-        best, switched = _choose(boxes, near)
-        box = tuple(float(v) for v in boxes[best])
+        return None
+
+    def _no_face(self) -> ImageRefused:
+        return ImageRefused("no_face", f"no face with probability {self.profile.min_probability} or more")
+
+    def _crop_face(self, image: Image.Image, faces: Faces, place: int, switched: bool = False) -> Crop:
+        box = tuple(float(v) for v in faces.boxes[place])
         landmarks = self._landmarks(image, box)
-        square, affine, pixels = self._cut_aligned(image, landmarks) if profile.template else self._square(image, box)
+        aligned = self.profile.template
+        square, affine, pixels = self._cut_aligned(image, landmarks) if aligned else self._square(image, box)
         return Crop(
             pixels=pixels,
             affine=affine,
             crop_box=square,
             box=box,
-            box_score=float(scores[best]),
+            box_score=float(faces.scores[place]),
             landmarks=tuple(float(v) for v in landmarks.ravel()),
-            faces=min(len(boxes), 127),
+            faces=min(len(faces.boxes), 127),
             switched=switched,
         )
 
@@ -289,7 +331,7 @@ class FaceCropper:
     def _square(self, image: Image.Image, box: Sequence[float]) -> _Cut:
         x0, y0, x1, y1 = box
         side = self.profile.margin * max(x1 - x0, y1 - y0)
-        return self._cut(image, _square((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))
+        return self._cut(image, square_around((x0 + x1) / 2, (y0 + y1) / 2, side, image.size))
 
     def _cut_aligned(self, image: Image.Image, landmarks: np.ndarray) -> _Cut:
         affine = fit_similarity(landmarks, self.profile.template_points)
@@ -304,7 +346,7 @@ class FaceCropper:
             most = self.profile.most_oblong
             raise ImageRefused("not_a_crop", f"{image.width}x{image.height}: sides in a ratio of more than {most:g}")
         square, affine, pixels = self._cut(
-            image, _square(image.width / 2, image.height / 2, float(short_side), image.size)
+            image, square_around(image.width / 2, image.height / 2, float(short_side), image.size)
         )
         checks = {"not_square": long_side > 1.02 * short_side, "flat": float(pixels.std()) < _FLAT}
         return Crop(pixels, affine, square, flags=tuple(name for name, true in checks.items() if true))
@@ -314,7 +356,7 @@ class FaceCropper:
         boxes, scores = found
         if not len(boxes):
             return replace(crop, faces=0)
-        best = int(np.argmax(_areas(boxes)))
+        best = int(np.argmax(box_areas(boxes)))
         box, border = tuple(float(v) for v in boxes[best]), border_of(image)
         points = self._landmarks(bordered(image), [v + border for v in box]) - border
         landmarks = tuple(float(v) for v in points.ravel())
@@ -333,43 +375,3 @@ class FaceCropper:
             reduced = image.resize((native, native), Image.Resampling.LANCZOS, box=square)
             pixels = np.asarray(reduced.resize((side, side), Image.Resampling.LANCZOS))
         return square, box_affine(square, side), pixels
-
-
-def overlap(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """Intersection over union (n,) of `boxes` (n, 4) with `box`.
-
-    >>> overlap(np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]]), (0, 0, 2, 2)).round(3).tolist()
-    [1.0, 0.333, 0.0]
-    """
-    x0, y0, x1, y1 = box
-    width = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
-    height = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    return common / np.maximum(_areas(boxes) + (x1 - x0) * (y1 - y0) - common, 1e-9)
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _choose(boxes: np.ndarray, near: Sequence[float] | None) -> tuple[int, bool]:
-    """Which of `boxes` to take, and whether the face of the frame before is lost by that."""
-    biggest = int(np.argmax(_areas(boxes)))
-    if near is None:
-        return biggest, False
-    shares = overlap(boxes, near)
-    followed = int(np.argmax(shares))
-    return (followed, False) if shares[followed] >= _SAME_FACE else (biggest, True)
-
-
-def _square(x: float, y: float, side: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """A square around (x, y), shifted into the image, shrunk where it is larger than the image.
-
-    >>> _square(10, 50, 60, (100, 200))
-    (0.0, 20.0, 60.0, 80.0)
-    """
-    width, height = size
-    side = min(side, width, height)
-    x0 = min(max(x - side / 2, 0.0), width - side)
-    y0 = min(max(y - side / 2, 0.0), height - side)
-    return x0, y0, min(x0 + side, float(width)), min(y0 + side, float(height))

@@ -32,7 +32,7 @@ def list_all_files(
         else:
             yield file
     for archive in archives:
-        yield from _members(archive, listing)
+        yield from archive_members(archive, listing)
 
 
 def places(archive: str, member: str) -> tuple[str, str, str]:
@@ -46,7 +46,7 @@ def places(archive: str, member: str) -> tuple[str, str, str]:
     return f"{archive}/{member}", f"{stem}/{member}", f"{folder}/{member}" if folder else member
 
 
-def _members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
+def archive_members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]:
     """The members that can be used; all are marked where the archive's checksum is not that of its data."""
     found: list[FoundFile] = []  # until the last byte is read
     damaged = ""

@@ -65,10 +65,24 @@ def mahalanobis_similarity(
     return 0.0 - distances.min(axis=1)
 
 
-def class_distances(
-    embedding: np.ndarray, train_embedding: np.ndarray, train_labels: np.ndarray, train_sources: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared Mahalanobis distances (n, classes) to the class means, and which classes those are.
+class ClassSpace(NamedTuple):
+    """Class means in the space where one shrunk covariance of all classes is the identity."""
+
+    factor: np.ndarray  # (d, d), of the covariance
+    centres: np.ndarray  # (classes, d)
+    classes: np.ndarray  # (classes,) their labels
+
+    def distances(self, embedding: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distances (n, classes) of embeddings (n, d) to the class means."""
+        from scipy.linalg import solve_triangular
+
+        faces = solve_triangular(self.factor, np.asarray(embedding, dtype=np.float64).T, lower=True).T
+        found: np.ndarray = np.stack([((faces - centre) ** 2).sum(axis=1) for centre in self.centres], axis=1)
+        return found
+
+
+def class_space(train_embedding: np.ndarray, train_labels: np.ndarray, train_sources: np.ndarray) -> ClassSpace:
+    """Where distances to class means are measured, from training faces: embeddings (m, d), classes and sources (m,).
 
     Raises:
         UndefinedScoreError: embeddings of a class do not vary.
@@ -81,10 +95,19 @@ def class_distances(
         factor = np.tril(cho_factor(covariance.matrix, lower=True)[0])
     except np.linalg.LinAlgError as error:
         raise UndefinedScoreError("embeddings of a class do not vary") from error
-    faces = solve_triangular(factor, np.asarray(embedding, dtype=np.float64).T, lower=True).T
-    centres = solve_triangular(factor, means.T, lower=True).T
-    distances = np.stack([((faces - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
-    return distances, np.unique(train_labels)
+    return ClassSpace(factor, solve_triangular(factor, means.T, lower=True).T, np.unique(train_labels))
+
+
+def class_distances(
+    embedding: np.ndarray, train_embedding: np.ndarray, train_labels: np.ndarray, train_sources: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared Mahalanobis distances (n, classes) to the class means, and which classes those are.
+
+    Raises:
+        UndefinedScoreError: embeddings of a class do not vary.
+    """
+    space = class_space(train_embedding, train_labels, train_sources)
+    return space.distances(embedding), space.classes
 
 
 def class_residuals(train_embedding: np.ndarray, train_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ def alarm_table(runs: Mapping[str, RunArrays]) -> Table:
     rows: list[dict[str, Any]] = []
     notes = list(ABOUT)
     for label, run in runs.items():
-        for rule, threshold, sources, reason in _thresholds(run):
+        for rule, threshold, sources, reason in alarm_points(run):
             row: dict[str, Any] = {"model": label, "rule": rule, "calibration_sources": sources, "remark": reason}
             if threshold is not None:
                 row |= {"threshold": threshold, **_test_cells(run.test, run.test.p_fake > threshold)}
@@ -63,8 +63,12 @@ def alarm_table(runs: Mapping[str, RunArrays]) -> Table:
     )  # fmt: skip
 
 
-def _thresholds(run: RunArrays) -> list[tuple[str, float | None, int | None, str]]:
-    """Rule, threshold, its calibration sources, and why there is none."""
+def alarm_points(run: RunArrays) -> list[tuple[str, float | None, int | None, str]]:
+    """Rule, threshold, its calibration sources, and why there is none: the papers', then those of `ALARMS`.
+
+    Raises:
+        ConfigError: the run kept no predictions of validation faces.
+    """
     found: list[tuple[str, float | None, int | None, str]] = [(PAPERS_RULE, PAPERS, None, "")]
     validation = run.validation
     real = validation.truth == REAL

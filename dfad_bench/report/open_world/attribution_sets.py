@@ -16,7 +16,7 @@ import numpy as np
 
 from dfad_bench.metrics.conformal import class_p_values, least_calibration_sources
 from dfad_bench.metrics.unseen import UndefinedScoreError
-from dfad_bench.metrics.unseen.of_embeddings import class_distances
+from dfad_bench.metrics.unseen.of_embeddings import ClassSpace, class_space
 from dfad_bench.report.open_world.operating_points import CHOSE, FIXED
 from dfad_bench.report.open_world.run_arrays import UNTRAINED, RunArrays
 from dfad_bench.report.open_world.shares import share_of_sources
@@ -57,38 +57,75 @@ class AttributionSets:
         return found
 
 
+@dataclass(frozen=True)
+class SetCalibration:
+    """What p-values of classes are made of, of one kind of strangeness.
+
+    Attributes:
+        kind: of `KINDS`.
+        known: (n, x) strangeness of validation faces to each class.
+        label: (n,) their classes.
+        source: (n,) their sources.
+        space: where distances are measured; None for `lac`.
+        always: classes of too few validation sources, which are in every set.
+    """
+
+    kind: str
+    known: np.ndarray
+    label: np.ndarray
+    source: np.ndarray
+    space: ClassSpace | None
+    always: tuple[str, ...]
+
+    def p_values(self, probs: np.ndarray, embedding: np.ndarray | None) -> np.ndarray:
+        """The p-value of each class (m, x) for faces with probabilities (m, x) and embeddings (m, d)."""
+        if self.space is None:
+            asked = 1 - probs
+        else:
+            assert embedding is not None  # of a run that kept those of its training faces
+            asked = self.space.distances(embedding)
+        return class_p_values(self.known, self.label, self.source, asked)
+
+
+def calibrate_sets(run: RunArrays, kind: str) -> SetCalibration:
+    """The calibration of one kind of strangeness by the validation faces of a run.
+
+    Raises:
+        ConfigError: the run kept no predictions of validation faces.
+        UndefinedScoreError: the kind is not defined for this run.
+    """
+    if run.record.model.heads == "detection":
+        raise UndefinedScoreError(UNTRAINED)
+    validation, space = run.validation, None
+    if kind == "lac":
+        known: np.ndarray = 1 - validation.probs
+    else:
+        arrays = run.arrays("validation")
+        if "train_embedding" not in arrays:
+            raise UndefinedScoreError("the run kept no embeddings of training faces")
+        space = class_space(*(arrays[name] for name in ("train_embedding", "train_labels", "train_sources")))
+        if space.classes.tolist() != list(range(validation.probs.shape[1])):
+            raise UndefinedScoreError("a class has no training faces")
+        known = space.distances(arrays["embedding"])
+    least, classes = least_calibration_sources(LEVEL), sorted(run.protocol.seen, key=lambda group: group.label)
+    always = tuple(c.key for c in classes if len(set(validation.source[validation.label == c.label])) < least)
+    return SetCalibration(kind, known, validation.label, validation.source, space, always)
+
+
 def attribution_sets(run: RunArrays, kind: str) -> AttributionSets:
-    """The p-values of one kind of strangeness.
+    """The p-values of one kind of strangeness for the test faces.
 
     Raises:
         ConfigError: the run kept no predictions of validation faces.
     """
-    if run.record.model.heads == "detection":
-        return AttributionSets(kind, None, UNTRAINED)
-    validation = run.validation
     try:
-        known, asked = _strangeness(run, kind, "validation"), _strangeness(run, kind, "test")
+        found = calibrate_sets(run, kind)
     except UndefinedScoreError as error:
         return AttributionSets(kind, None, str(error))
-    least, classes = least_calibration_sources(LEVEL), sorted(run.protocol.seen, key=lambda group: group.label)
-    always = tuple(c.key for c in classes if len(set(validation.source[validation.label == c.label])) < least)
-    return AttributionSets(kind, class_p_values(known, validation.label, validation.source, asked), "", always)
-
-
-def _strangeness(run: RunArrays, kind: str, part: str) -> np.ndarray:
-    """Strangeness (n, x) of the faces of a part to each class."""
-    faces = run.test if part == "test" else run.validation
-    if kind == "lac":
-        found: np.ndarray = 1 - faces.probs
-        return found
-    arrays = run.arrays(part)
-    if "train_embedding" not in arrays:
-        raise UndefinedScoreError("the run kept no embeddings of training faces")
-    names = ("embedding", "train_embedding", "train_labels", "train_sources")
-    distances, classes = class_distances(*(arrays[name] for name in names))
-    if classes.tolist() != list(range(faces.probs.shape[1])):
-        raise UndefinedScoreError("a class has no training faces")
-    return distances
+    embedding = None if found.space is None else run.arrays("test").get("embedding")
+    if found.space is not None and embedding is None:
+        return AttributionSets(kind, None, "no embeddings of the test faces were kept")
+    return AttributionSets(kind, found.p_values(run.test.probs, embedding), "", found.always)
 
 
 def sets_table(runs: Mapping[str, RunArrays]) -> Table:

@@ -1,0 +1,56 @@
+"""How faces of pictures are predicted; each setting is written down here only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dfad_bench.core import bounds
+from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.settings import check_settings, documented, option
+
+FRAMES = 32  # of a video, as in manifests
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """How pictures and videos are read, and what is said of their faces.
+
+    Raises:
+        ConfigError: a value that nothing could use, or both `frames` and `stride`.
+    """
+
+    device: str = field(
+        default="auto", metadata=option("Where to compute: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.")
+    )
+    crop: str | None = field(
+        default=None,
+        metadata=option("Crop profile by name or YAML path (default: that of the faces the run learnt from)."),
+    )
+    frames: int | None = field(
+        default=None,
+        metadata=option("Frames of each video, evenly spaced (default: 32).", least=1, most=bounds.FACES),
+    )
+    stride: int | None = field(
+        default=None, metadata=option("Instead of --frames: take every N-th frame.", least=1, most=bounds.FACES)
+    )
+    top: int = field(default=3, metadata=option("Classes that are named with their probability.", least=1, most=1000))
+    most_faces: int = field(
+        default=32,
+        metadata=option("Faces of a picture, the biggest first; the others are counted.", least=1, most=1000),
+    )
+    estimator: str | None = field(
+        default=None, metadata=option("Gaze estimator (default: geometric); none: no gaze.", metavar="NAME")
+    )
+    skip: int = field(
+        default=0, metadata=option("Leave the first N inputs out: go on with an interrupted call.", least=0)
+    )
+    item_seconds: float = field(
+        default=60.0,
+        metadata=option("Seconds after which a picture is refused.", flag=None, above=0, most=60 * bounds.MINUTES),
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.frames is not None and self.stride is not None:
+            raise ConfigError("PredictSettings: give frames or stride, not both")
