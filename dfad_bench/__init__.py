@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.by_value import scores_by
     from dfad_bench.api.checks import check_manifests
     from dfad_bench.api.claims import check_claim
+    from dfad_bench.api.entries import submit, verify_entries
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
@@ -98,6 +99,8 @@ _PUBLIC = {
     "verify_record": "dfad_bench.api.runs:verify_record",
     "fetch_weights": "dfad_bench.api.weights:fetch_weights",
     "check_weights": "dfad_bench.api.weights:check_weights",
+    "submit": "dfad_bench.api.entries:submit",
+    "verify_entries": "dfad_bench.api.entries:verify_entries",
     "check_claim": "dfad_bench.api.claims:check_claim",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
     "check_manifests": "dfad_bench.api.checks:check_manifests",
@@ -131,12 +134,12 @@ __all__ = [
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "PredictSettings", "RobustnessSettings",
     "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest",
     "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment", "evaluate",
-    "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions",
-    "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names",
-    "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world",
-    "parsing_study", "plan_table", "predict", "profile_model", "profile_models", "profile_shares", "quickstart",
-    "reproduce_table", "rescore", "robustness", "scores", "scores_by", "sensitivity", "survey", "synthesize",
-    "train", "verify_record",
+    "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions", "infer_pairs",
+    "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols", "load_run",
+    "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table",
+    "predict", "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore",
+    "robustness", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train", "verify_entries",
+    "verify_record",
 ]  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
+from dfad_bench.api.record_checks import record_checks, verified
 from dfad_bench.api.shipped import shipped_hash
 from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
@@ -14,10 +14,10 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
-from dfad_bench.report.board_checks import Check, check_record, note_check
+from dfad_bench.report.board_checks import Check, note_check
 from dfad_bench.report.compare import Comparison, compare_runs
 from dfad_bench.report.labels import mean_label, run_labels
-from dfad_bench.report.leaderboard import board, read_records, record_paths
+from dfad_bench.report.leaderboard import board, read_records, record_paths, shipped_records
 from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.run_record import protocol_of
 from dfad_bench.report.run_tables import TABLES
@@ -94,6 +94,8 @@ def leaderboard(
     every_seed: bool = False,
     reported: bool = True,
     check: bool = True,
+    with_shipped: bool | None = None,
+    entries: Path | str | None = None,
 ) -> Table:
     """The leaderboard of one protocol: constant models, measured runs, and what papers reported.
 
@@ -108,6 +110,8 @@ def leaderboard(
         reported: show what papers reported, too.
         check: compute the numbers of records that were not checked here before again from their predictions; without,
             they are claims.
+        with_shipped: show the shipped entries, too; None: where no runs are given.
+        entries: a folder of entries that stands for the shipped ones.
 
     Returns:
         A table; `to_frame()` gives raw fractions, `render("markdown")` text with percent.
@@ -118,7 +122,7 @@ def leaderboard(
     """
     made = leaderboards(
         runs, protocol, per_group=per_group, by_group=by_group, columns=columns, sort=sort, every_seed=every_seed,
-        reported=reported, check=check,
+        reported=reported, check=check, with_shipped=with_shipped, entries=entries,
     )  # fmt: skip
     return next(iter(made.values()))
 
@@ -134,6 +138,8 @@ def leaderboards(
     every_seed: bool = False,
     reported: bool = True,
     check: bool = True,
+    with_shipped: bool | None = None,
+    entries: Path | str | None = None,
 ) -> dict[str, Table]:
     """The leaderboard of a protocol, or of every protocol that has records, by its name.
 
@@ -142,7 +148,7 @@ def leaderboards(
     Raises:
         ConfigError: no such folder, or neither a protocol nor records.
     """
-    found = board_inputs(runs, protocol, check=check)
+    found = board_inputs(runs, protocol, check=check, with_shipped=with_shipped, entries=entries)
     about: dict[str, Any] = {"problems": found.problems, "columns": columns, "checks": found.checks}
     about |= {"per_group": per_group, "by_group": by_group, "sort": sort, "every_seed": every_seed}
     about["shipped_hash"] = shipped_hash
@@ -160,15 +166,23 @@ class BoardInputs(NamedTuple):
 
 
 def board_inputs(
-    runs: Sequence[Run] | Run, protocol: Protocol | str | None = None, *, others: Sequence[str] = (), check: bool = True
+    runs: Sequence[Run] | Run,
+    protocol: Protocol | str | None = None,
+    *,
+    others: Sequence[str] = (),
+    check: bool = True,
+    with_shipped: bool | None = None,
+    entries: Path | str | None = None,
 ) -> BoardInputs:
-    """The records under some folders and the shipped ones, and the protocols of their boards.
+    """The records under some folders, and the shipped ones where asked or none are given, and the protocols of boards.
 
     Args:
         runs: folders that are searched for runs at any depth, or loaded runs.
         protocol: a protocol, or its name; None for every protocol that has records.
         others: names of further protocols, then.
         check: see `leaderboard`.
+        with_shipped: see `leaderboard`.
+        entries: see `leaderboard`.
 
     Raises:
         ConfigError: no such folder, or no protocol.
@@ -176,7 +190,12 @@ def board_inputs(
     folders = [folder_of(run) for run in list_of_runs(runs)]
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError(f"--runs {', '.join(absent)}: no such folder; `dfad train --out` makes runs")
-    found, problems = read_records(record_paths(folders))
+    with_shipped = not folders if with_shipped is None else with_shipped
+    own = shipped_records() if entries is None else Path(entries)
+    if entries is not None and not own.is_dir():
+        raise ConfigError(f"{own}: no such folder of entries; `dfad submit RUN --out {own}` makes it")
+    every = [*folders, own] if with_shipped else folders
+    found, problems = read_records(record_paths(every, with_shipped=False))
     records = list(found.values())
     if protocol is not None:
         protocols = [load_protocol(protocol) if isinstance(protocol, str) else protocol]
@@ -264,32 +283,6 @@ def record_table(record: ResultRecord, path: Path, *, built: bool = True) -> Tab
     return board(protocol, [record], checks=checks, shipped_hash=shipped_hash)
 
 
-def record_checks(found: Mapping[Path, ResultRecord], check: bool) -> dict[str, Check]:
-    """What is checked here of records, by `record_id`; of copies to the letter, what is known of the best of them."""
-    checks: dict[str, Check] = {}
-    for path, record in found.items():
-        known = check_record(path, record, _verified if check else None)
-        if record.record_id not in checks or known.rank > checks[record.record_id].rank:
-            checks[record.record_id] = replace(known, place=str(path.parent))
-    return checks
-
-
-def _verified(path: Path) -> Verification:
-    """Every number and hash of a record compared with the files beside it."""
-    from dfad_bench.data.select import rows_hash
-    from dfad_bench.engine.config import config_from
-    from dfad_bench.report import verify
-    from dfad_bench.report.sensitivity_record import is_sensitivity, verify_sensitivity
-
-    if is_sensitivity(path):
-        return verify_sensitivity(path)
-
-    def config_hash(config: dict[str, Any]) -> str:
-        return config_from(config, "the record's run.config").sha256
-
-    return verify.verify_record(path, rows_hash=rows_hash, config_hash=config_hash)
-
-
 def verify_record(
     run: Run,
     *,
@@ -320,22 +313,22 @@ def verify_record(
         ConfigError: no record there, or one that cannot be read, or no checkpoint to predict with.
         ProtocolError: the manifests have no faces of the protocol.
     """
-    from dfad_bench.report import verify
     from dfad_bench.report.sensitivity_record import is_sensitivity
+    from dfad_bench.report.verify_seeds import verify_seeds
 
     if is_sensitivity(folder_of(run)):
         if repredict:
             where = "predict the records of the run and its evaluations again"
             raise ConfigError(f"{folder_of(run)}: holds numbers of several evaluations and no predictions; {where}")
-        return _verified(folder_of(run))
+        return verified(folder_of(run))
     folders, found = runs_of(run), []
     for folder in folders:
-        one = _verified(folder)
+        one = verified(folder)
         if repredict:
             one = _predicted_again(one, repredict, device, views or {}, progress)
         note_check(one)
         found.append(one)
-    return found[0] if folders == [folder_of(run)] else verify.verify_seeds(folder_of(run), found)
+    return found[0] if folders == [folder_of(run)] else verify_seeds(folder_of(run), found)
 
 
 def _predicted_again(

@@ -37,6 +37,8 @@ def leaderboard_site(
     every_seed: bool = False,
     reported: bool = True,
     check: bool = True,
+    with_shipped: bool | None = None,
+    entries: Path | str | None = None,
 ) -> Path:
     """Write leaderboards as static pages, which need no server and load nothing from elsewhere.
 
@@ -49,6 +51,8 @@ def leaderboard_site(
         every_seed: see `leaderboard`.
         reported: see `leaderboard`.
         check: see `leaderboard`.
+        with_shipped: see `leaderboard`.
+        entries: see `leaderboard`.
 
     Returns:
         The front page.
@@ -59,7 +63,7 @@ def leaderboard_site(
     """
     printed = {name: reported_scores(name) for name in protocol_names()} if reported else {}
     others = [name for name, scores in printed.items() if scores]
-    found = board_inputs(runs, protocol, others=others, check=check)
+    found = board_inputs(runs, protocol, others=others, check=check, with_shipped=with_shipped, entries=entries)
     boards = []
     for one in found.protocols:
         shown = columns or default_columns(one)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dfad_bench.cli import options
-from dfad_bench.cli.output import echo, echo_tables
+from dfad_bench.cli.output import echo, echo_json, echo_tables
 
 FORMATS = ("rich", "markdown", "csv", "json", "latex", "html")
 
@@ -56,6 +56,24 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex", "html")
     help="Compute the numbers of records not checked here before again from their predictions.",
 )
 @click.option(
+    "--shipped/--no-shipped",
+    "with_shipped",
+    default=None,
+    help="Show the shipped entries beside --runs; without --runs they are shown anyway.",
+)
+@click.option(
+    "--records",
+    "entries",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of entries that stands for the shipped ones (`dfad submit` writes it).",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compute every number of every entry again from its predictions; ends with 4 where one does not follow.",
+)
+@options.quiet
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Write to this file (html: to this folder) instead of printing."
 )
 def command(
@@ -63,25 +81,27 @@ def command(
     runs: tuple[Path, ...],
     format_: str,
     columns: str | None,
-    sort: str,
     seeds: str,
-    reported: bool,
     by_group: bool,
-    check: bool,
+    verify: bool,
+    quiet: bool,
     out: Path | None,
+    **options: Any,
 ) -> None:
     """Render the leaderboard of one protocol, or of every protocol that has records.
 
-    Shipped records and every record.json under --runs are read; what papers reported stands beneath, unranked. Each row
+    Every record under --runs is read, or without it the shipped entries; what papers reported stands beneath. Each row
     says what was checked of it on this machine: `dfad verify-record --repredict` checks most. Records whose numbers do
     not follow from their predictions are struck out, not ranked; of several records of one run the best checked one is
     shown. The best value of a column is bold and the second underlined, on terminals, in Markdown and in LaTeX.
     """
-    chosen = [name.strip() for name in columns.split(",")] if columns is not None else []
+    if verify:
+        _verify(options["entries"], protocol, format_ == "json", quiet)
+        return
+    options["columns"] = [name.strip() for name in columns.split(",")] if columns is not None else []
+    options["every_seed"] = seeds == "all"
     if format_ == "html":
-        _write_site(
-            out, runs, protocol, columns=chosen, sort=sort, every_seed=seeds == "all", reported=reported, check=check
-        )
+        _write_site(out, runs, protocol, **options)
         return
     if out is not None and out.is_dir():
         raise click.BadParameter(f"File '{out}' is a directory.", param_hint="'--out'")
@@ -89,10 +109,7 @@ def command(
     from dfad_bench.core.files import write_text
 
     detailed = format_ in ("csv", "json")
-    tables = leaderboards(
-        runs, protocol, per_group=detailed, by_group=by_group, columns=chosen, sort=sort, every_seed=seeds == "all",
-        reported=reported, check=check,
-    )  # fmt: skip
+    tables = leaderboards(runs, protocol, per_group=detailed, by_group=by_group, **options)
     if detailed and len(tables) > 1:
         names = ", ".join(tables)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")
@@ -109,3 +126,28 @@ def _write_site(out: Path | None, runs: tuple[Path, ...], protocol: str | None, 
     if out is None:
         raise click.UsageError("--format html writes a folder of pages; name it by --out")
     echo(f"{leaderboard_site(runs, out, protocol, **options)}", err=True)
+
+
+def _verify(entries: Path | None, protocol: str | None, as_json: bool, quiet: bool) -> None:
+    """A line for each entry that says what was checked, and one for each thing that does not hold."""
+    from dfad_bench.api.entries import verify_entries
+    from dfad_bench.cli.progress import make_progress
+    from dfad_bench.core.errors import IntegrityError
+
+    found = verify_entries(entries, protocol, progress=make_progress(quiet))
+    if as_json:
+        rows = [
+            {"entry": c.place, "compared": c.compared, "faces": c.faces, "faults": c.faults, "notes": c.notes}
+            for c in found.checks
+        ]
+        echo_json({"records": str(found.root), "entries": rows, "faults": found.faults})
+    else:
+        for check in found.checks:
+            agree = f"{check.compared:,} numbers and hashes follow, {check.faces:,} predictions"
+            echo(f"{check.place}: {'WRONG' if check.faults else agree}")
+        for fault in found.faults:
+            echo(f"  {fault}")
+    if found.faults:
+        wrong = sum(bool(check.faults) for check in found.checks)
+        raise IntegrityError(f"{found.root}: {wrong} of {len(found.checks)} entries wrong, {len(found.faults)} faults")
+    echo(f"{found.root}: all {len(found.checks)} entries follow from their predictions", err=True)

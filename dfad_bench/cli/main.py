@@ -45,6 +45,7 @@ COMMANDS = {
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
     "weights": ("weights", "List, fetch, check and find weight files of others."),
+    "submit": ("submit", "Check finished runs and write their entries for the leaderboards."),
     "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),
     "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),

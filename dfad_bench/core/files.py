@@ -7,13 +7,16 @@ file or the new one under the final name, never a part of one.
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
 import platform
 import re
 import secrets
+import stat
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +31,7 @@ _CHUNK = 1 << 20
 _TEMPORARY = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<pid>[1-9][0-9]{0,9})\.[0-9a-f]{8}\.tmp(\.[^.]*)?$")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _STALE_SECONDS = 2 * 24 * 3600  # age at which a temporary file of another host counts as abandoned
+PACKED_BYTES, UNPACKED_BYTES = 4 << 20, 64 << 20  # of a packed JSON file, and of the text in it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -134,6 +138,37 @@ def read_json(path: Path, *, constants: bool = False) -> Any:
         raise ConfigError(f"{path}: no such file") from error
     except OSError as error:  # a folder, or a file that may not be read
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid JSON ({error})") from error
+
+
+def write_packed_json(path: Path, value: Any) -> None:
+    """Write JSON packed by gzip, for what machines read more than people do; no time and no name stands in it."""
+    with atomic_write(path) as handle:
+        handle.write(gzip.compress(json_text(value).encode(), 9, mtime=0))
+
+
+def read_packed_json(path: Path) -> Any:
+    """Read JSON packed by gzip, of bounded size.
+
+    Raises:
+        ConfigError: missing, a link, too large packed or unpacked, or not packed JSON.
+    """
+    try:
+        about = path.lstat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ConfigError(f"{path}: not a file but a link, folder or device")
+        if about.st_size > PACKED_BYTES:
+            raise ConfigError(f"{path}: {about.st_size:,} bytes; packed JSON has at most {PACKED_BYTES:,}")
+        with gzip.open(path) as handle:
+            text = handle.read(UNPACKED_BYTES + 1)
+        if len(text) > UNPACKED_BYTES:
+            raise ConfigError(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes")
+        return parse_json(text.decode("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid JSON ({error})") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfad_bench.core.errors import ConfigError, IntegrityError, quoted
-from dfad_bench.core.files import content_hash, read_json, write_json
+from dfad_bench.core.files import content_hash, read_json, read_packed_json, write_json
 from dfad_bench.core.imported import Imported
 from dfad_bench.core.record_ranges import check_ranges
 from dfad_bench.core.run_parts import Extension, Reference, check_path
@@ -25,6 +25,7 @@ SCHEMA_VERSION = "1.2"
 # 1.0 lacks the sweep, the confusion counts and several numbers; up to 1.1 intervals were percentiles of resamples
 READABLE = ("1.0", "1.1", "1.2")
 EARLIER_INTERVALS = ("1.0", "1.1")
+PACKED = ".gz"  # suffix of records that are packed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -328,7 +329,7 @@ def write_record(path: Path, record: ResultRecord) -> None:
 
 
 def read_record(path: Path, *, verify: bool = True, ranges: bool = True) -> ResultRecord:
-    """Read a record strictly.
+    """Read a record strictly, packed (`record.json.gz`) or not.
 
     To look for what differs, `verify` False accepts one whose `record_id` does not match, and `ranges` False one with
     impossible numbers.
@@ -338,7 +339,7 @@ def read_record(path: Path, *, verify: bool = True, ranges: bool = True) -> Resu
             or a metric that is known neither here nor by its unit.
         IntegrityError: the content does not match its `record_id`.
     """
-    raw = read_json(path)
+    raw = read_packed_json(path) if Path(path).suffix == PACKED else read_json(path)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version not in READABLE:
         raise ConfigError(f"{path}: record schema {quoted(version)}, this toolkit reads {' and '.join(READABLE)}")

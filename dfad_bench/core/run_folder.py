@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-CONFIG, FACTS, RECORD = "config.yaml", "run.json", "record.json"
+CONFIG, FACTS, RECORD, PACKED_RECORD = "config.yaml", "run.json", "record.json", "record.json.gz"
 SELECTION, PREDICTIONS, VALIDATION = "selection.parquet", "predictions.parquet", "validation.parquet"
 LAST_LAYER, OUTPUTS, GALLERIES = "last-layer.parquet", "outputs-", "galleries"
 TRACE, NOT_FINITE, SEEDS = "trace.csv", "not_finite.json", "seeds.json"

@@ -46,6 +46,16 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return read_table(path, PREDICTIONS, optional=_NOT_IN_ALL, nullable=("video",), reals="p_")
 
 
+def prediction_files(path: Path) -> list[Path]:
+    """The file of predictions, or its parts `NAME-00000.parquet`, ... in order where it is kept so; [] for none."""
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    while (part := path.with_name(f"{path.stem}-{len(found):05d}{path.suffix}")).is_file():
+        found.append(part)
+    return found
+
+
 def write_predictions(path: Path, frame: pd.DataFrame) -> str:
     """Write predictions as Parquet with page checksums; returns the file's hash."""
     import pyarrow as pa

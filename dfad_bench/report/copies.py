@@ -160,6 +160,12 @@ def _once_a_checkpoint(records: Sequence[ResultRecord], checks: Checks, found: R
     return kept
 
 
+def one_checkpoint(a: ResultRecord, b: ResultRecord) -> bool:
+    """Whether all numbers of two records are the same but for noise: one set of weights."""
+    ours, theirs = ({metric_name(value): value.value for value in record.metrics} for record in (a, b))
+    return _one_checkpoint(ours, theirs)
+
+
 def _one_checkpoint(ours: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> bool:
     """Whether all numbers of two records, by name, are the same but for noise."""
     pairs = [(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]

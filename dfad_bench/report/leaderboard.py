@@ -11,7 +11,7 @@ from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.resources import shipped
-from dfad_bench.core.run_folder import RECORD
+from dfad_bench.core.run_folder import PACKED_RECORD, RECORD
 from dfad_bench.core.shipped_files import protocol_provenance
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.board_columns import board_columns, default_columns, known_columns
@@ -52,17 +52,20 @@ _NOTES = (
 
 
 def find_records(folders: Iterable[Path], *, with_shipped: bool = True) -> tuple[list[ResultRecord], list[str]]:
-    """Records under folders (every `record.json`) and the shipped ones, and what could not be read and why."""
+    """Records under folders and the shipped ones, and what could not be read and why."""
     records, problems = read_records(record_paths(folders, with_shipped=with_shipped))
     return list(records.values()), problems
 
 
 def record_paths(folders: Iterable[Path], *, with_shipped: bool = True) -> list[Path]:
-    """Every `record.json` under folders, and the shipped records."""
-    paths = [path for folder in folders for path in sorted(Path(folder).rglob(RECORD))]
-    if with_shipped:
-        paths += sorted((shipped("leaderboards") / "records").rglob("*.json"))
-    return paths
+    """Every record under folders, of runs and of entries, and the shipped ones."""
+    every = [*map(Path, folders), *([shipped_records()] if with_shipped else [])]
+    return [path for folder in every for name in (RECORD, PACKED_RECORD) for path in sorted(folder.rglob(name))]
+
+
+def shipped_records() -> Path:
+    """The folder of the shipped entries."""
+    return shipped("leaderboards") / "records"
 
 
 def read_records(paths: Iterable[Path]) -> tuple[dict[Path, ResultRecord], list[str]]:

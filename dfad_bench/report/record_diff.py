@@ -121,6 +121,17 @@ def differences(name: str, stated: Any, found: Any) -> Iterator[Difference]:
         yield Difference(name, stated, found)
 
 
+def leaves(value: Any) -> int:
+    """How many single values a plain value holds.
+
+    >>> leaves({"a": [1, 2], "b": None})
+    3
+    """
+    if isinstance(value, Mapping):
+        return sum(map(leaves, value.values()))
+    return sum(map(leaves, value)) if isinstance(value, list | tuple) else 1
+
+
 def _is_same_value(a: Any, b: Any) -> bool:
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
     return math.isclose(a, b, rel_tol=0, abs_tol=TOLERANCE) if numbers else bool(a == b)

@@ -112,6 +112,13 @@ def row_note(row: Mapping[str, Any]) -> str:
     return f"{row['model']}: {'; '.join(parts)}."
 
 
+def departures(record: ResultRecord) -> tuple[str, ...]:
+    """How a run departs from its protocol, and what its model lacks, replaces, hides or changes, a line each."""
+    one = [record]
+    lines = [*record.protocol.deviations, *_substitutes(one), *_without_view(one), *map(cut, record.model.data_changes)]
+    return tuple(dict.fromkeys(map(cut, [*lines, *_visited(one)])))
+
+
 def _without_view(records: Sequence[ResultRecord]) -> list[str]:
     """A line for each view that test faces lack: how many, and what the model says it does then."""
     found = []

@@ -16,23 +16,23 @@ from typing import Any
 import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, IntegrityError
-from dfad_bench.core.files import content_hash, read_json, safe_relative, sha256_file
+from dfad_bench.core.files import content_hash, safe_relative, sha256_file
 from dfad_bench.core.imported import faces_hash
 from dfad_bench.core.labels import UNLABELLED, UNSEEN
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import EARLIER_INTERVALS, ResultRecord, identity, plain, read_record
 from dfad_bench.core.record_ranges import range_faults
 from dfad_bench.core.run_facts import read_facts
-from dfad_bench.core.run_folder import RobustnessFolder, RunFolder, SeedsFolder
+from dfad_bench.core.run_folder import RobustnessFolder, RunFolder
 from dfad_bench.core.run_outputs import Outputs
-from dfad_bench.core.run_parquet import read_predictions, read_selection
+from dfad_bench.core.run_parquet import prediction_files, read_predictions, read_selection
 from dfad_bench.core.strict import from_mapping, read_yaml
-from dfad_bench.report.aggregate import seeds_table
 from dfad_bench.report.outputs_check import check_outputs, compare_outputs
 from dfad_bench.report.record_diff import (
     Difference,
     added_metrics,
     differences,
+    leaves,
     reference_differences,
     score_differences,
 )
@@ -79,7 +79,11 @@ class Verification:
 
 
 def verify_record(
-    path: Path, *, rows_hash: RowsHash | None = None, config_hash: ConfigHash | None = None
+    path: Path,
+    *,
+    rows_hash: RowsHash | None = None,
+    config_hash: ConfigHash | None = None,
+    elsewhere: Mapping[str, Path] | None = None,
 ) -> Verification:
     """Compute every number of a record again from the files beside it.
 
@@ -87,6 +91,7 @@ def verify_record(
         path: a record, or the folder of a run.
         rows_hash: the content hash of selected rows (`data.select.rows_hash`), to check the parts of the manifest.
         config_hash: the hash of a run's settings (`engine.config.RunConfig.sha256`).
+        elsewhere: files of the run that lie in another folder than the record, by their name in the run.
 
     Raises:
         ConfigError: no record there, or none that can be read.
@@ -97,7 +102,7 @@ def verify_record(
     if not path.is_file():
         raise ConfigError(f"{path}: no such record; `dfad train` and `dfad evaluate` write one")
     record = read_record(path, verify=False, ranges=False)
-    return _Check(path, record, rows_hash, config_hash).run()
+    return _Check(path, record, rows_hash, config_hash, elsewhere or {}).run()
 
 
 def with_predictions(
@@ -143,41 +148,18 @@ def with_predictions(
     )
 
 
-def verify_seeds(folder: Path, found: Sequence[Verification]) -> Verification:
-    """What was found in runs of several seeds as one; the mean that stands beside them is computed again.
-
-    Args:
-        folder: of the runs.
-        found: of each run.
-
-    Raises:
-        ConfigError: runs that differ in more than the seed.
-    """
-    summary = SeedsFolder(folder).summary
-    names = [one.record.parent.name for one in found]
-    compared = sum(one.compared for one in found)
-    wrong = [
-        replace(d, name=f"{name}: {d.name}") for name, one in zip(names, found, strict=True) for d in one.differences
-    ]
-    notes = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.notes]
-    unchecked = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in one.unchecked]
-    repredicted = tuple(each for one in found for each in one.repredicted)
-    if not summary.is_file():
-        unchecked += [f"no {summary.name}: no mean to check"]
-        return Verification(folder, compared, tuple(wrong), (*notes, unchecked[-1]), tuple(unchecked), repredicted)
-    whole = seeds_table([read_record(one.record, verify=False, ranges=False) for one in found], every=True)
-    stated, ours = read_json(summary), plain({"title": whole.title, "rows": [dict(row) for row in whole.rows]})
-    wrong += differences(summary.name, stated, ours)
-    return Verification(summary, compared + _leaves(stated), tuple(wrong), tuple(notes), tuple(unchecked), repredicted)
-
-
 class _Check:
     def __init__(
-        self, path: Path, record: ResultRecord, rows_hash: RowsHash | None, config_hash: ConfigHash | None
+        self,
+        path: Path,
+        record: ResultRecord,
+        rows_hash: RowsHash | None,
+        config_hash: ConfigHash | None,
+        elsewhere: Mapping[str, Path],
     ) -> None:
         self.path, self.folder, self.record = path, path.parent, record
         self.files = RunFolder(path.parent)
-        self.rows_hash, self.config_hash = rows_hash, config_hash
+        self.rows_hash, self.config_hash, self.elsewhere = rows_hash, config_hash, elsewhere
         self.compared, self.notes, self.unchecked = 0, list[str](), list[str]()
 
     def run(self) -> Verification:
@@ -194,9 +176,10 @@ class _Check:
 
     def _predictions(self) -> pd.DataFrame:
         file = safe_relative(self.folder, self.record.predictions.path)
-        if not file.is_file():
+        parts = prediction_files(file)
+        if not parts:
             raise IntegrityError(f"{file}: missing; a record is checked beside its predictions")
-        return read_predictions(file)
+        return pd.concat(list(map(read_predictions, parts)), ignore_index=True)
 
     def _hashes(self, protocol: Protocol) -> Iterator[Difference]:
         """The record's own hash and those of protocol, settings, predictions and checkpoint."""
@@ -208,7 +191,10 @@ class _Check:
         file = safe_relative(self.folder, record.predictions.path)
         rows = plain(protocol.included_generators)
         yield from self._compare_value("protocol.included_generators", record.protocol.included_generators, rows)
-        yield from self._compare_value("predictions.sha256", record.predictions.sha256, sha256_file(file))
+        if file.is_file():
+            yield from self._compare_value("predictions.sha256", record.predictions.sha256, sha256_file(file))
+        else:
+            self.unchecked.append("the predictions are kept in parts: predictions.sha256, of one file, was not checked")
         if record.run.config:
             yield from self._settings(record.run.config)
         if record.model.checkpoint_sha256 is None:
@@ -225,7 +211,7 @@ class _Check:
         """The run's other files, by the hashes that records of today keep of them."""
         recorded = self.record.run.files
         for name, stated in recorded.items():
-            path = safe_relative(self.folder, name)
+            path = self._place(name)
             if path.is_file():
                 yield from self._compare_value(f"run.files.{name}", stated, sha256_file(path))
             else:
@@ -301,7 +287,7 @@ class _Check:
             if test := stated.splits.get("test"):
                 yield from self._compare_value("manifest.splits.test.content_sha256", test.content_sha256, digest)
             return
-        chosen = self.files.selection_beside
+        chosen = self.elsewhere.get(self.files.selection.name) or self.files.selection_beside
         if chosen is None or self.rows_hash is None:
             self.unchecked.append(
                 f"no {self.files.selection.name} beside the record: which faces were selected was not checked"
@@ -363,14 +349,14 @@ class _Check:
             self.notes.append(f"schema {record.schema_version}: {made}; {anew}")
         if added := added_metrics(record, new):
             self.notes.append(f"made before there was {', '.join(added)}: `dfad evaluate --run RUN --rescore` adds it")
-        self.compared += sum(map(_leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
+        self.compared += sum(map(leaves, (plain(record.metrics), plain(record.groups), plain(record.sweep))))
         yield from score_differences(record, new)
 
     def _references(self, frame: pd.DataFrame, protocol: Protocol) -> Iterator[Difference]:
         """Numbers of the predictors that see no pixel, from their own predictions."""
         record, found = self.record, {}
         for name, about in record.run.references.items():
-            path = safe_relative(self.folder, about.path)
+            path = self._place(about.path)
             if not path.is_file():
                 self.unchecked.append(f"{about.path} is not beside the record: its numbers were not checked")
                 found[name] = record.references.get(name, ())
@@ -379,8 +365,12 @@ class _Check:
                 yield Difference(f"run.files.{about.path}", None, sha256_file(path))
             earlier = record.schema_version in EARLIER_INTERVALS
             found[name] = scored_reference(read_predictions(path), protocol, frame, str(path), earlier=earlier)
-            self.compared += _leaves(plain(record.references.get(name, ())))
+            self.compared += leaves(plain(record.references.get(name, ())))
         yield from reference_differences(record, found)
+
+    def _place(self, name: str) -> Path:
+        """A file of the run, there or not."""
+        return self.elsewhere.get(name) or safe_relative(self.folder, name)
 
     def _ranges(self) -> Iterator[Difference]:
         """Impossible numbers, also those that do not follow from these predictions."""
@@ -388,11 +378,5 @@ class _Check:
             yield Difference(f"{fault.where}, expected {fault.allowed},", fault.stated, None)
 
     def _compare_value(self, name: str, stated: Any, found: Any) -> Iterator[Difference]:
-        self.compared += _leaves(stated)
+        self.compared += leaves(stated)
         yield from differences(name, stated, found)
-
-
-def _leaves(value: Any) -> int:
-    if isinstance(value, dict):
-        return sum(map(_leaves, value.values()))
-    return sum(map(_leaves, value)) if isinstance(value, list | tuple) else 1

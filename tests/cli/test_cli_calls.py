@@ -34,7 +34,10 @@ SEVERAL = {
         *(f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")),
         "dfad_bench.api.imports:evaluate_callable",
     },
-    "leaderboard": {"dfad_bench.api.runs:leaderboards", "dfad_bench.api.site:leaderboard_site"},
+    "leaderboard": {
+        "dfad_bench.api.runs:leaderboards", "dfad_bench.api.site:leaderboard_site",
+        "dfad_bench.api.entries:verify_entries",
+    },
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {

@@ -60,6 +60,7 @@ def commands(folder: Path, fixtures: Path) -> list[list[str]]:
         ["leaderboard", "--runs", str(folder / "runs"), "--format", "markdown"],
         ["verify-record", "--run", run, "--strict"],
         ["scores", "--run", earlier], ["verify-record", "--run", earlier], ["leaderboard", "--runs", earlier],
+        ["leaderboard", "--verify"],
         # these two end with 1 and one line: it has none of the faces, and it needs torch
         [*match, "--protocol", "synthetic", "--manifest", str(fixtures / "earlier_manifest")],
         ["check-model", "xception"],

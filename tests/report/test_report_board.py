@@ -12,7 +12,7 @@ from helpers.toy import toy_protocol
 
 from dfad_bench.api.runs import leaderboards
 from dfad_bench.core.errors import ConfigError
-from dfad_bench.core.files import content_hash
+from dfad_bench.core.files import content_hash, write_packed_json
 from dfad_bench.core.protocol import Protocol, load_protocol
 from dfad_bench.core.record import plain, write_record
 from dfad_bench.report.leaderboard import board, find_records
@@ -244,7 +244,7 @@ def test_a_run_evaluated_again_counts_once_and_keeps_its_training() -> None:
 
 def test_shipped_records_are_shown_unless_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = toy_protocol()
-    write_record(tmp_path / "shipped" / "records" / "theirs.json", record(protocol, "theirs"))
+    write_packed_json(tmp_path / "shipped" / "records" / "theirs" / "record.json.gz", plain(record(protocol, "theirs")))
     write_record(tmp_path / "mine" / "record.json", record(protocol, "mine"))
     monkeypatch.setattr("dfad_bench.report.leaderboard.shipped", lambda room: tmp_path / "shipped")
     found = {shown: find_records([tmp_path / "mine"], with_shipped=shown)[0] for shown in (True, False)}

@@ -1,0 +1,1 @@
+"""Entries of the leaderboards: records with their predictions, as others submit them."""
