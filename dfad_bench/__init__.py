@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from dfad_bench.api.predict import predict
     from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.reproduce import plan_table, reproduce_table
+    from dfad_bench.api.run_source import load_run
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.sensitivity import sensitivity
+    from dfad_bench.api.shared_runs import push_run
     from dfad_bench.api.site import leaderboard_site
     from dfad_bench.api.table_settings import TableSettings
     from dfad_bench.api.training import train
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from dfad_bench.core.errors import DFADError
     from dfad_bench.core.skeleton import new_skeleton
     from dfad_bench.core.version import __version__
-    from dfad_bench.engine.load import LoadedRun, load_run
+    from dfad_bench.engine.load import LoadedRun
     from dfad_bench.engine.model_contract import check_model
     from dfad_bench.engine.profile import profile_model
     from dfad_bench.engine.settings import EvaluateSettings, RobustnessSettings, TrainSettings
@@ -72,7 +74,7 @@ _PUBLIC = {
     "parsing_study": "dfad_bench.api.parsing:parsing_study",
     "ParsingStudySettings": "dfad_bench.parsing.settings:ParsingStudySettings",
     "train": "dfad_bench.api.training:train",
-    "load_run": "dfad_bench.engine.load:load_run",
+    "load_run": "dfad_bench.api.run_source:load_run",
     "evaluate": "dfad_bench.api.evaluation:evaluate",
     "robustness": "dfad_bench.api.evaluation:robustness",
     "sensitivity": "dfad_bench.api.sensitivity:sensitivity",
@@ -97,6 +99,7 @@ _PUBLIC = {
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "leaderboard_site": "dfad_bench.api.site:leaderboard_site",
     "verify_record": "dfad_bench.api.runs:verify_record",
+    "push_run": "dfad_bench.api.shared_runs:push_run",
     "fetch_weights": "dfad_bench.api.weights:fetch_weights",
     "check_weights": "dfad_bench.api.weights:check_weights",
     "submit": "dfad_bench.api.entries:submit",
@@ -137,9 +140,9 @@ __all__ = [
     "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions", "infer_pairs",
     "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols", "load_run",
     "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table",
-    "predict", "profile_model", "profile_models", "profile_shares", "quickstart", "reproduce_table", "rescore",
-    "robustness", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train", "verify_entries",
-    "verify_record",
+    "predict", "profile_model", "profile_models", "profile_shares", "push_run", "quickstart", "reproduce_table",
+    "rescore", "robustness", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train",
+    "verify_entries", "verify_record",
 ]  # fmt: skip
 
 

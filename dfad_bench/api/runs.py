@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
 from dfad_bench.api.record_checks import record_checks, verified
+from dfad_bench.api.run_source import run_path
 from dfad_bench.api.shipped import shipped_hash
 from dfad_bench.core.bounds import RESAMPLES
 from dfad_bench.core.errors import ConfigError, DFADError, listed, quoted
@@ -34,8 +35,8 @@ ScoreTable = Literal["metrics", "groups", "sweep", "confusion"]
 
 
 def folder_of(run: Run) -> Path:
-    """The folder of a run."""
-    return Path(run) if isinstance(run, str | Path) else run.folder
+    """The folder of a run; of one in a repository of the hub, where it was fetched to."""
+    return run_path(run) if isinstance(run, str | Path) else run.folder
 
 
 def list_of_runs(runs: Sequence[Run] | Run) -> list[Run]:

@@ -7,7 +7,7 @@ from dfad_bench.data.manifest import Manifest
 
 
 def shows_faces(manifest: Manifest) -> bool:
-    """Whether the dataset file that a manifest was built by, as it is now, lets its faces be shown; never by default."""
+    """Whether the dataset file a manifest was built by, as it is now, lets its faces be shown; never by default."""
     from dfad_bench.ingest.sources.spec import load_dataset_spec
 
     try:

@@ -25,7 +25,7 @@ def _claims() -> list[str]:
 @click.option(
     "--run",
     "runs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.RUN,
     multiple=True,
     required=True,
     help="Folder of a finished run, or of several seeds; repeat for all of both sides.",

@@ -10,14 +10,12 @@ from dfad_bench.cli import options
 from dfad_bench.cli.output import echo_json, echo_table
 from dfad_bench.core import bounds
 
-_RUN = click.Path(path_type=Path, file_okay=False)
-
 
 @click.command("compare", epilog="Example: dfad compare --run quickstart/runs/xception --run quickstart/runs/gazeclip")
 @click.option(
     "--run",
     "runs",
-    type=_RUN,
+    type=options.RUN,
     multiple=True,
     required=True,
     help="Folder of a finished run, or of several seeds; give two.",

@@ -58,7 +58,7 @@ def _refuse_unused_options(context: click.Context) -> None:
 @click.option(
     "--run",
     "runs",
-    type=_FOLDER,
+    type=options.RUN,
     multiple=True,
     help="Folder of a finished run, or of several seeds; with --corruptions several.",
 )

@@ -44,6 +44,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),
+    "push": ("push", "Write a run as a folder to share, with a model card; upload it."),
     "weights": ("weights", "List, fetch, check and find weight files of others."),
     "submit": ("submit", "Check finished runs and write their entries for the leaderboards."),
     "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),

@@ -97,6 +97,26 @@ PROMPT = NameType("prompt", _prompts)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
+class RunType(click.Path):
+    """The folder of a run; `hf://OWNER/NAME[@REVISION]` is fetched into the cache, and its folder is given."""
+
+    def __init__(self, *, exists: bool = False) -> None:
+        super().__init__(path_type=Path, file_okay=False, exists=exists)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder, fetched if need be."""
+        if isinstance(value, str) and value.startswith("hf://") and not (ctx and ctx.resilient_parsing):
+            from dfad_bench.api.run_source import run_path
+            from dfad_bench.cli.output import echo
+            from dfad_bench.cli.progress import make_progress
+
+            return run_path(value, progress=make_progress(), report=lambda note: echo(note, err=True))
+        return super().convert(value, param, ctx)
+
+
+RUN = RunType()
+
+
 _NAMES = {"model": MODEL, "protocol": PROTOCOL, "recipe": RECIPE, "prompt": PROMPT}
 
 
@@ -126,7 +146,7 @@ def run_and_faces(command: Any) -> Any:
     folder = click.Path(path_type=Path, file_okay=False)
     words = "A manifest, or a folder of pictures that are face crops."
     command = click.option("--faces", type=folder, required=True, metavar="DIR", help=words)(command)
-    return click.option("--run", type=folder, required=True, help="Folder of a finished run.")(command)
+    return click.option("--run", type=RUN, required=True, help="Folder of a finished run, or hf://OWNER/NAME.")(command)
 
 
 def study_settings(command: Any) -> Any:

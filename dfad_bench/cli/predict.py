@@ -25,7 +25,7 @@ _setting = partial(options.setting, PredictSettings)
 @click.command("predict", epilog="Example: dfad predict quickstart/faces/test --run quickstart/runs/gazeclip")
 @click.argument("inputs", nargs=-1, required=True, metavar="PATH...")
 @click.option(
-    "--run", "runs", type=click.Path(path_type=Path, file_okay=False), multiple=True, required=True,
+    "--run", "runs", type=options.RUN, multiple=True, required=True,
     help="Folder of a finished run; repeat to ask several about the same faces.",
 )  # fmt: skip
 @_setting("frames")

@@ -22,7 +22,7 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
 @click.option(
     "--run",
     "runs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.RUN,
     multiple=True,
     required=True,
     help="Folder of a finished run, or of several seeds; repeatable.",

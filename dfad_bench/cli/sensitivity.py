@@ -26,9 +26,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> tu
     " --manifest quickstart/manifests/synthetic-outdoor --manifest quickstart/manifests/synthetic-unseen"
     " --corruptions jpeg --severities 3",
 )
-@click.option(
-    "--run", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of a finished run."
-)
+@click.option("--run", type=options.RUN, required=True, help="Folder of a finished run.")
 @options.manifest()
 @_setting(
     "corruptions",

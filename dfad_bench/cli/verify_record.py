@@ -24,9 +24,7 @@ _setting = partial(options.setting, EvaluateSettings)
     " quickstart/manifests/synthetic --manifest quickstart/manifests/synthetic-outdoor"
     " --manifest quickstart/manifests/synthetic-unseen",
 )
-@click.option(
-    "--run", type=click.Path(path_type=Path, file_okay=False), help="Folder of a finished run, or of several seeds."
-)
+@click.option("--run", type=options.RUN, help="Folder of a finished run, or of several seeds.")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="A record beside its predictions.")
 @click.option("--repredict", is_flag=True, help="Predict the faces of --manifest again from the checkpoint, too.")
 @options.manifest(required=False)

@@ -79,6 +79,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
             ["leaderboard", "--protocol", "synthetic", "--runs", str(own)],
             ["leaderboard", "--protocol", "gazeclip-df40", "--out", str(own / "board.md"), "--format", "markdown"],
         ],
+        "push": [],  # needs a trained run with weights: tests/sharing/test_sharing_push.py
         "weights": [["weights", "list"], ["weights", "check"]],
         "submit": [],  # needs a run that is no constant: tests/cli/test_cli_submit.py
         "list": [["list", "protocols", "--long"], ["list", "recipes", "--json"]],
