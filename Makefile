@@ -12,7 +12,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 TESTED := $(VENV)/.installed-test$(if $(CHROMIUM),-browser)
 EXTRAS := test$(if $(CHROMIUM),$(comma)browser)
 
-.PHONY: quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
+.PHONY: entries boards quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
@@ -56,6 +56,14 @@ light-test: $(VENV)/.installed-dev  ## scores, compare, leaderboard, verify-reco
 	$(LIGHT_VENV)/bin/python -m pip install --quiet --no-deps build/light-dist/*.whl
 	mkdir -p build/light
 	cd build/light && ../../$(LIGHT_VENV)/bin/python ../../tests/helpers/light_commands.py . ../../tests/fixtures
+
+entries: $(VENV)/.installed  ## every number of every committed entry computed again, and the committed boards rendered again
+	rm -rf build/boards
+	OMP_NUM_THREADS=1 $(BIN)/python -m dfad_bench leaderboard --verify --boards build/boards
+	@for board in build/boards/*; do cmp "$$board" "leaderboards/boards/$${board##*/}" || { echo "make boards renders them again"; exit 1; }; done
+
+boards: $(VENV)/.installed  ## the boards of the committed entries
+	OMP_NUM_THREADS=1 $(BIN)/python -m dfad_bench leaderboard --verify --boards leaderboards/boards
 
 clean:
 	rm -rf build quickstart .pytest_cache .mypy_cache .ruff_cache

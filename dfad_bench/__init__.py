@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.by_value import scores_by
     from dfad_bench.api.checks import check_manifests
     from dfad_bench.api.claims import check_claim
-    from dfad_bench.api.entries import submit, verify_entries
+    from dfad_bench.api.entries import submit, verify_entries, write_boards
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dfad_bench.core.batch import Inputs
     from dfad_bench.core.doctor import diagnose
     from dfad_bench.core.errors import DFADError
+    from dfad_bench.core.json_schema import schema
     from dfad_bench.core.skeleton import new_skeleton
     from dfad_bench.core.version import __version__
     from dfad_bench.engine.load import LoadedRun
@@ -103,6 +104,7 @@ _PUBLIC = {
     "fetch_weights": "dfad_bench.api.weights:fetch_weights",
     "check_weights": "dfad_bench.api.weights:check_weights",
     "submit": "dfad_bench.api.entries:submit",
+    "write_boards": "dfad_bench.api.entries:write_boards",
     "verify_entries": "dfad_bench.api.entries:verify_entries",
     "check_claim": "dfad_bench.api.claims:check_claim",
     "check_manifest": "dfad_bench.ingest.check:check_manifest",
@@ -113,6 +115,7 @@ _PUBLIC = {
     "synthesize": "dfad_bench.synthetic.layout:synthesize",
     "diagnose": "dfad_bench.core.doctor:diagnose",
     "quickstart": "dfad_bench.api.quickstart:quickstart",
+    "schema": "dfad_bench.core.json_schema:schema",
     "new_skeleton": "dfad_bench.core.skeleton:new_skeleton",
     "profile_models": "dfad_bench.api.models:profile_models",
     "profile_shares": "dfad_bench.api.models:profile_shares",
@@ -141,8 +144,8 @@ __all__ = [
     "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols", "load_run",
     "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table",
     "predict", "profile_model", "profile_models", "profile_shares", "push_run", "quickstart", "reproduce_table",
-    "rescore", "robustness", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train",
-    "verify_entries", "verify_record",
+    "rescore", "robustness", "schema", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train",
+    "verify_entries", "verify_record", "write_boards",
 ]  # fmt: skip
 
 

@@ -10,15 +10,21 @@ from typing import Any
 from dfad_bench.api.record_checks import config_hash, verified
 from dfad_bench.api.runs import Run, list_of_runs, runs_of
 from dfad_bench.core.errors import ConfigError, DFADError
+from dfad_bench.core.escape import json_text
+from dfad_bench.core.files import write_text
 from dfad_bench.core.progress import NoProgress, Progress
+from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run
+from dfad_bench.report.board_checks import Check
+from dfad_bench.report.board_json import board_values
 from dfad_bench.report.entries.checking import EntryCheck, all_faults, among_each_other, check_entry, find_entries
 from dfad_bench.report.entries.content import CARD, started_from
 from dfad_bench.report.entries.entry import WeightLicence
 from dfad_bench.report.entries.writing import Submission, Submitted, submit_run
-from dfad_bench.report.leaderboard import shipped_records
+from dfad_bench.report.leaderboard import board, shipped_records
 
+BOARD_FORMATS = {"markdown": ".md", "csv": ".csv", "json": ".json"}
 _FURTHER = ("notes", "reference", "reference_licence")  # of a card, where they are said
 
 
@@ -109,6 +115,55 @@ def verify_entries(
     progress.finish()
     found, lines = among_each_other(checks, root)
     return VerifiedEntries(root, tuple(found), (*further, *(lines if protocol is None else ())))
+
+
+def write_boards(
+    out: Path | str,
+    root: Path | str | None = None,
+    *,
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
+) -> VerifiedEntries:
+    """Verify every entry, then write the board of each protocol that has entries, as Markdown, CSV and JSON.
+
+    What is written depends on entries and code alone, not on what was checked on this machine before. Where an entry
+    does not hold, nothing is written.
+
+    Args:
+        out: folder of the boards.
+        root: as of `verify_entries`.
+        progress: shows the entries.
+
+    Returns:
+        What was found of the entries; boards are written where it has no faults.
+    """
+    found = verify_entries(root, progress=progress)
+    if not found.faults:
+        for name, text in board_files(found).items():
+            write_text(Path(out) / name, text)
+    return found
+
+
+def board_files(found: VerifiedEntries) -> dict[str, str]:
+    """The boards of verified entries, by the name of their file."""
+    from dfad_bench.api.shipped import shipped_hash
+    from dfad_bench.report.reported import reported_scores
+
+    records = [check.record for check in found.checks if check.record is not None]
+    checks = {c.record.record_id: _board_check(c) for c in found.checks if c.record is not None}
+    files = {}
+    for name in sorted({record.protocol.name for record in records}):
+        protocol, printed = load_protocol(name), reported_scores(name)
+        for kind, ending in BOARD_FORMATS.items():
+            detailed = kind != "markdown"
+            table = board(protocol, records, printed, per_group=detailed, checks=checks, shipped_hash=shipped_hash)
+            text = json_text(board_values(table)) + "\n" if kind == "json" else table.render(kind)
+            files[f"{name}{ending}"] = text
+    return files
+
+
+def _board_check(check: EntryCheck) -> Check:
+    """Of a verified entry: its numbers follow, or what does not."""
+    return Check("contradicted" if check.faults else "follows", "; ".join(check.faults[:2]), check.place)
 
 
 def _submit_one(folder: Path, root: Path, replace: bool, licences: Mapping[str, str]) -> Submitted:

@@ -84,7 +84,20 @@ def _metric(name: str) -> Row:
     }
 
 
+def _schemas() -> list[str]:
+    from dfad_bench.core.json_schema import SCHEMAS
+
+    return list(SCHEMAS)
+
+
+def _schema(name: str) -> Row:
+    from dfad_bench.core.json_schema import SCHEMAS
+
+    return {"what": SCHEMAS[name][0], "command": f"dfad schema {name}"}
+
+
 KINDS = {
+    "schemas": Kind(_schemas, _schema, {"what": "Of", "command": "Printed by"}),
     "models": Kind(
         _models,
         _model,

@@ -22,7 +22,8 @@ def list_names(kind: str, *, described: bool = False, only: GeneratorFilter | No
 
     Args:
         kind: "models", "views", "protocols", "datasets", "generators", "estimators", "metrics", "recipes", "prompts",
-            "crops", "corruptions", "weights", "reported", "tables" (of the papers: what each needs, and its command).
+            "crops", "corruptions", "weights", "schemas", "reported", "tables" (of the papers: what each needs, and
+            its command).
         described: what each one is and where it comes from, not its name alone.
         only: of the kind "generators", those that are wanted.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfad_bench.cli import options
 from dfad_bench.cli.output import echo, echo_json, echo_tables
+
+if TYPE_CHECKING:
+    from dfad_bench.report.table import Table
 
 FORMATS = ("rich", "markdown", "csv", "json", "latex", "html")
 
@@ -72,6 +75,11 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex", "html")
     is_flag=True,
     help="Compute every number of every entry again from its predictions; ends with 4 where one does not follow.",
 )
+@click.option(
+    "--boards",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="After --verify, write the board of each protocol with entries to this folder: Markdown, CSV, JSON.",
+)
 @options.quiet
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write to this file (html: to this folder) instead of printing."
@@ -84,6 +92,7 @@ def command(
     seeds: str,
     by_group: bool,
     verify: bool,
+    boards: Path | None,
     quiet: bool,
     out: Path | None,
     **options: Any,
@@ -95,8 +104,10 @@ def command(
     not follow from their predictions are struck out, not ranked; of several records of one run the best checked one is
     shown. The best value of a column is bold and the second underlined, on terminals, in Markdown and in LaTeX.
     """
+    if boards is not None and (protocol or runs or not verify):
+        raise click.UsageError("--boards is for all entries: with --verify, without --protocol and --runs")
     if verify:
-        _verify(options["entries"], protocol, format_ == "json", quiet)
+        _verify(options["entries"], protocol, format_ == "json", quiet, boards)
         return
     options["columns"] = [name.strip() for name in columns.split(",")] if columns is not None else []
     options["every_seed"] = seeds == "all"
@@ -106,18 +117,30 @@ def command(
     if out is not None and out.is_dir():
         raise click.BadParameter(f"File '{out}' is a directory.", param_hint="'--out'")
     from dfad_bench.api.runs import leaderboards
-    from dfad_bench.core.files import write_text
 
     detailed = format_ in ("csv", "json")
     tables = leaderboards(runs, protocol, per_group=detailed, by_group=by_group, **options)
     if detailed and len(tables) > 1:
         names = ", ".join(tables)
         raise click.UsageError(f"{format_} holds one protocol; choose with --protocol one of {names}")
-    if out is None:
-        echo_tables(tables.values(), format_)
-    else:
-        write_text(out, "\n".join(table.render(format_) for table in tables.values()))
+    _show(list(tables.values()), format_, out)
+
+
+def _show(tables: list[Table], format: str, out: Path | None) -> None:
+    """Print the boards, or write them to a file."""
+    from dfad_bench.core.escape import json_text
+    from dfad_bench.core.files import write_text
+    from dfad_bench.report.board_json import board_values
+
+    values = board_values(tables[0]) if format == "json" else {}
+    if out is not None:
+        text = json_text(values) + "\n" if values else "\n".join(table.render(format) for table in tables)
+        write_text(out, text)
         echo(f"{out}", err=True)
+    elif values:
+        echo_json(values)
+    else:
+        echo_tables(tables, format)
 
 
 def _write_site(out: Path | None, runs: tuple[Path, ...], protocol: str | None, **options: Any) -> None:
@@ -128,13 +151,17 @@ def _write_site(out: Path | None, runs: tuple[Path, ...], protocol: str | None, 
     echo(f"{leaderboard_site(runs, out, protocol, **options)}", err=True)
 
 
-def _verify(entries: Path | None, protocol: str | None, as_json: bool, quiet: bool) -> None:
+def _verify(entries: Path | None, protocol: str | None, as_json: bool, quiet: bool, boards: Path | None) -> None:
     """A line for each entry that says what was checked, and one for each thing that does not hold."""
-    from dfad_bench.api.entries import verify_entries
+    from dfad_bench.api.entries import verify_entries, write_boards
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.core.errors import IntegrityError
 
-    found = verify_entries(entries, protocol, progress=make_progress(quiet))
+    progress = make_progress(quiet)
+    if boards is None:
+        found = verify_entries(entries, protocol, progress=progress)
+    else:
+        found = write_boards(boards, entries, progress=progress)
     if as_json:
         rows = [
             {"entry": c.place, "compared": c.compared, "faces": c.faces, "faults": c.faults, "notes": c.notes}

@@ -48,6 +48,7 @@ COMMANDS = {
     "weights": ("weights", "List, fetch, check and find weight files of others."),
     "submit": ("submit", "Check finished runs and write their entries for the leaderboards."),
     "list": ("list_names", "List models, protocols, datasets, generators, recipes and more."),
+    "schema": ("schema", "Print the JSON Schema of a file, for programs of others."),
     "new": ("new", "Write the skeleton of a model, dataset or protocol of your own."),
     "check-model": ("check_model", "Run the contract test on one model."),
 }

@@ -86,7 +86,14 @@ def _tables() -> list[str]:
     return item_names()
 
 
+def _schemas() -> list[str]:
+    from dfad_bench.core.json_schema import SCHEMAS
+
+    return list(SCHEMAS)
+
+
 MODEL = NameType("model", _models)
+SCHEMA = NameType("schema", _schemas)
 TABLE = NameType("table", _tables)
 PROTOCOL = NameType("protocol", _protocols)
 DATASET = NameType("dataset", _datasets)

@@ -276,7 +276,7 @@ def _rows(
         disputed = record.record_id in unsettled or check.level == "contradicted"
         alone = record.record_id if disputed or every_seed else ""
         runs.setdefault(f"{row_key(record)} {'checked' if check.checked else 'claimed'} {alone}", []).append(record)
-    return runs
+    return {key: sorted(members, key=lambda one: (one.run.seed or 0, one.record_id)) for key, members in runs.items()}
 
 
 def _protocol_notes(protocol: Protocol, faces: str) -> list[str]:

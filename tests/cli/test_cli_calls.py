@@ -21,8 +21,11 @@ PARSING = {
 PRINTING = {
     "dfad_bench.core.errors:listed",
     "dfad_bench.core.errors:quoted",
+    "dfad_bench.core.files:write_json",
     "dfad_bench.core.files:write_text",  # the --out of a table
+    "dfad_bench.core.escape:json_text",
     "dfad_bench.core.record:plain",
+    "dfad_bench.report.board_json:board_values",
     "dfad_bench.report.compare:comparison_tables",
     "dfad_bench.report.figures.gaze:figure_notes",
     "dfad_bench.report.table:render",
@@ -36,7 +39,7 @@ SEVERAL = {
     },
     "leaderboard": {
         "dfad_bench.api.runs:leaderboards", "dfad_bench.api.site:leaderboard_site",
-        "dfad_bench.api.entries:verify_entries",
+        "dfad_bench.api.entries:verify_entries", "dfad_bench.api.entries:write_boards",
     },
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},

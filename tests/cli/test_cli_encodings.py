@@ -83,6 +83,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "weights": [["weights", "list"], ["weights", "check"]],
         "submit": [],  # needs a run that is no constant: tests/cli/test_cli_submit.py
         "list": [["list", "protocols", "--long"], ["list", "recipes", "--json"]],
+        "schema": [["schema", "entry"]],
         "new": [["new", "protocol", "mine", "--out", str(own / "mine")]],
         "check-model": [["check-model", "majority"]],
         "quickstart": [["quickstart", "--small", "--out", str(own / "quick")]],
