@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from dfad_bench.api.predict import predict
     from dfad_bench.api.quickstart import quickstart
     from dfad_bench.api.reproduce import plan_table, reproduce_table
+    from dfad_bench.api.run_report import run_report
+    from dfad_bench.api.run_report_settings import RunReportSettings
     from dfad_bench.api.run_source import load_run
     from dfad_bench.api.runs import compare, leaderboard, scores, verify_record
     from dfad_bench.api.sensitivity import sensitivity
@@ -96,6 +98,8 @@ _PUBLIC = {
     "PredictSettings": "dfad_bench.inference.settings:PredictSettings",
     "enrolment": "dfad_bench.api.open_world:enrolment",
     "mistakes": "dfad_bench.api.mistakes:mistakes",
+    "run_report": "dfad_bench.api.run_report:run_report",
+    "RunReportSettings": "dfad_bench.api.run_report_settings:RunReportSettings",
     "compare": "dfad_bench.api.runs:compare",
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "leaderboard_site": "dfad_bench.api.site:leaderboard_site",
@@ -138,14 +142,14 @@ _PUBLIC = {
 __all__ = [
     "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "PredictSettings", "RobustnessSettings",
-    "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim", "check_manifest",
-    "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment", "evaluate",
-    "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions", "infer_pairs",
-    "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols", "load_run",
-    "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table",
-    "predict", "profile_model", "profile_models", "profile_shares", "push_run", "quickstart", "reproduce_table",
-    "rescore", "robustness", "schema", "scores", "scores_by", "sensitivity", "submit", "survey", "synthesize", "train",
-    "verify_entries", "verify_record", "write_boards",
+    "RunReportSettings", "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim",
+    "check_manifest", "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment",
+    "evaluate", "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions",
+    "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols",
+    "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study",
+    "plan_table", "predict", "profile_model", "profile_models", "profile_shares", "push_run", "quickstart",
+    "reproduce_table", "rescore", "robustness", "run_report", "schema", "scores", "scores_by", "sensitivity", "submit",
+    "survey", "synthesize", "train", "verify_entries", "verify_record", "write_boards",
 ]  # fmt: skip
 
 

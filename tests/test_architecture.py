@@ -19,6 +19,7 @@ OF_API = (
     "core",
     "data",
     "engine",
+    "explain",
     "gaze",
     "inference",
     "ingest",
@@ -67,7 +68,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"dfad_bench.core", "dfad_bench.data", "dfad_bench.views"},
         {"numpy", "pandas", "torch", "yaml"},
     ),
-    "dfad_bench.explain": ({"dfad_bench.core"}, {"torch"}),
+    "dfad_bench.explain": ({"dfad_bench.core", "dfad_bench.layers"}, {"torch"}),
     # where reading and cropping meet trained weights; only api and the commands import it
     "dfad_bench.inference": (
         {f"dfad_bench.{room}" for room in ("core", "data", "engine", "gaze", "ingest", "views")},

@@ -96,6 +96,19 @@ def _schema(name: str) -> Row:
     return {"what": SCHEMAS[name][0], "command": f"dfad schema {name}"}
 
 
+def _figures() -> list[str]:
+    from dfad_bench.report.run_figures.registry import FIGURES
+
+    return list(FIGURES)
+
+
+def _figure(name: str) -> Row:
+    from dfad_bench.report.run_figures.registry import FIGURES
+
+    entry = FIGURES[name]
+    return {"about": entry.about, "figure_needs": entry.needs, "origin": entry.maker}
+
+
 KINDS = {
     "schemas": Kind(_schemas, _schema, {"what": "Of", "command": "Printed by"}),
     "models": Kind(
@@ -124,6 +137,7 @@ KINDS = {
             **FROM,
         },
     ),
+    "figures": Kind(_figures, _figure, {"about": "Shows", "figure_needs": "Needs beyond a run", **FROM}),
     "estimators": Kind(
         _estimators,
         _estimator,

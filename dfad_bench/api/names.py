@@ -21,9 +21,9 @@ def list_names(kind: str, *, described: bool = False, only: GeneratorFilter | No
     """What there is of a kind: shipped, from included folders, and from other distributions.
 
     Args:
-        kind: "models", "views", "protocols", "datasets", "generators", "estimators", "metrics", "recipes", "prompts",
-            "crops", "corruptions", "weights", "schemas", "reported", "tables" (of the papers: what each needs, and
-            its command).
+        kind: "models", "views", "protocols", "datasets", "generators", "estimators", "metrics", "figures", "recipes",
+            "prompts", "crops", "corruptions", "weights", "schemas", "reported", "tables" (of the papers: what
+            each needs, and its command).
         described: what each one is and where it comes from, not its name alone.
         only: of the kind "generators", those that are wanted.
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "identify": ("identify", "Name faces by a run's classes and enrolled generators."),
     "predict": ("predict", "Say of any picture or video whether its faces are forged, and by whom."),
     "scores": ("scores", "Show all numbers of a run: by group, over thresholds, confusion."),
+    "report": ("report", "Draw the figures of runs, and a page that holds them."),
     "reproduce": ("reproduce", "Make a table of GazeCLIP or BMRL again, from faces to its layout."),
     "profile": ("profile", "Parameters and multiply-adds beside the published figures."),
     "leaderboard": ("leaderboard", "Render measured, trivial and reported rows."),

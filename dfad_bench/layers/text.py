@@ -36,6 +36,17 @@ def token_ids(prompt: str, cut: bool = False) -> tuple[int, ...]:
     return tokens + (0,) * (CONTEXT - len(tokens))
 
 
+def token_words(tokens: Sequence[int]) -> list[str]:
+    """The words of the numbers of one prompt between start and end token, and "(end)" for the end token.
+
+    >>> token_words(token_ids("a fake face"))
+    ['a', 'fake', 'face', '(end)']
+    """
+    tokenizer = _tokenizer()
+    end = list(tokens).index(tokenizer.eot_token_id)
+    return [tokenizer.decode([token]).strip() for token in tokens[1:end]] + ["(end)"]
+
+
 def tokenize(prompts: Sequence[str], *, cut: bool = False) -> Tensor:
     """(n, 77) int64: start token, the prompt, end token, zeros. The end token is the row's largest id.
 

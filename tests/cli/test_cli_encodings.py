@@ -65,6 +65,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         ],
         "evaluate": [["evaluate", "--run", str(first), "--rescore"], ["evaluate", "--run", str(first), *both]],
         "sensitivity": [["sensitivity", "--run", str(first), *both, "--corruptions", "jpeg"]],
+        "report": [["report", "--run", str(first), "--figure", "confusion", "--out", str(own / "–report")]],
         "compare": [["compare", "--run", str(first), "--run", str(second), "--resamples", "100"]],
         "claim": [],  # needs trained pairs: tests/cli/test_cli_claim.py
         "verify-record": [["verify-record", "--run", str(first)]],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dfad_bench.core.protocol import load_protocol
-from dfad_bench.report.figures.heads import _draw, draw_heads, expert_pairs
+from dfad_bench.report.figures.heads import draw_heads, expert_pairs, heads_figure
 from dfad_bench.report.paper_table import paper_table, shown_columns
 from dfad_bench.report.reported import load_table
 from dfad_bench.report.table import Column, Table
@@ -44,7 +44,7 @@ def test_each_metric_has_a_panel_of_one_expert_beside_both() -> None:
 @pytest.mark.heavy
 def test_bars_are_the_numbers_and_whiskers_their_spread() -> None:
     rows = [row("GazeCLIP"), row("$CLIP_")]
-    figure = _draw(table(*rows), rows, expert_pairs(COLUMNS))
+    figure = heads_figure(table(*rows), COLUMNS)
     for number, panel in enumerate(figure.axes):
         bars = [(round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in panel.patches]
         pairs = [(2 * number + both, at, row) for both in (0, 1) for at, row in enumerate(rows)]

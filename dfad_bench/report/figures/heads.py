@@ -49,16 +49,19 @@ def draw_heads(table: Table, columns: Sequence[ReportedColumn], out: Path, stem:
     if not (rows and pairs):
         return []
     with style.drawing():
-        return style.save(_draw(table, rows, pairs), out, stem, table.title)
+        return style.save(heads_figure(table, columns), out, stem, table.title)
 
 
 def _has_numbers(row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair]) -> bool:
     return any(row[f"c{place}"] is not None for pair in pairs.values() for place in pair)
 
 
-def _draw(table: Table, rows: Sequence[Mapping[str, Any]], pairs: Mapping[tuple[str, str], Pair]) -> Figure:
+def heads_figure(table: Table, columns: Sequence[ReportedColumn]) -> Figure:
+    """The bars of the measured rows of a table; arguments as of `draw_heads`."""
     from matplotlib.patches import Patch
 
+    pairs = expert_pairs(columns)
+    rows = [row for row in table.rows if row["kind"] == "measured" and _has_numbers(row, pairs)]
     heading = style.wrapped(table.title, style.WIDE_IN - 0.1, style.TITLE_PT)
     note = style.wrapped(" ".join(table.notes), style.WIDE_IN - 0.1)
     top = style.heading_height(heading) + 0.2

@@ -66,8 +66,13 @@ def save_robustness_figures(
     return paths
 
 
-def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
-    """Panels of one column of `robustness_table.NUMBERS`; bands are 95 % intervals; dotted: a constant model."""
+def draw_robustness(
+    key: str, evaluations: Sequence[Evaluation], *, width: float | None = None, title: bool = True
+) -> Figure:
+    """Panels of one column of `robustness_table.NUMBERS`; bands are 95 % intervals; dotted: a constant model.
+
+    `width`: of the figure in inches, by default as wide as its panels; `title`: whether it has one.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -76,7 +81,8 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
     names = list(dict.fromkeys(name for _, line in lines for name in line))
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.8, 2.1 * rows + 1.0), layout="constrained")
+    wide = width or 2.6 * columns + 0.8
+    figure = Figure(figsize=(wide, (wide - 0.8) / columns * 0.81 * rows + 1.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     floor = _trivial_value(key, evaluations)
@@ -97,6 +103,8 @@ def draw_robustness(key: str, evaluations: Sequence[Evaluation]) -> Figure:
             panels[index].tick_params(labelbottom=True)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
+    if not title:
+        return figure
     own = any(not facts["paper_exact"] for facts in about.values())
     figure.suptitle(_title(key, evaluations) + ("\n* not shown to be the papers'" if own else ""), fontsize=10)
     return figure

@@ -245,12 +245,12 @@ def save(figure: Figure, out: Path, stem: str, title: str) -> list[Path]:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=dpi, metadata={**undated[suffix], "Title": title})
         if suffix == "svg":
-            write_text(path, _with_jpegs(path.read_text(encoding="utf-8")))
+            write_text(path, with_jpegs(path.read_text(encoding="utf-8")))
         paths.append(path)
     return paths
 
 
-def _with_jpegs(svg: str) -> str:
+def with_jpegs(svg: str) -> str:
     """The same figure with its photographs as JPEG, a tenth of the bytes; what is transparent stays as it is."""
 
     def smaller(found: re.Match[str]) -> str:
