@@ -218,7 +218,8 @@ class Embedder(nn.Module):
     def tokens(self, maps: Tensor) -> Tensor:
         """Class token and map token."""
         token = self.to_patch_embedding(maps)
-        return self.dropout(torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding)
+        tokens = torch.cat([self.cls_token.expand(token.shape[0], -1, -1), token], dim=1)
+        return self.dropout(tokens + self.pos_embedding)
 
 
 class ImageEmbedder(Embedder):

@@ -92,9 +92,9 @@ class CrossAlignment(nn.Module):
             ends: (n,) places of the end tokens, which are the texts' global tokens; what is behind them is hidden.
         """
         places = torch.arange(text.shape[1], device=text.device)
-        asked = text[torch.arange(len(text), device=text.device), ends]  # (n, d)
-        of_texts = self._logits(asked.expand(len(image), -1, -1), image)  # (B, n)
-        globals_ = image[:, 0].expand(len(text), -1, -1)  # (n, B, d)
+        asked = text[torch.arange(text.shape[0], device=text.device), ends]  # (n, d)
+        of_texts = self._logits(asked.expand(image.shape[0], -1, -1), image)  # (B, n)
+        globals_ = image[:, 0].expand(text.shape[0], -1, -1)  # (n, B, d)
         of_images = self._logits(globals_, text, places > ends[:, None])  # (n, B)
         return of_texts, of_images.T
 
@@ -114,7 +114,7 @@ class DetectionExpert(nn.Module):
         self.detection = nn.Linear(dim, 2)
 
     def forward(self, embedding: Tensor) -> Output:
-        zeros = embedding.new_zeros(len(embedding), self.num_generators)
+        zeros = embedding.new_zeros(embedding.shape[0], self.num_generators)
         return Output(zeros, self.detection(embedding), embedding)
 
 

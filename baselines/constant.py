@@ -38,10 +38,10 @@ class Constant(DFADModel):
         self.register_buffer("detection", torch.zeros(2))
 
     def embed(self, inputs: Inputs) -> Tensor:
-        return inputs.images.new_zeros(len(inputs.images), 1)
+        return inputs.images.new_zeros(inputs.images.shape[0], 1)
 
     def forward(self, inputs: Inputs) -> Output:
-        rows = len(inputs.images)
+        rows = inputs.images.shape[0]
         attribution, detection = self.logits()
         return Output(attribution.expand(rows, -1), detection.expand(rows, -1), self.embed(inputs))
 

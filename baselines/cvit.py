@@ -113,7 +113,7 @@ class CViT(DFADModel):
         maps = self.features(self.prepare(inputs.images))  # (B, 512, 7, 7)
         patch = maps.permute(0, 2, 3, 1).flatten(1)[:, None]  # (B, 1, 7*7*512)
         token = self.patch_to_embedding(patch)  # (B, 1, 1024)
-        tokens = torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding
+        tokens = torch.cat([self.cls_token.expand(token.shape[0], -1, -1), token], dim=1) + self.pos_embedding
         return self.transformer(tokens)[:, 0]  # (B, 1024)
 
 

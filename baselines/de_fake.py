@@ -82,6 +82,7 @@ class DEFAKE(CLIPBased):
         reference="https://github.com/zeyangsha/De-Fake",
         weights=("openai_clip_vit_b32", "openai_clip_vit_b32_archive", "openai_clip_vit_l14"),
         recipe="de_fake",
+        no_export="its captions are texts, and a graph of arrays cannot read texts",
     )
     Config = DEFAKEConfig
     image_size = 224

@@ -112,7 +112,7 @@ class Adapter(nn.Module):
         """Images (B, 3, side, side), CLIP's patches after the fused layers: to queries (B, q, d), patches (B, m, d)."""
         patches = self.patches(images).flatten(2).transpose(1, 2) + self.positions
         count = self.queries.shape[1]
-        x = torch.cat([self.queries.expand(len(images), -1, -1), patches], dim=1)
+        x = torch.cat([self.queries.expand(images.shape[0], -1, -1), patches], dim=1)
         for number, block in enumerate(self.transformer.layers):
             attention, mlp = tuple(block.children())
             x = mlp(attention(x))
@@ -234,7 +234,8 @@ class ForensicsAdapter(CLIPBased):
         config, side = self.config, self.config.clip_side
         if images.shape[-1] != side:
             images = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        x, fused = self.clip.embedded(images), dict[int, Tensor]()
+        x = self.clip.embedded(images)
+        fused: dict[int, Tensor] = {}
         behind = x[:, 1:]
         for layer, block in enumerate(self.clip.blocks[: config.copies_after], start=1):
             x = block(x)

@@ -91,7 +91,7 @@ def textured_patch(images: Tensor, patch: Patch) -> Tensor:
     steps = (right - inner).abs() + (down - inner).abs() + (tiles[..., 1:, 1:] - inner).abs() + (right - down).abs()
     energy = steps.sum(dim=(2, 3, 4))
     best = energy.argmax(dim=1) if patch == "max" else energy.argmin(dim=1)
-    return tiles[torch.arange(len(tiles), device=tiles.device), best]
+    return tiles[torch.arange(tiles.shape[0], device=tiles.device), best]
 
 
 def fitted_threshold(likeness: Tensor, fake: Tensor) -> float:

@@ -97,7 +97,7 @@ class TokenEncoder(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         token = self.to_embedding(maps.permute(0, 2, 3, 1).flatten(1))[:, None]  # (B, 1, dim)
-        tokens = torch.cat([self.cls_token.expand(len(token), -1, -1), token], dim=1) + self.pos_embedding
+        tokens = torch.cat([self.cls_token.expand(token.shape[0], -1, -1), token], dim=1) + self.pos_embedding
         return self.transformer(tokens)[:, 0]
 
 

@@ -119,7 +119,7 @@ class ViT(DFADModel):
 
     def embed(self, inputs: Inputs) -> Tensor:
         patches = self.patch(self.prepare(inputs.images))  # (B, 196, 768)
-        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embedding
+        tokens = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1) + self.pos_embedding
         return self.norm(self.transformer(tokens)[:, 0])  # (B, 768)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.claims import check_claim
     from dfad_bench.api.entries import submit, verify_entries, write_boards
     from dfad_bench.api.evaluation import evaluate, rescore, robustness
+    from dfad_bench.api.export import export_run
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.imports import evaluate_callable, import_predictions
@@ -81,6 +82,7 @@ _PUBLIC = {
     "evaluate": "dfad_bench.api.evaluation:evaluate",
     "robustness": "dfad_bench.api.evaluation:robustness",
     "sensitivity": "dfad_bench.api.sensitivity:sensitivity",
+    "export_run": "dfad_bench.api.export:export_run",
     "plan_table": "dfad_bench.api.reproduce:plan_table",
     "reproduce_table": "dfad_bench.api.reproduce:reproduce_table",
     "TableSettings": "dfad_bench.api.table_settings:TableSettings",
@@ -144,12 +146,13 @@ __all__ = [
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "PredictSettings", "RobustnessSettings",
     "RunReportSettings", "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim",
     "check_manifest", "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment",
-    "evaluate", "evaluate_callable", "extract_gaze", "fetch_weights", "gaze_study", "identify", "import_predictions",
-    "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models", "list_names", "list_protocols",
-    "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest", "open_world", "parsing_study",
-    "plan_table", "predict", "profile_model", "profile_models", "profile_shares", "push_run", "quickstart",
-    "reproduce_table", "rescore", "robustness", "run_report", "schema", "scores", "scores_by", "sensitivity", "submit",
-    "survey", "synthesize", "train", "verify_entries", "verify_record", "write_boards",
+    "evaluate", "evaluate_callable", "export_run", "extract_gaze", "fetch_weights", "gaze_study", "identify",
+    "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models",
+    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
+    "open_world", "parsing_study", "plan_table", "predict", "profile_model", "profile_models", "profile_shares",
+    "push_run", "quickstart", "reproduce_table", "rescore", "robustness", "run_report", "schema", "scores",
+    "scores_by", "sensitivity", "submit", "survey", "synthesize", "train", "verify_entries", "verify_record",
+    "write_boards",
 ]  # fmt: skip
 
 

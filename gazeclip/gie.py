@@ -87,7 +87,7 @@ class GIE(nn.Module):
     def forward(self, images: Tensor, gaze: Tensor | None, present: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) at CLIP's size and I_f (B, 1, d) to I_g^ig (B, d); faces not `present` (B,) get no gaze."""
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, m, d)
-        cls = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        cls = self.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1) + self.P_i.to(patches.dtype)
         x = self.ln_pre(x)
         last = len(self.blocks) - 1

@@ -52,7 +52,7 @@ class AGPM(nn.Module):
 
         The class token of such a face is what it is without a third token, since positions are added to each.
         """
-        tokens, mask = [self.I_c.expand(len(images), -1, -1), self.ae(images)], None
+        tokens, mask = [self.I_c.expand(images.shape[0], -1, -1), self.ae(images)], None
         if self.gaze_proj is not None and gaze is not None:
             tokens.append(self.gaze_proj(gaze))
             mask = None if present is None else _hidden_gaze(present)
@@ -61,7 +61,7 @@ class AGPM(nn.Module):
 
 def _hidden_gaze(present: Tensor) -> Tensor:
     """(B, 1, 1, 3) to add to the logits of [class, appearance, gaze]: 0, and -inf for the gaze of faces without one."""
-    mask = torch.zeros(len(present), 1, 1, 3, device=present.device)
+    mask = torch.zeros(present.shape[0], 1, 1, 3, device=present.device)
     return mask.masked_fill(
         ~present[:, None, None, None] & (torch.arange(3, device=present.device) == 2), float("-inf")
     )

@@ -20,6 +20,7 @@ OF_API = (
     "data",
     "engine",
     "explain",
+    "export",
     "gaze",
     "inference",
     "ingest",
@@ -92,6 +93,12 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     # of what comes from outside and what goes out; the hub's and the libraries' own clients on use only
     "dfad_bench.sharing": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
+    # a run as one file for other programs; `facts` and `runner` work without torch
+    "dfad_bench.export": (
+        {f"dfad_bench.{room}" for room in ("core", "data", "engine", "report", "synthetic", "views")},
+        {"numpy", "pandas", "torch"},
+    ),
+    "dfad_bench.export.facts": ({"dfad_bench.core"}, set()),
     # what `import dfad_bench` offers; only the commands and the package itself import it
     "dfad_bench.api": ({f"dfad_bench.{room}" for room in OF_API}, {"numpy"}),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),

@@ -36,6 +36,7 @@ COMMANDS = {
     "import-predictions": ("import_predictions", "Score predictions that were made elsewhere."),
     "compare": ("compare", "Test whether one run is better than another on the same faces."),
     "claim": ("claim", "Test a paper's claim about training on your runs, over models."),
+    "export": ("export", "Write a run as one file: ONNX, TorchScript or safetensors."),
     "verify-record": ("verify_record", "Compute every number of a record again and compare."),
     "enroll": ("enroll", "Learn a generator from a few faces, without training."),
     "identify": ("identify", "Name faces by a run's classes and enrolled generators."),

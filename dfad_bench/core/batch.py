@@ -23,7 +23,7 @@ def _masks_on(present: Mapping[str, Tensor], device: torch.device, non_blocking:
 
 
 def _which_have(present: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
-    return present[name] if name in present else torch.ones(len(like), dtype=torch.bool, device=like.device)
+    return present[name] if name in present else torch.ones(like.shape[0], dtype=torch.bool, device=like.device)
 
 
 def _views_on(views: Mapping[str, ViewValue], device: torch.device, non_blocking: bool) -> dict[str, ViewValue]:

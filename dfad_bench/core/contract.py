@@ -65,6 +65,7 @@ class Card:
     recipe: str | None = None  # in manifests/recipes: as its authors (or its detector's) train; see `--recipe author`
     no_recipe: str = ""  # where there is none: why, as the answer to `--recipe author`
     waits: tuple[str, ...] = ()  # stages whose steps wait for a GPU in their losses; `notes` say why
+    no_export: str = ""  # why `dfad export` cannot write it as a graph; empty where it can
 
 
 class Experts(nn.Module):

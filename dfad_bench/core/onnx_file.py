@@ -14,20 +14,26 @@ from dfad_bench.core.errors import WeightsError, listed, need
 from dfad_bench.core.weight_content import refuse_stand_ins
 
 _LARGEST_BYTES = 1 << 30
+LARGEST_FILE = 1 << 31  # of a protobuf
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _MOST_SHOWN = 4
 
 
-def onnx_session(path: Path) -> Any:
+def onnx_session(path: Path, *, threads: int | None = None, largest_bytes: int = _LARGEST_BYTES) -> Any:
     """A session of onnxruntime for the file.
+
+    Args:
+        path: the file.
+        threads: that one call uses; None as many as torch, which is imported for that only.
+        largest_bytes: of the file.
 
     Weights in other files are refused: onnxruntime 1.20 reads them from any path in the file, newer versions only
     from the file's folder, for which they get an empty one.
     """
     runtime, onnx = (need(name, "dfad-bench[onnx]", f"running {path.name}") for name in ("onnxruntime", "onnx"))
     refuse_stand_ins(path)
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise WeightsError(f"{path}: larger than {_LARGEST_BYTES >> 20} MB")
+    if path.stat().st_size > largest_bytes:
+        raise WeightsError(f"{path}: larger than {largest_bytes >> 20} MB")
     content = path.read_bytes()
     try:
         model = onnx.load_model_from_string(content)
@@ -37,10 +43,8 @@ def onnx_session(path: Path) -> Any:
         raise WeightsError(
             f"{path}: keeps weights in other files ({listed(elsewhere, _MOST_SHOWN)}); convert it to one file"
         )
-    import torch
-
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = _threads_of_torch() if threads is None else threads
     options.log_severity_level = 4  # errors are raised, not logged
     try:
         with TemporaryDirectory() as empty:
@@ -48,6 +52,12 @@ def onnx_session(path: Path) -> Any:
             return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class
         raise WeightsError(f"{path}: not runnable by onnxruntime ({first_line(error)})") from error
+
+
+def _threads_of_torch() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _external_tensors(message: Any) -> Iterator[str]:

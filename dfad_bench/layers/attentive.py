@@ -35,7 +35,7 @@ class AttentivePool(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = self.norm(tokens)
-        query = self.query.expand(len(tokens), -1, -1)  # (B, 1, d)
+        query = self.query.expand(tokens.shape[0], -1, -1)  # (B, 1, d)
         keys, values = self._by_head(self.to_keys(tokens)), self._by_head(self.to_values(tokens))
         pooled = F.scaled_dot_product_attention(self._by_head(query), keys, values)  # (B, heads, 1, d / heads)
         return self.output(pooled.transpose(1, 2).flatten(1))

@@ -25,7 +25,7 @@ class ImageTokens(nn.Module):
     def embedded(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) to what the first block gets, (B, 1 + m, width)."""
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, m, width)
-        cls = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        cls = self.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
         tokens: Tensor = self.ln_pre(torch.cat([cls, patches], dim=1) + self.positional_embedding.to(patches.dtype))
         return tokens
 

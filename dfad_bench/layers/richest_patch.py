@@ -44,5 +44,5 @@ def richest_index(images: Tensor, *, rounded: bool = False) -> Tensor:
 
 def richest_patch(images: Tensor, *, rounded: bool = False) -> Tensor:
     """(B, 3, H, W) in [0, 1] to the richest of its four quarters, (B, 3, H/2, W/2); `rounded`: see `grey_levels`."""
-    rows = torch.arange(len(images), device=images.device)
+    rows = torch.arange(images.shape[0], device=images.device)
     return tiles(images)[rows, richest_index(images, rounded=rounded)]

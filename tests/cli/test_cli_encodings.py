@@ -73,6 +73,7 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "enroll": [],  # needs a trained run with outputs: tests/api/test_api_galleries.py
         "identify": [],  # likewise
         "predict": [],  # needs a trained model that says how its faces were cropped: tests/api/test_api_predict.py
+        "export": [["export", "--run", str(first), "--format", "torchscript", "--out", str(own / "名.pt")]],
         "scores": [["scores", "--run", str(first), "--format", name] for name in FORMATS],
         "reproduce": [["reproduce", "I", *both], ["reproduce", "bmrl-8", "--plan", "--no-measure"]],
         "profile": [["profile", "--model", "xception"]],
