@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.export import export_run
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
+    from dfad_bench.api.hash_manifests import rebuild_manifest, share_manifest
     from dfad_bench.api.imports import evaluate_callable, import_predictions
     from dfad_bench.api.listed_generators import GeneratorFilter
     from dfad_bench.api.manifests import open_manifest
@@ -106,6 +107,8 @@ _PUBLIC = {
     "leaderboard": "dfad_bench.api.runs:leaderboard",
     "leaderboard_site": "dfad_bench.api.site:leaderboard_site",
     "verify_record": "dfad_bench.api.runs:verify_record",
+    "share_manifest": "dfad_bench.api.hash_manifests:share_manifest",
+    "rebuild_manifest": "dfad_bench.api.hash_manifests:rebuild_manifest",
     "push_run": "dfad_bench.api.shared_runs:push_run",
     "fetch_weights": "dfad_bench.api.weights:fetch_weights",
     "check_weights": "dfad_bench.api.weights:check_weights",
@@ -150,9 +153,9 @@ __all__ = [
     "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models",
     "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
     "open_world", "parsing_study", "plan_table", "predict", "profile_model", "profile_models", "profile_shares",
-    "push_run", "quickstart", "reproduce_table", "rescore", "robustness", "run_report", "schema", "scores",
-    "scores_by", "sensitivity", "submit", "survey", "synthesize", "train", "verify_entries", "verify_record",
-    "write_boards",
+    "push_run", "quickstart", "rebuild_manifest", "reproduce_table", "rescore", "robustness", "run_report", "schema",
+    "scores", "scores_by", "sensitivity", "share_manifest", "submit", "survey", "synthesize", "train", "verify_entries",
+    "verify_record", "write_boards",
 ]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch"},
     ),
     # of what comes from outside and what goes out; the hub's and the libraries' own clients on use only
-    "dfad_bench.sharing": ({"dfad_bench.core"}, {"numpy", "pandas", "pyarrow"}),
+    "dfad_bench.sharing": ({"dfad_bench.core", "dfad_bench.data"}, {"numpy", "pandas", "pyarrow"}),
     # a run as one file for other programs; `facts` and `runner` work without torch
     "dfad_bench.export": (
         {f"dfad_bench.{room}" for room in ("core", "data", "engine", "report", "synthetic", "views")},

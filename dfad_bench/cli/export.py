@@ -13,9 +13,7 @@ from dfad_bench.cli.output import echo, echo_json
 @click.command(
     "export", epilog="Example: dfad export --run quickstart/runs/xception --format torchscript --out xception.pt"
 )
-@click.option(
-    "--run", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of a finished, scored run."
-)
+@click.option("--run", type=options.RUN, required=True, help="Folder of a finished, scored run.")
 @click.option(
     "--format", "form", type=click.Choice(["onnx", "torchscript", "safetensors"]), default="onnx", show_default=True,
     help="A graph for onnxruntime, a graph for torch, or the weights alone.",

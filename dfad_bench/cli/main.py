@@ -26,6 +26,8 @@ COMMANDS = {
     "build-manifest": ("build_manifest", "Crop the faces of a dataset into a manifest."),
     "check-manifest": ("check_manifest", "Check a manifest, and what a protocol would lack."),
     "merge-manifests": ("merge_manifests", "Finish what several shards built, or join manifests."),
+    "share-manifest": ("share_manifest", "List the faces of a manifest by hashes, without pictures."),
+    "rebuild-manifest": ("rebuild_manifest", "Build a manifest again from such a list, and compare."),
     "infer-pairs": ("infer_pairs", "Find the real face each forged one was made from."),
     "gaze-extract": ("gaze_extract", "Estimate the gaze of every face of a manifest, once."),
     "gaze-fid": ("gaze_fid", "Compare gaze of real and forged faces: FID and paired cosine."),

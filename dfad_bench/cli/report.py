@@ -19,7 +19,7 @@ from dfad_bench.report.run_figures.registry import FIGURES
     " quickstart/manifests/synthetic-unseen --out report",
 )
 @click.option(
-    "--run", "runs", type=click.Path(path_type=Path, file_okay=False), multiple=True, required=True,
+    "--run", "runs", type=options.RUN, multiple=True, required=True,
     help="Folder of a finished run, or of runs of several seeds; repeatable.",
 )  # fmt: skip
 @click.option(

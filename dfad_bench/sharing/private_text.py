@@ -40,12 +40,15 @@ def _cut(value: Any, where: str, changed: list[str]) -> Any:
 
 
 def private_words() -> tuple[str, ...]:
-    """What tells who made a run and where: the home folder, the user's name, the machine's."""
+    """What tells who made a run and where: the home folder; the user's and the machine's name where it is written so.
+
+    A name alone is not looked for: somebody called `clip` could share no CLIP.
+    """
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a user without an entry
         user = ""
-    words = (str(Path.home()), f"/home/{user}", f"/Users/{user}", f"{user}@", platform.node())
+    words = (str(Path.home()), f"/home/{user}", f"/Users/{user}", f"{user}@", f"@{platform.node()}")
     common = ("root", "localhost", "user")
     return tuple(word for word in words if len(word.strip("/@")) >= _LEAST_LETTERS and word.strip("/@") not in common)
 

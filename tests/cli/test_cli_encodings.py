@@ -55,6 +55,10 @@ def lines(world: Path, encoding: str) -> dict[str, list[list[str]]]:
         "build-manifest": [build, [*build, "--json"]],
         "check-manifest": [["check-manifest", *both, "--protocol", "synthetic@1", "--audit"]],
         "merge-manifests": [["merge-manifests", "--out", str(own / "m")]],
+        "share-manifest": [["share-manifest", "--manifest", str(world / "synthetic"), "--out", str(own / "hashes")]],
+        "rebuild-manifest": [
+            ["rebuild-manifest", "--hashes", str(own / "hashes"), "--out", str(world / "synthetic")]
+        ],
         "infer-pairs": [["infer-pairs", "--manifest", str(world / "synthetic"), "--dataset", "synthetic"]],
         "gaze-extract": [["gaze-extract", *both]],
         "gaze-fid": [["gaze-fid", *both, "--out", str(own / "gaze")]],
