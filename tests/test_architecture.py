@@ -72,7 +72,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench.explain": ({"dfad_bench.core", "dfad_bench.layers"}, {"torch"}),
     # where reading and cropping meet trained weights; only api and the commands import it
     "dfad_bench.inference": (
-        {f"dfad_bench.{room}" for room in ("core", "data", "engine", "gaze", "ingest", "views")},
+        {f"dfad_bench.{room}" for room in ("core", "data", "engine", "explain", "gaze", "ingest", "views")},
         {"numpy", "pandas"},
     ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),

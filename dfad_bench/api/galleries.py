@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 from dfad_bench.api.manifests import open_manifest
 from dfad_bench.api.runs import Run, folder_of
 from dfad_bench.api.views import provide_views, views_of_run
-from dfad_bench.core.errors import ConfigError, quoted
+from dfad_bench.core.errors import ConfigError, UnknownNameError, quoted
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_galleries import MOST_FACES, check_gallery_name, read_galleries, write_gallery
 from dfad_bench.core.run_outputs import Outputs, read_outputs, require_outputs
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.engine.config import read_config
-from dfad_bench.engine.load import LoadedRun
+from dfad_bench.engine.load import LoadedRun, trained_protocol
 from dfad_bench.engine.loose_faces import EmbeddedFaces, embed_faces
-from dfad_bench.report.open_world.gallery_table import enrolled_table, named_table
+from dfad_bench.report.open_world.gallery_table import Prototypes, enrolled_table, named_table
 from dfad_bench.report.table import Table
 
 Faces = Path | str | Manifest
+EVERY = "all"  # enrolled generators
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,31 @@ def identify(
         made.outputs, made.names, known, made.run.generators, enrolled, _outputs(folder, "validation")
     )  # fmt: skip
     return FacesOfRun(table, made.refused, made.warnings)
+
+
+def gallery_of_run(run: Run, checkpoint_sha256: str | None, names: Sequence[str]) -> Prototypes:
+    """The classes of a run and generators enrolled in it, to name faces by.
+
+    Args:
+        run: its folder, or the loaded run.
+        checkpoint_sha256: hash of its weights.
+        names: of enrolled generators; `EVERY` for all.
+
+    Raises:
+        ConfigError: no such generator, or a run that kept no outputs.
+        IntegrityError: a gallery that was changed, or made by other weights.
+    """
+    folder = folder_of(run)
+    known = _outputs(folder, "training", required=True)
+    assert known is not None
+    enrolled = read_galleries(RunFolder(folder), checkpoint_sha256)
+    if absent := [name for name in names if name not in enrolled and name != EVERY]:
+        raise UnknownNameError("enrolled generator", absent[0], enrolled, f" `dfad enroll --run {folder}` adds one.")
+    chosen = {name: one for name, one in enrolled.items() if EVERY in names or name in names}
+    if not chosen:
+        raise ConfigError(f"{folder}: no generator is enrolled; `dfad enroll --run {folder}` adds one")
+    classes = sorted(trained_protocol(RunFolder(folder)).seen, key=lambda group: group.label)
+    return Prototypes.of(known, [group.generator for group in classes], chosen)
 
 
 def _embedded(

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from dfad_bench.api.galleries import gallery_of_run
+from dfad_bench.api.predict_pictures import PictureWriter
 from dfad_bench.api.predict_rows import COLUMNS, FACE, TOGETHER, Row, RowMaker
 from dfad_bench.api.runs import Run, folder_of, list_of_runs
 from dfad_bench.api.views import views_of_run
@@ -18,6 +20,7 @@ from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.engine.config import read_config
 from dfad_bench.gaze.estimators.base import GazeEstimator
 from dfad_bench.gaze.estimators.build import build_estimator
+from dfad_bench.inference.faces import SampleFaces
 from dfad_bench.inference.inputs import STDIN, NamedInputs
 from dfad_bench.inference.run_faces import RunFaces
 from dfad_bench.inference.settings import PredictSettings
@@ -124,7 +127,8 @@ def predict(
     streamed = any(str(name) == STDIN for name in names.names)
     samples = names if streamed else list(names)
     total = None if streamed else max(0, len(samples) - asked.skip)  # type: ignore[arg-type]
-    maker = RowMaker(answers, [one.learnt for one in opened], asked.top)
+    galleries = [gallery_of_run(one.folder, one.checkpoint_sha256, asked.gallery) for one in opened if asked.gallery]
+    maker = RowMaker(answers, [one.learnt for one in opened], asked.top, galleries)
     rows = _rows(islice(samples, asked.skip, None), opened, asked, maker, total, progress)
     return Predictions(tuple(answers), tuple(told), total, rows, names, remarks=lines)
 
@@ -134,19 +138,26 @@ def _rows(
     total: int | None, progress: Progress,
 ) -> Iterator[tuple[list[Row], Sequence[str]]]:  # fmt: skip
     """The rows of each sample, and remarks."""
-    gaze = _estimator(opened[0], asked)
+    gaze = _estimator(asked)
+    normalised = bool(getattr(gaze, "normalised", True))
+    writer = PictureWriter(asked, maker.answers, opened[0], normalised)
+    number = asked.skip
     progress.start("Predicting", total)
     try:
-        for chunk in predict_samples(samples, opened, asked, gaze):
-            remarks = list(chunk.remarks)
-            for sample, rows in zip(chunk.samples, maker.rows(chunk), strict=True):
-                if sample.left_out:
-                    left = f"{sample.left_out} more faces, smaller than those shown (--most-faces)"
-                    remarks.append(f"{sample.sample.origin}: {left}")
-                yield rows, remarks
+        for chunk in predict_samples(samples, opened, asked, gaze, keep_pictures=writer.needs_pictures):
+            heat = writer.heat_of(chunk)
+            for place, rows in enumerate(maker.rows(chunk)):
+                number += 1
+                writer.write_sample(chunk, place, number, rows, heat)
+                yield rows, [*chunk.remarks, *writer.remarks, *_count_of_others(chunk.samples[place])]
                 progress.advance()
     finally:
         progress.finish()
+
+
+def _count_of_others(sample: SampleFaces) -> list[str]:
+    more = "more faces, smaller than those shown (--most-faces)"
+    return [f"{sample.sample.origin}: {sample.left_out} {more}"] if sample.left_out else []
 
 
 def _labelled(folders: Sequence[Path]) -> dict[str, RunArrays]:
@@ -163,7 +174,7 @@ def _opened(folder: Path, views: Mapping[str, Mapping[str, Any]], asked: Predict
     return RunFaces.open(folder, known, device=asked.device, crop=asked.crop)
 
 
-def _estimator(run: RunFaces, asked: PredictSettings) -> GazeEstimator | None:
+def _estimator(asked: PredictSettings) -> GazeEstimator | None:
     """What estimates the gaze that is shown."""
     if asked.estimator == NO_GAZE:
         return None

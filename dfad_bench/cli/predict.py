@@ -32,6 +32,11 @@ _setting = partial(options.setting, PredictSettings)
 @_setting("stride")
 @_setting("top")
 @_setting("most_faces")
+@_setting("stability")
+@_setting("gallery", multiple=True)
+@_setting("annotate", type=click.Path(path_type=Path, file_okay=False))
+@_setting("heat_maps")
+@_setting("plot", type=click.Path(path_type=Path, file_okay=False))
 @_setting("crop")
 @_setting("estimator")
 @_setting("skip")
@@ -58,6 +63,8 @@ def command(
         raise click.UsageError("Give --json or --csv, not both.")
     if asked["frames"] is not None and asked["stride"] is not None:
         raise click.UsageError("Give --frames or --stride, not both.")
+    if asked["heat_maps"] and asked["annotate"] is None:
+        raise click.UsageError("--heat-maps are drawn into pictures: give --annotate DIR.")
     # on a terminal the lines show how far it is, and a bar would cut through them
     progress = make_progress(quiet or sys.stdout.isatty())
     given = view_settings(views)

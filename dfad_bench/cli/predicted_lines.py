@@ -39,12 +39,12 @@ class TextLines:
         """Print a row."""
         name = one_line(row["input"]) + ("" if row.get("frame") is None else f", frame {row['frame']}")
         if row["kind"] == "refused":
-            echo(f"{name}: {row['status']} ({one_line(row['reason'])})")
+            echo(f"{name}: {row['status']} ({one_line(row['reason'])}){_origin(row)}")
             return
         whose = f"{row['frames']} frames" if row["kind"] == "video" else f"face {row['face']} of {row['faces']}"
         run = f" [{one_line(row['run'])}]" if self._several else ""
         parts = [_verdict(row), _generator(row), _where(row), _gaze(row), ", ".join(row.get("flags") or ())]
-        echo(f"{name}, {whose}{run}: {', '.join(part for part in parts if part)}")
+        echo(f"{name}, {whose}{run}: {', '.join(part for part in parts if part)}{_origin(row)}")
 
     def print_end(self, found: Predictions) -> None:
         """Print what the runs cannot know."""
@@ -90,7 +90,8 @@ class CsvLines:
     def print_row(self, row: Mapping[str, Any]) -> None:
         """Print a row; what is not known is empty."""
         top = [f"{one['generator']}:{one['probability']:.6g}" for one in row.get("top") or ()]
-        cells = {**row, **({"top": top} if "top" in row else {})}
+        again = [f"{way}:{score:.6g}" for way, score in (row.get("redelivered") or {}).items()]
+        cells = {**row, **({"top": top} if "top" in row else {}), **({"redelivered": again} if again else {})}
         self._print(["" if cells.get(name) is None else csv_cell(cells[name]) for name in self._columns])
 
     def print_end(self, found: Predictions) -> None:
@@ -113,13 +114,24 @@ def _verdict(row: Mapping[str, Any]) -> str:
         score += f"; runs up to {row['disagreement']:.3f} apart"
     if row["kind"] == "video" and row.get("called_fake") is not None:
         score += f"; frames {row['p_fake_low']:.3f} to {row['p_fake_high']:.3f}, {row['called_fake']:.0%} of them fake"
-    return f"{row['verdict']} ({score})"
+    return f"{row['verdict']} ({score}{_stability(row)})"
+
+
+def _stability(row: Mapping[str, Any]) -> str:
+    """How many re-deliveries turn the verdict, and which."""
+    if row.get("turned_by") is None:
+        return ""
+    ways = [*row["turned_by"], *(f"{way} loses the face" for way in row["lost_by"])]
+    whole = len(row["redelivered"]) + len(row["lost_by"])
+    return f"; {len(ways)} of {whole} re-deliveries turn it{': ' * bool(ways)}{', '.join(ways)}"
 
 
 def _generator(row: Mapping[str, Any]) -> str:
     if row.get("generator") is None:
         return ""
     likely = [f"likeliest {one_line(one['generator'])} {one['probability']:.2f}" for one in (row.get("top") or ())[:1]]
+    if row.get("nearest") is not None:
+        likely.append(f"nearest {one_line(row['nearest'])}, cosine {row['similarity']:.2f}")
     inside = row.get("attribution_set")
     if row.get("p_seen") is not None:
         likely.append(f"p of a known one {row['p_seen']:.3f}")
@@ -140,3 +152,11 @@ def _gaze(row: Mapping[str, Any]) -> str:
     if row.get("yaw_rad") is None:
         return ""
     return f"gaze {row['pitch_rad'] * _DEGREES:+.0f} up {row['yaw_rad'] * _DEGREES:+.0f} left"
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    """What the file states of itself; nothing stated is "none", which says nothing about the picture."""
+    if row.get("source_type") is None:
+        return ""
+    made = "it says that a model made it; " if row.get("states_generated") else ""
+    return f", stated origin: {made}{one_line(row['source_type'])}, credentials {one_line(row['credentials'])}"

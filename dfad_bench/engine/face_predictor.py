@@ -76,10 +76,14 @@ class FacePredictor:
             ConfigError: faces lack a view, and the model does not say what it does then.
             DFADError: a prediction is NaN or infinite.
         """
-        rows = rows.assign(group="", attribution_label=UNSEEN, detection_label=UNLABELLED, video=None)
-        dataset = FaceDataset(rows, store, self.loaded.protocol, views=views, images=self.needs.images)
+        dataset = self.dataset(rows, store, views)
         lacking = dataset.without_view.items()
         lines = tuple(without_view(self.needs, name, count, f"{len(rows)} faces") for name, count in lacking)
         model, keys = self.loaded.model, rows["source_key"]
         made = predict_outputs(model, dataset, keys, place=self.place, seed=self.config.seed, progress=progress)
         return made, lines
+
+    def dataset(self, rows: pd.DataFrame, store: CropStore, views: Mapping[str, ViewSource]) -> FaceDataset:
+        """Some faces as batches are made of them; arguments as of `predict`."""
+        rows = rows.assign(group="", attribution_label=UNSEEN, detection_label=UNLABELLED, video=None)
+        return FaceDataset(rows, store, self.loaded.protocol, views=views, images=self.needs.images)

@@ -7,13 +7,12 @@ followed through the sampled frames, as a manifest has it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dfad_bench.data.images import ImageRefused
+from dfad_bench.inference.provenance.stated_origin import StatedOrigin, stated_origin
 from dfad_bench.ingest.crop.cropper import Crop, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
@@ -37,7 +36,7 @@ class FoundFace:
     width: int  # of the picture
     height: int
     source_sha256: str
-    redelivered: tuple[np.ndarray | None, ...] = ()  # its crops (side, side, 3) in re-deliveries; None: not found
+    redelivered: tuple[Crop | None, ...] = ()  # its crops in re-deliveries of the picture; None: not found again
 
     @property
     def crop_sha256(self) -> str:
@@ -56,12 +55,16 @@ class RefusedPart:
 
 @dataclass(frozen=True)
 class SampleFaces:
-    """The faces of a sample, and what of it was refused; `left_out`: faces beyond the most that were asked for."""
+    """The faces of a sample, and what of it was refused; `left_out`: faces beyond the most that were asked for.
+
+    `origin`: what the file itself states about where it comes from; None where it cannot be opened.
+    """
 
     sample: RawSample
     faces: tuple[FoundFace, ...]
     refused: tuple[RefusedPart, ...]
     left_out: int = 0
+    origin: StatedOrigin | None = None
 
     @property
     def is_video(self) -> bool:
@@ -69,8 +72,8 @@ class SampleFaces:
         return self.sample.medium in VIDEOS
 
 
-# an upright image and a face in it -> the crops of that face in its re-deliveries
-Redeliver = Callable[["Image.Image", Crop], tuple[np.ndarray | None, ...]]
+# an upright image and faces in it -> the crops of each face in re-deliveries
+Redeliver = Callable[["Image.Image", Sequence[Crop]], list[tuple[Crop | None, ...]]]
 _Found = tuple[list[FoundFace], list[RefusedPart], int]
 
 
@@ -117,16 +120,21 @@ def find_faces(
     faces = tuple(face for some, _, _ in made for face in some)
     parts = [part for _, some, _ in made for part in some]
     parts += [] if refused is None else [RefusedPart(refused.status, refused.reason)]
-    return SampleFaces(sample, faces, tuple(parts), sum(left for _, _, left in made))
+    left_out = sum(left for _, _, left in made)
+    return SampleFaces(sample, faces, tuple(parts), left_out, stated_origin(sample))
 
 
 def _faces_of(frame: Frame, crops: list[Crop | ImageRefused], most: int, redeliver: Redeliver | None) -> _Found:
-    faces, refused = [], []
-    for number, crop in enumerate(crops[:most], 1):
-        if isinstance(crop, ImageRefused):
-            refused.append(RefusedPart(crop.status, f"face {number}: {crop.reason}", frame.index))
-            continue
-        again = () if redeliver is None else redeliver(frame.image, crop)
-        size = frame.image.size
-        faces.append(FoundFace(crop, number, crop.faces or 1, frame.index, *size, frame.source_sha256, again))
+    whole, size = [(number, crop) for number, crop in enumerate(crops[:most], 1)], frame.image.size
+    good = [(number, crop) for number, crop in whole if isinstance(crop, Crop)]
+    again = redeliver(frame.image, [crop for _, crop in good]) if redeliver is not None else [()] * len(good)
+    faces = [
+        FoundFace(crop, number, crop.faces or 1, frame.index, *size, frame.source_sha256, others)
+        for (number, crop), others in zip(good, again, strict=True)
+    ]
+    refused = [
+        RefusedPart(crop.status, f"face {number}: {crop.reason}", frame.index)
+        for number, crop in whole
+        if isinstance(crop, ImageRefused)
+    ]
     return faces, refused, max(0, len(crops) - most)

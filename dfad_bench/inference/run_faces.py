@@ -12,16 +12,20 @@ import pandas as pd
 
 from dfad_bench.core.errors import ConfigError, UnknownNameError, cut, listed
 from dfad_bench.core.escape import one_line
+from dfad_bench.core.labels import FAKE
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.data.crop_profiles import CropMade
 from dfad_bench.data.crop_storage import resized_pixels
 from dfad_bench.data.crop_store import CropStore
+from dfad_bench.data.view_source import ViewSource
+from dfad_bench.engine.checkpoint import read_finished
 from dfad_bench.engine.face_predictor import FacePredictor
 from dfad_bench.engine.load import trained_faces
+from dfad_bench.explain.heat_maps import HeatMaps, heat_maps
 from dfad_bench.inference.faces import FoundFace
-from dfad_bench.ingest.crop.cropper import CropProfile, load_crop_profile
+from dfad_bench.ingest.crop.cropper import Crop, CropProfile, load_crop_profile
 from dfad_bench.views.loose import check_loose, loose_source
 from dfad_bench.views.provider import ViewProvider
 
@@ -50,6 +54,11 @@ class RunFaces:
     def folder(self) -> Path:
         """Of the run."""
         return self.predictor.files.path
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Hash of its weights."""
+        return str(read_finished(self.predictor.files.checkpoint.path)["sha256"])
 
     @classmethod
     def open(
@@ -85,32 +94,45 @@ class RunFaces:
         self, faces: Sequence[FoundFace], progress: Progress = NoProgress()  # noqa: B008  stateless
     ) -> tuple[pd.DataFrame, Outputs, tuple[str, ...]]:  # fmt: skip
         """Predictions, outputs and remarks for some faces, in their order; see `FacePredictor.predict`."""
-        return self.outputs_of_crops([face.crop.pixels for face in faces], rows_of_faces(faces), progress)
+        return self.outputs_of_crops([face.crop for face in faces], progress)
 
     def outputs_of_crops(
-        self, crops: Sequence[np.ndarray], rows: pd.DataFrame, progress: Progress = NoProgress()  # noqa: B008  stateless
+        self, crops: Sequence[Crop], progress: Progress = NoProgress()  # noqa: B008  stateless
     ) -> tuple[pd.DataFrame, Outputs, tuple[str, ...]]:  # fmt: skip
-        """The same of crops (H, W, 3) uint8 and their rows (`rows_of_faces`)."""
-        side, needs = self.predictor.loaded.protocol.image_size, self.predictor.needs
-        pixels = np.stack([resized_pixels(crop, side) for crop in crops])
-        store = CropStore(pixels, rows["sample_id"].tolist())
-        sources = {name: loose_source(self.views, name, rows, crops, side) for name in needs.views}
-        made, lines = self.predictor.predict(rows, store, sources, progress)
+        """The same of crops."""
+        made, lines = self.predictor.predict(*self._prepared_faces(crops), progress)
         return made.frame, made.outputs, lines
 
+    def heat_maps(self, crops: Sequence[Crop]) -> HeatMaps:
+        """Where the detection expert finds what speaks for forged; see `explain.heat_maps`.
 
-def rows_of_faces(faces: Sequence[FoundFace]) -> pd.DataFrame:
+        Raises:
+            ConfigError: the model cannot be explained.
+        """
+        dataset = self.predictor.dataset(*self._prepared_faces(crops))
+        place, model = self.predictor.place, self.predictor.loaded.model
+        place.move(model)
+        inputs = place.lay_out(dataset.inputs(np.arange(len(crops)), place.device))
+        return heat_maps(model, inputs, task="detection", classes=FAKE)
+
+    def _prepared_faces(self, crops: Sequence[Crop]) -> tuple[pd.DataFrame, CropStore, dict[str, ViewSource]]:
+        side, needs, rows = self.predictor.loaded.protocol.image_size, self.predictor.needs, rows_of_crops(crops)
+        pixels = [crop.pixels for crop in crops]
+        store = CropStore(np.stack([resized_pixels(each, side) for each in pixels]), rows["sample_id"].tolist())
+        return rows, store, {name: loose_source(self.views, name, rows, pixels, side) for name in needs.views}
+
+
+def rows_of_crops(crops: Sequence[Crop]) -> pd.DataFrame:
     """What is known of each face, in the columns of a manifest; names are numbers."""
-    names = [str(number) for number in range(len(faces))]
-    shapes = [face.crop.pixels.shape for face in faces]
+    names = [str(number) for number in range(len(crops))]
     return pd.DataFrame(
         {
             "sample_id": names,
             "source_key": names,
-            "landmarks": [_stored_numbers(face.crop.landmarks) for face in faces],
-            "crop_affine": [_stored_numbers(face.crop.affine) for face in faces],
-            "width": [shape[1] for shape in shapes],
-            "height": [shape[0] for shape in shapes],
+            "landmarks": [_stored_numbers(crop.landmarks) for crop in crops],
+            "crop_affine": [_stored_numbers(crop.affine) for crop in crops],
+            "width": [crop.pixels.shape[1] for crop in crops],
+            "height": [crop.pixels.shape[0] for crop in crops],
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError
@@ -39,8 +40,31 @@ class PredictSettings:
         default=32,
         metadata=option("Faces of a picture, the biggest first; the others are counted.", least=1, most=1000),
     )
+    stability: bool = field(
+        default=False,
+        metadata=option(
+            "Ask again about each picture delivered in eight other ways; unsure where two turn the verdict."
+        ),
+    )
     estimator: str | None = field(
         default=None, metadata=option("Gaze estimator (default: geometric); none: no gaze.", metavar="NAME")
+    )
+    gallery: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Generator enrolled in the run (`dfad enroll`) that faces may be named by; all: every one.", metavar="NAME"
+        ),
+    )
+    annotate: Path | None = field(
+        default=None,
+        metadata=option("New folder for pictures with boxes, labels and gaze drawn into them.", metavar="DIR"),
+    )
+    heat_maps: bool = field(
+        default=False,
+        metadata=option("With --annotate: draw what the first run's detection expert looks at."),
+    )
+    plot: Path | None = field(
+        default=None, metadata=option("New folder for a timeline of each video, as SVG.", metavar="DIR")
     )
     skip: int = field(
         default=0, metadata=option("Leave the first N inputs out: go on with an interrupted call.", least=0)
@@ -54,3 +78,5 @@ class PredictSettings:
         check_settings(self)
         if self.frames is not None and self.stride is not None:
             raise ConfigError("PredictSettings: give frames or stride, not both")
+        if self.heat_maps and self.annotate is None:
+            raise ConfigError("PredictSettings: heat_maps are drawn into pictures; give annotate (--annotate DIR)")

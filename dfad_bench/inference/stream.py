@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,8 @@ from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.data.crop_batches import crop_landmarks
 from dfad_bench.gaze.estimators.base import GazeEstimator
 from dfad_bench.inference.faces import FoundFace, SampleFaces, find_faces
-from dfad_bench.inference.run_faces import RunFaces, rows_of_faces
+from dfad_bench.inference.redeliveries import REDELIVERIES, redeliver
+from dfad_bench.inference.run_faces import RunFaces, rows_of_crops
 from dfad_bench.inference.settings import FRAMES, PredictSettings
 from dfad_bench.ingest.crop.cropper import FaceCropper
 from dfad_bench.ingest.media.base import Sampling
@@ -57,6 +59,8 @@ class Chunk:
         samples: in the order in which they were named.
         outputs: of each run, a row a face; empty where there is no face.
         gaze: (n, 2) pitch and yaw of each face in radians, NaN where unknown; None where it was not asked for.
+        redelivered: of each run, (n, ways) scores of each face in re-deliveries (`REDELIVERIES`), NaN where it was not
+            found again; empty where they were not asked for.
         pictures: pictures and frames with faces, by number of sample and frame, where they were to be kept.
         remarks: what a reader must know.
     """
@@ -64,6 +68,7 @@ class Chunk:
     samples: tuple[SampleFaces, ...]
     outputs: tuple[RunOutput, ...] = ()
     gaze: np.ndarray | None = None
+    redelivered: tuple[np.ndarray, ...] = ()
     pictures: dict[tuple[int, int | None], Image.Image] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -114,12 +119,14 @@ def predict_samples(
     frames = settings.frames or (FRAMES if settings.stride is None else None)
     waiting = _Waiting(runs, gaze)
     sampling = Sampling(frames=frames, stride=settings.stride)
+    times = 1 + len(REDELIVERIES) * settings.stability
     for sample in samples:
-        seconds = settings.item_seconds * (1 + (sampling.weight(sample.medium) - 1) / _FRAMES_A_LIMIT)
+        seconds = settings.item_seconds * times * (1 + (sampling.weight(sample.medium) - 1) / _FRAMES_A_LIMIT)
         kept: dict[int | None, Image.Image] = {}
         with one_thread():  # as in builds: sums in another order would change the last bits of a box
             found = find_faces(
                 sample, cropper, seconds=seconds, sampling=sampling, most=settings.most_faces,
+                redeliver=partial(redeliver, cropper=cropper) if settings.stability else None,
                 keep=kept.__setitem__ if keep_pictures else None,
             )  # fmt: skip
         waiting.add(found, kept)
@@ -161,11 +168,23 @@ class _Waiting:
         remarks = tuple(dict.fromkeys(line for _, _, lines in made for line in lines))
         outputs = tuple(RunOutput(frame, kept) for frame, kept, _ in made)
         gaze = None if self._gaze is None else estimate_gaze(self._gaze, faces)
-        return Chunk(samples, outputs, gaze, pictures, remarks)
+        again = tuple(scores_again(run, faces) for run in self._runs) if faces[0].redelivered else ()
+        return Chunk(samples, outputs, gaze, again, pictures, remarks)
+
+
+def scores_again(run: RunFaces, faces: Sequence[FoundFace]) -> np.ndarray:
+    """Scores (n, ways) of faces in re-deliveries of their pictures by one run; NaN where a face was not found again."""
+    crops = [crop for face in faces for crop in face.redelivered]
+    scores, places = np.full(len(crops), np.nan), [place for place, crop in enumerate(crops) if crop is not None]
+    for begin in range(0, len(places), FACES):
+        some = places[begin : begin + FACES]
+        frame, _, _ = run.outputs_of_crops([crop for place in some if (crop := crops[place]) is not None])
+        scores[some] = frame["p_fake"].to_numpy(dtype=float)
+    return scores.reshape(len(faces), -1)
 
 
 def estimate_gaze(estimator: GazeEstimator, faces: Sequence[FoundFace]) -> np.ndarray:
     """Pitch and yaw (n, 2) of each face in radians, by its crop and landmarks as in manifests; NaN where unknown."""
-    landmarks, scale = crop_landmarks(rows_of_faces(faces))
+    landmarks, scale = crop_landmarks(rows_of_crops([face.crop for face in faces]))
     result = estimator.estimate(np.stack([face.crop.pixels for face in faces]), landmarks, "cpu", source_scale=scale)
     return np.stack([result.pitch_rad, result.yaw_rad], axis=1)

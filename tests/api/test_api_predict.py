@@ -23,10 +23,13 @@ from PIL import Image
 import dfad_bench as dfad
 from dfad_bench.api.predict_rows import COLUMNS
 from dfad_bench.cli.main import dfad as command
-from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.errors import ConfigError, UnknownNameError
 from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.inference import stream
+from dfad_bench.inference.picture_folder import MARKER
+from dfad_bench.inference.redeliveries import REDELIVERIES
+from dfad_bench.report.open_world.face_answers import DetectionBand, RunAnswers
 from dfad_bench.report.run_record import build_record
 
 
@@ -176,6 +179,39 @@ def test_names_in_csv_are_no_formulas(world: Path, mixed: Path, monkeypatch: pyt
     assert (row["kind"], row["input"]) == ("face", "'=1+1.png")
 
 
+def test_stability_asks_about_eight_other_ways(
+    world: Path, tested: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tested["path"].iloc[0]
+    (row,) = dfad.predict(picture, world / "run", device="cpu", stability=True)
+    assert list(row["redelivered"]) == [name for name in REDELIVERIES if name not in row["lost_by"]]
+    assert row["redelivered"]["no_metadata"] == pytest.approx(row["p_fake"], abs=1e-6)
+    middle = float(np.mean([row["p_fake"], *row["redelivered"].values()]))
+    apart = DetectionBand(middle, middle, "")
+    said = apart.verdict(row["p_fake"])
+    expected = [name for name, score in row["redelivered"].items() if apart.verdict(score) != said]
+    monkeypatch.setattr(RunAnswers, "band", apart)
+    (other,) = dfad.predict(picture, world / "run", device="cpu", stability=True)
+    assert other["turned_by"] == expected
+    turns = len(expected) + len(other["lost_by"])
+    assert other["verdict"] == ("unsure" if turns >= 2 else said)
+
+
+def test_pictures_are_annotated_and_videos_have_timelines(world: Path, mixed: Path, tmp_path: Path) -> None:
+    out, plots = tmp_path / "out", tmp_path / "plots"
+    rows = list(dfad.predict(mixed, world / "run", device="cpu", annotate=out, plot=plots, heat_maps=True, frames=2))
+    named = [row["annotated"] for row in rows if row["kind"] == "face"]
+    assert {path.name for path in out.iterdir()} == {*named, MARKER}
+    assert any(name.endswith("-two_faces.png") for name in named)
+    assert sum("-clip-frame" in name for name in named) == 2
+    assert len(list(plots.glob("*-clip.svg"))) == 1
+    for name in named:
+        with Image.open(out / name) as picture:
+            assert max(picture.size) <= 1600
+    with pytest.raises(ConfigError, match="holds other files"):
+        list(dfad.predict(mixed, world / "run", device="cpu", annotate=mixed))
+
+
 def test_two_runs_are_asked_about_the_same_faces(world: Path, tested: pd.DataFrame, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(world / "run", other)
@@ -186,6 +222,26 @@ def test_two_runs_are_asked_about_the_same_faces(world: Path, tested: pd.DataFra
     assert rows[-1]["generator"] == rows[0]["generator"]
     with pytest.raises(ConfigError, match="given twice"):
         dfad.predict("x.png", [world / "run", world / "run"], device="cpu")
+
+
+def test_faces_are_named_by_an_enrolled_generator(
+    world: Path, tiny_manifests: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(world / "run", run)
+    with pytest.raises(ConfigError, match="no generator is enrolled"):
+        dfad.predict("x.png", run, device="cpu", gallery=("all",))
+    dfad.enroll(run, tiny_manifests[1], "outdoor", device="cpu")  # its own faces are nearest to their mean
+    outdoor = Path(tiny_manifests[1]).parent / "faces" / "test" / "real-outdoor"
+    rows = list(dfad.predict(sorted(outdoor.glob("*.png"))[:3], run, device="cpu", gallery=("outdoor",)))
+    enrolled = dfad.identify(run, tiny_manifests[1], device="cpu").table.rows
+    nearest = {row["face"]: row for row in enrolled}
+    for row in rows:
+        other = next(one for face, one in nearest.items() if row["input"].endswith(face))
+        assert (row["nearest"], row["similarity"]) == (other["nearest"], pytest.approx(other["similarity"], abs=1e-3))
+        assert row["nearest"] != "outdoor" or row["generator"] == "outdoor"
+    with pytest.raises(UnknownNameError, match="enrolled generator"):
+        dfad.predict("x.png", run, device="cpu", gallery=("indoor",))
 
 
 def test_how_faces_are_cropped_is_the_runs(world: Path, tested: pd.DataFrame, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def read_member(path: Path, name: str, position: int | None, *, max_bytes: int =
         ImageRefused: `unreadable` (damaged, encrypted, missing) or `too_large`.
     """
     archive = _shelf.get(path)
+    if (data := _shelf.member_read_last(name, position, max_bytes)) is not None:
+        return data
     try:
         data = archive.read(Member(name, 0, position), max_bytes)
     except ImageRefused:
@@ -84,14 +86,16 @@ def read_member(path: Path, name: str, position: int | None, *, max_bytes: int =
         raise
     if not data:
         raise ImageRefused("unreadable", "empty file")
+    _shelf.keep_member(name, position, data)
     return data
 
 
 class _Shelf:
-    """The one archive a process keeps open."""
+    """The one archive a process keeps open, and the member that was read last: a tar would go back to its beginning."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
+        self._last_member: tuple[str, int | None, bytes] | None = None
         self._archive: Zip | Tar | None = None
 
     def get(self, path: Path) -> Zip | Tar:
@@ -105,7 +109,17 @@ class _Shelf:
             self._archive, self._key = _open(path), key
         return self._archive
 
+    def keep_member(self, name: str, position: int | None, data: bytes) -> None:
+        self._last_member = (name, position, data)
+
+    def member_read_last(self, name: str, position: int | None, max_bytes: int) -> bytes | None:
+        """The bytes of a member of the open archive where it was read last."""
+        if self._last_member is None or self._last_member[:2] != (name, position):
+            return None
+        return self._last_member[2] if len(self._last_member[2]) <= max_bytes else None
+
     def clear(self) -> None:
+        self._last_member = None
         if self._archive is not None:
             with suppress(*DAMAGE):
                 self._archive.close()

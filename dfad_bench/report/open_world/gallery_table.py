@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,28 @@ ABOUT = (
     f" sources as strange to the training faces (nearest neighbours); {UNSEEN_AT:g} or less and no enrolled generator"
     " nearest: unseen. Nothing says that the nearest generator made the face.",
 )
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """Mean embeddings of length 1 (k, d), of seen classes first and of enrolled generators behind, and their names."""
+
+    points: np.ndarray
+    titles: tuple[str, ...]
+    seen: int  # how many are of seen classes
+
+    @classmethod
+    def of(cls, known: Outputs, classes: Sequence[str], enrolled: Mapping[str, Outputs]) -> Prototypes:
+        """Those of the training faces of a run and of faces of enrolled generators, by name."""
+        points, labels = prototypes_of(known.embedding, known.label)
+        own = [unit_length(one.embedding).mean(axis=0) for one in enrolled.values()]
+        titles = [*(classes[int(label)] for label in labels), *enrolled]
+        return cls(np.concatenate([points, unit_length(np.stack(own))]) if own else points, tuple(titles), len(points))
+
+    def similarities(self, embedding: np.ndarray) -> np.ndarray:
+        """Cosines (n, k) of embeddings (n, d)."""
+        found: np.ndarray = unit_length(embedding) @ self.points.T
+        return found
 
 
 def enrolled_table(name: str, new: Outputs, known: Outputs, classes: Sequence[str], tested: Outputs | None) -> Table:
@@ -84,17 +107,14 @@ def named_table(
         enrolled: faces of enrolled generators, by name.
         validation: faces that the p-value is calibrated on, where outputs of them were kept.
     """
-    prototypes, labels = prototypes_of(known.embedding, known.label)
-    own = [unit_length(one.embedding).mean(axis=0) for one in enrolled.values()]
-    gallery = np.concatenate([prototypes, unit_length(np.stack(own))]) if own else prototypes
-    titles = [*(classes[int(label)] for label in labels), *enrolled]
-    similar = unit_length(faces.embedding) @ gallery.T
+    gallery = Prototypes.of(known, classes, enrolled)
+    similar, titles = gallery.similarities(faces.embedding), gallery.titles
     ranked = np.argsort(-similar, axis=1, kind="stable")
     p = _p_of_seen(faces, known, validation)
     rows = []
     for number, name in enumerate(names):
-        first, second = ranked[number, 0], ranked[number, min(1, len(gallery) - 1)]
-        unseen = p is not None and p[number] <= UNSEEN_AT and first < len(prototypes)
+        first, second = ranked[number, 0], ranked[number, min(1, len(titles) - 1)]
+        unseen = p is not None and p[number] <= UNSEEN_AT and first < gallery.seen
         row = {"face": name, "named": "unseen" if unseen else titles[first], "nearest": titles[first]}
         row |= {"similarity": float(similar[number, first]), "second": titles[second]}
         rows.append(row | {"p_seen": None if p is None else float(p[number])})

@@ -1,0 +1,1 @@
+"""What a file itself states about its origin: digital source types and content credentials."""
