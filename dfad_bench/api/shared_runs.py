@@ -20,6 +20,7 @@ from dfad_bench.sharing.licences import terms_of
 from dfad_bench.sharing.model_card import CardFacts, LicenceLine
 from dfad_bench.sharing.places import run_place
 from dfad_bench.sharing.push import SharedRun, check_run, write_shared
+from dfad_bench.sharing.run_files import ONNX
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -69,7 +70,7 @@ def push_run(
     lines, citations = _licence_lines(record)
     warnings = _weighed(lines, allow_restricted)
     facts = _card_facts(record, folder, lines, citations, f"hf://{to}" if to else out.name)
-    further = [lambda made: _write_onnx(folder, made)] if onnx else []
+    further = [_write_onnx] if onnx else []
     made = write_shared(folder, out, facts, config_hash=_config_hash, further=further)
     command = f"hf upload {to or 'OWNER/NAME'} {out} ."
     address = upload(out, to, public=public, progress=progress) if to is not None else None
@@ -165,6 +166,8 @@ def _config_hash(config: dict[str, Any]) -> str:
     return config_from(config, "config.yaml").sha256
 
 
-def _write_onnx(run: Path, folder: Path) -> None:
-    """The network as ONNX, by the room `export`."""
-    raise ConfigError("--onnx: this version exports no networks")
+def _write_onnx(folder: Path) -> None:
+    """The network as ONNX, of the folder that is given away: what the file says of itself is then without its paths."""
+    from dfad_bench.api.export import export_run
+
+    export_run(folder, folder / ONNX, "onnx")

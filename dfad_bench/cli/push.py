@@ -15,7 +15,7 @@ from dfad_bench.cli.output import echo, echo_json
 @options.out("Folder to write: new, empty, or a shared run that is replaced.")
 @click.option("--to", metavar="OWNER/NAME", help="Upload the folder to this repository of the Hugging Face hub.")
 @click.option("--public", is_flag=True, help="With --to: a repository that is made is public; private otherwise.")
-@click.option("--onnx", is_flag=True, help="Add the network as ONNX.")
+@click.option("--onnx", is_flag=True, help="Add the network as ONNX (`dfad export`), checked against torch.")
 @click.option(
     "--allow-restricted",
     is_flag=True,

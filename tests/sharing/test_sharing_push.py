@@ -73,6 +73,17 @@ def test_predictions_of_other_faces_are_equal_to_the_bit(trained: Path, run: Pat
     assert repredicted.differences == ()
 
 
+@pytest.mark.heavy
+def test_the_network_as_onnx_lies_beside_it(run: Path, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="dfad-bench[onnx] is not installed")
+    code, text = pushed(run, tmp_path / "shared", "--onnx")
+    assert code == 0, text
+    assert "model.onnx" in check_shared(tmp_path / "shared").files
+    runtime.InferenceSession(tmp_path / "shared" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert str(tmp_path).encode() not in (tmp_path / "shared" / "model.onnx").read_bytes()
+    assert torch.equal(outputs(run)[0], outputs(tmp_path / "shared")[0])
+
+
 def test_the_card_is_read_by_the_hub_s_library(run: Path, tmp_path: Path) -> None:
     push_run(run, tmp_path / "shared")
     text = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
