@@ -102,7 +102,7 @@ def _draw(
     parts = {wrong: [row for row in rows if row["wrong"] is wrong] for wrong in (True, False)}
     with_faces = any(str(row["sample_id"]) in pixels for row in rows)
     lines = sum(1 + -(-len(part) // (_COLUMNS if with_faces else 2)) for part in parts.values() if part)
-    line = style.wide_in / _COLUMNS * 1.42 if with_faces else style.text_pt * 1.55 / 72
+    line = style.wide_in / _COLUMNS * 1.36 if with_faces else style.text_pt * 1.55 / 72
     columns = _COLUMNS if with_faces else 2
     heading = style.text_pt * 2.2 / 72
     shown = [part for part in parts.values() if part]
@@ -128,12 +128,16 @@ def _entry(
     figure: Figure, row: Mapping[str, Any], face: np.ndarray | None, names: Mapping[str, str], style: FigureStyle,
     left: float, top: float, height: float, columns: int, with_faces: bool,
 ) -> None:  # fmt: skip
-    answer = f"{100 * row['confidence']:.1f} % {row['called']}"
+    called, sure = str(row["called"]), f"{100 * row['confidence']:.1f} %"
     truth = f"is {names.get(str(row['group']), row['group'])}" if row["wrong"] else "right"
     size = style.text_pt - 1.5
     if not with_faces:
         figure.text(
-            left + 0.005, top / height, f"{short_name(answer, 30)}, {short_name(truth, 30)}", va="top", fontsize=size
+            left + 0.005,
+            top / height,
+            f"{sure} {short_name(called, 26)}, {short_name(truth, 30)}",
+            va="top",
+            fontsize=size,
         )
         return
     side = style.wide_in / columns * 0.94
@@ -146,5 +150,5 @@ def _entry(
         axis.text(0.5, 0.5, "not shown", ha="center", va="center", fontsize=size, transform=axis.transAxes)
     else:
         axis.imshow(face, aspect="auto")
-    text = f"{short_name(answer, 21)}\n{short_name(truth, 21)}"
+    text = "\n".join([short_name(called, 23), short_name(truth, 23), sure])
     figure.text(left + 0.003, (top - side - 0.03) / height, text, va="top", fontsize=size, linespacing=1.1)

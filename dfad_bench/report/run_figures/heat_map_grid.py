@@ -112,7 +112,7 @@ def _draw(shown: Mapping[str, RunHeat], keys: Sequence[str], protocol: Protocol,
 
 def _two_lines(name: str) -> list[str]:
     """A name in at most two lines of a narrow column."""
-    name = short_name(name, 22)
+    name = short_name(name, 60)
     if len(name) <= _TITLE_LETTERS:
         return [name]
     cut = max((place for place, letter in enumerate(name[:_TITLE_LETTERS]) if letter in " -_,"), default=10)

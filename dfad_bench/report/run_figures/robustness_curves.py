@@ -49,7 +49,8 @@ def make(facts: ReportFacts) -> Figures:
 
 def _drawer(key: str, found: Sequence[Evaluation]) -> Any:
     def draw(style: FigureStyle) -> Figure:
-        return draw_robustness(key, found, width=style.wide_in, title=False)
+        names = {name for _, record, _ in found for name in curves(record, key)}
+        return draw_robustness(key, found, width=style.column_in if len(names) == 1 else style.wide_in, title=False)
 
     return draw
 

@@ -117,7 +117,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], unit: str, seed: int, style: Figure
             _expected_counts(mine, edges, seed), edges, color="black", linestyle="--", label="expected by chance"
         )
         left.set(title=_TITLES[answer], xlabel="wrong answers, %", ylabel=f"{unit}s", xlim=(0, 100))
-        left.legend(loc="upper right")
+        left.legend(loc="upper center")
         worst = mine[:_WORST]
         right.barh(range(len(worst)), [row["n"] for row in worst], color="#CCCCCC", height=0.7)
         right.barh(range(len(worst)), [row["wrong"] for row in worst], color=COLOURS[1], height=0.7)
