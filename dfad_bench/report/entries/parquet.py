@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from dfad_bench.core.errors import IntegrityError, cut
 from dfad_bench.core.run_parquet import PREDICTIONS, SELECTION, read_predictions, read_selection
 from dfad_bench.report.entries.layout import COLUMNS, FILE_BYTES, ROWS, UNPACKED_BYTES
+from dfad_bench.report.entries.pages import pages_of
 
 Kind = Literal["predictions", "selection"]
 _GROUPS = 1_000  # of rows
-_CHARACTERS = 300  # of a name of a face, group or source
+_CHARACTERS = 300  # of a text, such as the name of a source
+_TEXTS = ("sample_id", "group", "source_key", "part", "crop_sha256", "video", "corruption")
 
 
 def read_bounded(path: Path, kind: Kind) -> pd.DataFrame:
@@ -29,9 +31,6 @@ def read_bounded(path: Path, kind: Kind) -> pd.DataFrame:
     known = SELECTION if kind == "selection" else PREDICTIONS
     if further := [name for name in frame if name not in known and not _is_class(str(name))]:
         raise IntegrityError(f"{path}: column {cut(str(further[0]))}, which scoring does not need")
-    for name in ("sample_id", "group", "source_key"):
-        if (longest := int(frame[name].str.len().max() if len(frame) else 0)) > _CHARACTERS:
-            raise IntegrityError(f"{path}: column {name} has a text of {longest:,} characters")
     if twice := int(frame["sample_id"].duplicated().sum()):
         raise IntegrityError(f"{path}: {twice:,} faces are there twice")
     if kind != "selection":
@@ -40,7 +39,7 @@ def read_bounded(path: Path, kind: Kind) -> pd.DataFrame:
 
 
 def check_size(path: Path) -> None:
-    """Refuse a file that is no plain one, or that says it holds more than an entry may.
+    """Refuse a file that is no plain one, or that holds more than an entry may, whatever it says of that itself.
 
     Raises:
         IntegrityError: says what, and the bound.
@@ -54,18 +53,63 @@ def check_size(path: Path) -> None:
             raise IntegrityError(f"{path}: not a file but a link, folder or device")
         if about.st_size > FILE_BYTES:
             raise IntegrityError(f"{path}: {about.st_size:,} bytes, more than {FILE_BYTES:,}")
-        found = pq.ParquetFile(path).metadata
-        groups = [found.row_group(place) for place in range(min(found.num_row_groups, _GROUPS + 1))]
-        unpacked = sum(group.total_byte_size for group in groups)
+        data = path.read_bytes()
+        found = pq.ParquetFile(pa.BufferReader(data)).metadata
+        _check_counts(found, path)
+        _check_pages(found, data, path)
+        _check_texts(data, path)
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise IntegrityError(f"{path}: damaged or no Parquet file ({cut(why[0], 120)})") from error
+
+
+def _check_counts(found: Any, path: Path) -> None:
     for value, most, what in (
         (found.num_rows, ROWS, "rows"), (found.num_columns, COLUMNS, "columns"),
-        (found.num_row_groups, _GROUPS, "groups of rows"), (unpacked, UNPACKED_BYTES, "bytes unpacked"),
+        (found.num_row_groups, _GROUPS, "groups of rows"),
     ):  # fmt: skip
         if not 0 <= value <= most:
             raise IntegrityError(f"{path}: {value:,} {what}; at most {most:,} are read")
+    groups = [found.row_group(place) for place in range(found.num_row_groups)]
+    rows = [group.num_rows for group in groups]
+    if min(rows, default=0) < 0 or sum(rows) != found.num_rows:
+        raise ValueError("its groups do not have the rows of the file")
+    for group in groups:
+        if any(group.column(place).num_values != group.num_rows for place in range(group.num_columns)):
+            raise ValueError("a column has not one value a row")
+
+
+def _check_pages(found: Any, data: bytes, path: Path) -> None:
+    """The sum of what pages unpack to, by their own headers."""
+    unpacked = 0
+    for group in (found.row_group(place) for place in range(found.num_row_groups)):
+        for column in (group.column(place) for place in range(group.num_columns)):
+            starts = [column.data_page_offset]
+            starts += [column.dictionary_page_offset] if column.has_dictionary_page else []
+            start, end = min(starts), min(starts) + column.total_compressed_size
+            if not 0 <= start <= end <= len(data):
+                raise ValueError("a column that leads out of the file")
+            for page in pages_of(data, start, end):
+                unpacked += page.unpacked
+                if unpacked > UNPACKED_BYTES:
+                    raise IntegrityError(f"{path}: more than {UNPACKED_BYTES:,} bytes unpacked")
+
+
+def _check_texts(data: bytes, path: Path) -> None:
+    """No long texts: a page of a few bytes can say one of them a million times. Read as codes, each is there once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    names = [name for name in pq.ParquetFile(pa.BufferReader(data)).schema_arrow.names if name in _TEXTS]
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=names, page_checksum_verification=True)
+    for batch in file.iter_batches(columns=names):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+                continue
+            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+            if longest > _CHARACTERS:
+                raise IntegrityError(f"{path}: column {name} has a text of {longest:,} bytes")
 
 
 def _is_class(name: str) -> bool:
