@@ -116,13 +116,27 @@ def fetch_hub_file(
             path = Path(
                 huggingface_hub.hf_hub_download(
                     place.repo, facts.file, revision=facts.revision, local_dir=folder, endpoint=endpoint(),
-                    tqdm_class=bar_class(progress.advance),
+                    tqdm_class=bar_class(_bounded(progress, 2 * facts.size + _SPARE_BYTES, where)),
                 )
             )  # fmt: skip
     finally:
         progress.finish()
     check_etag(path, facts.size, facts.etag, where)
     return path
+
+
+def _bounded(progress: Progress, most: int, where: str) -> Callable[[int], None]:
+    """Counts bytes, and ends a body that goes on after `most`: a retry may bring some of them twice."""
+    got = 0
+
+    def advance(count: int) -> None:
+        nonlocal got
+        got += count
+        if got > most:
+            raise DownloadError(f"{where}: goes on after {got:,} bytes, more than the hub says")
+        progress.advance(count)
+
+    return advance
 
 
 def check_etag(path: Path, size: int | None, etag: str | None, where: str) -> None:

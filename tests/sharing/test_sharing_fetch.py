@@ -220,6 +220,7 @@ def test_two_fetches_at_once_fetch_once(mine: Path, folder: Path, server: Servin
     assert len(server.asked) == 1
 
 
+@pytest.mark.heavy
 def test_a_fetch_that_is_killed_goes_on(mine: Path, folder: Path, server: Serving) -> None:
     server.stall_after = 100_000
     words = ["-m", "dfad_bench", "--include", str(mine), "weights", "fetch", "ours"]

@@ -76,6 +76,7 @@ def test_uploaded_and_fetched_it_answers_to_the_bit(hub: Hub, run: Path, tmp_pat
     assert dfad.scores(Path(f"hf://{REPO}")).rows == dfad.scores(run).rows
 
 
+@pytest.mark.heavy
 def test_only_files_of_a_run_are_asked_for(hub: Hub, shared: dict[str, bytes]) -> None:
     evil = {"pytorch_model.bin": b"x", "../x": b"x", "setup.py": b"x", "checkpoint/step-1/state.json": b"x"}
     hub.add(REPO, {**shared, **evil})
@@ -99,6 +100,7 @@ def test_a_commit_that_is_there_needs_no_hub(
     assert "was not fetched here before: fetch the repository elsewhere (`hf download me/other" in text
 
 
+@pytest.mark.heavy
 def test_a_name_follows_the_hub_and_a_commit_does_not(hub: Hub, shared: dict[str, bytes]) -> None:
     first = hub.add(REPO, shared)
     assert run_path(f"hf://{REPO}").name == first
@@ -165,6 +167,7 @@ class Payload:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.heavy
 def test_files_other_than_the_hub_says_are_refused(hub: Hub, shared: dict[str, bytes], tmp_path: Path) -> None:
     hub.add(REPO, shared)
     content = shared["config.yaml"]

@@ -193,6 +193,7 @@ def test_what_cannot_be_shared_is_one_line(run: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.heavy
 def test_only_a_shared_run_is_replaced(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "shared"
     out.mkdir()
