@@ -99,6 +99,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch"},
     ),
     "dfad_bench.export.facts": ({"dfad_bench.core"}, set()),
+    "dfad_bench.export.runner": ({"dfad_bench.core", "dfad_bench.export"}, {"numpy"}),
     # what `import dfad_bench` offers; only the commands and the package itself import it
     "dfad_bench.api": ({f"dfad_bench.{room}" for room in OF_API}, {"numpy"}),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dfad_bench.inference.faces import FoundFace, SampleFaces
 from dfad_bench.inference.provenance.stated_origin import StatedOrigin
 from dfad_bench.inference.redeliveries import REDELIVERIES
-from dfad_bench.inference.stream import Chunk
 from dfad_bench.report.open_world.face_answers import NONE, UNSURE, Naming, RunAnswers, name_face
 from dfad_bench.report.open_world.gallery_table import Prototypes
+
+if TYPE_CHECKING:
+    from dfad_bench.inference.stream import Chunk
 
 FACE, VIDEO, REFUSED = "face", "video", "refused"
 TOGETHER = "all runs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from dfad_bench.inference.settings import PredictSettings
 
 if TYPE_CHECKING:
     from dfad_bench.api.predict import Predictions
+    from dfad_bench.api.predict_onnx import FilePredictions
 
 _setting = partial(options.setting, PredictSettings)
 
@@ -25,8 +27,12 @@ _setting = partial(options.setting, PredictSettings)
 @click.command("predict", epilog="Example: dfad predict quickstart/faces/test --run quickstart/runs/gazeclip")
 @click.argument("inputs", nargs=-1, required=True, metavar="PATH...")
 @click.option(
-    "--run", "runs", type=options.RUN, multiple=True, required=True,
+    "--run", "runs", type=options.RUN, multiple=True,
     help="Folder of a finished run; repeat to ask several about the same faces.",
+)  # fmt: skip
+@click.option(
+    "--onnx", type=click.Path(path_type=Path, dir_okay=False),
+    help="In place of --run: a file of `dfad export`. Pictures are taken for ready-made crops; torch is not needed.",
 )  # fmt: skip
 @_setting("frames")
 @_setting("stride")
@@ -46,8 +52,8 @@ _setting = partial(options.setting, PredictSettings)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a line a face; what the runs cannot know on stderr.")
 @options.quiet
 def command(
-    inputs: tuple[str, ...], runs: tuple[Path, ...], views: tuple[str, ...], as_json: bool, as_csv: bool, quiet: bool,
-    **asked: Any,
+    inputs: tuple[str, ...], runs: tuple[Path, ...], onnx: Path | None, views: tuple[str, ...], as_json: bool,
+    as_csv: bool, quiet: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Say of the faces in pictures and videos whether they are forged, and by which generator.
 
@@ -55,9 +61,7 @@ def command(
     and cropped as those the run learnt from. A verdict is fake, real or unsure, by thresholds that the run's validation
     faces give; what the run cannot know is said behind it.
     """
-    from dfad_bench.api.predict import predict
     from dfad_bench.cli.progress import make_progress
-    from dfad_bench.views.options import view_settings
 
     if as_json and as_csv:
         raise click.UsageError("Give --json or --csv, not both.")
@@ -67,8 +71,20 @@ def command(
         raise click.UsageError("--heat-maps are drawn into pictures: give --annotate DIR.")
     # on a terminal the lines show how far it is, and a bar would cut through them
     progress = make_progress(quiet or sys.stdout.isatty())
-    given = view_settings(views)
-    found = predict(inputs, runs, PredictSettings(**asked), views=given, progress=progress)
+    if bool(runs) == (onnx is not None):
+        raise click.UsageError("Give --run or --onnx, one of the two.")
+    if onnx is not None and (unused := _for_runs_only(asked, views)):
+        raise click.UsageError(f"--{unused} is for --run; a file of --onnx takes ready-made crops as they are.")
+    found: Predictions | FilePredictions
+    if onnx is not None:
+        from dfad_bench.api.predict_onnx import predict_onnx
+
+        found = predict_onnx(inputs, onnx, top=asked["top"], skip=asked["skip"], progress=progress)
+    else:
+        from dfad_bench.api.predict import predict
+        from dfad_bench.views.options import view_settings
+
+        found = predict(inputs, runs, PredictSettings(**asked), views=view_settings(views), progress=progress)
     printer = (JsonLines if as_json else CsvLines if as_csv else TextLines)(found)
     _print_rows(found, printer, asked["skip"])
     if found.inputs_refused:
@@ -77,7 +93,15 @@ def command(
         )
 
 
-def _print_rows(found: Predictions, printer: Printer, skipped: int) -> None:
+def _for_runs_only(asked: Mapping[str, Any], views: tuple[str, ...]) -> str:
+    """The first setting that a file cannot follow, as its option is spelt; empty where none is given."""
+    usual = PredictSettings()
+    given = [name for name, value in asked.items() if value != getattr(usual, name, None)]
+    of_runs = [name.replace("_", "-") for name in given if name not in ("top", "skip")] + ["view"] * bool(views)
+    return of_runs[0] if of_runs else ""
+
+
+def _print_rows(found: Predictions | FilePredictions, printer: Printer, skipped: int) -> None:
     try:
         for row in found:
             printer.print_row(row)

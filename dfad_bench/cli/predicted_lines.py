@@ -14,6 +14,7 @@ from dfad_bench.core.escape import csv_cell, json_line, one_line
 
 if TYPE_CHECKING:
     from dfad_bench.api.predict import Predictions
+    from dfad_bench.api.predict_onnx import FilePredictions
 
 _DEGREES = 57.29577951308232
 _NAMED = 3  # generators of a set that are named in a line
@@ -25,14 +26,14 @@ class Printer(Protocol):
     def print_row(self, row: Mapping[str, Any]) -> None:
         """Print a row."""
 
-    def print_end(self, found: Predictions) -> None:
+    def print_end(self, found: Predictions | FilePredictions) -> None:
         """Print what is known at the end."""
 
 
 class TextLines:
     """A line a face, for people."""
 
-    def __init__(self, found: Predictions) -> None:
+    def __init__(self, found: Predictions | FilePredictions) -> None:
         self._several = len(found.runs) > 1
 
     def print_row(self, row: Mapping[str, Any]) -> None:
@@ -46,7 +47,7 @@ class TextLines:
         parts = [_verdict(row), _generator(row), _where(row), _gaze(row), ", ".join(row.get("flags") or ())]
         echo(f"{name}, {whose}{run}: {', '.join(part for part in parts if part)}{_origin(row)}")
 
-    def print_end(self, found: Predictions) -> None:
+    def print_end(self, found: Predictions | FilePredictions) -> None:
         """Print what the runs cannot know."""
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
         echo(f"\n{found.inputs_done} inputs, {sum(found.verdicts.values())} faces{f': {counts}' if counts else ''}")
@@ -57,14 +58,14 @@ class TextLines:
 class JsonLines:
     """JSON, an object a line, so that what was printed before an interruption can be read."""
 
-    def __init__(self, found: Predictions) -> None:
+    def __init__(self, found: Predictions | FilePredictions) -> None:
         self._print({"kind": "about", "runs": list(found.runs), "limits": list(found.limits), "inputs": found.total})
 
     def print_row(self, row: Mapping[str, Any]) -> None:
         """Print a row; what is not known is left out."""
         self._print({key: value for key, value in row.items() if value is not None})
 
-    def print_end(self, found: Predictions) -> None:
+    def print_end(self, found: Predictions | FilePredictions) -> None:
         """Print counts."""
         about = {
             "kind": "end",
@@ -81,7 +82,7 @@ class JsonLines:
 class CsvLines:
     """CSV with the columns of docs/predict.md."""
 
-    def __init__(self, found: Predictions) -> None:
+    def __init__(self, found: Predictions | FilePredictions) -> None:
         self._columns = found.columns
         self._print(self._columns)
         for line in found.limits:
@@ -94,7 +95,7 @@ class CsvLines:
         cells = {**row, **({"top": top} if "top" in row else {}), **({"redelivered": again} if again else {})}
         self._print(["" if cells.get(name) is None else csv_cell(cells[name]) for name in self._columns])
 
-    def print_end(self, found: Predictions) -> None:
+    def print_end(self, found: Predictions | FilePredictions) -> None:
         """Nothing: counts are those of the lines."""
 
     def _print(self, cells: Any) -> None:

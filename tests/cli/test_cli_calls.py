@@ -41,6 +41,7 @@ SEVERAL = {
         "dfad_bench.api.runs:leaderboards", "dfad_bench.api.site:leaderboard_site",
         "dfad_bench.api.entries:verify_entries", "dfad_bench.api.entries:write_boards",
     },
+    "predict": {"dfad_bench.api.predict:predict", "dfad_bench.api.predict_onnx:predict_onnx"},
     "profile": {f"dfad_bench.api.models:{name}" for name in ("profile_models", "profile_shares")},
     "reproduce": {f"dfad_bench.api.reproduce:{name}" for name in ("plan_table", "reproduce_table")},
     "scores": {

@@ -13,8 +13,10 @@ import torch
 from click.testing import CliRunner
 from helpers.toy import RECIPE, toy_protocol, toys_registered
 from helpers.training import run_training
+from PIL import Image
 
 import dfad_bench as dfad
+from dfad_bench.api.predict_onnx import predict_onnx
 from dfad_bench.cli.main import dfad as command
 from dfad_bench.core.errors import ConfigError, IntegrityError
 from dfad_bench.core.onnx_file import onnx_session
@@ -82,6 +84,21 @@ def test_onnx_gives_the_predictions_of_the_run(onnx_file: Path, tested: tuple[np
     assert set(facts.check["differences"]) == {"p_fake", "p_generator", "embedding"}
     assert str(Path.home()).encode() not in onnx_file.read_bytes()
     assert b"site-packages" not in onnx_file.read_bytes()
+
+
+@pytest.mark.heavy
+def test_predict_onnx_says_of_stored_crops_what_the_run_said(
+    onnx_file: Path, tested: tuple[np.ndarray, pd.DataFrame], tmp_path: Path
+) -> None:
+    crops, kept = tested
+    for name, pixels in zip(kept.index, crops, strict=True):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    rows = {Path(row["input"]).stem: row for row in predict_onnx(tmp_path, onnx_file, top=3)}
+    assert set(rows) == set(kept.index)
+    for name, expected in kept.iterrows():
+        assert abs(rows[name]["p_fake"] - expected["p_fake"]) < 1e-4
+        best = sorted((float(expected[f"p_{k}"]) for k in range(3)), reverse=True)
+        assert [one["probability"] for one in rows[name]["top"]] == pytest.approx(best, abs=1e-4)
 
 
 def assert_told(facts: ExportFacts, world_run: Path) -> None:
