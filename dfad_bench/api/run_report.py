@@ -121,7 +121,7 @@ def _facts(
     return ReportFacts(
         runs=named, folders=places, seed=settings.seed, faces_per_group=settings.faces_per_group,
         robustness=robustness_of(places), heat=models.heat, words=models.words, pixels=shown_pixels(manifests),
-        no_pixels=why_no_pixels(manifests),
+        no_pixels=why_no_pixels(manifests), gaze=models.gaze,
     )  # fmt: skip
 
 

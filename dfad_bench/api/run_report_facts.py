@@ -16,11 +16,12 @@ from dfad_bench.api.views import provide_views, views_of_run
 from dfad_bench.core.errors import DFADError
 from dfad_bench.core.progress import Progress
 from dfad_bench.core.run_folder import RunFolder
+from dfad_bench.core.taxonomy import taxonomy
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.report.open_world.run_arrays import RunArrays
 from dfad_bench.report.robustness.scores import read_robustness
 from dfad_bench.report.robustness.tables import Evaluation
-from dfad_bench.report.run_figures.base import HeatCell, RunHeat, WordWeight
+from dfad_bench.report.run_figures.base import GazeClouds, HeatCell, RunHeat, WordWeight
 
 if TYPE_CHECKING:
     from dfad_bench.engine.load import LoadedRun
@@ -89,6 +90,37 @@ class ModelFacts:
             return self._heat(label)
         except DFADError as error:
             return RunHeat(reason=str(error))
+
+    def gaze(self) -> list[GazeClouds] | str:
+        """Gaze of the faces of the manifests by each estimator that a run reads, or why there is none."""
+        from dfad_bench.api.gaze import gaze_study
+        from dfad_bench.engine.config import read_config
+        from dfad_bench.views.identity import read_identity
+
+        if not self.manifests:
+            return NO_MANIFESTS
+        readers: dict[tuple[str, str | None], list[str]] = {}
+        for label, run in self.runs.items():
+            config = run.own_run[0].config
+            for identity in read_identity(read_config(config.parent).views).values() if config.is_file() else ():
+                if estimator := identity.get("estimator"):
+                    readers.setdefault((str(estimator), identity.get("weights")), []).append(label)
+        if not readers:
+            return "no run reads gaze"
+        found = []
+        try:
+            for (estimator, weights), labels in readers.items():
+                study = gaze_study(
+                    self.manifests, {estimator: weights}, device=self.settings.device,
+                    seed=self.settings.seed, progress=self.progress,
+                ).study  # fmt: skip
+                report = study.reports[estimator]
+                rows = report.flat()
+                names = {(row["dataset"], row["generator"]): _display(row["generator"]) for row in rows}
+                found.append(GazeClouds(estimator, tuple(labels), rows, report.points, names))
+        except DFADError as error:
+            return str(error)
+        return found
 
     def _heat(self, label: str) -> RunHeat:
         from dfad_bench.engine.run_faces import run_faces
@@ -176,6 +208,11 @@ def why_no_pixels(manifests: Sequence[Manifest]) -> str:
         return NO_MANIFESTS
     hidden = [manifest.name for manifest in manifests if not shows_faces(manifest)]
     return f"{NO_LICENCE}: {', '.join(hidden)}" if hidden else "they are in none of the manifests"
+
+
+def _display(generator: str) -> str:
+    """As printed; a comparison that is no generator, such as random pairs, by its name."""
+    return taxonomy()[generator].display if generator in taxonomy() else generator
 
 
 def _smaller_map(values: np.ndarray) -> np.ndarray:

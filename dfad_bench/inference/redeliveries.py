@@ -120,7 +120,9 @@ def redeliver(image: Image.Image, crops: Sequence[Crop], cropper: FaceCropper) -
     return [tuple(found[number] for found in by_way) for number in range(len(crops))]
 
 
-def _crops_again(delivered: Delivered, before: np.ndarray, crops: Sequence[Crop], cropper: FaceCropper) -> list[Crop | None]:
+def _crops_again(
+    delivered: Delivered, before: np.ndarray, crops: Sequence[Crop], cropper: FaceCropper
+) -> list[Crop | None]:
     from PIL import Image
 
     if delivered.pixels.shape == before.shape and np.array_equal(delivered.pixels, before):

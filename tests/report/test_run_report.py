@@ -90,7 +90,7 @@ def test_a_report_has_files_numbers_and_a_page(run: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
-    lacking = ("heat-maps", "words", "robustness", "experts", "training", "videos")
+    lacking = ("heat-maps", "gaze-angles", "words", "robustness", "experts", "training", "videos")
     made = dfad.run_report(run, tmp_path / "out", figures=lacking)
     assert not made.figures
     reasons = {one.name: one.reason for one in made.absent}

@@ -115,6 +115,17 @@ class WordWeight:
     weight: float
 
 
+@dataclass(frozen=True)
+class GazeClouds:
+    """Gaze by an estimator that runs read: rows of a study; (pitch, yaw) in radians and names by dataset, generator."""
+
+    estimator: str
+    runs: tuple[str, ...]
+    rows: Sequence[Mapping[str, Any]]
+    points: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+    names: Mapping[tuple[str, str], str]
+
+
 @dataclass
 class ReportFacts:
     """What figures are made of.
@@ -129,7 +140,7 @@ class ReportFacts:
         words: word weights of a run, or a reason.
         pixels: crops of faces by `sample_id`, of those that may be shown.
         no_pixels: why faces are not shown; empty where they are.
-        gaze: figures of the gaze study, or the reason why there are none.
+        gaze: makes the gaze of the faces, by estimators that runs read, or says why there is none.
     """
 
     runs: Mapping[str, RunArrays]
@@ -141,6 +152,7 @@ class ReportFacts:
     words: Callable[[str], Sequence[WordWeight] | str] = lambda label: "the model was not opened"
     pixels: Callable[[Sequence[str]], Mapping[str, np.ndarray]] = lambda names: {}
     no_pixels: str = "no manifests were given"
+    gaze: Callable[[], Sequence[GazeClouds] | str] = lambda: "no manifests were given"
 
     def record(self, label: str) -> ResultRecord:
         """The record of a run."""

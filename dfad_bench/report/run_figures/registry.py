@@ -41,6 +41,9 @@ FIGURES = {
         f"{_HERE}.heat_map_grid:make", "where models look, runs by generators", "--manifest, a checkpoint"
     ),
     "words": FigureEntry(f"{_HERE}.word_matrix:make", "weights of words by a word selector (AWS)", "a model with AWS"),
+    "gaze-angles": FigureEntry(
+        f"{_HERE}.gaze_angles:make", "gaze of real and forged faces, for runs that read it", "--manifest"
+    ),
     "robustness": FigureEntry(
         f"{_HERE}.robustness_curves:make", "numbers over severities of corruptions", "`dfad evaluate --corruptions`"
     ),
