@@ -106,7 +106,7 @@ def test_every_kind_of_input_has_its_lines(world: Path, mixed: Path) -> None:
     rows = list(found)
     frame = pd.DataFrame(rows)
     by_input = frame.groupby("input")["kind"].agg(list).to_dict()
-    names = {Path(name).relative_to(mixed).as_posix(): kinds for name, kinds in by_input.items()}
+    names = {Path(str(name)).relative_to(mixed).as_posix(): kinds for name, kinds in by_input.items()}
     assert names == {
         "two faces.png": ["face", "face"], "deep/=1+1.png": ["face"], "empty.png": ["refused"],
         "broken.jpg": ["refused"], "packed.zip/inside/face.png": ["face"],
