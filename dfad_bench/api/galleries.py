@@ -20,6 +20,7 @@ from dfad_bench.engine.config import read_config
 from dfad_bench.engine.load import LoadedRun, trained_protocol
 from dfad_bench.engine.loose_faces import EmbeddedFaces, embed_faces
 from dfad_bench.report.open_world.gallery_table import Prototypes, enrolled_table, named_table
+from dfad_bench.report.open_world.namer import CLASSIFIERS, Classifier
 from dfad_bench.report.table import Table
 
 Faces = Path | str | Manifest
@@ -37,7 +38,7 @@ class FacesOfRun:
 
 
 def enroll(
-    run: Run, faces: Faces, name: str, *, device: str = "auto",
+    run: Run, faces: Faces, name: str, *, classifier: Classifier = "prototype", device: str = "auto",
     views: Mapping[str, Mapping[str, Any]] | None = None, progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> FacesOfRun:  # fmt: skip
     """Enrol a generator in a finished run from a few of its faces, without training; `identify` knows it then.
@@ -46,6 +47,8 @@ def enroll(
         run: its folder, or the loaded run.
         faces: a folder of pictures that are face crops, or a manifest (folder or open).
         name: of the generator; one that was enrolled by this name is replaced.
+        classifier: by which the table says what enrolling did; what is kept serves both. "prototype": the nearest
+            mean; "knn": most of the nearest faces.
         device: where to compute.
         views: settings of the views the model needs, where they are not those it was trained with.
         progress: shows predicting.
@@ -55,21 +58,22 @@ def enroll(
     """
     folder = folder_of(run)
     check_gallery_name(name)
+    _check_classifier(classifier)
     known = _outputs(folder, "training", required=True)
     assert known is not None
     made = _embedded(folder, faces, device, views, progress)
     if name in made.run.generators:
         raise ConfigError(f"--name {quoted(name)}: a class the run was trained on")
     path = write_gallery(RunFolder(folder), name, made.outputs, _checkpoint(made.run))
-    table = enrolled_table(name, made.outputs, known, made.run.generators, _outputs(folder, "test"))
+    table = enrolled_table(name, made.outputs, known, made.run.generators, _outputs(folder, "test"), classifier)
     return FacesOfRun(table, made.refused, made.warnings, path)
 
 
 def identify(
-    run: Run, faces: Faces, *, device: str = "auto",
+    run: Run, faces: Faces, *, classifier: Classifier = "prototype", device: str = "auto",
     views: Mapping[str, Mapping[str, Any]] | None = None, progress: Progress = NoProgress(),  # noqa: B008  stateless
 ) -> FacesOfRun:  # fmt: skip
-    """Name faces by the nearest prototype of a finished run: a seen class, an enrolled generator, or unseen.
+    """Name faces by what a finished run knows: a seen class, an enrolled generator, or unseen.
 
     Arguments as of `enroll`.
 
@@ -78,12 +82,13 @@ def identify(
         IntegrityError: a gallery that was changed, or made by other weights.
     """
     folder = folder_of(run)
+    _check_classifier(classifier)
     known = _outputs(folder, "training", required=True)
     assert known is not None
     made = _embedded(folder, faces, device, views, progress)
     enrolled = read_galleries(RunFolder(folder), _checkpoint(made.run))
     table = named_table(
-        made.outputs, made.names, known, made.run.generators, enrolled, _outputs(folder, "validation")
+        made.outputs, made.names, known, made.run.generators, enrolled, _outputs(folder, "validation"), classifier
     )  # fmt: skip
     return FacesOfRun(table, made.refused, made.warnings)
 
@@ -111,6 +116,11 @@ def gallery_of_run(run: Run, checkpoint_sha256: str | None, names: Sequence[str]
         raise ConfigError(f"{folder}: no generator is enrolled; `dfad enroll --run {folder}` adds one")
     classes = sorted(trained_protocol(RunFolder(folder)).seen, key=lambda group: group.label)
     return Prototypes.of(known, [group.generator for group in classes], chosen)
+
+
+def _check_classifier(name: str) -> None:
+    if name not in CLASSIFIERS:
+        raise ConfigError(f"no classifier {quoted(name)}; one of {', '.join(CLASSIFIERS)}")
 
 
 def _embedded(

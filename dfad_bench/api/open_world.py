@@ -16,6 +16,7 @@ from dfad_bench.report.open_world.calibration_table import calibration_table, re
 from dfad_bench.report.open_world.enrolment_table import enrolment_table
 from dfad_bench.report.open_world.kinship_table import kinship_table
 from dfad_bench.report.open_world.months_table import months_table
+from dfad_bench.report.open_world.namer import CLASSIFIERS, Classifier
 from dfad_bench.report.open_world.operating_points import operating_table
 from dfad_bench.report.open_world.retrieval_table import retrieval_table
 from dfad_bench.report.open_world.risk_table import risk_table
@@ -42,19 +43,26 @@ _TABLES: Mapping[str, Callable[[Mapping[str, RunArrays]], Table]] = {
 }
 
 
-def enrolment(runs: Sequence[Run] | Run, shots: Sequence[int] = (1, 2, 5, 10), *, resamples: int = 1000) -> Table:
+def enrolment(
+    runs: Sequence[Run] | Run,
+    shots: Sequence[int] = (1, 2, 5, 10),
+    *,
+    classifiers: Sequence[Classifier] = CLASSIFIERS,
+    resamples: int = 1000,
+) -> Table:
     """How well unseen generators are named once a few of their faces are enrolled, and what that costs seen ones.
 
     Args:
         runs: as of `open_world`.
         shots: numbers of enrolled faces; 0 is always shown.
+        classifiers: "prototype": by the nearest mean; "knn": by most of the nearest faces.
         resamples: of the bootstrap of intervals; 0 for none.
 
     Raises:
         ConfigError: not finished runs, runs that kept no embeddings, or impossible numbers.
         IntegrityError: files that were changed after they were written.
     """
-    return enrolment_table(_opened_runs(runs, resamples), shots)
+    return enrolment_table(_opened_runs(runs, resamples), shots, classifiers)
 
 
 def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *, resamples: int = 1000) -> Table:
@@ -81,7 +89,12 @@ def open_world(runs: Sequence[Run] | Run, table: OpenWorldTable = "open-set", *,
 
 
 def draw_open_world(
-    runs: Sequence[Run] | Run, path: Path, shots: Sequence[int] = (), *, table: Literal["risk", "months"] = "risk"
+    runs: Sequence[Run] | Run,
+    path: Path,
+    shots: Sequence[int] = (),
+    *,
+    table: Literal["risk", "months"] = "risk",
+    classifiers: Sequence[Classifier] = CLASSIFIERS,
 ) -> None:
     """Draw risk over coverage of several runs, accuracy by release month, or with `shots` the curve of enrolment.
 
@@ -90,6 +103,7 @@ def draw_open_world(
         path: the figure, .png, .svg or .pdf.
         shots: as of `enrolment`; none: what `table` says.
         table: "risk" or "months", as of `open_world`.
+        classifiers: as of `enrolment`.
 
     Raises:
         ConfigError: as of `open_world` and `enrolment`; no such figure.
@@ -100,7 +114,7 @@ def draw_open_world(
     if table not in ("risk", "months"):
         raise ConfigError(f"draw_open_world: no figure {quoted(table)}; one of risk, months")
     if shots:
-        draw_enrolment(path, enrolment(runs, shots).rows)
+        draw_enrolment(path, enrolment(runs, shots, classifiers=classifiers).rows)
     elif table == "months":
         draw_months(path, months_table(_opened_runs(runs, 0)).rows)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,11 +17,14 @@ _SHOWN = 5  # refused files named one by one
 @click.command("enroll", epilog="Example: dfad enroll --run runs/gazeclip --faces new-faces --name flux")
 @options.run_and_faces
 @click.option("--name", required=True, help="What the generator is called.")
+@options.classifier
 @options.setting(EvaluateSettings, "device")
 @options.setting(EvaluateSettings, "views", multiple=True)
 @options.quiet
 @options.as_json
-def command(run: Path, faces: Path, name: str, device: str, views: tuple[str, ...], quiet: bool, as_json: bool) -> None:
+def command(
+    run: Path, faces: Path, name: str, classifier: Any, device: str, views: tuple[str, ...], quiet: bool, as_json: bool
+) -> None:
     """Learn a generator from a few of its faces, without training: `dfad identify` knows it then.
 
     The run's weights embed the faces; they are kept in the run under that name. A manifest gives crops and views as
@@ -31,7 +35,15 @@ def command(run: Path, faces: Path, name: str, device: str, views: tuple[str, ..
     from dfad_bench.cli.progress import make_progress
     from dfad_bench.views.options import view_settings
 
-    found = enroll(run, faces, name, device=device, views=view_settings(views), progress=make_progress(quiet))
+    found = enroll(
+        run,
+        faces,
+        name,
+        classifier=classifier,
+        device=device,
+        views=view_settings(views),
+        progress=make_progress(quiet),
+    )
     echo_table(found.table, "json" if as_json else "rich")
     for file, why in list(found.refused.items())[:_SHOWN]:
         echo(f"Left out: {file} ({why})", err=True)

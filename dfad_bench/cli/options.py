@@ -156,6 +156,13 @@ def run_and_faces(command: Any) -> Any:
     return click.option("--run", type=RUN, required=True, help="Folder of a finished run, or hf://OWNER/NAME.")(command)
 
 
+def classifier(command: Any) -> Any:
+    """`--classifier`: how faces are named by those that are known."""
+    words = "Faces are named by the nearest mean (prototype), or by most of the nearest faces (knn)."
+    kinds = click.Choice(("prototype", "knn"))
+    return click.option("--classifier", type=kinds, default="prototype", show_default=True, help=words)(command)
+
+
 def study_settings(command: Any) -> Any:
     """The options that every study of distances has."""
     for name in reversed(("samples", "equal_n", "generators", "min_faces", "device", "seed")):

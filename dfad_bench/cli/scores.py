@@ -58,6 +58,13 @@ FORMATS = ("rich", "markdown", "csv", "json", "latex")
     " in place of --table.",
 )
 @click.option(
+    "--classifier",
+    type=click.Choice(("both", "prototype", "knn")),
+    default="both",
+    show_default=True,
+    help="With --enrol: faces are named by the nearest mean (prototype), or by most of the nearest faces (knn).",
+)
+@click.option(
     "--by",
     metavar="COLUMN",
     help="Show detection and attribution for each value of this column of the faces, worst first, in place of --table.",
@@ -83,6 +90,7 @@ def command(
     figure: Path | None,
     mistakes: Path | None,
     enrol: tuple[int, ...],
+    classifier: Any,
     by: str | None,
     facts: Path | None,
     manifests: tuple[Path, ...],
@@ -105,27 +113,30 @@ def command(
         raise click.UsageError(f"{format_} holds one run; give one --run")
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--figure {figure}: the name must end in .png, .svg or .pdf")
+    classifiers: Any = ("prototype", "knn") if classifier == "both" else (classifier,)
     _refuse_unused(mistakes, manifests, runs, by)
     if by is not None:
         echo_table(scores_by(runs[0], by, manifests=manifests, facts=facts), format_)
     elif together:
-        echo_table(enrolment(list(runs), enrol) if enrol else open_world(list(runs), table), format_)
+        made = enrolment(list(runs), enrol, classifiers=classifiers) if enrol else open_world(list(runs), table)
+        echo_table(made, format_)
     else:
         for shown in [scores(run, table) for run in runs]:
             echo_table(shown, format_)
     if figure is not None:
-        _draw(runs, figure, table, enrol)
+        _draw(runs, figure, table, enrol, classifiers)
     if mistakes is not None:
         _write_mistakes(runs[0], manifests, mistakes, faces)
 
 
-def _draw(runs: tuple[Path, ...], figure: Path, table: Any, enrol: tuple[int, ...]) -> None:
+def _draw(runs: tuple[Path, ...], figure: Path, table: Any, enrol: tuple[int, ...], classifiers: Any) -> None:
     """Draw the enrolment, the risk, the months, or else the sweep of all runs."""
     from dfad_bench.api.open_world import draw_open_world
     from dfad_bench.api.runs import draw_sweeps
 
     if enrol or table in ("risk", "months"):
-        draw_open_world(list(runs), figure, enrol or (), table="risk" if enrol else table)
+        drawn: Any = "risk" if enrol else table
+        draw_open_world(list(runs), figure, enrol or (), table=drawn, classifiers=classifiers)
     else:
         for line in draw_sweeps(runs, figure):
             echo(f"Warning: {line}", err=True)
@@ -139,6 +150,8 @@ def _refuse_unused(mistakes: Path | None, manifests: tuple[Path, ...], runs: tup
     for given, name in ((bool(manifests) and by is None, "--manifest"), (faces_given, "--faces")):
         if given and mistakes is None:
             raise click.UsageError(f"{name} needs --mistakes" + (" or --by" if name == "--manifest" else ""))
+    if context.params["classifier"] != "both" and not context.params["enrol"]:
+        raise click.UsageError("--classifier needs --enrol")
     if context.params["facts"] is not None and by is None:
         raise click.UsageError("--facts needs --by")
     if by is not None and (len(runs) > 1 or mistakes is not None):

@@ -2,6 +2,7 @@
 
 Each episode enrols `shots` faces of every new generator, of as many sources; faces of enrolled sources, of whatever
 generator, are asked nothing. A gallery holds a prototype a class: the mean of embeddings of length 1, of length 1 too.
+`metrics.enrolment_neighbours` names faces by single ones instead.
 """
 
 from __future__ import annotations
@@ -96,15 +97,29 @@ def name_rows(
     [1.0, 1.0]
     """
     similar = points @ gallery.T
-    rightly, among_new = np.full(len(points), np.nan), np.full(len(points), np.nan)
-    as_new = np.full(len(points), np.nan)
-    near = _shares(similar)
-    rightly[asked] = np.where(own >= 0, near[np.arange(len(points)), own], 0.0)[asked]
+    return named_by(similar, np.where(new, similar, -np.inf), own, new, asked)
+
+
+def named_by(
+    scores: np.ndarray, scores_new: np.ndarray, own: np.ndarray, new: np.ndarray, asked: np.ndarray
+) -> NamedRows:
+    """Name rows by the class of the largest score; rows with several of these are shared among them.
+
+    Args:
+        scores: (n, k) of each row for each class.
+        scores_new: (n, k) where new classes alone are known, -inf for others.
+        own: (n,) which class is right, -1 for none.
+        new: (k,) bool, which are of new generators.
+        asked: (n,) bool.
+    """
+    rows = np.arange(len(scores))
+    rightly, among_new, as_new = (np.full(len(scores), np.nan) for _ in range(3))
+    near = _shares(scores)
+    rightly[asked] = np.where(own >= 0, near[rows, own], 0.0)[asked]
     as_new[asked] = near[asked][:, new].sum(axis=1)
     if new.any():
-        restricted = _shares(np.where(new, similar, -np.inf))
         of_new = asked & (own >= 0) & new[own]
-        among_new[of_new] = restricted[np.arange(len(points)), own][of_new]
+        among_new[of_new] = _shares(scores_new)[rows, own][of_new]
     return NamedRows(rightly, as_new, among_new)
 
 
@@ -118,6 +133,6 @@ def unit_length(values: np.ndarray) -> np.ndarray:
 
 def _shares(similar: np.ndarray) -> np.ndarray:
     """Of each row (n, k), one share for each of the columns that are largest."""
-    near = similar >= similar.max(axis=1, keepdims=True) - _TIE
+    near = similar >= similar.max(axis=1, keepdims=True, initial=-np.inf) - _TIE
     shares: np.ndarray = near / near.sum(axis=1, keepdims=True)
     return shares

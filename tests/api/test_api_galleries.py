@@ -55,6 +55,11 @@ def test_faces_of_an_enrolled_generator_get_its_name(world: Path, run: Path, tmp
     assert {row["nearest"] for row in before.rows} <= {"real", "synthetic-gan-a", "synthetic-diffusion-a"}
     assert [row["face"] for row in before.rows] == ["0/0.png", "0/2.png", "0/4.png", "1/1.png", "1/3.png"]
     enrolled = dfad.enroll(run, world / "new", "my-flow", device="cpu")
+    near = dfad.identify(run, world / "new", classifier="knn", device="cpu").table
+    assert {row["nearest"] for row in near.rows} == {"my-flow"}
+    assert "most of the k nearest faces" in near.notes[0]
+    with pytest.raises(ConfigError, match="no classifier 'svm'"):
+        dfad.identify(run, world / "new", classifier="svm", device="cpu")  # type: ignore[arg-type]  # what a user may write
     (row,) = enrolled.table.rows
     assert (row["name"], row["faces"], row["sources"]) == ("my-flow", 5, 5)
     assert "each file for a source of its own" in enrolled.warnings[0]

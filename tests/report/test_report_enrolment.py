@@ -82,7 +82,7 @@ def test_names_are_those_of_the_nearest_prototype() -> None:
 
 
 def test_more_faces_name_new_generators_better_and_seen_ones_pay(run: Path) -> None:
-    rows = dfad.enrolment(run, (1, 5, 10), resamples=60).rows
+    rows = dfad.enrolment(run, (1, 5, 10), classifiers=("prototype",), resamples=60).rows
     assert [row["shots"] for row in rows] == [0, 1, 5, 10]
     none, one, five, ten = rows
     assert (none["new"], none["taken"], none.get("new_faces_low")) == (0.0, 0.0, None)
@@ -111,13 +111,45 @@ def test_one_shot_is_the_mean_over_its_episodes(run: Path) -> None:
             if faces.group[row] in keys:
                 best = int(np.argmax([points[row] @ one for one in gallery]))
                 hits[faces.group[row]].append(best == len(prototypes) + keys.index(faces.group[row]))
-    (row,) = [row for row in dfad.enrolment(run, (1,), resamples=0).rows if row["shots"] == 1]
+    (row,) = [
+        row for row in dfad.enrolment(run, (1,), classifiers=("prototype",), resamples=0).rows if row["shots"] == 1
+    ]
     assert row["new"] == pytest.approx(np.mean([np.mean(each) for each in hits.values()]))
+
+
+def test_both_ways_of_naming_are_rows_on_the_same_draws(run: Path) -> None:
+    rows = dfad.enrolment(run, (1, 5), resamples=0).rows
+    assert [(row["classifier"], row["shots"]) for row in rows] == [
+        (c, k) for c in ("prototype", "knn") for k in (0, 1, 5)
+    ]
+    prototype, knn = rows[:3], rows[3:]
+    assert knn[0]["new"] == 0.0
+    assert knn[1]["new"] < knn[2]["new"]
+    assert prototype[1]["among_new"] == pytest.approx(knn[1]["among_new"])  # the mean of one face is that face
+    with pytest.raises(ConfigError, match="no classifier 'svm'"):
+        dfad.enrolment(run, (1,), classifiers=("svm",), resamples=0)  # type: ignore[arg-type]  # what a user may write
+
+
+def test_neighbours_are_counted_face_by_face(run: Path) -> None:
+    arrays = RunArrays(run, 0)
+    faces, known = arrays.test, arrays.outputs("training")
+    points, trained = unit_length(arrays.outputs("test").embedding), unit_length(known.embedding)
+    keys = [f"synthetic/{name}" for name in NEW]
+    hits: dict[str, list[bool]] = {key: [] for key in keys}
+    for episode in drawn_episodes(faces.group, faces.source, keys, 1, 12, enrolment_table.episode_seed(faces)):
+        every = np.concatenate([trained, *(points[episode.enrolled[key]] for key in keys)])
+        names = [*known.label, *keys]
+        for row in np.flatnonzero(episode.asked & np.isin(faces.group, keys)):
+            hits[faces.group[row]].append(names[int(np.argmax(every @ points[row]))] == faces.group[row])
+    rows = dfad.enrolment(run, (1,), classifiers=("knn",), resamples=0).rows
+    assert rows[1]["new"] == pytest.approx(np.mean([np.mean(each) for each in hits.values()]))
 
 
 def test_faces_of_a_generator_that_is_real_are_named_so_often(run: Path) -> None:
     """Enrolling real faces as a generator: others of the same set come out as it, since they lie where it does."""
-    one, ten = (row["false_enrolment"] for row in dfad.enrolment(run, (1, 10), resamples=0).rows[1:])
+    one, ten = (
+        row["false_enrolment"] for row in dfad.enrolment(run, (1, 10), classifiers=("prototype",), resamples=0).rows[1:]
+    )
     assert 0 < one < ten
 
 
@@ -146,4 +178,4 @@ def test_few_sources_and_odd_numbers_are_said(run: Path, tmp_path: Path) -> None
         dfad.enrolment(tmp_path / "old", (1,), resamples=0)
     result = CliRunner().invoke(command, ["scores", "--run", str(run), "--enrol", "1", "--format", "csv"])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("model,shots,generators,new,new_faces_low")
+    assert result.stdout.startswith("model,classifier,shots,generators,new,new_faces_low")

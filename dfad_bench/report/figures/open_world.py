@@ -23,6 +23,9 @@ _POINTS = 400  # of a curve; more are not seen, and make files of megabytes
 _ANSWERS = {
     "attribution": "attribution, seen faces", "detection": "detection, all faces", "both": "both, seen faces",
 }  # fmt: skip
+_LOOK: dict[Any, Any] = {
+    "prototype": {"marker": "o", "markersize": 3}, "knn": {"marker": "s", "markersize": 3, "linestyle": "--"}, None: {},
+}  # fmt: skip
 _CURVES = {"new": "new generators, named rightly", "seen": "seen faces, named rightly"}
 
 
@@ -51,16 +54,19 @@ def draw_risk(path: Path, runs: Mapping[str, RunArrays]) -> None:
 
 
 def draw_enrolment(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the rows of an enrolment table, a curve a run, with bands over sources."""
+    """Draw the rows of an enrolment table, a curve a run and way of naming, with bands over sources."""
     import matplotlib as mpl
 
     with mpl.rc_context(_RC):
         figure, axes = _panels(len(_CURVES))
-        for name in dict.fromkeys(row["model"] for row in rows):
-            mine = [row for row in rows if row["model"] == name and row.get("new") is not None]
+        for name, classifier in dict.fromkeys((row["model"], row.get("classifier")) for row in rows):
+            mine = [row for row in rows if (row["model"], row.get("classifier")) == (name, classifier)]
+            mine = [row for row in mine if row.get("new") is not None]
             for axis, (key, bounds) in zip(axes, (("new", "new_faces"), ("seen", "seen")), strict=True):
                 shots = [row["shots"] for row in mine]
-                (line,) = axis.plot(shots, _percent(mine, key), marker="o", markersize=3, label=legend_name(name))
+                (line,) = axis.plot(
+                    shots, _percent(mine, key), label=legend_name(f"{name}, {classifier}"), **_LOOK[classifier]
+                )
                 low, high = _percent(mine, f"{bounds}_low"), _percent(mine, f"{bounds}_high")
                 axis.fill_between(shots, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         for axis, title in zip(axes, _CURVES.values(), strict=True):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dfad_bench.core.errors import ConfigError, listed
+from dfad_bench.core.errors import ConfigError, listed, quoted
 from dfad_bench.core.labels import REAL
-from dfad_bench.metrics.enrolment import NamedRows, drawn_episodes, name_rows, prototypes_of, unit_length
+from dfad_bench.metrics.enrolment import Episode, drawn_episodes
+from dfad_bench.metrics.enrolment_neighbours import MOST_NEIGHBOURS
 from dfad_bench.metrics.interval import stratified_wilson
 from dfad_bench.metrics.over_generators import spread_over_generators, too_few_generators
 from dfad_bench.metrics.spread import interval, spread
+from dfad_bench.report.open_world.namer import CLASSIFIERS, Classifier, Namer
 from dfad_bench.report.open_world.run_arrays import UNTRAINED, RunArrays
 from dfad_bench.report.scored_faces import Faces
 from dfad_bench.report.table import Column, Table
@@ -21,9 +23,10 @@ from dfad_bench.report.table import Column, Table
 EPISODES = 100
 MOST_SHOTS = 1000
 ABOUT = (
-    "New generators are enrolled from so many faces, each of another source, without training: one prototype more in"
-    f" embedding space beside those of the seen classes (training faces). Means over {EPISODES} draws, the same for"
-    " every model; faces of enrolled sources are asked nothing.",
+    "New generators are enrolled from so many faces, each of another source, without training. prototype: their mean in"
+    " embedding space, beside the means of the seen classes (training faces). knn: most of the k nearest faces,"
+    f" enrolled or of training, k as many as faces are enrolled, at most {MOST_NEIGHBOURS}. Means over {EPISODES}"
+    " draws, the same for every model and both; faces of enrolled sources are asked nothing.",
     "New right: mean over new generators, named among seen and new classes. Among new: with the new ones alone (chance"
     " in the next column). Taken: seen faces named as a new generator. H: harmonic mean of new and seen right.",
     "95 % faces: over sources of the faces asked. 95 % generators: for other generators of this kind. Luck: standard"
@@ -33,19 +36,24 @@ ABOUT = (
 LEFT_OUT = "{}: left out, with fewer than {} sources ({} are enrolled, and one must be left to ask): {}."
 
 
-def enrolment_table(runs: Mapping[str, RunArrays], shots: Sequence[int]) -> Table:
-    """A row for each number of enrolled faces of each run.
+def enrolment_table(
+    runs: Mapping[str, RunArrays], shots: Sequence[int], classifiers: Sequence[Classifier] = CLASSIFIERS
+) -> Table:
+    """A row for each number of enrolled faces of each run and way of naming.
 
     Args:
         runs: by what they are called.
         shots: numbers of faces, each at least 1; 0 is always shown.
+        classifiers: ways of naming.
 
     Raises:
-        ConfigError: no such numbers, or a run that kept no embeddings.
+        ConfigError: no such numbers or ways of naming, or a run that kept no embeddings.
     """
     asked = sorted({0, *shots})
     if not shots or min(shots) < 1 or max(shots) > MOST_SHOTS:
         raise ConfigError(f"enrol: numbers of faces must be 1 to {MOST_SHOTS}, got {list(shots)}")
+    if unknown := [name for name in classifiers if name not in CLASSIFIERS]:
+        raise ConfigError(f"enrol: no classifier {quoted(unknown[0])}; one of {', '.join(CLASSIFIERS)}")
     rows: list[dict[str, Any]] = []
     notes = list(ABOUT)
     for label, run in runs.items():
@@ -60,12 +68,16 @@ def enrolment_table(runs: Mapping[str, RunArrays], shots: Sequence[int]) -> Tabl
         if not new:
             rows.append({"model": label, "remark": "not defined: no unseen generator has as many sources"})
             continue
-        rows += [{"model": label, "shots": k, **_cells(run, new, k)} for k in asked]
-    return Table("Enrolment of unseen generators", _columns(), rows, tuple(notes), names=2)
+        rows += [
+            {"model": label, "classifier": name, "shots": k, **_cells(run, Namer(run, name), new, k)}
+            for name in dict.fromkeys(classifiers) for k in asked
+        ]  # fmt: skip
+    return Table("Enrolment of unseen generators", _columns(), rows, tuple(notes), names=3)
 
 
 def _columns() -> tuple[Column, ...]:
-    columns = [Column("model", "Model", "text"), Column("shots", "Faces", "count")]
+    columns = [Column("model", "Model", "text"), Column("classifier", "Named by", "text")]
+    columns.append(Column("shots", "Faces", "count"))
     columns += [Column("generators", "New generators", "count"), Column("new", "New right", "percent")]
     for key, title in (("faces", "95 % faces"), ("generators", "95 % generators")):
         columns += [Column(f"new_{key}_low", f"{title} from", "percent"), Column(f"new_{key}_high", "to", "percent")]
@@ -81,11 +93,9 @@ def _sources(faces: Faces, key: str) -> int:
     return len(set(faces.source[faces.of([key])]))
 
 
-def _cells(run: RunArrays, new: Sequence[str], shots: int) -> dict[str, Any]:
-    faces, known = run.test, run.outputs("training", "enrolment")
-    points = unit_length(run.outputs("test", "enrolment").embedding)
-    prototypes, labels = prototypes_of(known.embedding, known.label)
-    episodes = _named_rows(faces, points, prototypes, labels, new, shots)
+def _cells(run: RunArrays, namer: Namer, new: Sequence[str], shots: int) -> dict[str, Any]:
+    faces = run.test
+    episodes = list(namer.episodes(new, shots, _draws(faces, new, shots)))
     rightly = np.stack([one.rightly for one in episodes])  # (episodes, n)
     # NumPy warns where a row was asked in no episode, or no generator was enrolled
     with warnings.catch_warnings():
@@ -99,7 +109,7 @@ def _cells(run: RunArrays, new: Sequence[str], shots: int) -> dict[str, Any]:
     seen_right = float(np.mean([each[key] for key in faces.seen])) if faces.seen else None
     cells: dict[str, Any] = {"generators": len(new), "new": new_right, "seen": seen_right, "taken": float(taken)}
     cells |= {"luck": float(np.std(by_episode, ddof=1)) if shots else None, "chance": 1 / len(new) if shots else None}
-    cells |= {"among_new": float(among) if shots else None, "false_enrolment": _false_enrolment(run, shots, points)}
+    cells |= {"among_new": float(among) if shots else None, "false_enrolment": _false_enrolment(run, namer, shots)}
     total = new_right + (seen_right or 0.0)
     cells["harmonic"] = 2 * new_right * (seen_right or 0.0) / total if total else 0.0
     if shots:
@@ -109,52 +119,32 @@ def _cells(run: RunArrays, new: Sequence[str], shots: int) -> dict[str, Any]:
     return cells | (_faces_interval(faces, mean, faces.seen, seen_right, "seen") if seen_right is not None else {})
 
 
-def _named_rows(
-    faces: Faces, points: np.ndarray, prototypes: np.ndarray, labels: np.ndarray, new: Sequence[str], shots: int
-) -> list[NamedRows]:
-    """The rows named in every episode; one episode is enough where nothing is enrolled."""
-    place = {int(label): k for k, label in enumerate(labels)}
-    own = np.array([place.get(int(label), -1) for label in faces.label])
+def _draws(faces: Faces, new: Sequence[str], shots: int) -> Iterator[Episode]:
+    """The draws of enrolled faces; one is enough where nothing is enrolled."""
     if not shots:
-        is_new = np.zeros(len(prototypes), dtype=bool)
-        return [name_rows(points, own, prototypes, is_new, np.ones(len(own), dtype=bool))]
-    own = own.copy()
-    for number, key in enumerate(new):
-        own[faces.of([key])] = len(prototypes) + number
-    is_new = np.arange(len(prototypes) + len(new)) >= len(prototypes)
-    found = []
-    for episode in drawn_episodes(faces.group, faces.source, new, shots, EPISODES, episode_seed(faces)):
-        rows = [points[episode.enrolled[key]].mean(axis=0) for key in new]
-        gallery = np.concatenate([prototypes, unit_length(np.stack(rows))])
-        found.append(name_rows(points, own, gallery, is_new, episode.asked))
-    return found
+        return iter([Episode({}, np.ones(len(faces.label), dtype=bool))])
+    return drawn_episodes(faces.group, faces.source, new, shots, EPISODES, episode_seed(faces))
 
 
-def episode_seed(faces: Faces) -> int:
-    """The seed of the draws: of the protocol, so that every model meets the same."""
-    return int(faces.protocol.sha256[:12], 16)
-
-
-def _false_enrolment(run: RunArrays, shots: int, points: np.ndarray) -> float | None:
+def _false_enrolment(run: RunArrays, namer: Namer, shots: int) -> float | None:
     """Real faces named as a generator that was enrolled from real faces, mean over real groups with enough sources."""
     faces = run.test
-    known = run.outputs("training", "enrolment")
-    prototypes, _ = prototypes_of(known.embedding, known.label)
     reals = [key for key in (*faces.seen, *faces.unseen) if faces.detection_label_of[key] == REAL]
     reals = [key for key in reals if _sources(faces, key) > shots]
     if not shots or not reals:
         return None
     shares = []
     for key in reals:
-        for episode in drawn_episodes(faces.group, faces.source, [key], shots, EPISODES, episode_seed(faces)):
-            impostor = unit_length(points[episode.enrolled[key]].mean(axis=0, keepdims=True))
-            rows = episode.asked & faces.of([key])
-            named = name_rows(
-                points[rows], np.full(int(rows.sum()), len(prototypes)), np.concatenate([prototypes, impostor]),
-                np.arange(len(prototypes) + 1) == len(prototypes), np.ones(int(rows.sum()), dtype=bool),
-            )  # fmt: skip
-            shares.append(float(named.rightly.mean()))
+        rows = faces.of([key])
+        shares += [
+            float(np.nanmean(one.as_new[rows])) for one in namer.episodes([key], shots, _draws(faces, [key], shots))
+        ]
     return float(np.mean(shares))
+
+
+def episode_seed(faces: Faces) -> int:
+    """The seed of the draws: of the protocol, so that every model meets the same."""
+    return int(faces.protocol.sha256[:12], 16)
 
 
 def _faces_interval(
