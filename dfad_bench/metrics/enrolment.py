@@ -97,10 +97,10 @@ def name_rows(
     [1.0, 1.0]
     """
     similar = points @ gallery.T
-    return named_by(similar, np.where(new, similar, -np.inf), own, new, asked)
+    return named_rows(similar, np.where(new, similar, -np.inf), own, new, asked)
 
 
-def named_by(
+def named_rows(
     scores: np.ndarray, scores_new: np.ndarray, own: np.ndarray, new: np.ndarray, asked: np.ndarray
 ) -> NamedRows:
     """Name rows by the class of the largest score; rows with several of these are shared among them.

@@ -52,7 +52,7 @@ def _largest(similar: np.ndarray, place: np.ndarray, k: int) -> Neighbours:
     return Neighbours(np.take_along_axis(similar, columns, axis=1), np.asarray(place)[columns])
 
 
-def merged(first: Neighbours, second: Neighbours, k: int) -> Neighbours:
+def merged_neighbours(first: Neighbours, second: Neighbours, k: int) -> Neighbours:
     """The k nearest of both, each of at least k or of all there are."""
     similar = np.concatenate([first.similar, second.similar], axis=1)
     place = np.concatenate([first.place, second.place], axis=1)

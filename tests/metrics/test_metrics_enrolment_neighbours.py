@@ -5,7 +5,13 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from dfad_bench.metrics.enrolment import unit_length
-from dfad_bench.metrics.enrolment_neighbours import Neighbours, merged, nearest_faces, neighbours_asked, votes
+from dfad_bench.metrics.enrolment_neighbours import (
+    Neighbours,
+    merged_neighbours,
+    nearest_faces,
+    neighbours_asked,
+    votes,
+)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -33,7 +39,7 @@ def test_parts_that_are_merged_are_the_whole() -> None:
     parts = [
         nearest_faces(points, known[rows], place[rows], 5) for rows in (slice(0, 50), slice(50, 53), slice(53, 60))
     ]
-    both = merged(merged(parts[0], parts[1], 5), parts[2], 5)
+    both = merged_neighbours(merged_neighbours(parts[0], parts[1], 5), parts[2], 5)
     assert np.allclose(np.sort(both.similar), np.sort(whole.similar))
     assert np.allclose(votes(both, 5), votes(whole, 5))
     assert nearest_faces(points[:0], known, place).similar.shape == (0, 0)

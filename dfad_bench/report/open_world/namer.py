@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from dfad_bench.metrics.enrolment import Episode, NamedRows, named_by, prototypes_of, unit_length
+from dfad_bench.metrics.enrolment import Episode, NamedRows, named_rows, prototypes_of, unit_length
 from dfad_bench.metrics.enrolment_neighbours import (
     Neighbours,
-    merged,
+    merged_neighbours,
     nearest_faces,
     neighbours_asked,
     votes,
@@ -51,7 +51,7 @@ class Namer:
             own[self.run.test.of([key])] = seen + number
         is_new = np.arange(seen + len(new)) >= seen
         for episode in draws:
-            yield named_by(*self._scores(episode, new, shots), own, is_new, episode.asked)
+            yield named_rows(*self._scores(episode, new, shots), own, is_new, episode.asked)
 
     def _scores(self, episode: Episode, new: Sequence[str], shots: int) -> tuple[np.ndarray, np.ndarray]:
         """Of every class, and where new ones alone are known."""
@@ -64,11 +64,11 @@ class Namer:
             return similar, np.where(np.arange(classes) >= seen, similar, -np.inf)
         k = neighbours_asked(shots)
         if not new:
-            return votes(_first(self._neighbours, k), classes), np.full((len(self.points), classes), -np.inf)
+            return votes(_nearest_of(self._neighbours, k), classes), np.full((len(self.points), classes), -np.inf)
         rows = np.concatenate([episode.enrolled[key] for key in new])
         of_new = np.repeat(np.arange(seen, classes), [len(episode.enrolled[key]) for key in new])
         enrolled = nearest_faces(self.points, self.points[rows], of_new, k)
-        return votes(merged(self._neighbours, enrolled, k), classes), votes(enrolled, classes)
+        return votes(merged_neighbours(self._neighbours, enrolled, k), classes), votes(enrolled, classes)
 
     @cached_property
     def _prototypes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +83,6 @@ class Namer:
         return nearest_faces(self.points, unit_length(known.embedding), place)
 
 
-def _first(nearest: Neighbours, k: int) -> Neighbours:
+def _nearest_of(nearest: Neighbours, k: int) -> Neighbours:
     """The k nearest of those."""
-    return merged(nearest, Neighbours(nearest.similar[:, :0], nearest.place[:, :0]), k)
+    return merged_neighbours(nearest, Neighbours(nearest.similar[:, :0], nearest.place[:, :0]), k)
