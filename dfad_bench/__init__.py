@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dfad_bench.api.galleries import enroll, identify
     from dfad_bench.api.gaze import extract_gaze, gaze_study
     from dfad_bench.api.hash_manifests import rebuild_manifest, share_manifest
-    from dfad_bench.api.imports import evaluate_callable, import_predictions
+    from dfad_bench.api.imports import evaluate_callable, import_models, import_predictions
     from dfad_bench.api.listed_generators import GeneratorFilter
     from dfad_bench.api.manifests import open_manifest
     from dfad_bench.api.mistakes import mistakes
@@ -87,6 +87,7 @@ _PUBLIC = {
     "plan_table": "dfad_bench.api.reproduce:plan_table",
     "reproduce_table": "dfad_bench.api.reproduce:reproduce_table",
     "TableSettings": "dfad_bench.api.table_settings:TableSettings",
+    "import_models": "dfad_bench.api.imports:import_models",
     "import_predictions": "dfad_bench.api.imports:import_predictions",
     "evaluate_callable": "dfad_bench.api.imports:evaluate_callable",
     "CallableSettings": "dfad_bench.intake.settings:CallableSettings",
@@ -148,14 +149,14 @@ __all__ = [
     "BuildSettings", "CallableSettings", "DFADError", "EvaluateSettings", "GazeSettings", "GeneratorFilter",
     "ImportSettings", "Inputs", "LoadedRun", "ParsingStudySettings", "PredictSettings", "RobustnessSettings",
     "RunReportSettings", "TableSettings", "TrainSettings", "__version__", "build_manifest", "check_claim",
-    "check_manifest", "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll", "enrolment",
-    "evaluate", "evaluate_callable", "export_run", "extract_gaze", "fetch_weights", "gaze_study", "identify",
-    "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site", "list_datasets", "list_models",
-    "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes", "new_skeleton", "open_manifest",
-    "open_world", "parsing_study", "plan_table", "predict", "profile_model", "profile_models", "profile_shares",
-    "push_run", "quickstart", "rebuild_manifest", "reproduce_table", "rescore", "robustness", "run_report", "schema",
-    "scores", "scores_by", "sensitivity", "share_manifest", "submit", "survey", "synthesize", "train", "verify_entries",
-    "verify_record", "write_boards",
+    "check_manifest", "check_manifests", "check_model", "check_weights", "compare", "diagnose", "enroll",
+    "enrolment", "evaluate", "evaluate_callable", "export_run", "extract_gaze", "fetch_weights", "gaze_study",
+    "identify", "import_models", "import_predictions", "infer_pairs", "leaderboard", "leaderboard_site",
+    "list_datasets", "list_models", "list_names", "list_protocols", "load_run", "merge_manifests", "mistakes",
+    "new_skeleton", "open_manifest", "open_world", "parsing_study", "plan_table", "predict", "profile_model",
+    "profile_models", "profile_shares", "push_run", "quickstart", "rebuild_manifest", "reproduce_table", "rescore",
+    "robustness", "run_report", "schema", "scores", "scores_by", "sensitivity", "share_manifest", "submit",
+    "survey", "synthesize", "train", "verify_entries", "verify_record", "write_boards",
 ]  # fmt: skip
 
 

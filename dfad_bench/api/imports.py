@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from dfad_bench.data.crop_profiles import refuse_mixed
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.intake.settings import CallableSettings, ImportSettings
 from dfad_bench.report.table import Table
+
+if TYPE_CHECKING:
+    from dfad_bench.intake.table import RawTable
 
 
 @dataclass(frozen=True)
@@ -51,33 +54,93 @@ def import_predictions(
         ConfigError: the table cannot be understood, is mostly of other faces, or leaves out too many.
         ProtocolError: the manifests lack groups of the protocol.
     """
+    from dfad_bench.intake.table import read_raw_table
+
+    if settings.models or settings.model_column:
+        raise ConfigError("--models and --model-column make several runs: import_models")
+    return _imported(read_raw_table(Path(file)), Path(out), settings, manifests)
+
+
+def import_models(
+    file: Path | str,
+    out: Path | str,
+    settings: ImportSettings,
+    manifests: Sequence[Path | str | Manifest] = (),
+    *,
+    progress: Progress = NoProgress(),  # noqa: B008  stateless
+) -> tuple[ImportedRun, ...]:
+    """Score the predictions of several models in one table, each as a run of its own.
+
+    Args:
+        file: wide, with a column of `p_fake` of each model (`settings.models`), or long, with a column that names the
+            model of a row (`settings.model_column`).
+        out: the folder of the runs, each in a folder of its model's name.
+        settings: as of `import_predictions`.
+        manifests: the same.
+        progress: one step a model.
+
+    Raises:
+        ConfigError: as of `import_predictions`; both or neither of the two, or models that would share a folder. Models
+            before the one that failed are there.
+    """
+    from dfad_bench.intake.several import models_of
+    from dfad_bench.intake.table import read_raw_table
+
+    whole, runs = read_raw_table(Path(file)), []
+    parts = models_of(whole, settings)
+    progress.start("Models", len(parts))
+    try:
+        for part in parts:
+            runs.append(_imported(whole, Path(out) / part.folder, part.settings, manifests, scored_in=part.column))
+            progress.advance()
+    finally:
+        progress.finish()
+    return tuple(runs)
+
+
+def _imported(
+    whole: RawTable,
+    out: Path,
+    settings: ImportSettings,
+    manifests: Sequence[Path | str | Manifest],
+    scored_in: str | None = None,
+) -> ImportedRun:
+    """The run of one model; rows without a value in the column `scored_in` have no answer of it."""
     from dfad_bench.intake.columns import resolve_columns, with_rows_asked_for
+    from dfad_bench.intake.dfwb import score_file
     from dfad_bench.intake.folder import read_card, refuse_taken, write_import
     from dfad_bench.intake.match import matched_import
     from dfad_bench.intake.matrix import matrix_import
-    from dfad_bench.intake.table import read_raw_table
+    from dfad_bench.intake.several import with_answers, without_some
 
     if bool(manifests) != (settings.protocol is not None):
         raise ConfigError("--protocol and --manifest need each other; without both, the table's own columns serve")
     if settings.name is not None and settings.model_card is not None:
         raise ConfigError("--name and --model-card: the card names the model")
-    out, file = Path(out), Path(file)
     refuse_taken(out)
-    card = read_card(settings.model_card, settings.name or file.stem)
-    whole = read_raw_table(file)
+    card = read_card(settings.model_card, settings.name or whole.path.stem.removesuffix(".scores"))
     table, others = with_rows_asked_for(whole, settings.only)
+    without: dict[str, int] = {}
+    labels, notes = settings.labels, ()
+    if settings.layout == "dfwb":
+        table, without, notes = score_file(table, settings.labels)
+        labels = {}
+    elif scored_in is not None:
+        table, without = with_answers(table, scored_in)
     columns = resolve_columns(table, settings)
     if settings.protocol is None:
-        prepared = matrix_import(table, columns, settings.set_name, settings.labels, settings.keep)
+        prepared = matrix_import(table, columns, settings.set_name, labels, settings.keep)
+        prepared = without_some(prepared, without, settings.max_missing, f"{whole.path}")
     else:
         asked = settings.protocol
         protocol = load_protocol(asked) if isinstance(asked, str) else asked
         opened = open_manifests(manifests)
         refuse_mixed(protocol, opened)
         prepared = matched_import(table, columns, protocol, opened, settings)
-    left_out = {**prepared.left_out, **({"rows not asked for": others} if others else {})}
+    prepared = replace(prepared, warnings=(*prepared.warnings, *notes))
+    left_out = {**prepared.left_out, **without, **({"rows not asked for": others} if others else {})}
     imported = Imported(
-        file.name, whole.sha256, whole.format, prepared.matched_by, len(whole), len(prepared.frame),
+        whole.path.name, whole.sha256, whole.format, prepared.matched_by, len(whole), len(prepared.frame),
         prepared.unmatched, prepared.missing_faces, left_out, columns.names,
     )  # fmt: skip
     return _scored(out, write_import(prepared, imported, card, out))

@@ -31,6 +31,22 @@ class ImportSettings:
         default_factory=dict,
         metadata=option("Which column serves as what, as in p_fake=score; repeatable.", metavar="ROLE=COLUMN"),
     )
+    layout: Literal["table", "dfwb"] = field(
+        default="table",
+        metadata=option("Whose layout the file has: dfwb is a score file of deepfake-workbench (.scores.csv)."),
+    )
+    models: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "A column of p_fake of each of several models: each becomes a run in --out.", metavar="COLUMN,..."
+        ),
+    )
+    model_column: str | None = field(
+        default=None,
+        metadata=option(
+            "The column that names the model of a row: each model becomes a run in --out.", metavar="COLUMN"
+        ),
+    )
     only: Mapping[str, str] = field(
         default_factory=dict,
         metadata=option("Rows with this value in this column only; repeatable.", metavar="COLUMN=VALUE"),

@@ -37,6 +37,7 @@ SEVERAL = {
         *(f"dfad_bench.api.evaluation:{name}" for name in ("evaluate", "rescore", "robustness")),
         "dfad_bench.api.imports:evaluate_callable",
     },
+    "import-predictions": {f"dfad_bench.api.imports:import_{name}" for name in ("models", "predictions")},
     "leaderboard": {
         "dfad_bench.api.runs:leaderboards", "dfad_bench.api.site:leaderboard_site",
         "dfad_bench.api.entries:verify_entries", "dfad_bench.api.entries:write_boards",

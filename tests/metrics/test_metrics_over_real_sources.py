@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -10,6 +14,8 @@ from dfad_bench.metrics.over_real_sources import (
     real_placements,
     spread_over_real_sources,
 )
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "generator_coverage_reals.json"
 
 
 def faces(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,3 +71,17 @@ def test_a_collection_of_nearly_all_faces_makes_the_spread_large() -> None:
     assert even is not None
     assert uneven is not None
     assert uneven.error > even.error
+
+
+def test_six_collections_are_enough_by_simulation_and_the_page_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not RESULTS.is_file():
+        pytest.skip("committed results are not part of an installed package")
+    root = Path(__file__).parents[2]
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert found["repeats"] >= 1000
+    assert found["least_collections"] <= LEAST_REAL_SOURCES
+    page = (root / "docs" / "uncertainty.md").read_text(encoding="utf-8")
+    rows = import_module("generator_coverage_reals").page_rows(found)
+    assert len(rows) == 3
+    assert all(row in page for row in rows)
