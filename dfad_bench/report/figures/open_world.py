@@ -71,6 +71,7 @@ def draw_enrolment(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 axis.fill_between(shots, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         for axis, title in zip(axes, _CURVES.values(), strict=True):
             axis.set(xlabel="enrolled faces of each new generator", title=title, ylim=(-2, 102))
+            axis.set_xticks(sorted({row["shots"] for row in rows if row.get("shots") is not None}))
         axes[0].set_ylabel("share, %")
         axes[0].legend(fontsize="small")
         _write(figure, path)

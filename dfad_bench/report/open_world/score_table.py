@@ -11,10 +11,11 @@ import numpy as np
 from dfad_bench.core.labels import FAKE
 from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics.detection import auc
+from dfad_bench.metrics.interval import ClusterBootstrap
 from dfad_bench.metrics.openset import share_at_95, threshold_at_95
 from dfad_bench.metrics.over_generators import spread_of_pooled, too_few_generators
 from dfad_bench.metrics.over_real_sources import LEAST_REAL_SOURCES
-from dfad_bench.metrics.spread import interval, spread
+from dfad_bench.metrics.spread import FEWEST_DRAWS, Spread, interval, spread
 from dfad_bench.metrics.unseen import UNSEEN_SCORES
 from dfad_bench.report.open_world.run_arrays import RunArrays
 from dfad_bench.report.scored_faces import number
@@ -92,12 +93,25 @@ def ranked_scores(run: RunArrays, name: str) -> RankedScores:
             draws=lambda metric=metric: draws_of(metric), bootstrap=lambda: bootstrap, counts=counts,
         )  # fmt: skip
         numbers[key] = made.with_interval(run.resamples, faces.seed)
-        over_sources = spread(draws_of(metric), bootstrap) if run.resamples else None
+        over_sources = spread_of_draws(draws_of(metric), bootstrap) if run.resamples else None
         of = spread_of_pooled(placed[key], groups, sources[~seen], drawn, over_sources, reals)
         if of is not None and run.resamples:
             between[key] = interval(float(placed[key].mean()), of, (0.0, 1.0))
     few = too_few_generators(len(drawn)) or ""
     return RankedScores(name, numbers, "", scored.remark, between, len(drawn), few)
+
+
+def spread_of_draws(draws: np.ndarray, bootstrap: ClusterBootstrap) -> Spread | None:
+    """Over sources; where a group has a single one, which no draw varies, that of all others.
+
+    What such a group brings by itself is in the spread over generators.
+    """
+    known = draws[~np.isnan(draws)]
+    of, sizes = spread(draws, bootstrap), bootstrap.pool_sizes
+    if of is not None or len(known) < FEWEST_DRAWS or sizes.max() < 2:
+        return of
+    error = float(known.std(ddof=1))
+    return Spread(error, float(sizes[sizes > 1].min() - 1)) if error > 0 else None
 
 
 def unseen_placements(scores: np.ndarray, seen: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
