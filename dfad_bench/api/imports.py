@@ -23,6 +23,8 @@ from dfad_bench.intake.settings import CallableSettings, ImportSettings
 from dfad_bench.report.table import Table
 
 if TYPE_CHECKING:
+    from dfad_bench.intake.columns import Columns
+    from dfad_bench.intake.prepared import PreparedImport
     from dfad_bench.intake.table import RawTable
 
 
@@ -109,9 +111,7 @@ def _imported(
     from dfad_bench.intake.columns import resolve_columns, with_rows_asked_for
     from dfad_bench.intake.dfwb import score_file
     from dfad_bench.intake.folder import read_card, refuse_taken, write_import
-    from dfad_bench.intake.match import matched_import
-    from dfad_bench.intake.matrix import matrix_import
-    from dfad_bench.intake.several import with_answers, without_some
+    from dfad_bench.intake.several import with_answers
 
     if bool(manifests) != (settings.protocol is not None):
         raise ConfigError("--protocol and --manifest need each other; without both, the table's own columns serve")
@@ -121,22 +121,13 @@ def _imported(
     card = read_card(settings.model_card, settings.name or whole.path.stem.removesuffix(".scores"))
     table, others = with_rows_asked_for(whole, settings.only)
     without: dict[str, int] = {}
-    labels, notes = settings.labels, ()
+    notes: tuple[str, ...] = ()
     if settings.layout == "dfwb":
         table, without, notes = score_file(table, settings.labels)
-        labels = {}
     elif scored_in is not None:
         table, without = with_answers(table, scored_in)
     columns = resolve_columns(table, settings)
-    if settings.protocol is None:
-        prepared = matrix_import(table, columns, settings.set_name, labels, settings.keep)
-        prepared = without_some(prepared, without, settings.max_missing, f"{whole.path}")
-    else:
-        asked = settings.protocol
-        protocol = load_protocol(asked) if isinstance(asked, str) else asked
-        opened = open_manifests(manifests)
-        refuse_mixed(protocol, opened)
-        prepared = matched_import(table, columns, protocol, opened, settings)
+    prepared = _prepared(table, columns, settings, manifests, without)
     prepared = replace(prepared, warnings=(*prepared.warnings, *notes))
     left_out = {**prepared.left_out, **without, **({"rows not asked for": others} if others else {})}
     imported = Imported(
@@ -144,6 +135,28 @@ def _imported(
         prepared.unmatched, prepared.missing_faces, left_out, columns.names,
     )  # fmt: skip
     return _scored(out, write_import(prepared, imported, card, out))
+
+
+def _prepared(
+    table: RawTable,
+    columns: Columns,
+    settings: ImportSettings,
+    manifests: Sequence[Path | str | Manifest],
+    without: dict[str, int],
+) -> PreparedImport:
+    """The rows under the protocol asked for, else under one made of the columns; `without`: rows without an answer."""
+    from dfad_bench.intake.match import matched_import
+    from dfad_bench.intake.matrix import matrix_import
+    from dfad_bench.intake.several import without_some
+
+    if settings.protocol is None:
+        prepared = matrix_import(table, columns, settings.set_name, settings.labels, settings.keep)
+        return without_some(prepared, without, settings.max_missing, f"{table.path}")
+    asked = settings.protocol
+    protocol = load_protocol(asked) if isinstance(asked, str) else asked
+    opened = open_manifests(manifests)
+    refuse_mixed(protocol, opened)
+    return matched_import(table, columns, protocol, opened, settings)
 
 
 def evaluate_callable(
