@@ -204,7 +204,9 @@ def board_inputs(
         protocols = []
         for name, record in {record.protocol.name: record for record in records}.items():
             try:
-                protocols.append(protocol_of({"protocol": {"config": record.protocol.config}}, name))
+                found_rules = protocol_of({"protocol": {"config": record.protocol.config}}, name)
+                _ = found_rules.sha256  # which asks for its generators, unknown where their folder is not included
+                protocols.append(found_rules)
             except DFADError as error:  # perhaps of a folder that is not included now
                 problems.append(f"left out: protocol {name}: {error}")
         protocols += [load_protocol(name) for name in others if name not in {p.name for p in protocols}]
