@@ -102,22 +102,14 @@ class Unwritable(DFADModel):
         return torch.linalg.eigvals(inputs.images[:, :, :3, :3].mean(1)).real
 
 
-class FixedBatch(Unwritable):
-    """Looks at the batch in a way that no capture follows."""
-
-    def embed(self, inputs: Any) -> torch.Tensor:
-        return inputs.images.mean((2, 3)) + float(inputs.images.mean())
-
-
 @pytest.mark.heavy
-@pytest.mark.parametrize(("model", "words"), [(Unwritable, "operator aten"), (FixedBatch, "item")])
-def test_a_failure_is_one_line_with_model_and_operator(model: type[DFADModel], words: str, tmp_path: Path) -> None:
+def test_a_failure_is_one_line_with_model_and_operator(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    graph = ExportGraph(model(), (), 16, embedding=False)  # type: ignore[call-arg]  # takes no settings
+    graph = ExportGraph(Unwritable(), (), 16, embedding=False)
     with pytest.raises(ConfigError) as found:
         write_onnx(graph, tmp_path / "model.onnx", METADATA)
     text = str(found.value)
     assert text.startswith("Xception cannot be exported to ONNX: ")
     assert "\n" not in text
-    assert words in text
+    assert "operator aten" in text
     assert not list(tmp_path.iterdir())
