@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.open_runs import write_open_run
 from helpers.synthetic import made_once, synthetic_tree
+from helpers.toy import toy_protocol
 
 import dfad_bench
 from dfad_bench.core import contract
@@ -75,6 +77,7 @@ def work(tiny_manifests: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
     for manifest in tiny_manifests:
         (folder / "quickstart" / "manifests" / manifest.name).symlink_to(manifest)
     shutil.copytree(made_once("tiny-unseen", _build_unseen), folder / "quickstart/manifests/synthetic-unseen")
+    write_open_run(folder / "quickstart" / "runs" / "xception", toy_protocol(), resamples=20)
     return folder
 
 

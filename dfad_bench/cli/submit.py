@@ -13,7 +13,7 @@ _WORDS = {"written": "written", "unchanged": "there already, the same", "replace
 
 
 @click.command("submit", epilog="Example: dfad submit quickstart/runs/xception --out quickstart/records")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=options.RUN)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

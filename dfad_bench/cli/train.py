@@ -49,7 +49,7 @@ _setting = partial(options.setting, TrainSettings)
 @_setting("processes")
 @_setting("wandb")
 @_setting("weights")
-@_setting("finetune_from")
+@_setting("finetune_from", type=options.RUN)
 @_setting("options", multiple=True)
 @_setting("views", multiple=True)
 @options.view_estimator

@@ -133,7 +133,7 @@ def _bounded(progress: Progress, most: int, where: str) -> Callable[[int], None]
         nonlocal got
         got += count
         if got > most:
-            raise DownloadError(f"{where}: goes on after {got:,} bytes, more than the hub says")
+            raise DownloadError(f"{where}: goes on after {got:,} bytes, more than the hub says", useless=True)
         progress.advance(count)
 
     return advance

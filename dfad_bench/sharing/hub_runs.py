@@ -24,9 +24,9 @@ from dfad_bench.core.record import read_record
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.sharing.download import DownloadError
-from dfad_bench.sharing.hub_files import bar_class, check_etag, endpoint, hub_errors
-from dfad_bench.sharing.places import HubRun
-from dfad_bench.sharing.run_files import EVERY, SHARED, check_shared, check_sizes
+from dfad_bench.sharing.hub_files import HubFacts, endpoint, fetch_hub_file, hub_errors
+from dfad_bench.sharing.places import HubFile, HubRun
+from dfad_bench.sharing.run_files import EVERY, SHARED, check_shared, check_sizes, most_bytes
 
 SOURCE = "hub.json"  # beside a fetched run: where it is from
 _REVISIONS = "revisions.json"
@@ -135,8 +135,6 @@ def _fetch(
     progress: Progress,
 ) -> None:  # fmt: skip
     """Fetch the files of a commit into their folder, whole and checked."""
-    import huggingface_hub
-
     try:
         check_sizes(sizes)
     except ConfigError as error:
@@ -145,27 +143,25 @@ def _fetch(
     if total + _SPARE_BYTES > (free := shutil.disk_usage(home).free):
         raise DownloadError(f"{home}: {total:,} bytes are to come, {free:,} are free; make room, or set DFAD_CACHE")
     part = home / f".{commit}.part"  # of all attempts: huggingface_hub goes on there
-    progress.start(f"Fetching {place}, files", len(sizes))
-    try:
-        with hub_errors(str(place)):
-            huggingface_hub.snapshot_download(
-                place.repo, revision=commit, allow_patterns=sorted(sizes), local_dir=part, endpoint=endpoint(),
-                tqdm_class=bar_class(progress.advance), max_workers=4,
-            )  # fmt: skip
-    finally:
-        progress.finish()
     made = home / f".{commit}.{secrets.token_hex(4)}.new"
     try:
+        for name, size in sorted(sizes.items()):  # one by one, each bounded by its size: a body may never end
+            facts, file = HubFacts(name, commit, size or 0, etags[name]), HubFile(place.repo, (name,), commit)
+            fetch_hub_file(file, facts, part, most_bytes=most_bytes(name), progress=progress)
+    except DFADError as error:
+        if not isinstance(error, DownloadError) or error.useless:
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+    try:
         for name in sizes:
-            check_etag(part / name, sizes[name], etags[name], f"{place}, {name}")
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).replace(made / name)
         try:
             check_fetched(made)
         except DFADError as error:
             raise type(error)(str(error).replace(str(made), str(place))) from error
-        facts = {"repo": place.repo, "revision": commit, "asked": place.revision or _MAIN}
-        write_json(made / SOURCE, {**facts, "fetched_utc": datetime.now(UTC).isoformat(timespec="seconds")})
+        source = {"repo": place.repo, "revision": commit, "asked": place.revision or _MAIN}
+        write_json(made / SOURCE, {**source, "fetched_utc": datetime.now(UTC).isoformat(timespec="seconds")})
         made.replace(home / commit)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -30,7 +30,7 @@ from dfad_bench.core.strict import from_mapping
 
 SHARED, CARD, POINTS, ONNX = "sharing.json", "README.md", "operating_points.json", "model.onnx"
 NEEDED = (CONFIG, FACTS, RECORD, SELECTION, f"{CHECKPOINT}/{WEIGHTS}", f"{CHECKPOINT}/{MODEL}")
-_REFERENCES = tuple(f"{name}-only{part}.parquet" for name in ("facts", "gaze") for part in ("", "-train"))
+_REFERENCES = tuple(f"{name}{part}.parquet" for name in ("facts-only", "gaze-only") for part in ("", "-train"))
 OF_RUN = (
     *NEEDED, PREDICTIONS, VALIDATION, TRACE, LAST_LAYER,
     *(f"{OUTPUTS}{part}.parquet" for part in ("test", "validation", "training")), *_REFERENCES,

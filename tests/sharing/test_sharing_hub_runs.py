@@ -180,6 +180,36 @@ def test_files_other_than_the_hub_says_are_refused(hub: Hub, shared: dict[str, b
     assert run_path(f"hf://{REPO}").is_dir()
 
 
+def test_a_body_that_never_ends_is_ended_and_leaves_nothing(
+    hub: Hub, shared: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dfad_bench.sharing.hub_files._SPARE_BYTES", 1 << 20)
+    hub.add(REPO, shared)
+    hub.endless.add("checkpoint/model.safetensors")
+    assert "model.safetensors: goes on after" in refusal()
+    assert hub.sent < 100 << 20
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name != ".lock"] == []
+    hub.endless.clear()
+    assert run_path(f"hf://{REPO}").is_dir()
+
+
+def test_training_and_entries_begin_with_runs_of_repositories(
+    hub: Hub, shared: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = hub.add(REPO, shared)
+    folder = tmp_path / "cache" / "runs" / "me--toy" / commit
+    given: list[Path] = []
+    monkeypatch.setattr(
+        "dfad_bench.api.training.train", lambda settings, *rest, **more: given.append(settings.finetune_from)
+    )
+    monkeypatch.setattr("dfad_bench.cli.train.show", lambda made, as_json: None)
+    monkeypatch.setattr("dfad_bench.api.entries.submit", lambda runs, *rest, **more: given.extend(runs) or [])
+    words = ["--model", "xception", "--protocol", "synthetic", "--manifest", "m", "--out", str(tmp_path / "new")]
+    CliRunner().invoke(command, ["train", *words, "--finetune-from", f"hf://{REPO}"])
+    CliRunner().invoke(command, ["submit", f"hf://{REPO}", "--out", str(tmp_path / "entries")])
+    assert given == [folder, folder]
+
+
 def test_no_such_repository_or_revision(hub: Hub, shared: dict[str, bytes]) -> None:
     hub.add(REPO, shared)
     assert "no such repository" in refusal("me/none")

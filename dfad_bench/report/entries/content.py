@@ -71,8 +71,10 @@ def _of_training(record: ResultRecord, weights: Sequence[WeightLicence]) -> Iter
         yield f"no {_FACTS_ONLY} row beside it: evaluate it again with this version"
     views = record.run.config.get("views")
     views = views if isinstance(views, Mapping) else {}
-    named = {"gaze"} if "estimator" in views else set(views)
-    for view in sorted(record.samples.without_view.keys() - named):
+    seen = record.samples.without_view.keys()
+    # a run keeps the settings of the only view it has without the view's name
+    named = seen if "estimator" in views and len(seen) == 1 else views.keys()
+    for view in sorted(seen - named):
         yield f"what made its view {cut(view)} is not stated (run.config.views): a stand-in would not be marked"
 
 
