@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dfad_bench.api.predict_rows import FACE, REFUSED, TOGETHER, VIDEO, Row
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.inference.annotated_picture import FaceDrawing, draw_faces
-from dfad_bench.inference.faces import FoundFace
+from dfad_bench.inference.faces import FoundFace, frames_again
 from dfad_bench.inference.picture_folder import PictureFolder, open_folder
 from dfad_bench.inference.run_faces import RunFaces
 from dfad_bench.inference.settings import PredictSettings
 from dfad_bench.inference.stream import Chunk
 from dfad_bench.report.figures.timeline import Timeline, draw_timeline
-from dfad_bench.report.open_world.face_answers import RunAnswers
+from dfad_bench.report.open_world.face_answers import UNSEEN, RunAnswers
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NO_GUILT = "A score is no probability of guilt. fake, real and unsure are said at the run's own points."
 _AT_ONCE = 16  # faces of a heat-map
@@ -63,19 +68,44 @@ class PictureWriter:
             heat: heat-maps of all faces of the chunk, or none.
         """
         sample = chunk.samples[place]
-        first = sum(len(other.faces) for other in chunk.samples[:place])
         if (folder := self._folders.get("annotated")) is not None:
-            frames = dict.fromkeys(face.frame for face in sample.faces)
-            for frame in frames:
-                picture = chunk.pictures[place, frame]
-                faces = [(first + own, face) for own, face in enumerate(sample.faces) if face.frame == frame]
-                drawings = [self._drawing(chunk, at, face, rows, heat) for at, face in faces]
-                path = folder.write(draw_faces(picture, drawings, self._foot()), number, sample.sample.origin, frame)
-                for row in rows:
-                    if row["kind"] == FACE and row["frame"] == frame:
-                        row["annotated"] = path.name
+            self._annotate(folder, chunk, place, number, rows, heat)
         if "timeline" in self._folders and any(row["kind"] == VIDEO for row in rows):
             self._draw_timeline(self._folders["timeline"], number, sample.sample.origin, rows)
+
+    def _annotate(
+        self, folder: PictureFolder, chunk: Chunk, place: int, number: int, rows: Sequence[Row],
+        heat: Sequence[np.ndarray],
+    ) -> None:  # fmt: skip
+        """Write the picture of a sample, or each frame of a video."""
+        sample = chunk.samples[place]
+        first = sum(len(other.faces) for other in chunk.samples[:place])
+        faces, by_frame = defaultdict(list), defaultdict(list)
+        for at, face in enumerate(sample.faces, first):
+            faces[face.frame].append((at, face))
+        for row in rows:
+            if row["kind"] == FACE:
+                by_frame[row["frame"]].append(row)
+        drawn = 0
+        for frame, picture in self._pictures_of(chunk, place):
+            if frame not in faces:
+                continue
+            drawings = [self._drawing(chunk, at, face, by_frame[frame], heat) for at, face in faces[frame]]
+            path = folder.write(draw_faces(picture, drawings, self._foot()), number, sample.sample.origin, frame)
+            for row in by_frame[frame]:
+                row["annotated"] = path.name
+            drawn += 1
+        if left := len(faces) - drawn:
+            self.remarks.append(f"{sample.sample.origin}: {left} frames could not be read again to be annotated")
+
+    def _pictures_of(self, chunk: Chunk, place: int) -> Iterator[tuple[int | None, Image.Image]]:
+        """The picture of a sample, or the frames of a video one by one, read again: all at once may be gigabytes."""
+        if (picture := chunk.pictures.get(place)) is not None:
+            yield None, picture
+        elif chunk.samples[place].faces:
+            sample = chunk.samples[place].sample
+            for frame in frames_again(sample, self.asked.sampling, self.asked.item_seconds):
+                yield frame.index, frame.image
 
     def heat_of(self, chunk: Chunk) -> list[np.ndarray]:
         """The heat-maps (h, w) of all faces of a chunk; none where they were not asked for, or cannot be made."""
@@ -107,8 +137,7 @@ class PictureWriter:
         if "p_fake" in row:
             lines.append(f"score {row['p_fake']:.2f}")
         if row.get("generator") is not None:
-            p = "" if row.get("p_seen") is None else f" (p {row['p_seen']:.2f})"
-            lines.append(f"{row['generator']}{p}")
+            lines.append(_label_of_generator(row))
         gaze = None
         if chunk.gaze is not None and np.isfinite(chunk.gaze[at]).all():
             gaze = (float(chunk.gaze[at][0]), float(chunk.gaze[at][1]))
@@ -138,3 +167,13 @@ class PictureWriter:
                 f"Fake above the broken line, real below the band. Frames of one video are not independent. {NO_GUILT}"
             )
             draw_timeline(path, runs, lost, Path(name).name, note)
+
+
+def _label_of_generator(row: Row) -> str:
+    """Who made a face, for its picture; the p-value of "seen" stands beside "unseen" only, where it says why.
+
+    Beside a name, in a picture that goes from hand to hand, "1.00" would be read as certainty.
+    """
+    if row["generator"] != UNSEEN:
+        return f"likeliest: {row['generator']}"
+    return UNSEEN if row.get("p_seen") is None else f"{UNSEEN} (p {row['p_seen']:.2f})"

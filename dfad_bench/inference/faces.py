@@ -7,7 +7,7 @@ followed through the sampled frames, as a manifest has it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from dfad_bench.data.images import ImageRefused
 from dfad_bench.inference.provenance.stated_origin import StatedOrigin, stated_origin
 from dfad_bench.ingest.crop.cropper import Crop, FaceCropper
 from dfad_bench.ingest.crop.detector import Faces
+from dfad_bench.ingest.media import read
 from dfad_bench.ingest.media.base import Frame, LostFrame, Sampling
 from dfad_bench.ingest.sample import RawSample
-from dfad_bench.ingest.shard import each_frame
+from dfad_bench.ingest.shard import ItemTimeout, each_frame, time_limit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,7 +86,7 @@ def find_faces(
     sampling: Sampling,
     most: int,
     redeliver: Redeliver | None = None,
-    keep: Callable[[int | None, Image.Image], None] | None = None,
+    keep: Callable[[Image.Image], None] | None = None,
 ) -> SampleFaces:
     """The faces of a picture or video; whatever is wrong becomes a refused part.
 
@@ -96,7 +97,7 @@ def find_faces(
         sampling: frames of a video.
         most: faces of a picture.
         redeliver: makes the crops of each face in re-deliveries of its picture.
-        keep: is handed every picture or frame with a face, and its number.
+        keep: is handed every picture or frame with a face.
     """
     near: tuple[float, ...] | None = None
 
@@ -113,7 +114,7 @@ def find_faces(
         except ImageRefused as refused:
             return [], [RefusedPart(refused.status, refused.reason, frame.index)], 0
         if keep is not None:
-            keep(frame.index, frame.image)
+            keep(frame.image)
         return _faces_of(frame, crops, most, redeliver)
 
     made, refused = each_frame(sample, cropper, seconds, sampling, work)
@@ -122,6 +123,28 @@ def find_faces(
     parts += [] if refused is None else [RefusedPart(refused.status, refused.reason)]
     left_out = sum(left for _, _, left in made)
     return SampleFaces(sample, faces, tuple(parts), left_out, stated_origin(sample))
+
+
+def frames_again(sample: RawSample, sampling: Sampling, seconds: float) -> Iterator[Frame]:
+    """The frames of a video that was read before, one by one, up to the first that cannot be read.
+
+    Args:
+        sample: a video.
+        sampling: its frames.
+        seconds: that a frame may take.
+    """
+    frames = read(sample, sampling)
+    while True:
+        try:
+            with time_limit(seconds):
+                frame = next(frames, None)
+        except (ImageRefused, ItemTimeout, MemoryError, ArithmeticError, AssertionError, LookupError, RuntimeError,
+                TypeError, ValueError):  # what `each_frame` refuses the rest of a sample for  # fmt: skip
+            return
+        if frame is None:
+            return
+        if isinstance(frame, Frame):
+            yield frame
 
 
 def _faces_of(frame: Frame, crops: list[Crop | ImageRefused], most: int, redeliver: Redeliver | None) -> _Found:

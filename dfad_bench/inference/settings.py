@@ -8,6 +8,7 @@ from pathlib import Path
 from dfad_bench.core import bounds
 from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.settings import check_settings, documented, option
+from dfad_bench.ingest.media.base import Sampling
 
 FRAMES = 32  # of a video, as in manifests
 
@@ -73,6 +74,12 @@ class PredictSettings:
         default=60.0,
         metadata=option("Seconds after which a picture is refused.", flag=None, above=0, most=60 * bounds.MINUTES),
     )
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames of a video are taken."""
+        frames = self.frames or (FRAMES if self.stride is None else None)
+        return Sampling(frames=frames, stride=self.stride)
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -14,12 +14,11 @@ from dfad_bench.core.errors import ConfigError
 from dfad_bench.core.run_outputs import Outputs
 from dfad_bench.data.crop_batches import crop_landmarks
 from dfad_bench.gaze.estimators.base import GazeEstimator
-from dfad_bench.inference.faces import FoundFace, SampleFaces, find_faces
+from dfad_bench.inference.faces import VIDEOS, FoundFace, SampleFaces, find_faces
 from dfad_bench.inference.redeliveries import REDELIVERIES, redeliver
 from dfad_bench.inference.run_faces import RunFaces, rows_of_crops
-from dfad_bench.inference.settings import FRAMES, PredictSettings
+from dfad_bench.inference.settings import PredictSettings
 from dfad_bench.ingest.crop.cropper import FaceCropper
-from dfad_bench.ingest.media.base import Sampling
 from dfad_bench.ingest.sample import RawSample
 from dfad_bench.ingest.shard import one_thread
 
@@ -61,7 +60,8 @@ class Chunk:
         gaze: (n, 2) pitch and yaw of each face in radians, NaN where unknown; None where it was not asked for.
         redelivered: of each run, (n, ways) scores of each face in re-deliveries (`REDELIVERIES`), NaN where it was not
             found again; empty where they were not asked for.
-        pictures: pictures and frames with faces, by number of sample and frame, where they were to be kept.
+        pictures: pictures with faces, by number of sample, where they were to be kept; frames of videos are not, they
+            are read again (`faces.frames_again`).
         remarks: what a reader must know.
     """
 
@@ -69,7 +69,7 @@ class Chunk:
     outputs: tuple[RunOutput, ...] = ()
     gaze: np.ndarray | None = None
     redelivered: tuple[np.ndarray, ...] = ()
-    pictures: dict[tuple[int, int | None], Image.Image] = field(default_factory=dict)
+    pictures: dict[int, Image.Image] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     @property
@@ -110,26 +110,24 @@ def predict_samples(
         runs: opened runs whose crop profile is the same.
         settings: how to read.
         gaze: estimates the gaze of each face.
-        keep_pictures: hold pictures with faces until their chunk is done.
+        keep_pictures: hold pictures with faces, but no frames of videos, until their chunk is done.
 
     Raises:
         ConfigError: runs of several crop profiles.
     """
     cropper = FaceCropper(same_profile(runs).profile)  # on the CPU, as manifests are made
-    frames = settings.frames or (FRAMES if settings.stride is None else None)
-    waiting = _Waiting(runs, gaze)
-    sampling = Sampling(frames=frames, stride=settings.stride)
+    waiting, sampling = _Waiting(runs, gaze), settings.sampling
     times = 1 + len(REDELIVERIES) * settings.stability
     for sample in samples:
         seconds = settings.item_seconds * times * (1 + (sampling.weight(sample.medium) - 1) / _FRAMES_A_LIMIT)
-        kept: dict[int | None, Image.Image] = {}
+        kept: list[Image.Image] = []
         with one_thread():  # as in builds: sums in another order would change the last bits of a box
             found = find_faces(
                 sample, cropper, seconds=seconds, sampling=sampling, most=settings.most_faces,
                 redeliver=partial(redeliver, cropper=cropper) if settings.stability else None,
-                keep=kept.__setitem__ if keep_pictures else None,
+                keep=kept.append if keep_pictures and sample.medium not in VIDEOS else None,
             )  # fmt: skip
-        waiting.add(found, kept)
+        waiting.add(found, kept[0] if kept else None)
         if waiting.is_full:
             yield waiting.chunk()
     if waiting.samples:
@@ -142,13 +140,13 @@ class _Waiting:
     def __init__(self, runs: Sequence[RunFaces], gaze: GazeEstimator | None) -> None:
         self._runs, self._gaze = runs, gaze
         self.samples: list[SampleFaces] = []
-        self._pictures: dict[tuple[int, int | None], Image.Image] = {}
+        self._pictures: dict[int, Image.Image] = {}
 
-    def add(self, found: SampleFaces, pictures: dict[int | None, Image.Image]) -> None:
-        """Add a sample that was read."""
-        number = len(self.samples)
+    def add(self, found: SampleFaces, picture: Image.Image | None) -> None:
+        """Add a sample that was read, and its picture where it is to be kept."""
+        if picture is not None:
+            self._pictures[len(self.samples)] = picture
         self.samples.append(found)
-        self._pictures |= {(number, frame): picture for frame, picture in pictures.items()}
 
     @property
     def is_full(self) -> bool:

@@ -21,6 +21,8 @@ from helpers.training import run_training
 from PIL import Image
 
 import dfad_bench as dfad
+from dfad_bench.api import predict_pictures
+from dfad_bench.api.predict_pictures import PictureWriter
 from dfad_bench.api.predict_rows import COLUMNS
 from dfad_bench.cli.main import dfad as command
 from dfad_bench.core.errors import ConfigError, UnknownNameError
@@ -79,11 +81,11 @@ def test_training_faces_are_marked(world: Path, tiny_manifests: tuple[Path, Path
     assert row["flags"] == ["training_face"]
 
 
-@pytest.fixture
-def mixed(tested: pd.DataFrame, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mixed(tested: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good and bad inputs of every kind."""
     first, second = (Image.open(path).convert("RGB") for path in tested["path"].iloc[:2])
-    folder = tmp_path / "mixed"
+    folder = tmp_path_factory.mktemp("inputs") / "mixed"
     (folder / "deep").mkdir(parents=True)
     both = Image.new("RGB", (first.width + second.width, first.height))
     both.paste(first, (0, 0))
@@ -124,6 +126,7 @@ def test_every_kind_of_input_has_its_lines(world: Path, mixed: Path) -> None:
     assert (video["frames"], video["p_fake_low"], video["p_fake_high"]) == (3, min(frames), max(frames))
 
 
+@pytest.mark.heavy
 def test_small_chunks_change_nothing(world: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dfad.predict(mixed, world / "run", device="cpu").to_frame()
     monkeypatch.setattr(stream, "FACES", 1)
@@ -152,6 +155,7 @@ def test_names_patterns_and_stdin(world: Path, tested: pd.DataFrame, tmp_path: P
     assert [row["input"] for row in later] == paths[1:]
 
 
+@pytest.mark.heavy
 def test_the_command_prints_lines_json_and_csv(world: Path, mixed: Path) -> None:
     given = ["predict", str(mixed), "--run", str(world / "run"), "--device", "cpu", "--quiet"]
     result = CliRunner().invoke(command, given)
@@ -179,6 +183,7 @@ def test_names_in_csv_are_no_formulas(world: Path, mixed: Path, monkeypatch: pyt
     assert (row["kind"], row["input"]) == ("face", "'=1+1.png")
 
 
+@pytest.mark.heavy
 def test_stability_asks_about_eight_other_ways(
     world: Path, tested: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +202,27 @@ def test_stability_asks_about_eight_other_ways(
     assert other["verdict"] == ("unsure" if turns >= 2 else said)
 
 
+def test_frames_of_a_video_are_read_again_to_be_annotated(
+    world: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    write = PictureWriter.write_sample
+    monkeypatch.setattr(
+        PictureWriter,
+        "write_sample",
+        lambda self, chunk, *more: (kept.extend(chunk.pictures), write(self, chunk, *more)),
+    )
+    clip = mixed / "clip.gif"
+    rows = list(dfad.predict(clip, world / "run", device="cpu", annotate=tmp_path / "out", estimator="none"))
+    assert kept == []  # all frames of a film at once may be gigabytes
+    assert [row["annotated"][-15:] for row in rows if row["kind"] == "face"] == [f"frame{n:06d}.jpg" for n in range(3)]
+    monkeypatch.setattr(predict_pictures, "frames_again", lambda *given: iter(()))  # the file was changed meanwhile
+    found = dfad.predict(clip, world / "run", device="cpu", annotate=tmp_path / "out", estimator="none")
+    assert not any("annotated" in row for row in found)
+    assert f"{clip}: 3 frames could not be read again to be annotated" in found.remarks
+
+
+@pytest.mark.heavy
 def test_pictures_are_annotated_and_videos_have_timelines(world: Path, mixed: Path, tmp_path: Path) -> None:
     out, plots = tmp_path / "out", tmp_path / "plots"
     rows = list(dfad.predict(mixed, world / "run", device="cpu", annotate=out, plot=plots, heat_maps=True, frames=2))
@@ -224,6 +250,7 @@ def test_two_runs_are_asked_about_the_same_faces(world: Path, tested: pd.DataFra
         dfad.predict("x.png", [world / "run", world / "run"], device="cpu")
 
 
+@pytest.mark.heavy
 def test_faces_are_named_by_an_enrolled_generator(
     world: Path, tiny_manifests: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_each_redelivery_is_what_it_says_and_finds_the_face_again(face: Image.Im
         assert overlap(np.array([one.moved(crop.box or ())]), other.box or ())[0] > 0.8, name
 
 
+@pytest.mark.heavy
 def test_a_face_that_is_not_found_again_is_none(face: Image.Image, cropper: FaceCropper) -> None:
     crop = cropper.crop(face)
     noise = np.random.default_rng(0).integers(0, 256, (face.height, face.width, 3), dtype=np.uint8)

@@ -70,6 +70,16 @@ def test_source_types_of_films_and_of_other_files() -> None:
     assert source_types(io.BytesIO(movie(ATTRIBUTE))) == ["trainedAlgorithmicMedia"]
     assert source_types(io.BytesIO(b"no picture" + ATTRIBUTE)) == []  # bytes are not searched
     assert source_types(io.BytesIO(b"")) == []
+    for size in (0, 1, 15, 1 << 62, (1 << 64) - 1):  # no size of a box leads out of the file
+        box = struct.pack(">I4sQ", 1, b"free", size)
+        assert source_types(io.BytesIO(movie(b"<a/>") + box)) == []
+
+
+def test_fill_bytes_before_a_marker_of_jpeg_are_skipped() -> None:
+    data = picture("JPEG", ATTRIBUTE)
+    assert data.count(b"\xff\xe1") == 1
+    filled = data.replace(b"\xff\xe1", b"\xff\xff\xff\xe1")
+    assert source_types(io.BytesIO(filled)) == ["trainedAlgorithmicMedia"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,9 @@ def test_source_types_of_films_and_of_other_files() -> None:
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type"),
         (b"<a>" * 100, "too many levels"),
         (b"<a", "no XML"),
+        (b'<?xml version="1.0" encoding="utf-7"?><a/>', "multi-byte"),
+        (b'<?xml version="1.0" encoding="hex"?><a/>', "not a text encoding"),
+        (b'<?xml version="1.0" encoding="none-such"?><a/>', "unknown encoding"),
     ],
 )
 def test_hostile_packets_are_refused(packet: bytes, says: str) -> None:
@@ -90,6 +103,10 @@ def test_packets_are_bounded() -> None:
     chunk = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b" " * (8 * MOST_BYTES))  # a small bomb
     data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", len(chunk), b"iTXt") + chunk + bytes(4)
     with pytest.raises(DamagedPacketError, match="more than"):
+        source_types(io.BytesIO(data))
+    chunk = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<a>" + b"<b/>" * (MOST_BYTES // 8) + b"</a>")
+    data = b"\x89PNG\r\n\x1a\n" + 200 * (struct.pack(">I4s", len(chunk), b"iTXt") + chunk + bytes(4))
+    with pytest.raises(DamagedPacketError, match="more than"):  # 100 MB of XML in 200 KB
         source_types(io.BytesIO(data))
     long = _RDF.format(f'<rdf:Description Iptc4xmpExt:DigitalSourceType="{"a b " * 1000}"/>').encode()
     assert len(source_types(io.BytesIO(picture("WEBP", long)))[0]) == 200

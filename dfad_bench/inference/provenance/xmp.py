@@ -1,7 +1,7 @@
 """XMP packets of pictures and videos, and the digital source type that IPTC's schema has in them.
 
 IPTC, "Digital Source Type" NewsCodes; ISO 16684-1 (XMP). A packet is found where its format keeps it, never by a search
-for bytes; at most `MOST_BYTES` are read of it, and XML with a document type, and so with entities, is refused.
+for bytes; at most `MOST_BYTES` of a file are read, and XML with a document type, and so with entities, is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 from xml.parsers import expat
 
-MOST_BYTES = 1 << 20  # of a packet
+MOST_BYTES = 1 << 20  # of all packets of a file
 _MOST_PARTS = 4096  # segments, chunks or boxes of a file that are looked at
 _MOST_DEPTH = 64  # elements within elements
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -38,9 +38,13 @@ def source_types(data: BinaryIO) -> list[str]:
         DamagedPacketError: a packet that is no XML, too large, or has a document type.
     """
     found: list[str] = []
+    left = MOST_BYTES
     for packet in packets(data):
-        found += [value for value in _types_in(packet) if value not in found]
-    return found
+        left -= len(packet)
+        if left < 0:
+            raise DamagedPacketError(f"XMP packets of more than {MOST_BYTES} bytes")
+        found += _types_in(packet)
+    return list(dict.fromkeys(found))
 
 
 def packets(data: BinaryIO) -> Iterator[bytes]:
@@ -55,8 +59,6 @@ def packets(data: BinaryIO) -> Iterator[bytes]:
 
 def _types_in(packet: bytes) -> list[str]:
     """Values of the digital source type, as an attribute, a resource or a text."""
-    if len(packet) > MOST_BYTES:
-        raise DamagedPacketError(f"an XMP packet of more than {MOST_BYTES} bytes")
     found: list[str] = []
     open_names: list[str] = []
     text: list[str] = []
@@ -87,7 +89,9 @@ def _types_in(packet: bytes) -> list[str]:
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
         parser.Parse(packet.rstrip(b"\x00"), True)
-    except expat.ExpatError as error:
+    except DamagedPacketError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: of the encoding it states
         raise DamagedPacketError(f"an XMP packet that is no XML ({error})") from error
     return [_code(value) for value in found]
 
@@ -107,6 +111,8 @@ def _of_jpeg(data: BinaryIO) -> Iterator[bytes]:
     data.seek(2)
     for _ in range(_MOST_PARTS):
         mark = data.read(4)
+        while mark.startswith(b"\xff\xff") and (more := data.read(1)):  # any marker may have fill bytes before it
+            mark = mark[1:] + more
         if len(mark) < 4 or mark[0] != 0xFF or mark[1] in (0xD9, 0xDA):  # the end, or the picture itself
             return
         size = int.from_bytes(mark[2:], "big") - 2
@@ -182,8 +188,10 @@ def _of_tiff(data: BinaryIO) -> Iterator[bytes]:
 
 def _of_boxes(data: BinaryIO) -> Iterator[bytes]:
     """Of MP4 and MOV, at the outermost level, where XMP puts it."""
-    place = 0
+    place, end = 0, data.seek(0, io.SEEK_END)
     for _ in range(_MOST_PARTS):
+        if place >= end:  # a stated size may lead anywhere
+            return
         data.seek(place)
         head = data.read(16)
         if len(head) < 8:
