@@ -55,10 +55,10 @@ def check_content(path: Path) -> tuple[str, ...]:
 
 
 def _check_onnx(path: Path) -> tuple[str, ...]:
-    from dfad_bench.core.onnx_file import onnx_session
+    from dfad_bench.core.onnx_file import LARGEST_FILE, onnx_session
 
     try:
-        onnx_session(path)
+        onnx_session(path, largest_bytes=LARGEST_FILE)
     except MissingDependencyError:
         return ("an ONNX file: not opened, dfad-bench[onnx] is not installed",)
     return ()
