@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfad_bench.core.errors import ConfigError, DFADError
-from dfad_bench.core.files import atomic_path, read_json, write_json
+from dfad_bench.core.files import atomic_path, read_json, sweep_temporaries, write_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,7 +63,8 @@ def open_folder(path: Path, what: str) -> PictureFolder:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in path.iterdir()}
+        begun = f".{Path(MARKER).stem}."  # the marker another call is writing at this moment
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(begun)}
         if not names:
             write_json(path / MARKER, {"holds": what})
             return PictureFolder(path)
@@ -71,4 +73,6 @@ def open_folder(path: Path, what: str) -> PictureFolder:
     stated = read_json(path / MARKER) if MARKER in names else None
     if not isinstance(stated, dict) or stated.get("holds") != what:
         raise ConfigError(f"{path}: holds other files; name a new or empty folder for {what} pictures")
+    with suppress(OSError):  # a folder that cannot be changed says so at the first picture
+        sweep_temporaries(path)  # of calls that were killed
     return PictureFolder(path)

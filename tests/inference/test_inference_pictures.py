@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from helpers.synthetic import synthetic_tree
 from PIL import Image
 
 from dfad_bench.core.errors import ConfigError
+from dfad_bench.core.files import atomic_path
 from dfad_bench.inference.annotated_picture import COLOURS, LONGEST, SHORTEST, FaceDrawing, draw_faces
 from dfad_bench.inference.picture_folder import MARKER, open_folder
 from dfad_bench.inference.redeliveries import KEPT, REDELIVERIES, SCREEN, redeliver
@@ -93,10 +95,18 @@ def test_folders_of_other_files_are_not_taken(tmp_path: Path) -> None:
     path = folder.write(Image.new("RGB", (9, 9)), 3, "../../\x1b[2J é/..\\evil name.jpeg", 7)
     assert path.parent == tmp_path / "new" / "deep"
     assert path.name == "0000003-evil_name-frame000007.jpg"
+    with atomic_path(folder.path / "0000004-late.jpg") as temporary:
+        temporary.touch()
+        ended = temporary.name.replace(f"-{os.getpid()}.", f"-{2**22 + 1}.")  # no process has such a number
+    (folder.path / "0000004-late.jpg").unlink()
+    (folder.path / ended).touch()
     assert open_folder(tmp_path / "new" / "deep", "annotated") == folder  # goes on
     with pytest.raises(ConfigError, match="holds other files"):
         open_folder(tmp_path / "new" / "deep", "timeline")
     assert {entry.name for entry in folder.path.iterdir()} == {MARKER, path.name}
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / f".{Path(MARKER).stem}.0-1.0.tmp.json").touch()  # another call begins there now
+    assert open_folder(tmp_path / "both", "annotated").path.name == "both"
     with pytest.raises(ConfigError, match="cannot be written to"):
         open_folder(tmp_path / "mine" / "a.png", "annotated")
 
