@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +17,8 @@ from dfad_bench.core.taxonomy import UNLABELLED_KEY
 from dfad_bench.data.images import EXTENSIONS, VIDEO_EXTENSIONS
 from dfad_bench.ingest.media.archive import is_archive
 from dfad_bench.ingest.sample import OUTSIDE, FoundFile, RawSample
-from dfad_bench.ingest.sources.archives import archive_members, list_all_files
-from dfad_bench.ingest.sources.base import PACKED_VIDEO, Listing, printable_name
+from dfad_bench.ingest.sources.archives import archive_members
+from dfad_bench.ingest.sources.base import DAMAGED, PACKED_VIDEO, Listing, printable_name, walk_files
 
 STDIN = "-"
 _DATASET = "named inputs"  # of the samples; none is ever written
@@ -73,19 +73,20 @@ class NamedInputs:
             return
         file = FoundFile(shown, real, size)
         if is_archive(name):
-            yield from self._in_archive(file)
+            yield from self._in_archive(file, named=True)
         else:
             yield _sample(file)
 
     def _in_folder(self, folder: Path, shown: str) -> Iterator[RawSample]:
-        for file in list_all_files(folder, self.listing, lambda name: False):
-            below = FoundFile(
-                f"{shown.rstrip('/')}/{file.origin}", file.path, file.size, file.outside, file.member, file.position,
-                damaged=file.damaged,
-            )  # fmt: skip
-            yield from self._listed_sample(below)
+        for file in walk_files(folder, self.listing):
+            below = replace(file, origin=f"{shown.rstrip('/')}/{file.origin}")
+            if is_archive(below.origin) and not below.outside:
+                yield from self._in_archive(below, named=False)
+            else:
+                yield from self._listed_sample(below)
 
-    def _in_archive(self, file: FoundFile) -> Iterator[RawSample]:
+    def _in_archive(self, file: FoundFile, *, named: bool) -> Iterator[RawSample]:
+        """Pictures of an archive; without any, a refusal where it was named by the user or is damaged."""
         found = False
         ignored = dict(self.listing.ignored)
         for member in archive_members(file, self.listing):
@@ -94,6 +95,8 @@ class NamedInputs:
                 yield sample
         if not found:
             new = [why for why, count in self.listing.ignored.items() if count > ignored.get(why, 0)]
+            if not named and DAMAGED not in new:
+                return
             yield _sample(file, refusal=f"no picture in this archive ({'; '.join(new) or 'it is empty'})")
 
     def _listed_sample(self, file: FoundFile) -> Iterator[RawSample]:

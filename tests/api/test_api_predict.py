@@ -98,6 +98,9 @@ def mixed(tested: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with zipfile.ZipFile(folder / "packed.zip", "w") as archive:
         archive.write(tested["path"].iloc[2], "inside/face.png")
         archive.writestr("../up.png", b"x")
+    (folder / "torn.zip").write_bytes((folder / "packed.zip").read_bytes()[:-30])
+    with zipfile.ZipFile(folder / "texts.zip", "w") as archive:
+        archive.writestr("a.txt", "no picture")
     mirrored = first.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     first.save(folder / "clip.gif", save_all=True, append_images=[mirrored, first.rotate(3)])
     return folder
@@ -111,15 +114,19 @@ def test_every_kind_of_input_has_its_lines(world: Path, mixed: Path) -> None:
     names = {Path(str(name)).relative_to(mixed).as_posix(): kinds for name, kinds in by_input.items()}
     assert names == {
         "two faces.png": ["face", "face"], "deep/=1+1.png": ["face"], "empty.png": ["refused"],
-        "broken.jpg": ["refused"], "packed.zip/inside/face.png": ["face"],
+        "broken.jpg": ["refused"], "packed.zip/inside/face.png": ["face"], "torn.zip": ["refused"],
         "clip.gif": ["face", "face", "face", "video"],
     }  # fmt: skip
     two = [row for row in rows if row["input"].endswith("two faces.png")]
     assert [(row["face"], row["faces"]) for row in two] == [(1, 2), (2, 2)]
     assert two[0]["box_x1"] - two[0]["box_x0"] > two[1]["box_x1"] - two[1]["box_x0"]
-    assert [row["status"] for row in rows if row["kind"] == "refused"] == ["unsupported_format", "no_face"]
-    assert found.inputs_refused == 2
-    assert dict(found.left_out) == {"no picture or video by its name": 1, "name that leads out of its archive": 1}
+    assert [row["status"] for row in rows if row["kind"] == "refused"] == [
+        "unsupported_format", "no_face", "unreadable",
+    ]  # fmt: skip
+    assert found.inputs_refused == 3
+    assert dict(found.left_out) == {
+        "no picture or video by its name": 2, "name that leads out of its archive": 1, "damaged archive": 1,
+    }  # fmt: skip
     frames = [row["p_fake"] for row in rows if row["input"].endswith("clip.gif") and row["kind"] == "face"]
     video = next(row for row in rows if row["kind"] == "video")
     assert video["p_fake"] == pytest.approx(np.mean(frames))
@@ -164,10 +171,10 @@ def test_the_command_prints_lines_json_and_csv(world: Path, mixed: Path) -> None
     assert "broken.jpg: unsupported_format (" in result.stdout
     assert "not proof" in result.stdout
     assert "%" not in result.stdout.split("\n\n")[0].replace("% of them fake", "")  # a score is no percentage of guilt
-    assert result.stderr.splitlines()[-1] == "Error: 2 of 6 inputs could not be used, or not wholly"
+    assert result.stderr.splitlines()[-1] == "Error: 3 of 7 inputs could not be used, or not wholly"
     lines = [json.loads(line) for line in CliRunner().invoke(command, [*given, "--json"]).stdout.splitlines()]
     assert [lines[0]["kind"], lines[-1]["kind"]] == ["about", "end"]
-    assert (lines[-1]["inputs"], lines[-1]["refused"], sum(lines[-1]["verdicts"].values())) == (6, 2, 7)
+    assert (lines[-1]["inputs"], lines[-1]["refused"], sum(lines[-1]["verdicts"].values())) == (7, 3, 7)
     table = list(csv.reader(io.StringIO(CliRunner().invoke(command, [*given, "--csv"]).stdout)))
     assert table[0] == list(COLUMNS)
     assert {len(line) for line in table} == {len(COLUMNS)}

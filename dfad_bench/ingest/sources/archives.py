@@ -10,7 +10,7 @@ from dfad_bench.data.images import ImageRefused
 from dfad_bench.ingest.media.archive import SUFFIXES, is_archive, members
 from dfad_bench.ingest.media.archive_formats import ChecksumRefused, Member
 from dfad_bench.ingest.sample import FoundFile
-from dfad_bench.ingest.sources.base import Listing, is_hidden, walk_files
+from dfad_bench.ingest.sources.base import DAMAGED, Listing, is_hidden, walk_files
 
 
 def list_all_files(
@@ -59,7 +59,7 @@ def archive_members(archive: FoundFile, listing: Listing) -> Iterator[FoundFile]
         if empty:
             listing.ignore("archive without a file in it", archive.origin)
     except ImageRefused as refused:
-        listing.ignore("damaged archive", f"{archive.origin}: {refused.reason}")
+        listing.ignore(DAMAGED, f"{archive.origin}: {refused.reason}")
         if isinstance(refused, ChecksumRefused):
             damaged = f"in a damaged archive, any member of which may be altered ({refused.reason})"
     yield from (replace(file, damaged=damaged) for file in found) if damaged else found

@@ -19,6 +19,7 @@ PACKED_VIDEO = "video in an archive: unpack it, videos are read from plain files
 NOT_ASKED, NOT_THERE = "not asked for", ", but not there"  # how the reasons of `--only` and of missing files end
 LINKED = "linked folder"
 READ_ALREADY = "link to a file or folder that is read already"
+DAMAGED = "damaged archive"
 # reasons, or their ends, of files that are left out on purpose
 ON_PURPOSE = (
     "hidden", "hidden folder", "not part of this dataset", "also unpacked", "copy of another image", NOT_ASKED,
@@ -27,7 +28,7 @@ ON_PURPOSE = (
 )  # fmt: skip
 _LISTS = ("not in the table", NOT_THERE)  # what a list decides, or names in vain, is no file that was overlooked
 _FOLDERS_LIKE = (  # whatever their names
-    "unreadable folder", LINKED, "damaged archive", "unknown generator", "damaged Parquet file",
+    "unreadable folder", LINKED, DAMAGED, "unknown generator", "damaged Parquet file",
     "Parquet file beyond the limits", "Git LFS pointer", "Arrow file", "label and generator contradict",
     "labelled real, with the name", "columns of labels contradict",
 )  # fmt: skip
