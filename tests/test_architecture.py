@@ -16,22 +16,9 @@ PACKAGES = ("dfad_bench", "baselines", "gazeclip")
 STDLIB = sys.stdlib_module_names
 
 OF_API = (
-    "core",
-    "data",
-    "engine",
-    "explain",
-    "export",
-    "gaze",
-    "inference",
-    "ingest",
-    "intake",
-    "metrics",
-    "parsing",
-    "report",
-    "sharing",
-    "synthetic",
-    "views",
-)
+    "core", "data", "engine", "explain", "export", "gaze", "inference", "ingest",
+    "intake", "metrics", "parsing", "report", "sharing", "synthetic", "views",
+)  # fmt: skip
 
 # package -> (ours, anywhere in a file; third party, at module level). The longest matching package counts.
 RULES: dict[str, tuple[set[str], set[str]]] = {
@@ -57,18 +44,13 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "dfad_bench.gaze": (
         # the mirror check of a gaze network draws its faces
-        {
-            "dfad_bench.core",
-            "dfad_bench.metrics",
-            "dfad_bench.data",
-            "dfad_bench.synthetic",
-        },
+        {f"dfad_bench.{room}" for room in ("core", "metrics", "data", "synthetic")},
         {"numpy", "pandas", "torch"},
     ),
     "dfad_bench.engine": (
-        {"dfad_bench.core", "dfad_bench.data", "dfad_bench.views"},
+        {f"dfad_bench.{room}" for room in ("core", "data", "views")},
         {"numpy", "pandas", "torch", "yaml"},
-    ),
+    ),  # fmt: skip
     "dfad_bench.explain": ({"dfad_bench.core", "dfad_bench.layers"}, {"torch"}),
     # where reading and cropping meet trained weights; only api and the commands import it
     "dfad_bench.inference": (
@@ -76,12 +58,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas"},
     ),
     "dfad_bench.report": ({"dfad_bench.core", "dfad_bench.metrics"}, {"numpy", "pandas"}),
-    # draws from crops, which only the gaze package turns into pictures
+    # both draw from crops or maps, which only these packages turn into pictures
     "dfad_bench.report.figures.gaze": (
         {"dfad_bench.core", "dfad_bench.metrics", "dfad_bench.report", "dfad_bench.data", "dfad_bench.gaze"},
         {"numpy", "pandas"},
     ),
-    # likewise with parsing maps
     "dfad_bench.report.figures.parsing": (
         {f"dfad_bench.{room}" for room in ("core", "metrics", "report", "data", "gaze", "parsing")},
         {"numpy", "pandas"},
@@ -104,10 +85,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "dfad_bench.api": ({f"dfad_bench.{room}" for room in OF_API}, {"numpy"}),
     "dfad_bench.cli": ({"dfad_bench"}, {"click"}),
     "baselines": ({"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"}, {"torch"}),
-    "gazeclip": (
-        {"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"},
-        {"torch"},
-    ),
+    "gazeclip": ({"dfad_bench.core", "dfad_bench.layers", "dfad_bench.losses"}, {"torch"}),
 }
 NAMES_ONLY = ("baselines", "gazeclip", "dfad_bench")  # their __init__ holds names and imports nothing
 LAZY = "dfad_bench"  # its __init__ imports its names on first use, and for type checkers only

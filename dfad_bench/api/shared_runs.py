@@ -14,6 +14,7 @@ from dfad_bench.core.errors import ConfigError, DFADError, UnknownNameError, lis
 from dfad_bench.core.progress import NoProgress, Progress
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.core.registry import model_class
+from dfad_bench.core.run_folder import CONFIG
 from dfad_bench.core.weights import weight_files
 from dfad_bench.sharing.hub_runs import push_run as upload
 from dfad_bench.sharing.licences import terms_of
@@ -163,7 +164,7 @@ def _card_facts(
 def _config_hash(config: dict[str, Any]) -> str:
     from dfad_bench.engine.config import config_from
 
-    return config_from(config, "config.yaml").sha256
+    return config_from(config, CONFIG).sha256
 
 
 def _write_onnx(folder: Path) -> None:

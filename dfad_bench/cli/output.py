@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfad_bench.core.escape import json_text, terminal
+from dfad_bench.core.escape import json_line, json_text, terminal
 
 if TYPE_CHECKING:
     from dfad_bench.report.table import Table
@@ -31,6 +31,11 @@ def echo_json(value: Any, *, sort_keys: bool = False) -> None:
     """Print a value as JSON, in ASCII where stdout is not UTF-8."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(json_text(value, ascii_only=not _is_unicode(encoding), sort_keys=sort_keys))
+
+
+def echo_json_line(value: Any) -> None:
+    """Print a value as JSON on one line of ASCII, for output that comes an object at a time."""
+    click.echo(json_line(value))
 
 
 def echo_table(table: Table, format: str = "rich") -> None:

@@ -7,10 +7,8 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
-from dfad_bench.cli.output import echo
-from dfad_bench.core.escape import csv_cell, json_line, one_line
+from dfad_bench.cli.output import echo, echo_json_line
+from dfad_bench.core.escape import csv_cell, one_line
 
 if TYPE_CHECKING:
     from dfad_bench.api.predict import Predictions
@@ -76,7 +74,7 @@ class JsonLines:
         self._print({**about, "left_out": dict(found.left_out), "remarks": found.remarks})
 
     def _print(self, value: Mapping[str, Any]) -> None:
-        click.echo(json_line(value))
+        echo_json_line(value)
 
 
 class CsvLines:

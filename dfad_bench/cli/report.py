@@ -34,12 +34,22 @@ from dfad_bench.report.run_figures.registry import FIGURES
     "--style", type=click.Choice(["screen", "paper"]), default="screen", show_default=True,
     help="Sizes: paper is the columns of a two-column paper, with 8-point text.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of t-SNE and of bands.")
 @click.option(
-    "--faces-per-group", type=int, default=500, show_default=True, help="Most embeddings of a group in the map."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of t-SNE and of bands."
 )
 @click.option(
-    "--heat-faces", type=int, default=8, show_default=True, help="Faces of a group behind each mean heat-map."
+    "--faces-per-group",
+    type=click.IntRange(1, 1_000_000),
+    default=500,
+    show_default=True,
+    help="Most embeddings of a group in the map.",
+)
+@click.option(
+    "--heat-faces",
+    type=click.IntRange(1, 1_000_000),
+    default=8,
+    show_default=True,
+    help="Faces of a group behind each mean heat-map.",
 )
 @click.option(
     "--device", default="cpu", show_default=True, help="Where heat-maps are computed: auto, cpu, cuda, cuda:N."

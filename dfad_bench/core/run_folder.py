@@ -37,7 +37,7 @@ SENSITIVITY = "sensitivity-"
 ROBUSTNESS, SETTINGS, CELLS = "robustness.json", "settings.json", "cells"
 GRID, TABLE = "robustness.csv", "robustness.md"
 _LOCK = ".lock"
-_STEP, _BEST, _SEED, _ROBUSTNESS = "step-", "best-", "seed-", "robustness-"
+_STEP, _BEST, SEED, _ROBUSTNESS = "step-", "best-", "seed-", "robustness-"
 _WEIGHT_SUFFIX = Path(WEIGHTS).suffix
 _KEY = 8  # digits of a hash in the name of a folder
 _DEPTH = 3  # folders between a run and the robustness evaluations inside it
@@ -252,15 +252,15 @@ class SeedsFolder:
     @property
     def records(self) -> Path:
         """A pattern that all their records fit, for messages."""
-        return self.path / f"{_SEED}*" / RECORD
+        return self.path / f"{SEED}*" / RECORD
 
     def run(self, seed: int) -> Path:
         """The folder of one run."""
-        return self.path / f"{_SEED}{seed}"
+        return self.path / f"{SEED}{seed}"
 
     def runs(self) -> list[Path]:
         """The folders of all runs, in the order of their seeds."""
-        named = ((path.name.removeprefix(_SEED), path) for path in self.path.glob(f"{_SEED}*") if path.is_dir())
+        named = ((path.name.removeprefix(SEED), path) for path in self.path.glob(f"{SEED}*") if path.is_dir())
         return [path for _, path in sorted((int(name), path) for name, path in named if name.isdecimal())]
 
     def evaluation(self, name: str) -> SeedsFolder:

@@ -119,7 +119,7 @@ def hidden_rows(batches: Sequence[np.ndarray], *, share: float, seed: int, epoch
         epoch: number of the epoch within the stage.
 
     >>> [int(rows.sum()) for rows in hidden_rows([np.arange(4)] * 6, share=0.1, seed=0, epoch=0)]
-    [0, 1, 0, 0, 1, 0]
+    [0, 1, 0, 1, 0, 0]
     """
     rng = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63 ^ _HIDDEN_STREAM)
     due, masks = 0.0, []

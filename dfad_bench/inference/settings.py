@@ -68,7 +68,8 @@ class PredictSettings:
         default=None, metadata=option("New folder for a timeline of each video, as SVG.", metavar="DIR")
     )
     skip: int = field(
-        default=0, metadata=option("Leave the first N inputs out: go on with an interrupted call.", least=0)
+        default=0,
+        metadata=option("Leave the first N inputs out: go on with an interrupted call.", least=0, most=bounds.FACES),
     )
     item_seconds: float = field(
         default=60.0,

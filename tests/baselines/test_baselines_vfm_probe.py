@@ -24,13 +24,11 @@ from dfad_bench.core.contract import Batch, Inputs, weighted_losses
 from dfad_bench.core.errors import ConfigError, WeightsError
 from dfad_bench.core.files import read_json, sha256_file
 from dfad_bench.core.notices import collect_notices
-from dfad_bench.core.recipe import Augmentation, load_recipe
+from dfad_bench.core.recipe import Augmentation
 from dfad_bench.core.run_folder import RunFolder
 from dfad_bench.core.run_parquet import read_predictions
-from dfad_bench.core.stage_plan import recipe_for
 from dfad_bench.data.manifest import Manifest
 from dfad_bench.data.view_source import ViewValues
-from dfad_bench.engine.augment import Augmenter
 from dfad_bench.engine.config import read_config
 from dfad_bench.engine.contract_checks.subject import ExampleFaces
 from dfad_bench.engine.needs import needs_of, random_start
@@ -396,19 +394,3 @@ def right_shares(model: VFMProbe, batch: Batch) -> tuple[float, float]:
     pairs = ((output.attribution_logits, batch.attribution), (output.detection_logits, batch.detection))
     right = [float((logits.argmax(1) == labels).float().mean()) for logits, labels in pairs]
     return right[0], right[1]
-
-
-def test_the_authors_recipe_is_of_the_paper_that_the_card_names() -> None:
-    """The recipe of stored features is another paper's, and says so."""
-    own, other = recipe_for("author", "vfm_probe"), load_recipe("probe")
-    assert own.name == "unifd"
-    assert own.paper is not None
-    assert own.paper.startswith("Ojha et al., CVPR 2023")
-    assert "Ojha" in VFMProbe.card.paper
-    assert (own.optimiser.name, own.optimiser.lr, own.optimiser.weight_decay, own.batch_size) == ("adamw", 1e-4, 0, 256)
-    assert [item.name for item in own.augment] == ["gaussian_blur", "jpeg", "random_resized_crop", "horizontal_flip"]
-    assert other.paper is not None
-    assert "2602.01738" in other.paper
-    assert any("2602.01738" in note and "recipe probe" in note for note in VFMProbe.card.notes)
-    with pytest.raises(ConfigError, match="recipe unifd: augment: gaussian_blur .* --set cached=false"):
-        Augmenter(own.augment, views=("features",), where="recipe unifd: augment")

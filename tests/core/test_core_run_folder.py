@@ -45,7 +45,10 @@ def repeated(text: str) -> list[str]:
 
 
 PACKAGES = ("dfad_bench", "baselines", "gazeclip")
-OF_OTHERS = {("dfad_bench/ingest/sources/hf_parquet.py", "state.json")}  # a file of Arrow data sets has that name, too
+OF_OTHERS = {
+    ("dfad_bench/ingest/sources/hf_parquet.py", "state.json"),  # a file of Arrow data sets has that name, too
+    ("dfad_bench/sharing/places.py", "model.safetensors"),  # and timm's weights on the hub
+}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path != HOME)
 
 

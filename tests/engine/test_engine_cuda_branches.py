@@ -62,6 +62,7 @@ BRANCHES = {
     "engine/fake_gpu.py:FakeGPU.__exit__": "test_model_contract_gpu.py::test_nothing_of_it_is_left_behind",
     "engine/fake_gpu.py:FakeGPU.__torch_dispatch__": "test_model_contract_gpu.py::test_a_fault_is_named_with_its_place",
     "engine/fake_gpu.py:FakeGPU._refuse": "test_model_contract_gpu.py::test_a_fault_is_named_with_its_place",
+    "engine/face_predictor.py:FacePredictor.open": "reason: fp16 is changed on a CPU only",
     "engine/load.py:_generators_kept": f"{HERE}test_opening_a_run_leaves_the_generators_of_gpus",
     "engine/memory.py:free_bytes": f"{HERE}test_memory_is_that_of_the_gpu",
     "engine/memory.py:peak_bytes": f"{HERE}test_memory_is_that_of_the_gpu",
@@ -74,6 +75,7 @@ BRANCHES = {
     "engine/sessions.py:session_changes": "engine/test_engine_sessions.py::test_what_moves_the_last_bits_is_said",
     "engine/step_cost.py:_measured": "reason: chooses `_Steps.on_gpu`",
     "engine/step_cost.py:_Steps.on_gpu": f"{HERE}test_the_cost_of_a_step_is_measured_at_its_size",
+    "explain/watched_pass.py:undisturbed": "reason: whose random numbers are kept; without GPUs, none",
     "ingest/build.py:_check_device": f"{HERE}test_builds_on_a_gpu_need_one",
     "ingest/crop/cropper.py:FaceCropper.batch": "reason: how many images are given at once",
     "ingest/crop/detector.py:_integral_images": "ingest/test_crop_detector.py::"

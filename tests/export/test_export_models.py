@@ -20,6 +20,14 @@ from dfad_bench.export.graph import ExportGraph, view_inputs
 from dfad_bench.export.writers import write_onnx, write_torchscript
 
 FAST = ("always_fake", "majority")  # to convert any network takes seconds
+# what the converters of torch 2.14 cannot do yet; strict, so that a model that converts again is noticed
+NOT_YET = {
+    "onnx": {"forensics_adapter": "aten.view of attention over a free number of faces"},
+    "torchscript": {
+        "forensics_adapter": "a size is rounded, which a traced size cannot be",
+        "lida": "aten::__and__ of a tensor and a Python bool",
+    },
+}
 METADATA = {KEY: '{"a": "\\u00e9"}'}
 
 
@@ -41,11 +49,21 @@ def assert_equal(found: list[Any], wanted: list[np.ndarray]) -> None:
         assert np.abs(value - other).max() <= TOLERANCE * max(1.0, float(np.abs(other).max()))
 
 
+def known(params: list[Any], form: str) -> list[Any]:
+    """The parameters, those of `NOT_YET` expected to fail."""
+    found = []
+    for each in params:
+        reason = NOT_YET[form].get(each.values[0])
+        marks = [*each.marks, pytest.mark.xfail(strict=True, reason=reason)] if reason else each.marks
+        found.append(pytest.param(*each.values, marks=marks, id=each.id))
+    return found
+
+
 def exportable(names: list[str]) -> list[str]:
     return [name for name in names if not model_class(name).card.no_export]
 
 
-@pytest.mark.parametrize("name", some_fast(exportable(model_names()), FAST))
+@pytest.mark.parametrize("name", known(some_fast(exportable(model_names()), FAST), "onnx"))
 def test_onnx_answers_as_torch_at_any_batch(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     graph = graph_of(name)
@@ -60,7 +78,9 @@ def test_onnx_answers_as_torch_at_any_batch(name: str, tmp_path: Path) -> None:
         assert_equal(session.run(None, named), expected(graph, arrays))
 
 
-@pytest.mark.parametrize("name", some_fast(exportable(model_names()), (*FAST, "xception", "gazeclip", "vfm_probe")))
+@pytest.mark.parametrize(
+    "name", known(some_fast(exportable(model_names()), (*FAST, "xception", "gazeclip", "vfm_probe")), "torchscript")
+)
 def test_torchscript_answers_as_torch_at_any_batch(name: str, tmp_path: Path) -> None:
     graph = graph_of(name)
     write_torchscript(graph, tmp_path / "model.pt", METADATA)

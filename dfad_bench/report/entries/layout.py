@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.core.run_folder import PACKED_RECORD, PREDICTIONS, SELECTION
+from dfad_bench.core.run_folder import PACKED_RECORD, PREDICTIONS, SEED, SELECTION
 from dfad_bench.report.copies import row_key
 
-ENTRY, SHARED, SEED = "entry.json", "shared", "seed-"
+ENTRY, SHARED = "entry.json", "shared"
 DOCUMENT = "README.md"  # the one other file, at the root
 DEPTH = 4  # folders from the root to an entry
 FILE_BYTES = 8 << 20  # of a Parquet file

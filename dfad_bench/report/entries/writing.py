@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dfad_bench.core.errors import ConfigError, DFADError
 from dfad_bench.core.files import atomic_path, sha256_file, write_json, write_packed_json
 from dfad_bench.core.record import ResultRecord, plain, read_record, seal
-from dfad_bench.core.run_folder import PACKED_RECORD, PREDICTIONS
+from dfad_bench.core.run_folder import PACKED_RECORD, PREDICTIONS, SEED
 from dfad_bench.core.run_parquet import read_predictions, write_predictions
 from dfad_bench.report.copies import one_checkpoint
 from dfad_bench.report.entries.checking import entry_of
@@ -23,7 +23,6 @@ from dfad_bench.report.entries.layout import (
     ENTRY,
     FILE_BYTES,
     PART_ROWS,
-    SEED,
     Place,
     place_of,
     shared_file,
