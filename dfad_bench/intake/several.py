@@ -44,7 +44,8 @@ def models_of(table: RawTable, settings: ImportSettings) -> list[ModelPart]:
     names = list(dict.fromkeys(wide or [text for text in table.texts(str(long)) if text]))
     if not 1 <= len(names) <= MOST_MODELS:
         raise ConfigError(f"{table.path}: {len(names):,} models; 1 to {MOST_MODELS} are imported at once")
-    parts, taken = [], {}
+    parts: list[ModelPart] = []
+    taken: dict[str, str] = {}
     for name in names:
         folder = _NOT_IN_NAMES.sub("_", name).strip(".")[:120]
         if not folder or folder.casefold() in taken:
