@@ -19,6 +19,7 @@ from dfad_bench.report.reported import reported_scores
 from dfad_bench.report.site.facts import SiteBoard, SiteFacts
 from dfad_bench.report.site.folder import write_site
 from dfad_bench.report.site.render import site_files
+from dfad_bench.report.site.run_curves import read_curves
 
 _CARD = ("display", "paper", "year", "task", "idea", "added", "deviations", "notes", "reference", "reference_licence")
 _DATASET = (
@@ -85,7 +86,12 @@ def site_facts(boards: Sequence[SiteBoard], found: BoardInputs, made: str | None
     datasets = dict.fromkeys(group.dataset for one in boards for group in one.protocol.all_groups)
     made = made or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     cards = _cards(dict.fromkeys(record.model.name for record in records))
-    return SiteFacts(boards, records, found.checks, cards, _datasets(datasets), __version__, made)
+    curves = {
+        record.record_id: read_curves(Path(check.place), record)
+        for record in records
+        if (check := found.checks.get(record.record_id)) is not None and check.place
+    }
+    return SiteFacts(boards, records, found.checks, cards, _datasets(datasets), curves, __version__, made)
 
 
 def _cards(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:

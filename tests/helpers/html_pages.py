@@ -11,7 +11,7 @@ CLOSED_BY = {
     "td": {"td", "th"}, "th": {"td", "th"}, "tr": {"td", "th", "tr"}, "/tbody": {"td", "th", "tr"},
     "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "/dl": {"dt", "dd"},
 }  # fmt: skip
-SVG = {"svg", "title", "desc", "line", "circle", "text", "polyline"}
+SVG = {"svg", "title", "desc", "line", "circle", "text", "polyline", "g"}
 TAGS = {
     "html", "head", "body", "main", "header", "footer", "nav", "section", "h1", "h2", "h3", "p", "ul", "li", "a", "b",
     "u", "s", "strong", "code", "pre", "div", "span", "table", "caption", "thead", "tbody", "tr", "th", "td", "form",
@@ -19,6 +19,7 @@ TAGS = {
     "figcaption", "script",
 } | VOID | SVG  # fmt: skip
 ATTRIBUTES = {
+    "data-row", "data-first", "data-line", "data-most", "data-models", "data-columns", "display", "transform",
     "lang", "charset", "http-equiv", "content", "name", "rel", "href", "src", "defer", "class", "id", "tabindex",
     "role", "aria-labelledby", "aria-label", "aria-live", "aria-hidden", "scope", "colspan", "title", "download",
     "type", "autocomplete", "maxlength", "value", "hidden", "viewbox", "width", "height", "font-family", "font-size",

@@ -119,6 +119,31 @@ def test_a_lower_is_better_column_starts_ascending_and_a_missing_value_comes_las
         assert tab.column(key)[-1] == "–"
 
 
+def drawn(page: Any, figure: str = "sweep-0") -> list[str]:
+    """The names beneath a figure, of the curves that it shows."""
+    names = f"[...document.querySelectorAll('svg[aria-labelledby^={figure}] g[data-row]:not([display])')]"
+    found: list[str] = page.evaluate(f"{names}.map(one => one.textContent)")
+    return found
+
+
+def test_curves_are_of_the_rows_that_are_shown_or_chosen_and_the_address_keeps_them(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html")
+    every = drawn(page)
+    assert len(every) == 3
+    page.locator("[name=q]").fill("second")
+    assert drawn(page) == ["Second"]
+    assert page.locator("#sweep-0-numbers tbody tr:not([hidden])").count() == 3, "its three shares"
+    page.locator("[name=reset]").click()
+    page.locator("fieldset[data-models]").evaluate("one => { one.parentNode.open = true; }")
+    page.get_by_label("Third").check()
+    assert drawn(page) == ["Third"]
+    assert "models=" in tab.address()
+    page = tab.open("protocol-toy.html", "#" + tab.address().partition("#")[2])
+    assert drawn(page) == ["Third"]
+    page = tab.open("protocol-toy.html", "#models=nobody")
+    assert drawn(page) == every
+
+
 def test_models_are_filtered_by_what_their_cards_say(browser: Any, site: Path) -> None:
     tab = Tab(browser, site)
     page = tab.open("protocol-toy.html", "#venue=CVPR")
@@ -138,7 +163,7 @@ def test_everything_works_by_keyboard(tab: Tab) -> None:
     assert page.locator("#board th[data-key=oscr]").get_attribute("aria-sort") == "descending"
     page.keyboard.press("Space")
     assert page.locator("#board th[data-key=oscr]").get_attribute("aria-sort") == "ascending"
-    page.locator(".chooser summary").focus()
+    page.get_by_text("Columns", exact=True).focus()
     page.keyboard.press("Enter")
     box = page.locator("fieldset input[value=fpr95]")
     box.focus()
@@ -155,7 +180,7 @@ def test_rows_are_filtered_and_the_address_keeps_the_view(tab: Tab, browser: Any
     assert page.locator("#board th[data-key=eer]").is_hidden()
     page.select_option("[name=kind]", "measured")
     page.locator("#board th[data-key=detection_auc] button").click()
-    page.locator(".chooser summary").click()
+    page.get_by_text("Columns", exact=True).click()
     page.locator("fieldset input[value=eer]").check()
     wanted = (tab.column("model"), page.locator("#board th:visible").count())
     assert len(wanted[0]) == 3

@@ -10,10 +10,11 @@ from helpers.html_pages import read_page
 from helpers.sites import site_facts, site_protocol, site_records
 
 from dfad_bench.core.record import ResultRecord, Sweep
+from dfad_bench.report.site.curve_plots import sweep_of
 from dfad_bench.report.site.facts import SiteFacts
 from dfad_bench.report.site.interval_plot import MOST, Interval, interval_figure
+from dfad_bench.report.site.line_plot import Panel, line_plot
 from dfad_bench.report.site.render import site_files
-from dfad_bench.report.site.sweep_plot import sweep_figure, sweep_of
 from dfad_bench.report.site.wins import win_table
 
 SPACE = "{http://www.w3.org/2000/svg}"
@@ -67,14 +68,14 @@ def test_curves_are_the_means_over_seeds_with_their_numbers_beside_them(
 ) -> None:
     root = ElementTree.fromstring(files["protocol-toy-sweep-0.svg"])
     panels, models = 2, 3
-    assert len(root.findall(f"{SPACE}polyline")) == (panels + 1) * models, "curves, and what they look like beneath"
+    assert len(list(root.iter(f"{SPACE}polyline"))) == (panels + 1) * models, "curves, and what they look like beneath"
     rows = list(csv.DictReader(io.StringIO(files["protocol-toy-sweep-0.csv"])))
     first, second = (one.sweep for one in records if one.model.name == "toy")
     assert first is not None
     assert second is not None
     mine = [float(row["unseen_accuracy"]) for row in rows if row["model"] == "Toy"]
     wanted = [(x + y) / 2 for x, y in zip(first.unseen_accuracy, second.unseen_accuracy, strict=True)]
-    assert mine == pytest.approx(wanted)
+    assert mine == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_row_of_unlike_or_missing_sweeps_has_no_curve(records: list[ResultRecord]) -> None:
@@ -82,7 +83,7 @@ def test_a_row_of_unlike_or_missing_sweeps_has_no_curve(records: list[ResultReco
     assert sweep_of([records[0], replace(records[0], sweep=sweep)]) is None
     assert sweep_of([records[0], replace(records[0], sweep=None)]) is None
     assert sweep_of([]) is None
-    assert sweep_figure("s", "t", {}) is None
+    assert line_plot("s", "t", "", [], {}) is None
 
 
 def test_more_rows_than_a_figure_holds_are_left_out_with_a_sentence() -> None:
@@ -90,10 +91,14 @@ def test_more_rows_than_a_figure_holds_are_left_out_with_a_sentence() -> None:
     figure = interval_figure("i", "t", "OSCR", rows)
     assert figure is not None
     assert f"The first {MOST} of {MOST + 2} rows." in figure.about
-    sweep = Sweep((0.5, 0.9), (0.1, None), (1.0, 1.0), (1.0, 1.0))
-    curves = sweep_figure("s", "t", {f"m{k}": sweep for k in range(9)})
+    names = {f"k{k}": f"m{k}" for k in range(9)}
+    curves = line_plot("s", "t", "", [Panel("p", dict.fromkeys(names, [(0, 0.1), (1, 0.9)]), [(0, "0")])], names)
     assert curves is not None
-    assert "The first 8 of 9 models." in curves.about
+    assert "The first 8 of 9 models." in curves.file.about
+    every, first = (ElementTree.fromstring(one.file()) for one in (curves.inline, curves.file))
+    assert [len(list(root.iter(f"{SPACE}polyline"))) for root in (every, first)] == [18, 16]
+    drawn = ElementTree.fromstring(str(curves.inline.inline()))
+    assert [one.get("data-row") for one in drawn.iter() if one.get("display") == "none"] == ["k8", "k8"]
 
 
 def test_a_generator_has_its_models_the_worst_first_and_says_which_fail(

@@ -19,6 +19,7 @@ from dfad_bench.report.site.links import file_stem, page_of, run_stem
 from dfad_bench.report.table import Column, Table, render
 
 STAND_IN = "‡"
+_MOST_LINES = 20
 _SIZES = {"below 10 million": 10_000_000, "10 to 100 million": 100_000_000}
 _SOURCE = Column("source", "Printed in", "text")
 _GROUP = re.compile(r"(unseen_acc|false_alarms):")
@@ -42,10 +43,20 @@ def board_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
         values = {
             "facts": facts, "board": board, "table": _board_table(facts, board, stem), "plots": plots,
             "filters": _filters(facts, board), "groups": _groups(facts, board, groups, stem), "legend": legend(),
-            "stand_in": STAND_IN,
+            "stand_in": STAND_IN, "followed": any(plots[kind] for kind in ("sweeps", "risk", "robustness")),
+            "unread": unread(facts, board),
             "generators": generator_links(board), "datasets": dataset_links(board),
         }  # fmt: skip
         yield page_of("protocol", board.name), page("protocol.html.j2", values)
+
+
+def unread(facts: SiteFacts, board: SiteBoard) -> list[str]:
+    """What is wrong with files beside records of a board, a line each, as many as are read."""
+    lines: dict[str, None] = {}
+    for record in (record for row in board.table.rows for record in facts.records_of(row)):
+        who = f"{record.model.display or record.model.name}, seed {record.run.seed_text}"
+        lines |= dict.fromkeys(f"{who}: {text}" for text in facts.curves_of(record).problems)
+    return list(lines)[:_MOST_LINES]
 
 
 def row_links(facts: SiteFacts, row: Mapping[str, Any], key: str) -> Sequence[Link]:
@@ -100,7 +111,7 @@ def _board_table(facts: SiteFacts, board: SiteBoard, stem: str) -> HtmlTable:
         definitions=column_definitions(table, board.protocol),
         extra=frozenset(extra),
         links=lambda row, key: row_links(facts, row, key),
-        data=lambda row: row_data(facts, row),
+        data=lambda row: {**row_data(facts, row), "row": board.row_key(row)},
         note=row_note,
     )
     downloads = downloads_of(stem)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dfad_bench.report.board_order import section_ranges
+from dfad_bench.report.robustness.tables import TITLES
+from dfad_bench.report.site.curve_plots import (
+    ROBUST,
+    Curves,
+    risk_curves,
+    risk_of,
+    robustness_curves,
+    robustness_of,
+    sweep_curves,
+    sweep_of,
+)
 from dfad_bench.report.site.facts import SiteBoard, SiteFacts
 from dfad_bench.report.site.heat import shade_of
 from dfad_bench.report.site.html_table import Download, Dress, HtmlTable, html_table
 from dfad_bench.report.site.interval_plot import Interval, interval_figure, ranked_column, ranked_intervals
+from dfad_bench.report.site.line_plot import MOST, line_plot
+from dfad_bench.report.site.run_curves import RunCurves
 from dfad_bench.report.site.svg import Figure
-from dfad_bench.report.site.sweep_plot import MOST, sweep_figure, sweep_of, sweep_table
 from dfad_bench.report.site.wins import win_table
 from dfad_bench.report.table import Column, Table, render
 
@@ -40,12 +52,15 @@ def downloads_of(stem: str, kinds: Sequence[str] = ("csv", "tex")) -> list[Downl
 
 def section_plots(facts: SiteFacts, board: SiteBoard, stem: str) -> dict[str, list[Plot]]:
     """Figures by kind, one a section, since rows of different sections do not compare."""
-    found: dict[str, list[Plot]] = {"intervals": [], "sweeps": [], "wins": []}
+    kinds = ("intervals", "sweeps", "risk", "robustness", "wins")
+    found: dict[str, list[Plot]] = {kind: [] for kind in kinds}
     for place, block in enumerate(section_ranges(board.table)):
         rows = [board.table.rows[number] for number in block]
         heading = board.table.sections.get(block.start, "")
         found["intervals"] += _intervals(board, heading, f"intervals-{place}", rows, stem)
         found["sweeps"] += _sweeps(facts, board, heading, f"sweep-{place}", rows, stem)
+        found["risk"] += _risk(facts, board, heading, f"risk-{place}", rows, stem)
+        found["robustness"] += _robustness(facts, board, heading, f"robustness-{place}", rows, stem)
         found["wins"] += _wins(board, heading, f"wins-{place}", rows, stem)
     return found
 
@@ -64,14 +79,66 @@ def _intervals(
 def _sweeps(
     facts: SiteFacts, board: SiteBoard, heading: str, name: str, rows: Sequence[Mapping[str, Any]], stem: str
 ) -> Iterator[Plot]:
-    _, ranked = ranked_column(rows)
-    known = {str(row["model"]): sweep_of(facts.records_of(row)) for row in ranked}
-    sweeps = {model: sweep for model, sweep in known.items() if sweep is not None}
-    figure = sweep_figure(name, f"Attribution over thresholds: {heading}", sweeps)
-    if figure is not None:
-        drawn = dict(list(sweeps.items())[:MOST])
-        table = sweep_table(f"{board.table.title}, {heading}: attribution over thresholds", drawn)
-        yield _with_files(heading, figure, table, name, stem)
+    names = _ranked_names(board, rows)
+    known = {board.row_key(row): sweep_of(facts.records_of(row)) for row in rows if board.row_key(row) in names}
+    sweeps = {key: known[key] for key in names}
+    found = {key: sweep for key, sweep in sweeps.items() if sweep is not None}
+    if found:
+        curves = sweep_curves(f"{board.table.title}, {heading}: attribution over thresholds", found, names)
+        about = "over the threshold of confidence below which a face is called unseen"
+        yield from _curves(f"Attribution over thresholds: {heading}", about, curves, heading, name, stem)
+
+
+def _risk(
+    facts: SiteFacts, board: SiteBoard, heading: str, name: str, rows: Sequence[Mapping[str, Any]], stem: str
+) -> Iterator[Plot]:
+    names, found = _ranked_names(board, rows), _read_curves(facts, board, rows)
+    risks = {key: risk for key in names if (risk := risk_of(found[key]))}
+    if risks:
+        curves = risk_curves(f"{board.table.title}, {heading}: risk over coverage", risks, names)
+        about = "the share of wrong answers among the faces it is surest of, over the share of faces answered, %"
+        yield from _curves(f"Risk over coverage: {heading}", about, curves, heading, name, stem)
+
+
+def _robustness(
+    facts: SiteFacts, board: SiteBoard, heading: str, name: str, rows: Sequence[Mapping[str, Any]], stem: str
+) -> Iterator[Plot]:
+    names, read = _ranked_names(board, rows), _read_curves(facts, board, rows)
+    found = {key: curves for key in names if (curves := robustness_of(read[key]))}
+    for number in ROBUST:
+        title = f"{board.table.title}, {heading}: {TITLES[number]} on corrupted faces"
+        curves = robustness_curves(title, number, found, names)
+        if curves is not None:
+            about = f"{TITLES[number]} in percent over severities, 0 being the faces as they are"
+            where = f"{TITLES[number]} on corrupted faces: {heading}"
+            yield from _curves(where, about, curves, heading, f"{name}-{number.replace('_', '-')}", stem, columns=2)
+
+
+def _ranked_names(board: SiteBoard, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the ranked rows of a section are called, by key, in the order of their places."""
+    return {board.row_key(row): str(row["model"]) for row in ranked_column(rows)[1] if board.row_key(row)}
+
+
+def _read_curves(facts: SiteFacts, board: SiteBoard, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[RunCurves]]:
+    """Of each row what was read from the folders of its runs, a run each."""
+    return {board.row_key(row): [facts.curves_of(one) for one in facts.records_of(row)] for row in rows}
+
+
+def _curves(
+    title: str, about: str, curves: Curves, heading: str, name: str, stem: str, columns: int = 1
+) -> Iterator[Plot]:
+    words = f"A curve a model, in the order of their places: {about}. The numbers are in the table behind this figure."
+    figure = line_plot(name, title, words, curves.panels, curves.names, columns)
+    if figure is None:
+        return
+    first = set(list(curves.names)[:MOST])
+    short = replace(curves.wide, rows=[row for row in curves.wide.rows if row["row"] in first])
+    downloads = downloads_of(f"{stem}-{name}", ("csv", "tex", "svg"))
+    contents = (render(curves.points, "csv"), render(short, "latex"), figure.file.file())
+    dress = Dress(data=lambda row: {"row": str(row["row"])})
+    shown = html_table(curves.wide, f"{name}-numbers", dress=dress, downloads=downloads)
+    files = list(zip((one.name for one in downloads), contents, strict=True))
+    yield Plot(heading, figure.inline.about, figure.inline.inline(), shown, files)
 
 
 def _wins(board: SiteBoard, heading: str, name: str, rows: Sequence[Mapping[str, Any]], stem: str) -> Iterator[Plot]:

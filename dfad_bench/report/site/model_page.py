@@ -11,6 +11,7 @@ from dfad_bench.report.site.environment import page
 from dfad_bench.report.site.facts import SiteFacts
 from dfad_bench.report.site.html_table import Download, Dress, Link, html_table
 from dfad_bench.report.site.links import file_stem, page_of, web_address
+from dfad_bench.report.site.training_plot import training_plot
 from dfad_bench.report.table import Column, Table, render
 
 _COLUMNS = (
@@ -46,7 +47,14 @@ def model_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
         dress = Dress(links=lambda row, key: _links(facts, row, key), note=row_note)
         card = facts.cards.get(name, {})
         downloads = [Download(f"{stem}.csv", "CSV"), Download(f"{stem}.tex", "LaTeX")]
+        plot, losses, no_curve = training_plot(facts, [one for one in facts.records if one.model.name == name])
+        if plot is not None:
+            yield f"{stem}-training.csv", render(losses, "csv")
+            yield f"{stem}-training.svg", plot.file.file()
+        of_losses = [Download(f"{stem}-training.csv", "CSV"), Download(f"{stem}-training.svg", "SVG")]
         values = {
+            "training": plot and plot.inline.inline(), "about": plot and plot.inline.about, "no_curve": no_curve,
+            "losses": html_table(losses, "losses", downloads=of_losses),
             "facts": facts, "name": name, "display": card.get("display", name), "card": _shown_card(card),
             "reference": web_address(card.get("reference")),
             "table": html_table(table, "rows", "Rows over protocols, in percent", dress=dress, downloads=downloads),

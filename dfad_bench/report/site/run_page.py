@@ -31,11 +31,13 @@ def run_files(facts: SiteFacts) -> Iterator[tuple[str, str]]:
         stem, check, rules = run_stem(record.record_id), facts.check_of(record), record.protocol.sha256
         if rules not in protocols:  # reading a protocol takes as long as writing its page
             protocols[rules] = protocol_of({"protocol": {"config": record.protocol.config}}, "record")
+        curves = facts.curves_of(record)
         groups, headline = groups_table(record, protocol=protocols[rules]), protocols[rules].attribution.headline
         values = {
             "facts": facts, "record": record, "about": run_facts(record), "config": settings_of(record.run.config),
             "model": page_of("model", record.model.name), "notes": groups.notes, "imported": imported_lines(record),
             "protocol": page_of("protocol", record.protocol.name) if record.protocol.name in boards else None,
+            "training": curves.training is not None, "no_training": curves.no_training,
             "checked": LEVELS[check.level], "why": check.why, "command": check_command(record),
             "numbers": html_table(headline_table(record, headline), "numbers"), "groups": f"{stem}-groups.csv",
         }  # fmt: skip

@@ -29,12 +29,13 @@ class Figure:
     width: int
     height: int
     parts: Sequence[str]
+    attributes: str = ""  # further ones, ours
 
     def inline(self) -> Markup:
         """The element for a page; every text in it was escaped here."""
         from markupsafe import Markup
 
-        return Markup(self._element(""))
+        return Markup(self._element(self.attributes))
 
     def file(self) -> str:
         """The same as a file of its own."""
@@ -71,13 +72,13 @@ def dot(x: float, y: float, radius: float = 3.5) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>'
 
 
-def curve(points: Sequence[tuple[float, float]], place: int) -> str:
-    """A line through points, told from others by its dashes and not by colour alone."""
+def curve(points: Sequence[tuple[float, float]], place: int, more: str = "") -> str:
+    """A line through points, told from others by its dashes and not by colour alone; `more`: attributes of ours."""
     dashes = _DASHES[place % SERIES]
     pattern = f' stroke-dasharray="{dashes}"' if dashes else ""
     through = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
     look = f'class="s{place % SERIES}" fill="none" stroke="currentColor" stroke-width="2"{pattern}'
-    return f'<polyline {look} points="{through}"/>'
+    return f'<polyline {look}{more} points="{through}"/>'
 
 
 def percent_axis(left: float, right: float, top: float, bottom: float) -> list[str]:

@@ -2,8 +2,9 @@
 // address (#sort=oscr:desc&kind=measured&show=oscr,auroc); every key and value of it must be one that the page has.
 "use strict";
 (function () {
-  const MARKS = { ascending: "▲", descending: "▼", "": "♢" };
+  const MARKS = { ascending: "▲", descending: "▼", "": "↕" };
   const LONGEST = 80;
+  const DASHES = ["", "6 3", "2 2", "8 3 2 3", "1 3", "10 4", "4 1", "12 3 3 3"]; // as svg.py has them
 
   function element(tag, text, hiddenFromReaders) {
     const made = document.createElement(tag);
@@ -173,6 +174,8 @@
     const known = new Set(view.cells.map((cell) => cell.dataset.key));
     const asked = hash.has("show") ? hash.get("show").split(",").filter((key) => known.has(key)) : defaultColumns(view);
     boxes(view).forEach((box) => { box.checked = asked.includes(box.value); });
+    const models = (hash.get("models") || "").split(",");
+    boxes(view, "models").forEach((box) => { box.checked = models.includes(box.value); });
     refresh(view);
   }
 
@@ -180,8 +183,50 @@
     return Array.from(view.form.querySelectorAll("select"));
   }
 
-  function boxes(view) {
-    return Array.from(view.form.querySelectorAll("fieldset input"));
+  function boxes(view, kind) {
+    return Array.from(view.form.querySelectorAll("fieldset[data-" + (kind || "columns") + "] input"));
+  }
+
+  // A box for each row of the board that has a curve, under the name that the row has there.
+  function addModels(view, set) {
+    if (!set) return;
+    const drawn = new Set(Array.from(document.querySelectorAll("svg[data-first] [data-row]"), (one) => one.dataset.row));
+    view.bodies.forEach(({ rows }) => rows.forEach(function (row) {
+      if (!drawn.has(row.dataset.row)) return;
+      const label = document.createElement("label"), box = document.createElement("input");
+      box.type = "checkbox";
+      box.value = row.dataset.row;
+      label.append(box, element("span", row.cells[0].textContent));
+      set.appendChild(label);
+    }));
+    document.querySelectorAll("p.follows").forEach((one) => { one.hidden = false; });
+  }
+
+  // Curves of the rows that the board shows: those whose box is checked, or where none is the first few.
+  function drawCurves(view) {
+    const chosen = new Set(boxes(view, "models").filter((box) => box.checked).map((box) => box.value));
+    const shown = new Set();
+    view.bodies.forEach(({ rows }) => rows.forEach((row) => { if (!row.hidden) shown.add(row.dataset.row); }));
+    document.querySelectorAll("svg[data-first]").forEach(function (figure) {
+      const keys = Array.from(figure.querySelectorAll("g[data-row]"), (one) => one.dataset.row);
+      const fits = keys.filter((key) => shown.has(key) && (chosen.size === 0 || chosen.has(key)));
+      const drawn = chosen.size ? fits : fits.slice(0, Number(figure.dataset.most));
+      const first = Number(figure.dataset.first), line = Number(figure.dataset.line);
+      figure.querySelectorAll("[data-row]").forEach(function (one) {
+        const place = drawn.indexOf(one.dataset.row);
+        if (place < 0) return one.setAttribute("display", "none");
+        one.removeAttribute("display");
+        if (one.tagName === "g") one.setAttribute("transform", "translate(0 " + (first + place * line) + ")");
+        const stroke = one.tagName === "g" ? one.firstChild : one;
+        stroke.setAttribute("class", "s" + (place % DASHES.length));
+        stroke.setAttribute("stroke-dasharray", DASHES[place % DASHES.length] || "none");
+      });
+      const height = first + drawn.length * line;
+      figure.setAttribute("viewBox", "0 0 " + figure.getAttribute("width") + " " + height);
+      figure.setAttribute("height", height);
+      const numbers = figure.parentNode.querySelectorAll("tr[data-row]");
+      numbers.forEach((row) => { row.hidden = !drawn.includes(row.dataset.row); });
+    });
   }
 
   function refresh(view) {
@@ -189,6 +234,7 @@
     const count = filterRows(view, view.form.elements.q.value, chosen);
     showColumns(view, boxes(view).filter((box) => box.checked).map((box) => box.value));
     view.count = count;
+    drawCurves(view);
   }
 
   function announce(view) {
@@ -209,13 +255,15 @@
       const shown = boxes(view).filter((box) => box.checked).map((box) => box.value);
       const usual = defaultColumns(view).slice(1);
       if (shown.join() !== usual.join()) hash.set("show", shown.join());
+      const models = boxes(view, "models").filter((box) => box.checked).map((box) => box.value);
+      if (models.length) hash.set("models", models.join());
     });
     return hash.toString().replace(/%3A/g, ":").replace(/%2C/g, ",");
   }
 
   function addTools(view, form, changed) {
     view.form = form;
-    const set = form.querySelector("fieldset");
+    const set = form.querySelector("fieldset[data-columns]");
     view.cells.slice(1).forEach(function (cell) {
       const label = document.createElement("label"), box = document.createElement("input");
       box.type = "checkbox";
@@ -223,6 +271,7 @@
       label.append(box, element("span", cell.querySelector("span").textContent));
       set.appendChild(label);
     });
+    addModels(view, form.querySelector("fieldset[data-models]"));
     form.addEventListener("input", function () { refresh(view); changed(); });
     form.addEventListener("submit", (event) => event.preventDefault());
     form.elements.reset.addEventListener("click", function () { apply(view, new URLSearchParams()); changed(); });
