@@ -54,7 +54,9 @@ def sweep_curves(title: str, sweeps: Mapping[str, Sweep], names: Mapping[str, st
     ticks = [(tenth / 10, f"{tenth / 10:g}") for tenth in (0, 2, 4, 6, 8, 10)]
     panels = []
     for share, heading in SWEEP_PANELS.items():
-        drawn = {key: _known(zip(one.thresholds, getattr(one, share), strict=True)) for key, one in sweeps.items()}
+        drawn = {
+            key: _known_points(zip(one.thresholds, getattr(one, share), strict=True)) for key, one in sweeps.items()
+        }
         panels.append(Panel(heading, drawn, ticks))
     lines = [
         ({"model": names[key], "row": key, "share": words}, dict(zip(one.thresholds, getattr(one, share), strict=True)))
@@ -62,13 +64,13 @@ def sweep_curves(title: str, sweeps: Mapping[str, Sweep], names: Mapping[str, st
         for share, words in _SHARES.items()
     ]
     rows = [
-        {"model": names[key], "threshold": at} | {share: _short(getattr(one, share)[place]) for share in _SHARES}
+        {"model": names[key], "threshold": at} | {share: _short_share(getattr(one, share)[place]) for share in _SHARES}
         for key, one in sweeps.items()
         for place, at in enumerate(one.thresholds)
     ]
     columns: tuple[Column, ...] = (Column("model", "Model", "text"), Column("threshold", "Threshold"))
     columns += tuple(Column(share, words, "percent") for share, words in _SHARES.items())
-    wide = _wide(title, {"model": "Model", "share": "Share at a threshold of"}, lines)
+    wide = _wide_table(title, {"model": "Model", "share": "Share at a threshold of"}, lines)
     return Curves(panels, {key: names[key] for key in sweeps}, wide, Table(title, columns, rows))
 
 
@@ -91,12 +93,14 @@ def risk_curves(title: str, risks: Mapping[str, Mapping[str, Sequence[float]]], 
         for name, values in one.items():
             about = {"model": names[key], "answer": name}
             lines.append(({**about, "row": key}, dict(zip(COVERAGES[1::2], values[1::2], strict=True))))
-            rows += [{**about, "answered": at, "wrong": _short(x)} for at, x in zip(COVERAGES, values, strict=True)]
+            rows += [
+                {**about, "answered": at, "wrong": _short_share(x)} for at, x in zip(COVERAGES, values, strict=True)
+            ]
     columns = (
         Column("model", "Model", "text"), Column("answer", "Answer", "text"),
         Column("answered", "Answered", "percent", 0), Column("wrong", "Wrong", "percent"),
     )  # fmt: skip
-    wide = _wide(title, {"model": "Model", "answer": "Wrong where this share is answered"}, lines)
+    wide = _wide_table(title, {"model": "Model", "answer": "Wrong where this share is answered"}, lines)
     return Curves(panels, {key: names[key] for key in risks}, wide, Table(title, columns, rows))
 
 
@@ -136,25 +140,31 @@ def robustness_curves(
         of_row = {row: one[place].values.get(key, {}) for row, one in found.items() if place in one}
         values = {row: line for row, line in of_row.items() if any(value is not None for value in line.values())}
         heading = curve.title if titles.count(curve.title) == 1 else f"{curve.title} ({curve.settings})"
-        points = {row: _known((level / most, value) for level, value in line.items()) for row, line in values.items()}
+        points = {
+            row: _known_points((level / most, value) for level, value in line.items()) for row, line in values.items()
+        }
         ticks = [(level / most, str(level)) for level in sorted({0, *(n for line in values.values() for n in line)})]
         panels += [Panel(heading, points, ticks)] if values else []
         for row, line in values.items():
             drawn[row] = names[row]
             about = {"model": names[row], "corruption": heading}
             lines.append(({**about, "row": row}, line))
-            rows += [{**about, "settings": curve.settings, "severity": n, "value": _short(x)} for n, x in line.items()]
+            rows += [
+                {**about, "settings": curve.settings, "severity": n, "value": _short_share(x)} for n, x in line.items()
+            ]
     columns = (
         Column("model", "Model", "text"), Column("corruption", "Corruption", "text"),
         Column("severity", "Severity", "count"), Column("value", TITLES[key], "percent"),
         Column("settings", "Severities", "text"),
     )  # fmt: skip
-    wide = _wide(title, {"model": "Model", "corruption": f"{TITLES[key]} at a severity of"}, lines)
+    wide = _wide_table(title, {"model": "Model", "corruption": f"{TITLES[key]} at a severity of"}, lines)
     ordered = {row: name for row, name in names.items() if row in drawn}
     return Curves(panels, ordered, wide, Table(title, columns, rows)) if panels else None
 
 
-def _wide(title: str, heads: Mapping[str, str], lines: Sequence[tuple[Mapping[str, Any], Mapping[Any, Any]]]) -> Table:
+def _wide_table(
+    title: str, heads: Mapping[str, str], lines: Sequence[tuple[Mapping[str, Any], Mapping[Any, Any]]]
+) -> Table:
     """A row a line, a column each of the places that any line has."""
     places = sorted({place for _, values in lines for place in values})
     columns = [Column(key, words, "text") for key, words in heads.items()]
@@ -163,7 +173,7 @@ def _wide(title: str, heads: Mapping[str, str], lines: Sequence[tuple[Mapping[st
     return Table(title, tuple(columns), rows, names=len(heads))
 
 
-def _known(points: Any) -> list[tuple[float, float]]:
+def _known_points(points: Any) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if y is not None]
 
 
@@ -177,5 +187,5 @@ def _mean(lines: Sequence[Mapping[int, float | None]]) -> dict[int, float | None
     }
 
 
-def _short(share: float | None) -> float | None:
+def _short_share(share: float | None) -> float | None:
     return None if share is None else round(share, _KEPT)

@@ -98,13 +98,13 @@ def read_trace(path: Path) -> TrainingCurve:
             for values, text in ((loss, row["loss"]), (validation, row.get("validation"))):
                 if text and math.isfinite(value := float(text)):
                     values.append((step, value))
-    return TrainingCurve(_averaged(loss), _averaged(validation))
+    return TrainingCurve(_block_means(loss), _block_means(validation))
 
 
-def _averaged(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+def _block_means(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Means of blocks of neighbours, each at the last step of its block.
 
-    >>> _averaged([(1, 4.0), (2, 2.0)])
+    >>> _block_means([(1, 4.0), (2, 2.0)])
     [(1, 4.0), (2, 2.0)]
     """
     ends = np.unique(np.linspace(0, len(points), min(_POINTS, len(points)) + 1).round().astype(int))

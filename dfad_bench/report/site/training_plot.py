@@ -45,7 +45,7 @@ def training_table(curves: Mapping[str, TrainingCurve], names: Mapping[str, str]
     for key, one in curves.items():
         losses, validation = dict(one.loss), dict(one.validation)
         for step in sorted({*losses, *validation}):
-            values = {"loss": _short(losses.get(step)), "validation": _short(validation.get(step))}
+            values = {"loss": _short_loss(losses.get(step)), "validation": _short_loss(validation.get(step))}
             rows.append({"run": names[key], "step": step, **values})
     columns = (
         Column("run", "Run", "text"), Column("step", "Step", "count"), Column("loss", "Loss", "number", 4),
@@ -72,5 +72,5 @@ def _panels(curves: Mapping[str, TrainingCurve]) -> list[Panel]:
     return panels
 
 
-def _short(loss: float | None) -> float | None:
+def _short_loss(loss: float | None) -> float | None:
     return None if loss is None else float(f"{loss:.6g}")
