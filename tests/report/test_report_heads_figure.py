@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.container import BarContainer
 
 from dfad_bench.core.protocol import load_protocol
 from dfad_bench.report.figures.heads import draw_heads, expert_pairs, heads_figure
@@ -71,3 +73,14 @@ def test_nothing_is_drawn_where_nothing_is_measured(tmp_path: Path) -> None:
     made = paper_table(FIGURE, [], load_protocol("gazeclip-df40"), {})
     assert draw_heads(made, COLUMNS, tmp_path, "fig") == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_seed_has_no_whisker() -> None:
+    figure = heads_figure(table(row("GazeCLIP")), COLUMNS)
+    shown = [
+        bool(np.isfinite(bars.errorbar.lines[2][0].get_paths()[0].vertices).all())
+        for axes in figure.axes[:3]
+        for bars in axes.containers
+        if isinstance(bars, BarContainer)
+    ]
+    assert shown == [True] + [False] * 5  # the row has a deviation of its first column only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], pair: Pair) -> None:
             [at + (both - 0.5) * _BAR for at, _ in known],
             [100 * row[f"c{place}"] for _, row in known],
             _BAR,
-            yerr=[100 * row["sd"].get(f"c{place}", 0.0) for _, row in known],
+            yerr=[100 * row["sd"].get(f"c{place}", nan) for _, row in known],
             error_kw={"elinewidth": 0.6, "capsize": 1.5, "capthick": 0.6},
             color=_COLOURS[bool(both)],
             hatch=_HATCHES[bool(both)],
