@@ -36,7 +36,9 @@ ROUNDING, SWITCHES = 1e-4, 0.06
 DOUBLE = ("calm_double", "xception_double")
 # In float64 the same runs end within 1e-8 (Adam makes steps of a bias's gradient that is 0 but for rounding): what is
 # left in float32 is rounding, and no mistake hides in it.
-TOLERANCE = {"xception": SWITCHES, "mfclip": SWITCHES, **dict.fromkeys(DOUBLE, 1e-7)}
+# GazeCLIP's appearance encoder has such ReLUs and a max pooling with ties: 7e-4 on a processor that multiplies matrices
+# in blocks of another size, before and after its step was changed last; without shared statistics it is 0.1 and more.
+TOLERANCE = {"xception": SWITCHES, "mfclip": SWITCHES, "gazeclip": 5e-3, **dict.fromkeys(DOUBLE, 1e-7)}
 TOGETHER = (
     "calm", "calm_attribution", "calm_odd", "calm_augmented", "calm_centres", "pseudo", "calm_half", "clip_multi",
     "gazeclip", "mfclip", "majority", *DOUBLE,
