@@ -104,7 +104,7 @@ def _robustness(
     facts: SiteFacts, board: SiteBoard, heading: str, name: str, rows: Sequence[Mapping[str, Any]], stem: str
 ) -> Iterator[Plot]:
     names, read = _ranked_names(board, rows), _read_curves(facts, board, rows)
-    found = {key: curves for key in names if (curves := robustness_of(read[key]))}
+    found = {key: curve for key in names if (curve := robustness_of(read[key]))}
     for number in ROBUST:
         title = f"{board.table.title}, {heading}: {TITLES[number]} on corrupted faces"
         curves = robustness_curves(title, number, found, names)

@@ -184,10 +184,10 @@ def _of_corruptions(record: ResultRecord, settings: Mapping[str, Any]) -> list[C
         for name, values in curves(record, key).items():
             by_name.setdefault(name, {})[key] = _by_severity(values)
     made = []
-    for name, values in list(by_name.items())[:_MOST_CELLS]:
+    for name, numbers in list(by_name.items())[:_MOST_CELLS]:
         strengths = ", ".join(f"{level}: {value:g}" for level, value in sorted(about[name]["values"].items()))
         decides = f"{strengths}; at {settings['corrupt_at']} pixels, seed {settings['seed']}"
-        made.append(CorruptionCurve(name, str(about[name]["title"]), decides, values))
+        made.append(CorruptionCurve(name, str(about[name]["title"]), decides, numbers))
     return made
 
 
