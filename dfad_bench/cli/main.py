@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import sys
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dfad_bench.cli.option_groups import format_options
 from dfad_bench.cli.output import echo, set_up_streams
 from dfad_bench.core.errors import DFADError, cut, quoted
 from dfad_bench.core.escape import terminal
@@ -90,6 +92,14 @@ def _check_generators() -> None:
         taxonomy()
 
 
+def _group_options(command: click.Command) -> None:
+    """Let the help of a command, and of its own commands, show options in groups."""
+    # one place for all commands: a class of ours would have to be named in each file
+    command.format_options = partial(format_options, command)  # type: ignore[method-assign]
+    for inner in getattr(command, "commands", {}).values():
+        _group_options(inner)
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is asked for, never for `dfad --help`."""
 
@@ -106,6 +116,7 @@ class LazyGroup(click.Group):
             command.params.append(click.Option(["--include"], expose_value=False, callback=_include, **_INCLUDE))
         if command.epilog and not command.epilog.startswith("\b"):
             command.epilog = f"\b\n{command.epilog}"  # click must not break the example's lines: it is to be copied
+        _group_options(command)
         return command
 
     def resolve_command(
