@@ -10,9 +10,12 @@ comma := ,
 # tests that drive the site run where Chromium is; then Playwright is installed, too
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 TESTED := $(VENV)/.installed-test$(if $(CHROMIUM),-browser)
+# A machine without an NVIDIA GPU saves 5 GB: make quickstart TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+TORCH = $(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" "torch>=2.10" "torchvision>=0.25")
 EXTRAS := test$(if $(CHROMIUM),$(comma)browser)
 
-.PHONY: entries boards quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
+.PHONY: docs entries boards quickstart test test-heavy test-all test-mediapipe mediapipe-env lint types wheel-test light-test clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/dfad quickstart --out quickstart
@@ -57,6 +60,9 @@ light-test: $(VENV)/.installed-dev  ## scores, compare, leaderboard, verify-reco
 	mkdir -p build/light
 	cd build/light && ../../$(LIGHT_VENV)/bin/python ../../tests/helpers/light_commands.py . ../../tests/fixtures
 
+docs: $(VENV)/.installed-docs  ## the documentation as pages, in build/docs/made; every link is checked
+	$(BIN)/python -m docs.builder build/docs
+
 entries: $(VENV)/.installed  ## every number of every committed entry computed again, and the committed boards rendered again
 	rm -rf build/boards
 	OMP_NUM_THREADS=1 $(BIN)/python -m dfad_bench leaderboard --verify --boards build/boards
@@ -73,16 +79,24 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml $(VENV)/bin/python
+	$(TORCH)
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
 $(TESTED): pyproject.toml $(VENV)/bin/python
+	$(TORCH)
 	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/bin/python
+	$(TORCH)
 	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS),dev]"
 	touch $(VENV)/.installed $(TESTED) $@
+
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/bin/python
+	$(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $(VENV)/.installed $@
 
 $(MEDIAPIPE_VENV)/.installed: pyproject.toml Makefile
 	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
