@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -80,3 +81,41 @@ def test_reliability_in_the_readme_is_what_was_measured() -> None:
     assert f"**{builds}**" in readme
     assert f"**{attacks['verdict']}**" in readme
     assert f"**{sentence}**" in readme
+
+
+def test_results_in_the_readme_are_those_of_the_committed_board() -> None:
+    """The table, and the sentence beneath it; whoever changes the board changes both."""
+    keys = ("seen_acc", "unseen_acc", "auroc", "oscr", "balanced_acc", "detection_auc")
+    with (ROOT / "leaderboards" / "boards" / "corpus.csv").open(encoding="utf-8", newline="") as file:
+        board = {row["model"]: row for row in csv.DictReader(file)}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = readme[readme.index("| model | seen |") :].split("\n\n")[0].splitlines()[2:]
+    shown = [line.strip("| ").split(" | ") for line in lines]
+    assert [cells[0] for cells in shown[:2]] == ["always fake, never sure", "facts-only"]
+    for name, *cells in shown:
+        row = board[name]
+        assert cells == [*(f"{100 * float(row[key]):.2f}" for key in keys), row["ranks_generators"] or "–"], name
+    models = [row for row in board.values() if row["rank"]]
+    assert [cells[0] for cells in shown[2:]] == [row["model"] for row in models[: len(shown) - 2]], "not the first rows"
+    assert float(board["facts-only"]["oscr"]) > max(float(row["oscr"]) for row in models), (
+        "the sentence beneath is wrong"
+    )
+    assert float(board["always fake, never sure"]["unseen_acc"]) == 1
+
+
+def test_the_first_screen_of_the_readme_has_what_a_newcomer_needs_in_order() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    order = [
+        "**dfad_bench**",
+        "docs/images/predict.png",
+        "make quickstart",
+        "```python",
+        "| model |",
+        "| verb |",
+        "## Start",
+    ]
+    places = [readme.index(text) for text in order]
+    assert places == sorted(places)
+    verbs = readme[readme.index("| verb |") :].split("\n\n")[0]
+    assert re.findall(r"^\| \*\*(\w+)\*\*", verbs, flags=re.MULTILINE) == ["build", "train", "judge", "rank"]
+    assert [name for name in re.findall(r"`([a-z-]+)`", verbs) if name not in COMMANDS] == []

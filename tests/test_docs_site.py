@@ -14,6 +14,7 @@ from helpers.browsing import opened_browser, required_browser
 
 from dfad_bench.cli.main import COMMANDS
 from dfad_bench.ingest.sources.spec import load_dataset_spec
+from docs.builder.__main__ import main
 from docs.builder.commands import cell, commands_page
 from docs.builder.dataset_pages import dataset_page, tree
 from docs.builder.finished import finish, problems
@@ -97,6 +98,15 @@ def test_problems_of_pages_are_found(tmp_path: Path) -> None:
     assert (tmp_path / "assets" / "iframe-worker" / "LICENSE").is_file()
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "thesis.md").write_text("years of work", encoding="utf-8")
+    assert main(tmp_path) == 1
+    assert main(tmp_path / "source" / "thesis.md") == 1
+    assert (tmp_path / "source" / "thesis.md").read_text(encoding="utf-8") == "years of work"
+    assert "name an empty folder" in capsys.readouterr().err
+
+
 def test_a_build_without_cuda_is_one_variable_of_make() -> None:
     address = "https://download.pytorch.org/whl/cpu"
     words = ["make", "-n", "quickstart", "VENV=build/no-such-venv"]
@@ -143,11 +153,11 @@ def test_no_link_of_the_site_leads_nowhere_and_nothing_is_loaded_from_elsewhere(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_site_is_searched_from_the_disk_and_read_aloud(site: Path, browser: Any, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("dark", 360)])
+def test_the_site_is_searched_from_the_disk_and_read_aloud(site: Path, browser: Any, scheme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(out: Path) -> int:
-    """Write the pages, let zensical make HTML of them, check every link; the number of problems."""
+    """Write the pages, let zensical make HTML of them, check every link; 0 where all is well."""
+    settings = out / "zensical.toml"
+    if out.exists() and not settings.is_file() and (not out.is_dir() or any(out.iterdir())):
+        print(f"{out}: holds something else than this site; name an empty folder", file=sys.stderr)
+        return 1
     source, made = out / "source", out / "made"
     for folder in (source, made):
         shutil.rmtree(folder, ignore_errors=True)
@@ -27,7 +31,6 @@ def main(out: Path) -> int:
     for name, path in copied_files(ROOT).items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, source / name)
-    settings = out / "zensical.toml"
     settings.write_text(site_settings(ROOT, source.name, made.name, pages), encoding="utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--config-file", str(settings)]
     if status := subprocess.run(command, check=False).returncode:

@@ -57,5 +57,5 @@ def _section(command: click.Command, words: str, parent: click.Context, level: i
 
 
 def _code(text: str) -> str:
-    """A span of code in a cell of a table."""
-    return "`" + text.replace("|", "\\|").replace("`", "'") + "`"
+    """A span of code in a cell of a table, where its bars part no columns."""
+    return "`" + text.replace("`", "'") + "`"

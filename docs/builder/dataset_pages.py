@@ -63,7 +63,7 @@ def dataset_index(specs: list[DatasetSpec]) -> str:
 
 def dataset_page(spec: DatasetSpec) -> str:
     """One data set."""
-    parts = [f"# {spec.name}\n", f"{cell(spec.title)}.\n", "| | |\n|---|---|"]
+    parts = [f"# {spec.name}\n", f"{cell(spec.title)}.\n", "| fact | value |\n|---|---|"]
     facts = {
         "licence": spec.licence,
         "homepage": spec.homepage,

@@ -48,7 +48,9 @@ def public_places(root: Path) -> dict[str, list[str]]:
 def python_page(root: Path) -> str:
     """The Python reference: docstrings of every public name, which the tool reads without running anything."""
     parts = [
-        "# Python reference\n\nEvery public name, from its docstring; [examples](../api.md) and what stability means.\n"
+        "# Python reference\n",
+        "Every public name, from its docstring. Headings say where a name is written; those of the first section are"
+        " imported from `dfad_bench`, as in `dfad_bench.train`. [Examples, and what stability means](../api.md).\n",
     ]
     shown: set[str] = set()
     for module, places in public_places(root).items():

@@ -34,6 +34,7 @@ SECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("Large builds", "scaling.md"),
     ),
     "Models": (
+        ("Training", "training.md"),
         ("Weights of others", "weights.md"),
         ("Speed and precision", "speed.md"),
         ("Performance", "performance.md"),
@@ -95,6 +96,7 @@ docs_dir = "{source}"
 site_dir = "{made}"
 use_directory_urls = false
 extra_css = ["colours.css"]
+extra_javascript = ["wide_tables.js"]
 nav = {_toml(navigation(pages))}
 
 [project.theme]

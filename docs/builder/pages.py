@@ -27,6 +27,8 @@ def page_names(root: Path) -> dict[str, str]:
     for room in rooms:
         if (root / room / "README.md").is_file():
             names[f"{room}/README.md"] = f"rooms/{room.replace('/', '_')}.md"
+    for path in sorted((root / "leaderboards" / "boards").glob("*.md")):
+        names.setdefault(f"leaderboards/boards/{path.name}", f"rooms/board_{path.stem}.md")
     for path in sorted((root / "manifests" / "datasets").glob("*.yaml")):
         names[f"manifests/datasets/{path.name}"] = f"datasets/{path.stem}.md"
     return names
@@ -43,11 +45,11 @@ def written_pages(root: Path) -> dict[str, str]:
 
 
 def copied_files(root: Path) -> dict[str, Path]:
-    """Pictures and the style sheet, under their place in the site."""
+    """Pictures, style sheet and script, under their place in the site."""
     folder = root / "docs" / "images"
     found = [path for path in sorted(folder.rglob("*")) if path.suffix in _PICTURES]
     images = {f"images/{path.relative_to(folder).as_posix()}": path for path in found}
-    return {"colours.css": Path(__file__).parent / "colours.css", **images}
+    return {name: Path(__file__).parent / name for name in ("colours.css", "wide_tables.js")} | images
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
