@@ -22,16 +22,17 @@ def main(out: Path) -> int:
         print(f"{out}: holds something else than this site; name an empty folder", file=sys.stderr)
         return 1
     source, made = out / "source", out / "made"
+    pages = {**written_pages(ROOT), **generated_pages(ROOT)}
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write_text(site_settings(ROOT, source.name, made.name, pages), encoding="utf-8")  # marks it as ours
     for folder in (source, made):
         shutil.rmtree(folder, ignore_errors=True)
-    pages = {**written_pages(ROOT), **generated_pages(ROOT)}
     for name, text in pages.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(text, encoding="utf-8")
     for name, path in copied_files(ROOT).items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, source / name)
-    settings.write_text(site_settings(ROOT, source.name, made.name, pages), encoding="utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--config-file", str(settings)]
     if status := subprocess.run(command, check=False).returncode:
         return status
