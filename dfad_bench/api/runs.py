@@ -17,6 +17,7 @@ from dfad_bench.core.record import ResultRecord, read_record
 from dfad_bench.core.run_folder import RunFolder, not_a_run, runs_in
 from dfad_bench.report.board_checks import Check, note_check
 from dfad_bench.report.compare import Comparison, compare_runs
+from dfad_bench.report.entries.layout import lost_entries
 from dfad_bench.report.labels import mean_label, run_labels
 from dfad_bench.report.leaderboard import board, read_records, record_paths, shipped_records
 from dfad_bench.report.reported import reported_scores
@@ -197,7 +198,7 @@ def board_inputs(
         raise ConfigError(f"{own}: no such folder of entries; `dfad submit RUN --out {own}` makes it")
     every = [*folders, own] if with_shipped else folders
     found, problems = read_records(record_paths(every, with_shipped=False))
-    records = list(found.values())
+    records, problems = list(found.values()), [*problems, *lost_entries(every)]
     if protocol is not None:
         protocols = [load_protocol(protocol) if isinstance(protocol, str) else protocol]
     else:

@@ -12,6 +12,7 @@ twice. Names follow from the record: an entry elsewhere is refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,3 +90,9 @@ def is_shared(name: str) -> bool:
 def is_entry(path: Path) -> bool:
     """Whether a record is that of an entry, by its path."""
     return path.name == PACKED_RECORD
+
+
+def lost_entries(folders: Iterable[Path]) -> list[str]:
+    """A line for each entry under folders whose record is not there: no row of a board can be made of it."""
+    entries = [path.parent for folder in folders for path in sorted(Path(folder).rglob(ENTRY))]
+    return [f"left out: {entry}: no {PACKED_RECORD}" for entry in entries if not (entry / PACKED_RECORD).exists()]
