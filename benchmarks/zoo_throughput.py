@@ -4,28 +4,32 @@ Each registered model is built with 11 generators and random weights and given r
 does, with every view and prompt that it asks for. Measured are (1) faces a second of the forward pass and (2) of the
 training step of its last stage, both on a whole batch, with the memory that they need beside the weights, and (3) the
 naive loop, one face at a time, for both. On a CPU one thread is used and processor time counted, so that other work
-on the machine does not count; on a GPU it is the clock.
+on the machine does not count; on a GPU it is the clock. Each model has a process of its own, so that memory is its
+alone; one that does not fit, or takes longer than --minutes, says so. With --out each row is kept at once, and a
+command that is given the same file again goes on where it was.
 
 Example: python benchmarks/zoo_throughput.py --size tiny --out benchmarks/results/zoo_throughput.json
+At the papers' size: --size paper --batch 4 --turns 1 --minutes 10 --out benchmarks/results/zoo_throughput_paper.json
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
-from dfad_bench.core.files import write_json
+from dfad_bench.core.files import read_json, write_json
 from dfad_bench.core.recipe import load_recipe
 from dfad_bench.core.registry import model_class, model_names
 from dfad_bench.core.stage_plan import plan_stage
@@ -38,6 +42,7 @@ from dfad_bench.report.table import Column, Table, render
 from dfad_bench.views.registry import example_views
 
 SIDE, GENERATORS = 256, 11
+KINDS, FAILED = ("forward", "step"), "all"
 PROMPTS = tuple((f"a photo of a face of class {label}",) * 4 for label in range(GENERATORS))
 
 
@@ -60,10 +65,13 @@ def faces(model: DFADModel, count: int, device: torch.device) -> Batch:
 
     images = torch.rand(count, 3, SIDE, SIDE, generator=generator).to(device)
     inputs = Inputs(images, views(model.needs))
-    hidden = inputs if model.stages[-1].unlabelled else None
+    unlabelled = inputs if model.stages[-1].unlabelled else None
+    share = model.stages[-1].hidden_labels
+    hidden = torch.arange(count) < min(round(share * count), count - 1) if share else None
     prompts = [PROMPTS[label] for label in labels.tolist()]
     labels = labels.to(device)
-    return Batch(inputs, labels, (labels > 0).long(), prompts, views(model.needs_training), hidden)
+    detection, more = (labels > 0).long(), views(model.needs_training)
+    return Batch(inputs, labels, detection, prompts, more, unlabelled, hidden=hidden)
 
 
 def stepper_of(model: DFADModel, where: Place, *, compiled: bool = False) -> Stepper | None:
@@ -119,7 +127,7 @@ def row_of(name: str, scale: Scale, where: Place) -> dict[str, Any]:
 
     row: dict[str, Any] = {"model": name, "display": model.card.display}
     few = max(1, scale.batch // 4)
-    for kind, calls in (("forward", forward), ("step", step)):
+    for kind, calls in zip(KINDS, (forward, step), strict=True):
         model.train(kind == "step")
         row |= dict.fromkeys((f"{kind}_faces_s", f"{kind}_naive_faces_s", f"{kind}_speedup", f"{kind}_mib"))
         if kind == "step" and stepper is None:
@@ -137,28 +145,54 @@ def row_of(name: str, scale: Scale, where: Place) -> dict[str, Any]:
     return row
 
 
-def measure(names: Sequence[str], scale: Scale, where: Place) -> dict[str, Any]:
-    """Every model's row, and on what it was measured."""
-    threads = torch.get_num_threads()
-    if where.device.type == "cpu":
-        torch.set_num_threads(1)
-    rows = []
-    try:
-        for name in names:
-            sys.stderr.write(f"{name}\n")
-            rows.append(row_of(name, scale, where))
-    finally:
-        torch.set_num_threads(threads)
-    return {
+def measure(
+    names: Sequence[str], scale: Scale, where: Place, minutes: float | None = None, out: Path | None = None
+) -> dict[str, Any]:
+    """Every model's row, and on what it was measured; those that `out` has under the same settings stay."""
+    found = {
         "question": "faces a second and memory of every model, beside the naive loop of one face at a time",
         "size": scale.size, "batch": scale.batch, "turns": scale.turns, "side": SIDE,
-        "rows": rows,
         "hardware": {
             "device": where.name, "precision": where.precision,
             "clock": "processor time of one thread" if where.device.type == "cpu" else "clock",
             "python": platform.python_version(), "torch": torch.__version__,
         },
     }  # fmt: skip
+    before = read_json(out) if out is not None and out.is_file() else {}
+    kept = {row["model"]: row for row in before.get("rows", ()) if {**before, "rows": None} == {**found, "rows": None}}
+    for name in names:
+        if name not in kept or f"{FAILED}_note" in kept[name]:
+            sys.stderr.write(f"{name}\n")
+            kept[name] = row_apart(name, scale, where, minutes)
+            if out is not None:
+                write_json(out, {**found, "rows": [kept[each] for each in names if each in kept]})
+    return {**found, "rows": [kept[name] for name in names]}
+
+
+def row_apart(name: str, scale: Scale, where: Place, minutes: float | None) -> dict[str, Any]:
+    """A model's row, measured in a process of its own; where that ends early, why."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_row, args=(sender, name, scale, where), daemon=True)
+    process.start()
+    sender.close()
+    why = "not done within the minutes given"
+    try:
+        if receiver.poll(None if minutes is None else 60 * minutes):
+            return dict(receiver.recv())
+    except EOFError:
+        why = "its process ended, as where memory ends"
+    finally:
+        process.kill()
+        process.join()
+    empty = dict.fromkeys(f"{kind}_{what}" for kind in KINDS for what in ("faces_s", "naive_faces_s", "speedup", "mib"))
+    return {"model": name, "display": model_class(name).card.display, **empty, f"{FAILED}_note": why}
+
+
+def _send_row(sender: Connection, name: str, scale: Scale, where: Place) -> None:
+    if where.device.type == "cpu":
+        torch.set_num_threads(1)
+    sender.send(row_of(name, scale, where))
 
 
 def table(found: dict[str, Any]) -> Table:
@@ -171,7 +205,7 @@ def table(found: dict[str, Any]) -> Table:
             Column(f"{kind}_speedup", "times", digits=1),
             Column(f"{kind}_mib", "MiB", digits=0),
         ]
-    said = [(row, kind) for row in found["rows"] for kind in ("forward", "step") if f"{kind}_note" in row]
+    said = [(row, kind) for row in found["rows"] for kind in (*KINDS, FAILED) if f"{kind}_note" in row]
     notes = [f"{row['display']}, {kind}: {row[f'{kind}_note']}." for row, kind in said]
     hardware = found["hardware"]
     notes.append(f"Batch {found['batch']} of {SIDE} pixels, {hardware['device']}, {hardware['clock']}.")
@@ -184,15 +218,15 @@ def main() -> None:
     parser.add_argument("--size", choices=("paper", "tiny"), default="paper")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--minutes", type=float, help="at most, of each model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     options = parser.parse_args()
     scale = Scale(options.size, options.batch, options.turns)
-    found = measure(options.models or model_names(), scale, place(options.device, options.precision))
+    where = place(options.device, options.precision)
+    found = measure(options.models or model_names(), scale, where, options.minutes, options.out)
     sys.stdout.write(render(table(found), "rich") + "\n")
-    if options.out:
-        write_json(options.out, json.loads(json.dumps(found)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,27 +30,38 @@ _FACES = 8  # of a step whose shares are asked for
 @options.setting(TrainSettings, "size")
 @options.setting(TrainSettings, "options", multiple=True)
 @click.option("--latency", is_flag=True, help="Also time one image and 32, with their memory, on --device.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="With --latency: at most, of each model.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON file that keeps each profile at once; those in it are not made again.",
+)
 @click.option("--shares", is_flag=True, help="Instead, the share of each module in a training step, on --device.")
 @click.option("--batch", type=click.IntRange(1, 4096), help="With --shares: faces a step; default 8.")
 @options.device
 @options.setting(TrainSettings, "precision")
 @options.setting(TrainSettings, "force_precision")
 @options.as_json
+@options.quiet
 def command(
     models: tuple[str, ...],
     everything: bool,
     size: Any,
     options: tuple[str, ...],
     latency: bool,
+    minutes: float | None,
+    out: Path | None,
     shares: bool,
     batch: int | None,
     as_json: bool,
+    quiet: bool,
     **timed: Any,
 ) -> None:
     """Count parameters and multiply-adds of one image, beside the published figures.
 
     Counts are made with 11 generators, both experts and random weights. Deviations from a published figure are
-    explained below the table. With --shares: where the time of a training step goes, module by module.
+    explained below the table. With --latency each model is timed in a process of its own: one that takes too long or
+    does not fit says so below. With --shares: where the time of a training step goes, module by module.
     """
     if everything == bool(models):
         raise click.UsageError("give --model NAME (repeatable) or --all")
@@ -59,14 +71,20 @@ def command(
         raise click.UsageError("--latency is of forward passes, --shares of training steps; give one")
     if batch is not None and not shares:
         raise click.UsageError("--batch goes with --shares")
+    if minutes is not None and not latency:
+        raise click.UsageError("--minutes goes with --latency")
+    if out is not None and shares:
+        raise click.UsageError("--out keeps profiles, and --shares makes none")
     from dfad_bench.api.models import profile_models, profile_shares
+    from dfad_bench.cli.progress import make_progress
     from dfad_bench.cli.train import parse_settings
 
-    about = {"size": size, "options": parse_settings(options), **timed}
+    about: dict[str, Any] = {"size": size, "options": parse_settings(options), **timed}
     names = None if everything else models
     if shares:
         table = shares_table(profile_shares(names, batch=batch or _FACES, **about), batch or _FACES)
     else:
+        about |= {"minutes": minutes, "out": out, "progress": make_progress(quiet)}
         table = profile_table(profile_models(names, latency=latency, **about))
     echo_table(table, "json" if as_json else "rich")
 
@@ -90,16 +108,18 @@ def profile_table(profiles: list[Profile]) -> Table:
         Column("flops_deviation", "dev."),
     ]
     timed = [profile for profile in profiles if profile.seconds is not None]
-    if timed:
-        for cost in timed[0].batches:
-            columns.append(Column(f"milliseconds_{cost.batch}", f"ms, batch {cost.batch}"))
-            columns.append(Column(f"mib_{cost.batch}", "MiB", digits=0))
+    for count in sorted({cost.batch for profile in timed for cost in profile.batches}):
+        columns.append(Column(f"milliseconds_{count}", f"ms, batch {count}"))
+        if any(cost.batch == count and cost.processor_seconds for profile in timed for cost in profile.batches):
+            columns.append(Column(f"processor_ms_{count}", "processor"))
+        columns.append(Column(f"mib_{count}", "MiB", digits=0))
     notes = [_CONVENTION, *(f"{profile.display}: {note}" for profile in profiles for note in profile.notes)]
     if timed:
         first = timed[0]
         notes.append(
             f"Latency: median of a batch's passes, on {first.device} in {first.precision} ({first.precision_why});"
-            " MiB: weights, images and the pass, at most."
+            " processor: of all threads, which other work on the machine does not lengthen; MiB: weights, images and"
+            " the pass, at most."
         )
     title = "What models cost" + (", tiny" if profiles and profiles[0].size == "tiny" else "")
     return Table(title, tuple(columns), [_row(profile) for profile in profiles], tuple(notes))
@@ -139,6 +159,8 @@ def _row(profile: Profile) -> dict[str, Any]:
     costs: dict[str, Any] = {}
     for cost in profile.batches:
         costs[f"milliseconds_{cost.batch}"] = cost.seconds * 1000
+        processor = cost.processor_seconds
+        costs[f"processor_ms_{cost.batch}"] = None if processor is None else processor * 1000
         costs[f"mib_{cost.batch}"] = None if cost.memory is None else cost.memory / 2**20
     return {
         **profile.row(),

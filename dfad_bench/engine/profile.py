@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,17 +13,13 @@ from dfad_bench.core.contract import Batch, DFADModel, Inputs, Size
 from dfad_bench.core.registry import model_class
 from dfad_bench.core.resources import shipped
 from dfad_bench.core.settings import AskedPrecision
-from dfad_bench.core.strict import read_dataclass
-from dfad_bench.engine.devices import Place, place, wait_for
+from dfad_bench.core.strict import from_mapping, read_dataclass
+from dfad_bench.engine.latency import BatchCost, Timing, TimingRequest, random_images, timing_apart, timing_here
 from dfad_bench.engine.macs import Work, count_work
-from dfad_bench.engine.memory import peak_bytes
-from dfad_bench.engine.precision import choose_precision
 from dfad_bench.engine.thop_convention import ThopCount, thop_count
-from dfad_bench.views.registry import example_views
 
 GENERATORS = 11  # classes of the attribution expert in the published counts
 _PROMPTS = ("a photo of a real face",) * 4
-_TURNS = {1: (3, 10), 32: (1, 3)}  # batch -> passes to warm up, and timed ones
 _HUNDREDTH = 0.01 + 1e-9  # printed values have two decimals
 
 
@@ -62,18 +56,6 @@ class PublishedTable:
     table: str
     paper: str
     rows: dict[str, Published]
-
-
-@dataclass(frozen=True)
-class BatchCost:
-    """A forward pass of `batch` images: its median seconds, and `memory` at most.
-
-    `memory` is bytes of weights, images and all that the pass needs; None where the system does not say.
-    """
-
-    batch: int
-    seconds: float
-    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +103,16 @@ class Profile:
         batches = [asdict(cost) for cost in self.batches]
         return {**asdict(self), **deviations, "batches": batches, "notes": list(self.notes)}
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], where: str) -> Profile:
+        """What `row` gave.
+
+        Raises:
+            ConfigError: a field is missing, unknown or of another type.
+        """
+        own = {name: value for name, value in row.items() if name not in ("params_deviation", "flops_deviation")}
+        return from_mapping(cls, own, where)
+
 
 def published(path: Path | None = None) -> PublishedTable:
     """The printed figures.
@@ -140,11 +132,14 @@ def profile_model(
     device: str = "auto",
     precision: AskedPrecision = "fp32",
     force_precision: bool = False,
+    apart: bool = False,
+    minutes: float | None = None,
 ) -> Profile:
     """Count a registered model with 11 generators and both experts on one image at the side it works at.
 
     Counting needs shapes only, so the model is built on PyTorch's "meta" device, without memory or time; a model
-    whose forward pass looks at values is built on the CPU instead. Only `latency` runs the real thing.
+    whose forward pass looks at values is built on the CPU instead. Only `latency` runs the real thing: in this process,
+    or `apart` in one of its own, which is ended after `minutes`; `notes` then say what is missing.
 
     Raises:
         UnknownNameError: no such model.
@@ -163,7 +158,8 @@ def profile_model(
     if printed is not None and printed.options:
         published_model, published_work, thop = _count(lambda: build(printed.options), printed)
     convention = _convention(published_model, published_work, thop, counted)
-    timing = _timing(build(), device, precision, force_precision) if latency else {}
+    asked = TimingRequest(name, GENERATORS, (_PROMPTS,) * GENERATORS, size, options, device, precision, force_precision)
+    timing = _timing_of(asked, apart, minutes) if latency else Timing(())
     return Profile(
         model=name,
         display=cls.card.display,
@@ -175,61 +171,28 @@ def profile_model(
         macs=work.macs,
         convention_params_m=convention / 1e6,
         convention_flops_g=thop.operations / 1e9,
-        published_params_m=printed.params_m if printed else None,
-        published_flops_g=printed.flops_g if printed else None,
-        published_seconds=printed.seconds if printed else None,
-        notes=_notes(printed, convention / 1e6, thop.operations / 1e9, model.side),
-        **timing,
+        notes=(*_notes(printed, convention / 1e6, thop.operations / 1e9, model.side), *timing.missing),
+        **_figures(printed),
+        **_timing(timing),
     )
 
 
-def _timing(model: DFADModel, device: str, precision: AskedPrecision, force_precision: bool) -> dict[str, Any]:
+def _figures(printed: Published | None) -> dict[str, float | None]:
+    """The fields of `Profile` that are printed."""
+    if printed is None:
+        return {}
+    figures = {"params_m": printed.params_m, "flops_g": printed.flops_g, "seconds": printed.seconds}
+    return {f"published_{name}": value for name, value in figures.items()}
+
+
+def _timing_of(asked: TimingRequest, apart: bool, minutes: float | None) -> Timing:
+    return timing_apart(asked, minutes=minutes) if apart else timing_here(asked)
+
+
+def _timing(timing: Timing) -> dict[str, Any]:
     """The fields of `Profile` that are measured."""
-    chosen = choose_precision(precision, place(device).device, forced=force_precision)
-    costs = batch_costs(model, where := place(device, chosen.precision))
-    about = {"seconds": costs[0].seconds, "device": where.name, "batches": costs}
-    return {**about, "precision": chosen.precision, "precision_why": chosen.why}
-
-
-def random_images(model: DFADModel, device: torch.device | str, count: int = 1, texts: int = 0) -> Inputs:
-    """Random images at the model's own side, with every view it needs.
-
-    Args:
-        model: decides side and views.
-        device: where they are made.
-        count: of images.
-        texts: how many different ones views of texts hold; 0: as many as images.
-    """
-    views = example_views(model.needs, count, model.side, device=device, settings=model.view_settings)
-    for name, values in views.items():
-        if isinstance(values, tuple) and texts:
-            views[name] = tuple(values[row % texts] for row in range(count))
-    return Inputs(torch.rand(count, 3, model.side, model.side, device=device), views)
-
-
-def batch_costs(model: DFADModel, where: Place) -> tuple[BatchCost, ...]:
-    """Seconds and memory of forward passes on one image and on a batch, each after a warm-up."""
-    where.move(model)
-    held = sum(value.numel() * value.element_size() for value in (*model.parameters(), *model.buffers()))
-    found = []
-    for count, (warm_up, timed) in _TURNS.items():
-        inputs = where.lay_out(random_images(model, where.device, count))
-
-        def forward(inputs: Inputs = inputs) -> None:
-            with torch.no_grad(), where.autocast():
-                model(inputs)
-            wait_for(where.device)
-
-        seconds = []
-        for _ in range(warm_up + timed):
-            began = time.perf_counter()
-            forward()
-            seconds.append(time.perf_counter() - began)
-        peak = peak_bytes(forward, where.device)
-        images = inputs.images.numel() * inputs.images.element_size()
-        memory = None if peak is None else held + images + peak
-        found.append(BatchCost(count, statistics.median(seconds[warm_up:]), memory))
-    return tuple(found)
+    about = {"device": timing.device, "precision": timing.precision, "precision_why": timing.precision_why}
+    return {**about, "seconds": timing.costs[0].seconds if timing.costs else None, "batches": timing.costs}
 
 
 def _count(build: Callable[[], DFADModel], printed: Published | None) -> tuple[DFADModel, Work, ThopCount]:

@@ -6,11 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from dfad_bench.cli.main import dfad
+from dfad_bench.engine.latency import timing_here
 
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(dfad, ["profile", *arguments])
-    return result.exit_code, result.output
+    return result.exit_code, result.stdout if "--json" in arguments else result.output
 
 
 def test_table_shows_ours_beside_the_published() -> None:
@@ -60,7 +61,9 @@ def test_a_setting_changes_the_model() -> None:
     assert changed["params_inference"] == 204_405_069 - 12 * 4 * 768 * 768 - 2 * 768 - 768 * 1024 - 1024
 
 
-def test_latency_names_its_device() -> None:
+def test_latency_names_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here in this process: starting others is tried in the tests of the engine."""
+    monkeypatch.setattr("dfad_bench.engine.profile.timing_apart", lambda asked, minutes: timing_here(asked))
     code, output = run("--model", "clip", "--size", "tiny", "--latency", "--device", "cpu")
     assert code == 0
     words = " ".join(output.split())
@@ -77,6 +80,8 @@ def test_latency_names_its_device() -> None:
         ((), 2, "give --model NAME"),
         (("--all", "--model", "clip"), 2, "give --model NAME"),
         (("--all", "--set", "a=1"), 2, "--set goes with exactly one --model"),
+        (("--all", "--minutes", "3"), 2, "--minutes goes with --latency"),
+        (("--all", "--shares", "--out", "costs.json"), 2, "--out keeps profiles"),
         (("--model", "clip", "--set", "side"), 2, "'side' is not KEY=VALUE"),
         (("--model", "gazeclp"), 1, "Did you mean gazeclip"),
         (("--model", "gazeclip", "--set", "clip_sise=224"), 1, "did you mean 'clip_size'"),
