@@ -30,7 +30,9 @@ _FACES = 8  # of a step whose shares are asked for
 @options.setting(TrainSettings, "size")
 @options.setting(TrainSettings, "options", multiple=True)
 @click.option("--latency", is_flag=True, help="Also time one image and 32, with their memory, on --device.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="With --latency: at most, of each model.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, max=1440, min_open=True), help="With --latency: at most, of each model."
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

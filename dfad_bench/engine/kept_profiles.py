@@ -32,9 +32,9 @@ class KeptProfiles:
         try:
             found = read_json(path)
         except (DFADError, ValueError, OSError) as error:
-            raise self._other(str(error).splitlines()[0]) from error
+            raise self._foreign_file(str(error).splitlines()[0]) from error
         if not isinstance(found, dict) or not isinstance(found.get("models"), dict) or "settings" not in found:
-            raise self._other("no settings and models in it")
+            raise self._foreign_file("no settings and models in it")
         if found["settings"] == self._settings:
             self._models = found["models"]
 
@@ -48,7 +48,7 @@ class KeptProfiles:
         if not isinstance(kept, dict) or kept.get("code") != _code_hash(name):
             return None
         if not isinstance(row := kept.get("profile"), dict):
-            raise self._other(f"model {name} has no profile")
+            raise self._foreign_file(f"model {name} has no profile")
         return Profile.of_row(row, f"{self._path}: {name}")
 
     def add(self, profile: Profile) -> None:
@@ -56,7 +56,7 @@ class KeptProfiles:
         self._models[profile.model] = {"code": _code_hash(profile.model), "profile": profile.row()}
         write_json(self._path, {"settings": self._settings, "models": self._models})
 
-    def _other(self, why: str) -> ConfigError:
+    def _foreign_file(self, why: str) -> ConfigError:
         return ConfigError(f"{self._path}: not a file of profiles ({why}); give a new one to --out")
 
 
