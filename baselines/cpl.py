@@ -126,10 +126,7 @@ class CPL(DFADModel):
         output = self.experts(embedding[:count])
         logits = output.attribution_logits
         known = torch.ones(count, dtype=torch.bool) if batch.hidden is None else ~batch.hidden  # on the host
-        shown, unshown = (
-            rows.nonzero()[:, 0].to(embedding.device, non_blocking=True)
-            for rows in (known, ~F.pad(known, (0, len(embedding) - count)))
-        )
+        shown = known.nonzero()[:, 0].to(embedding.device, non_blocking=True)
         labels = torch.where(known.to(embedding.device, non_blocking=True), batch.attribution, _HIDDEN)
         if more is not None:
             logits = torch.cat([logits, self.experts(embedding[count:]).attribution_logits])
@@ -137,7 +134,8 @@ class CPL(DFADModel):
         seen = Output(output.attribution_logits[shown], output.detection_logits[shown], output.embedding[shown])
         supervised = self._expert_terms(seen, batch.attribution[shown], batch.detection[shown])
         supervised = _weighed(supervised, labels[:count], len(shown))
-        return {**supervised, **self._open_terms(embedding, self._parts(maps), logits, labels, unshown)}
+        without = ~F.pad(known, (0, len(embedding) - count))
+        return {**supervised, **self._open_terms(embedding, self._parts(maps), logits, labels, without)}
 
     def _maps(self, images: Tensor) -> Tensor:
         """(B, 2048, 8, 8)."""
@@ -156,18 +154,18 @@ class CPL(DFADModel):
         }
 
     def _open_terms(
-        self, embedding: Tensor, parts: Tensor, logits: Tensor, labels: Tensor, unshown: Tensor
+        self, embedding: Tensor, parts: Tensor, logits: Tensor, labels: Tensor, without: Tensor
     ) -> dict[str, Tensor | LossTerm]:
         """The three losses over all faces of the batch, of all processes; `labels` is -1 where there is none.
 
-        `unshown` are the rows without a label; of a batch that is split over processes only they together know all.
+        `without` has on the host which rows have no label: the device need not be asked how many there are.
         """
         whole, parts, labels = gather_rows(embedding.detach()), gather_rows(parts), gather_rows(labels)
         logits = gather_rows(logits.float())
         hidden = labels == _HIDDEN
         pairs = voted_pairs(whole, parts, hidden[:, None] | (labels[:, None] == labels[None]))
         probabilities = logits.softmax(dim=1)
-        rows = hidden.nonzero()[:, 0] if is_split() else unshown
+        rows = gather_rows(without.long()).nonzero()[:, 0].to(logits.device, non_blocking=True)
         pseudo = pseudo_label_loss(logits[rows], pairs.agreed[rows], self.config.temperature)
         return {
             "voting": attribution_term(pair_loss(probabilities, pairs), self.config.voting_weight),

@@ -193,7 +193,7 @@ def _meeting_point() -> Any:
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
-    """The team of this process, formed as the environment says; gloo on CPUs, NCCL on GPUs.
+    """The team of this process, formed as the environment says; gloo between hosts, and NCCL between GPUs.
 
     Raises:
         DFADError: the others cannot be reached.
@@ -209,7 +209,7 @@ def joined(device: torch.device) -> Iterator[Team]:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
             store=dist.PrefixStore(f"group{number}", store),
             rank=rank,
             world_size=size,
@@ -238,7 +238,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         dims = [d for d in range(input.dim()) if d != 1]
         x = input.float()
-        sums = summed(torch.cat([x.sum(dims), x.new_tensor([x.numel() / x.shape[1]])]))
+        sums = summed(torch.cat([x.sum(dims), x.new_full((1,), x.numel() / x.shape[1])]))  # filled there: no copy
         count = sums[-1].detach()
         shape = [1, -1, *[1] * (input.dim() - 2)]
         centred = x - (sums[:-1] / count).view(shape)
@@ -257,9 +257,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
+            share = 1 / self.num_batches_tracked.to(running.dtype) if self.momentum is None else self.momentum
+            running.lerp_(now.to(running.dtype), share)
 
 
 def synchronise(module: nn.Module) -> None:

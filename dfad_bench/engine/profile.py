@@ -177,7 +177,7 @@ def profile_model(
     )
 
 
-def _figures(printed: Published | None) -> dict[str, float | None]:
+def _figures(printed: Published | None) -> dict[str, Any]:
     """The fields of `Profile` that are printed."""
     if printed is None:
         return {}

@@ -29,6 +29,7 @@ from dfad_bench.engine.gradient_checkpointing import blocks_of, checkpoint_block
 from dfad_bench.engine.interrupts import one_line
 from dfad_bench.engine.optimisers import OptimiserSet, step_unless
 
+_NEVER = 1 << 30  # steps between statistics that nobody reads
 BOTH: frozenset[Label] = frozenset({"attribution", "detection"})
 # every loss of the whole batch by name, with `gradient_norm`; and for each flag whether any process has it
 StepValues = tuple[dict[str, float], list[bool]]
@@ -149,12 +150,7 @@ class Stepper:
         self._unread: list[tuple[list[str], Tensor]] = []  # of each step names and values, which lie on the device
         self._broken_step: Tensor | None = None  # 1 where a step since the last reading was not finite, else 0
         if team.size > 1 and self.parameters:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
-                # stages and experts that are left out leave parameters unused; buffers are equal on all processes
-                self._forward = nn.parallel.DistributedDataParallel(
-                    self.objective, find_unused_parameters=True, broadcast_buffers=False
-                )
+            self._forward = _shared_gradients(self.objective, self.parameters)
 
     def share(self, index: np.ndarray, unlabelled: np.ndarray | None = None) -> Share:
         """This process's part of a batch and of its unlabelled rows; all where nothing is learnt by gradient."""
@@ -291,3 +287,31 @@ class Stepper:
 def _has_gradient(optimiser: torch.optim.Optimizer) -> bool:
     """Whether any of its parameters got a gradient; gradient scaling refuses an optimiser without one."""
     return any(p.grad is not None for group in optimiser.param_groups for p in group["params"])
+
+
+def _shared_gradients(objective: Objective, learning: Sequence[nn.Parameter]) -> nn.Module:
+    """The objective with gradients that are means over the team's processes, of the parameters that learn.
+
+    torch waits once a step where one of them gets no gradient (an expert that is left out), for which it asks whether
+    another process has one; those that learn in other stages, or never, are none of its business.
+    """
+    model, mine = objective.model, set(map(id, learning))
+    if model.known_zero_gradient:
+        named = model.named_parameters()
+        mine -= {id(parameter) for name, parameter in named if name.endswith(model.known_zero_gradient)}
+    others = [p for p in objective.parameters() if p.requires_grad and id(p) not in mine]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.15 renames the last argument
+            # buffers are equal on all processes
+            shared = nn.parallel.DistributedDataParallel(
+                objective, find_unused_parameters=True, broadcast_buffers=False
+            )
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+    if hasattr(shared, "_set_ddp_runtime_logging_sample_rate"):  # a prototype: its statistics read clocks of the GPU
+        shared._set_ddp_runtime_logging_sample_rate(_NEVER)
+    return shared

@@ -107,11 +107,12 @@ def in_double() -> Iterator[None]:
 def train(root: Path, out: Path, work: Work, **more: Any) -> RunResult:
     """Train in this process (and in the others of its team)."""
     manifests = [Manifest.open(root / name) for name in ("synthetic", "synthetic-outdoor")]
+    more = {"limits": Limits(work.max_steps, checkpoint_steps=3), **more}
     with toys_registered(), in_double() if work.double else contextlib.nullcontext():
         return run_training(
             work.model, toy_protocol(**work.protocol), manifests, out / (work.name or work.model), size="tiny",
             recipe=work.recipe, device="cpu", options=work.options, heads=work.heads, views=gaze(manifests),
-            precision=work.precision, force_precision=True, limits=Limits(work.max_steps, checkpoint_steps=3), **more,
+            precision=work.precision, force_precision=True, **more,
         )  # fmt: skip
 
 
