@@ -219,7 +219,8 @@ def test_the_command_with_processes_ends_with_one_line(
         os.killpg(process.pid, signal.SIGINT)
     elif how == "kill":
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[1]), signal.SIGKILL)
+        second = [child for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
+        os.kill(int(second[0]), signal.SIGKILL)
     else:
         os.kill(process.pid, signal.SIGKILL if "kill" in how else signal.SIGINT)
     _, errors = process.communicate(timeout=90)  # to the end of all that hold its stderr
