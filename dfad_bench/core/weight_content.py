@@ -190,11 +190,15 @@ def _pickles(path: Path) -> Any:
 
 
 def _ends_with(path: Path, name: str) -> bool:
-    """Whether a file ends within a global's name, which a whole pickle never does."""
+    """Whether a file ends within a global's name, which a whole pickle never does.
+
+    torch takes the last byte of a line for its end, so a name that ends with the file lacks its last character.
+    """
     start = name.encode().rstrip(b".")
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(start) - 1))
-        return file.read().replace(b"\n", b".").rstrip(b".").endswith(start)
+        file.seek(max(0, path.stat().st_size - len(start) - 2))
+        end = file.read().replace(b"\n", b".").rstrip(b".")
+    return end.endswith(start) or end[:-1].rstrip(b".").endswith(start)
 
 
 def _unreadable(path: Path, cause: str) -> WeightsError:

@@ -61,13 +61,16 @@ class NamedInputs:
 
     def _samples_of(self, name: str) -> Iterator[RawSample]:
         path, shown = Path(name), printable_name(name)
+        if "\0" in name:  # each Python has words of its own for it
+            yield _sample(FoundFile(shown, path, 0), refusal="a NUL byte in its name")
+            return
         try:
             if path.is_dir():
                 yield from self._in_folder(path, shown)
                 return
             real = path.resolve(strict=True)  # a link that is named is meant
             size = real.stat().st_size
-        except (OSError, RuntimeError, ValueError) as error:  # ValueError: a NUL in the name
+        except (OSError, RuntimeError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             yield _sample(FoundFile(shown, path, 0), refusal=why or type(error).__name__)
             return

@@ -155,7 +155,7 @@ def test_names_patterns_and_stdin(world: Path, tested: pd.DataFrame, tmp_path: P
     assert [(row["input"], row.get("reason")) for row in found] == [
         (paths[0], None), ("absent.png", "No such file or directory"), (paths[1], None),
         (str(tmp_path / "link.png"), None), (str(tmp_path / "*.tif"), "no file fits this pattern"),
-        ("a\0b", "embedded null byte"),
+        ("a\0b", "a NUL byte in its name"),
     ]  # fmt: skip
     assert dfad.predict(str(folder / "*.png"), world / "run", device="cpu").total == len(list(folder.glob("*.png")))
     later = list(dfad.predict(paths, world / "run", device="cpu", skip=1))

@@ -103,6 +103,16 @@ def test_files_that_were_cut_short(tmp_path: Path, kind: str) -> None:
             assert "cut short" in text, keep
 
 
+def test_a_file_may_be_cut_anywhere_within_a_name(tmp_path: Path) -> None:
+    torch.save({"layer.weight": torch.randn(50)}, tmp_path / "whole", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "whole").read_bytes()
+    name = b"collections\nOrderedDict\n"
+    start = content.index(name)
+    for keep in range(start + 1, start + len(name) + 1):
+        text = refused(written(tmp_path / "cut.pt", content[:keep]))
+        assert "cut short" in text, content[start:keep]
+
+
 def test_flipped_bits_are_found_by_the_checksums_of_a_zip_file(tmp_path: Path) -> None:
     state = {"a": torch.full((1000,), 0.5)}
     content = bytearray(saved(tmp_path / "w.pth", state).read_bytes())

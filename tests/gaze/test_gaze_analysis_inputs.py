@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import types
 import warnings
 
@@ -113,12 +114,15 @@ def test_backends_agree_in_every_number() -> None:
 def test_where_the_product_has_no_root_pytorch_fid_is_silent_and_near(capsys: pytest.CaptureFixture[str]) -> None:
     """It then adds 1e-6 to both diagonals and says so on stdout, where JSON goes."""
     cov_a, cov_b = np.array([[0.0, -3e-18], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, -5e-20]])
+    from scipy.linalg import sqrtm
+
     theirs = pytest.importorskip("pytorch_fid.fid_score").calculate_frechet_distance
     arguments = (np.zeros(2), cov_a, np.zeros(2), cov_b)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs(*arguments)
-    assert "singular product" in capsys.readouterr().out
+    if "disp" in inspect.signature(sqrtm).parameters:  # else their function raises, and ours gives it what it calls
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs(*arguments)
+        assert "singular product" in capsys.readouterr().out
     assert float(fid_backend(PYTORCH_FID)(*arguments)) == pytest.approx(0, abs=1e-5)
     assert capsys.readouterr().out == ""
 

@@ -147,7 +147,7 @@ def test_a_negative_size_is_refused_at_once(root: Path, size: int):
         header = info.tobuf(tarfile.PAX_FORMAT) if pax else with_size(info.tobuf(tarfile.USTAR_FORMAT), size)
         (root / name).write_bytes(header + bytes(2048))
         began = time.monotonic()
-        with pytest.raises(ImageRefused, match="bytes"):
+        with pytest.raises(ImageRefused, match="bytes|damaged header"):  # newer Pythons look at the header themselves
             list(members(root / name))
         assert time.monotonic() - began < 2
 
