@@ -1,42 +1,15 @@
-"""Paths of the author's machine in texts that are given away: found, and cut to the last name."""
+"""Texts that are given away and say whose machine they come from: paths of it, words for it and its user."""
 
 from __future__ import annotations
 
 import getpass
 import platform
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-# an absolute path of two parts or more, or one of Windows; no address (`https://a/b`) and no part of a relative path
-_PATH = re.compile(
-    r"(?<![\w./:~-])(?:~?/(?:[^\s/:,;'\"()]+/)+[^\s/:,;'\"()]*|[A-Za-z]:\\[^\s,;'\"()]+|~/[^\s,;'\"()]+)"
-)
+from dfad_bench.core.private_paths import has_path
+
 _LEAST_LETTERS = 3  # of a name that is looked for
-
-
-def without_paths(value: Any) -> tuple[Any, list[str]]:
-    """Plain data with the folders of every absolute path cut off, and where that was done.
-
-    >>> without_paths({"a": ["see /home/me/w.pt, 1/2 of https://a.b/c/d"]})
-    ({'a': ['see w.pt, 1/2 of https://a.b/c/d']}, ['a[0]'])
-    """
-    changed: list[str] = []
-    return _cut(value, "", changed), changed
-
-
-def _cut(value: Any, where: str, changed: list[str]) -> Any:
-    if isinstance(value, str):
-        text = _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], value)
-        if text != value:
-            changed.append(where)
-        return text
-    if isinstance(value, dict):
-        return {key: _cut(item, f"{where}.{key}".lstrip("."), changed) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cut(item, f"{where}[{k}]", changed) for k, item in enumerate(value)]
-    return value
 
 
 def private_words() -> tuple[str, ...]:
@@ -56,7 +29,7 @@ def private_words() -> tuple[str, ...]:
 def private_parts(texts: Iterator[tuple[str, str]]) -> list[str]:
     """Names of the texts (name, text) in which a path of this machine or a private word stands."""
     words = private_words()
-    return [name for name, text in texts if _PATH.search(text) or any(word in text for word in words)]
+    return [name for name, text in texts if has_path(text) or any(word in text for word in words)]
 
 
 def table_texts(path: Path) -> Iterator[tuple[str, str]]:

@@ -15,13 +15,14 @@ from typing import Any
 
 from dfad_bench.core.errors import ConfigError, listed
 from dfad_bench.core.files import check_hash, read_json, sha256_file, write_json, write_text
+from dfad_bench.core.private_paths import without_paths
 from dfad_bench.core.record import ResultRecord, plain, read_record, seal, write_record
 from dfad_bench.core.run_facts import read_facts
 from dfad_bench.core.run_folder import RunFolder, not_a_run
 from dfad_bench.core.strict import read_yaml, yaml_text
 from dfad_bench.core.version import __version__
 from dfad_bench.sharing.model_card import CardFacts, model_card
-from dfad_bench.sharing.private_text import private_parts, table_texts, without_paths
+from dfad_bench.sharing.private_text import private_parts, table_texts
 from dfad_bench.sharing.run_files import (
     CARD,
     FORM,

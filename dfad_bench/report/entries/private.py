@@ -9,17 +9,14 @@ from __future__ import annotations
 import getpass
 import platform
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from dfad_bench.core.errors import cut
+from dfad_bench.core.private_paths import has_path, map_texts, text_without_paths
 
-_END = r"[^\s/\\:;,'\"`<>|)\]}]"
-_PATH = re.compile(
-    rf"(?<![\w.:/\\-])(?:file://|~|)(?:/{_END}+)(?:/{_END}+)+/?"  # /home/me/x, ~/x/y, file:///x/y
-    rf"|(?<![\w.:/\\-])~/{_END}+|(?<![\w])[A-Za-z]:[\\/]{_END}[^\s;,'\"`<>|)\]}}]*|\\\\\w[^\s;,'\"`]*"
-)
+_MARK = "[path]/"
 _WORDS = ("warnings", "source", "environment", "imported", "run.sessions", "run.stopped")
 _COMMON = frozenset(
     {"root", "user", "users", "home", "admin", "ubuntu", "runner", "localhost", "host", "local", "none"}
@@ -46,7 +43,7 @@ def without_private(value: Any, names: Sequence[str] = ()) -> tuple[Any, list[st
     places: list[str] = []
 
     def clean(text: str, at: str) -> str:
-        new = _PATH.sub(lambda found: _shortened(found[0]), text)
+        new = text_without_paths(text, _MARK)
         if at.startswith(_WORDS):
             for name in names:
                 new = re.sub(rf"(?<![\w]){re.escape(name)}(?![\w])", "[name]", new)
@@ -54,27 +51,13 @@ def without_private(value: Any, names: Sequence[str] = ()) -> tuple[Any, list[st
             places.append(at)
         return new
 
-    return _mapped(value, "", clean), places
+    return map_texts(value, clean), places
 
 
 def private_places(value: Any) -> list[str]:
     """Where plain data hold paths of a machine, keys of mappings among them."""
-    keys = [f"the key {cut(key)}" for key in _keys(value) if _PATH.search(key)]
+    keys = [f"the key {cut(key)}" for key in _keys(value) if has_path(key)]
     return without_private(value)[1] + keys
-
-
-def _shortened(path: str) -> str:
-    return "[path]/" + re.split(r"[\\/]", path.rstrip("/\\"))[-1]
-
-
-def _mapped(value: Any, at: str, clean: Callable[[str, str], str]) -> Any:
-    if isinstance(value, str):
-        return clean(value, at)
-    if isinstance(value, dict):
-        return {key: _mapped(item, f"{at}.{key}" if at else str(key), clean) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mapped(item, f"{at}[{place}]", clean) for place, item in enumerate(value)]
-    return value
 
 
 def _keys(value: Any) -> Iterator[str]:
