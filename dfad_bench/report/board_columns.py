@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
 from dfad_bench.core.errors import UnknownNameError
@@ -12,6 +12,7 @@ from dfad_bench.core.record import MetricValue
 from dfad_bench.metrics import METRICS
 from dfad_bench.metrics.over_generators import LEAST_GENERATORS
 from dfad_bench.report.headline import Key, at_headline, headline_keys, scored_metrics
+from dfad_bench.report.reported import COSTS
 from dfad_bench.report.table import Column
 
 # default number columns -> the number of the record, and the title
@@ -118,7 +119,13 @@ def range_text(low: float | None, high: float | None) -> str | None:
 
 
 def board_columns(
-    protocol: Protocol, *, printed: bool, per_group: bool, by_group: bool = False, chosen: Sequence[str] = ()
+    protocol: Protocol,
+    *,
+    printed: bool,
+    per_group: bool,
+    by_group: bool = False,
+    chosen: Sequence[str] = (),
+    costs: Iterable[str] = (),
 ) -> tuple[Column, ...]:
     """The columns of a protocol's leaderboard.
 
@@ -128,6 +135,7 @@ def board_columns(
         per_group: columns for ranks, intervals, each unseen group and the facts of a row.
         by_group: columns for each unseen group.
         chosen: number columns, of `known_columns`, instead of the default ones.
+        costs: of `reported.COSTS`, what papers printed of what models cost.
 
     Raises:
         UnknownNameError: no such column; names the nearest ones.
@@ -141,15 +149,8 @@ def board_columns(
     for name in dict.fromkeys(chosen or default_columns(protocol)):
         columns.append(_number_column(name, protocol))
         columns += _BESIDE_ALARMS if name == _FALSE_ALARMS else ()
-        if name == "unseen_acc":
-            columns.append(Column("unseen_range", "95 % faces", "text"))
-            columns += [Column("unseen_generators_range", "95 % generators", "text")] if drawn else []
-            columns += [Column("unseen_printed", "Printed", "percent")] if printed else []
-            for threshold in other_thresholds(protocol):
-                other = f"Unseen ACC @{threshold:g}"
-                columns.append(Column(f"unseen_acc@{threshold:g}", other, "percent", better="higher"))
-                at = f"@{threshold:g}"
-                columns += [Column(f"unseen_printed{at}", f"Printed {at}", "percent")] if printed else []
+        columns += _beside_unseen(protocol, drawn, printed) if name == "unseen_acc" else ()
+    columns += _printed_costs(set(costs))
     if not per_group:
         columns += _group_columns(protocol) if by_group else []
         shown = {"init_short": "Start", "status_shown": "Status", "checked_short": "Checked"}
@@ -165,6 +166,25 @@ def board_columns(
         ]
         columns += [Column(key, key, "text") for key in _FACTS]
     return tuple(columns)
+
+
+def _beside_unseen(protocol: Protocol, drawn: bool, printed: bool) -> Iterator[Column]:
+    """The columns beside unseen accuracy: intervals, what was printed, other thresholds."""
+    yield Column("unseen_range", "95 % faces", "text")
+    if drawn:
+        yield Column("unseen_generators_range", "95 % generators", "text")
+    if printed:
+        yield Column("unseen_printed", "Printed", "percent")
+    for threshold in other_thresholds(protocol):
+        at = f"@{threshold:g}"
+        yield Column(f"unseen_acc{at}", f"Unseen ACC {at}", "percent", better="higher")
+        if printed:
+            yield Column(f"unseen_printed{at}", f"Printed {at}", "percent")
+
+
+def _printed_costs(costs: Collection[str]) -> list[Column]:
+    digits = {"inference_s": 3}
+    return [Column(key, f"{title}, printed", digits=digits.get(key, 2)) for key, title in COSTS.items() if key in costs]
 
 
 def _group_columns(protocol: Protocol) -> list[Column]:

@@ -97,6 +97,7 @@ def reported_row(values: Sequence[ReportedScore], headline: float) -> dict[str, 
         "trivial": False,
         "source": value.table,
         "note": "; ".join(dict.fromkeys(noted)) or None,
+        **value.costs,
     }
     for one in values:
         at = "" if one is first else f"@{one.threshold:g}"

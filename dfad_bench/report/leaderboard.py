@@ -138,10 +138,15 @@ def board(
     for block in (*blocks, *printed):
         headings[len(rows)] = block.heading
         rows += [{k: v for k, v in row.items() if k not in unasked} | _status_cell(row) for row in block.rows]
-    shown_columns = board_columns(protocol, printed=bool(shown), per_group=per_group, by_group=by_group, chosen=columns)
+    asked: dict[str, Any] = {"per_group": per_group, "by_group": by_group, "chosen": columns}
+    shown_columns = board_columns(protocol, printed=bool(shown), costs=_costs(shown), **asked)
     title = f"{protocol.title} ({protocol.name})"
     table = Table(title, shown_columns, rows, (*_NOTES, *notes, *strange, *problems), headings)
     return marked_board(sorted_board(table, sort) if sort else table)
+
+
+def _costs(shown: Sequence[ReportedScore]) -> set[str]:
+    return {key for value in shown for key in value.costs}
 
 
 def _of_protocol(records: Sequence[ResultRecord], name: str) -> tuple[list[ResultRecord], list[str]]:

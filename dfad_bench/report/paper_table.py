@@ -11,12 +11,11 @@ from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.best_marks import best_marks
 from dfad_bench.report.headline import Key, at_headline
-from dfad_bench.report.reported import AVERAGE, SEEN, ReportedColumn, ReportedRow, ReportedTable
+from dfad_bench.report.reported import AVERAGE, COSTS, SEEN, ReportedColumn, ReportedRow, ReportedTable
 from dfad_bench.report.table import Column, Table
 from dfad_bench.report.table_check import MeasuredRun, unlike_the_paper
 
 _TASKS = {"attribution": "Attribution", "detection": "Detection"}
-_COSTS = {"params_m": "Params M", "flops_g": "FLOPs G", "inference_s": "Inference s"}
 _ONLY = {"both": "both experts", "attribution": "attribution expert only", "detection": "detection expert only"}
 _SYNTHETIC = "Synthetic faces show that the chain works; they say nothing about real generators."
 
@@ -44,7 +43,7 @@ def shown_columns(table: ReportedTable, protocol: Protocol) -> list[ReportedColu
 def column_title(column: ReportedColumn, columns: Sequence[ReportedColumn]) -> str:
     """The head of a column: task, test set, metric, and what else tells it from the others."""
     if column.task == "efficiency":
-        return _COSTS[column.metric]
+        return COSTS[column.metric]
     words = [] if column.group else [_TASKS[column.task]]
     words += [column.split, column.metric.upper()]
     words += [f"@{column.threshold:g}"] if column.threshold is not None else []

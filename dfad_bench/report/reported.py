@@ -19,6 +19,8 @@ AVERAGE = "average"
 SEEN = "seen"
 UNSEEN = "unseen"
 TOLERANCE = 0.01  # printed averages have two decimals, some are cut instead of rounded
+# what tables print of what a model costs -> the head of its column
+COSTS = {"params_m": "Params M", "flops_g": "FLOPs G", "inference_s": "Inference s"}
 _OTHER_FILES = {"efficiency"}  # read by the profiler, which compares it with measured models
 
 
@@ -96,6 +98,7 @@ class ReportedScore:
     groups: dict[str, float]  # unseen accuracy by protocol group
     variant: str | None
     note: str | None
+    costs: Mapping[str, float] = field(default_factory=dict)  # of `COSTS`, what the table prints
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,7 @@ class ReportedTable:
             groups=groups,
             variant=row.variant,
             note="; ".join(text for text in (self._mismatch(row, threshold), row.note) if text) or None,
+            costs={c.metric: v for c, v in values.items() if c.task == "efficiency" and v is not None},
         )
 
     def _mismatch(self, row: ReportedRow, threshold: float) -> str | None:

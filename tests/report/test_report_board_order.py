@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +22,7 @@ from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.best_marks import best_marks
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.leaderboard import board
+from dfad_bench.report.reported import reported_tables
 from dfad_bench.report.table import Column, Table, render
 
 PROTOCOL = toy_protocol()
@@ -129,15 +133,42 @@ def of_paper(name: str) -> Table:
 
 
 @pytest.mark.parametrize("name", TABLES_OF_PAPERS)
-@pytest.mark.parametrize("format", ["rich", "markdown", "latex"])
-def test_printed_values_stand_in_every_format_by_group(name: str, format: str) -> None:
+@pytest.mark.parametrize("format", ["rich", "markdown", "latex", "csv", "json"])
+def test_every_printed_value_stands_in_the_row_of_its_model(name: str, format: str) -> None:
     made = of_paper(name)
     text = made.render(format, width=6000) if format == "rich" else made.render(format)
-    rows = [row for row in made.rows if row["kind"] == "reported"]
-    keys = [column.key for column in made.columns if column.key.startswith("unseen_acc")]
-    values = [row[key] for row in rows for key in keys if row.get(key) is not None]
-    assert len(values) > 20
-    assert all(f"{100 * value:.2f}" in text for value in values)
+    lines = text.splitlines()
+    if format == "json":
+        lines = [json.dumps(row) for row in json.loads(text)["rows"]]
+    compared = 0
+    for row in (row for table in reported_tables() if table.protocol == name and table.is_main for row in table.rows):
+        mine = [
+            line for line in lines if re.sub(r"[^A-Za-z0-9-]+", "", row.printed) in re.sub(r"[^A-Za-z0-9-]+", "", line)
+        ]
+        found = [number for line in mine for number in numbers_of(line, fractions=format in ("csv", "json"))]
+        for printed in (value for value in row.cells if value is not None):
+            assert min(abs(value - printed) for value in found) < 0.0051, (row.printed, printed)
+            compared += 1
+    assert compared > 80
+
+
+def numbers_of(line: str, *, fractions: bool) -> list[float]:
+    """The numbers in a line of a table; where shares are fractions also times 100."""
+    found = [float(text) for text in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?:e-\d+)?(?![\w.])", line)]
+    return found + [100 * value for value in found] if fractions else found
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_a_board_compiles_with_the_packages_it_names(tmp_path: Path) -> None:
+    text = of_paper("bmrl-1").render("latex")
+    packages = r"\usepackage{booktabs}\usepackage[normalem]{ulem}"
+    wide = r"\usepackage[paperwidth=200cm,paperheight=60cm]{geometry}"
+    (tmp_path / "board.tex").write_text(
+        f"\\documentclass{{article}}{wide}{packages}\\begin{{document}}\n{text}\n\\end{{document}}\n", encoding="utf-8"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "board.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stdout[-2000:]
 
 
 @pytest.mark.parametrize("name", TABLES_OF_PAPERS)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dfad_bench.core.record import ResultRecord
-from dfad_bench.report.board_columns import board_columns
+from dfad_bench.report.board_columns import board_columns, other_thresholds
 from dfad_bench.report.site.board_plots import downloads_of, section_plots
 from dfad_bench.report.site.definitions import column_definitions
 from dfad_bench.report.site.environment import page
@@ -22,7 +22,7 @@ STAND_IN = "‡"
 _MOST_LINES = 20
 _SIZES = {"below 10 million": 10_000_000, "10 to 100 million": 100_000_000}
 _SOURCE = Column("source", "Printed in", "text")
-_GROUP = re.compile(r"(unseen_acc|false_alarms):")
+_GROUP = re.compile(r"(unseen_acc(@[\d.]+)?|false_alarms):")
 _VENUE = re.compile(r"([A-Z][A-Za-z&/ -]{1,20}) (?:19|20)[0-9]{2}\b")
 FILTERS = {"kind": "Rows", "task": "Made for", "venue": "Venue", "start": "Start", "params": "Parameters"}
 
@@ -130,7 +130,9 @@ def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> Html
         data=lambda row: {"kind": str(row.get("kind", ""))},
         note=row_note,
     )
-    caption = f"Unseen ACC of each unseen group at {board.protocol.attribution.headline:g}, in percent"
+    rules, others = board.protocol.attribution, other_thresholds(board.protocol)
+    at = f"{rules.headline:g}" + "".join(f", then at {other:g} (@{other:g})" for other in others)
+    caption = f"Unseen ACC of each unseen group at {at}, in percent"
     downloads = downloads_of(f"{stem}-groups")
     return html_table(table, "groups", caption, dress=dress, sortable=True, downloads=downloads)
 
@@ -170,8 +172,8 @@ def _filters(facts: SiteFacts, board: SiteBoard) -> list[tuple[str, str, list[st
 
 def _all_columns(board: SiteBoard) -> tuple[Column, ...]:
     """The columns that CSV has elsewhere, too."""
-    printed = any(column.key == "unseen_printed" for column in board.table.columns)
-    return board_columns(board.protocol, printed=printed, per_group=True)
+    here = {column.key for column in board.table.columns}
+    return board_columns(board.protocol, printed="unseen_printed" in here, per_group=True, costs=here)
 
 
 def _shown_columns(board: SiteBoard) -> tuple[Column, ...]:
