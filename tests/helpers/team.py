@@ -187,6 +187,7 @@ WORKS = {
         Work("clip", recipe=replace(SGD, epochs=1)),
         Work("clip", "clip_multi", recipe=replace(SGD, epochs=1), options={"cmc_targets": "multi"}),
         Work("gazeclip", recipe=replace(SGD, epochs=1)),
+        Work("gazeclip", "gazeclip_double", recipe=replace(SGD, epochs=1), double=True),
         Work("mfclip", recipe=replace(SGD, epochs=1)),
         Work("majority"),
     )
