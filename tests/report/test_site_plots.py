@@ -10,6 +10,7 @@ from helpers.html_pages import read_page
 from helpers.sites import site_facts, site_protocol, site_records
 
 from dfad_bench.core.record import ResultRecord, Sweep
+from dfad_bench.report.site import svg
 from dfad_bench.report.site.curve_plots import sweep_of
 from dfad_bench.report.site.facts import SiteFacts
 from dfad_bench.report.site.interval_plot import MOST, Interval, interval_figure
@@ -130,3 +131,18 @@ def test_a_dataset_has_its_licence_and_counts_and_says_what_is_not_known(files: 
     assert "No dataset of this name is included" in other.text
     assert "is not stated" in other.text
     assert other.of("table") == []
+
+
+def test_a_model_looks_the_same_in_every_figure_of_a_page() -> None:
+    axis = ((0.0, "0"),)
+    panels = [Panel("", {"b": [(0.0, 0.5), (1.0, 0.5)]}, axis)]
+    alone = line_plot("x", "x", "x", panels, {"b": "B"})
+    beside = line_plot("x", "x", "x", panels, {"b": "B"}, every=["a", "b"])
+    assert alone is not None
+    assert beside is not None
+    for made, look in ((alone, "s0"), (beside, "s1")):
+        assert f'<polyline class="{look}"' in made.inline.inline()
+        assert f'<polyline class="{look}"' in made.file.file()
+    many = line_plot("x", "x", "x", panels, {"b": "B"}, every=[f"row{k}" for k in range(svg.SERIES)])
+    assert many is not None
+    assert '<polyline class="s0"' in many.file.file()  # more models than looks: each figure begins anew

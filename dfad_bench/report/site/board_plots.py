@@ -86,7 +86,7 @@ def _sweeps(
     if found:
         curves = sweep_curves(f"{board.table.title}, {heading}: attribution over thresholds", found, names)
         about = "over the threshold of confidence below which a face is called unseen"
-        yield from _curves(f"Attribution over thresholds: {heading}", about, curves, heading, name, stem)
+        yield from _curves(f"Attribution over thresholds: {heading}", about, curves, heading, name, stem, list(names))
 
 
 def _risk(
@@ -97,7 +97,7 @@ def _risk(
     if risks:
         curves = risk_curves(f"{board.table.title}, {heading}: risk over coverage", risks, names)
         about = "the share of wrong answers among the faces it is surest of, over the share of faces answered, %"
-        yield from _curves(f"Risk over coverage: {heading}", about, curves, heading, name, stem)
+        yield from _curves(f"Risk over coverage: {heading}", about, curves, heading, name, stem, list(names))
 
 
 def _robustness(
@@ -111,7 +111,9 @@ def _robustness(
         if curves is not None:
             about = f"{TITLES[number]} in percent over severities, 0 being the faces as they are"
             where = f"{TITLES[number]} on corrupted faces: {heading}"
-            yield from _curves(where, about, curves, heading, f"{name}-{number.replace('_', '-')}", stem, columns=2)
+            yield from _curves(
+                where, about, curves, heading, f"{name}-{number.replace('_', '-')}", stem, list(names), 2
+            )
 
 
 def _ranked_names(board: SiteBoard, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -125,10 +127,10 @@ def _read_curves(facts: SiteFacts, board: SiteBoard, rows: Sequence[Mapping[str,
 
 
 def _curves(
-    title: str, about: str, curves: Curves, heading: str, name: str, stem: str, columns: int = 1
+    title: str, about: str, curves: Curves, heading: str, name: str, stem: str, every: Sequence[str], columns: int = 1
 ) -> Iterator[Plot]:
     words = f"A curve a model, in the order of their places: {about}. The numbers are in the table behind this figure."
-    figure = line_plot(name, title, words, curves.panels, curves.names, columns)
+    figure = line_plot(name, title, words, curves.panels, curves.names, columns, every)
     if figure is None:
         return
     first = set(list(curves.names)[:MOST])

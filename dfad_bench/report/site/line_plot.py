@@ -38,7 +38,13 @@ class LinePlot:
 
 
 def line_plot(
-    name: str, title: str, about: str, panels: Sequence[Panel], names: Mapping[str, str], columns: int = 1
+    name: str,
+    title: str,
+    about: str,
+    panels: Sequence[Panel],
+    names: Mapping[str, str],
+    columns: int = 1,
+    every: Sequence[str] = (),
 ) -> LinePlot | None:
     """The figure; None where there is no curve.
 
@@ -49,22 +55,23 @@ def line_plot(
         panels: all with the same keys, or fewer.
         names: what each curve is called, by key, in the order of places.
         columns: panels side by side, 1 or 2.
+        every: keys of all figures of the page: where no more than `MOST`, a curve looks the same in all of them.
     """
     if not panels or not names:
         return None
     left_out = f" The first {MOST} of {len(names)} models." if len(names) > MOST else ""
     shown = dict(list(names.items())[:MOST])
     first = _TOP + -(-len(panels) // columns) * (_HIGH[columns] + _TOP + _BENEATH) - _TOP + 10
-    figures = []
+    figures, looks = [], _looks(names, every)
     for keys, inline in ((names, True), (shown, False)):
         parts = [part for place, panel in enumerate(panels) for part in _panel(panel, place, columns)]
         for place, panel in enumerate(panels):
             for number, key in enumerate(keys):
                 points = [_at(x, y, place, columns) for x, y in panel.curves.get(key, ())]
                 if points:
-                    parts.append(svg.curve(points, number, _row(key, number) if inline else ""))
+                    parts.append(svg.curve(points, looks[key], _row(key, number) if inline else ""))
         for number, (key, words) in enumerate(keys.items()):
-            parts.append(_legend(words, number, first, _row(key, number) if inline else ""))
+            parts.append(_legend(words, number, looks[key], first, _row(key, number) if inline else ""))
         follows = f' data-first="{first}" data-line="{_LINE}" data-most="{MOST}"'
         height = first + min(len(keys), MOST) * _LINE
         figures.append(svg.Figure(name, title, about + left_out, _WIDTH, height, parts, follows if inline else ""))
@@ -76,10 +83,15 @@ def _row(key: str, number: int) -> str:
     return f' data-row="{html(key)}"' + (' display="none"' if number >= MOST else "")
 
 
-def _legend(words: str, number: int, first: int, more: str) -> str:
+def _looks(names: Mapping[str, str], every: Sequence[str]) -> dict[str, int]:
+    order = list(dict.fromkeys([*every, *names]))
+    return {key: place for place, key in enumerate(order if len(order) <= MOST else names)}
+
+
+def _legend(words: str, number: int, look: int, first: int, more: str) -> str:
     """A piece of the curve and its name; the script moves it up where fewer are drawn."""
     y = first + min(number, MOST - 1) * _LINE
-    piece = svg.curve([(_LEFT, -5), (_LEFT + 44, -5)], number)
+    piece = svg.curve([(_LEFT, -5), (_LEFT + 44, -5)], look)
     return f'<g{more} transform="translate(0 {y})">{piece}{svg.text(_LEFT + 54, 0, words, longest=48)}</g>'
 
 

@@ -207,10 +207,15 @@
     const chosen = new Set(boxes(view, "models").filter((box) => box.checked).map((box) => box.value));
     const shown = new Set();
     view.bodies.forEach(({ rows }) => rows.forEach((row) => { if (!row.hidden) shown.add(row.dataset.row); }));
-    document.querySelectorAll("svg[data-first]").forEach(function (figure) {
+    const figures = Array.from(document.querySelectorAll("svg[data-first]"), function (figure) {
       const keys = Array.from(figure.querySelectorAll("g[data-row]"), (one) => one.dataset.row);
       const fits = keys.filter((key) => shown.has(key) && (chosen.size === 0 || chosen.has(key)));
-      const drawn = chosen.size ? fits : fits.slice(0, Number(figure.dataset.most));
+      return { figure, drawn: chosen.size ? fits : fits.slice(0, Number(figure.dataset.most)) };
+    });
+    // a model looks the same in every figure, as long as there are looks for all of them
+    const every = Array.from(new Set(figures.flatMap(({ drawn }) => drawn)));
+    figures.forEach(function ({ figure, drawn }) {
+      const looks = every.length <= DASHES.length ? every : drawn;
       const first = Number(figure.dataset.first), line = Number(figure.dataset.line);
       figure.querySelectorAll("[data-row]").forEach(function (one) {
         const place = drawn.indexOf(one.dataset.row);
@@ -218,8 +223,9 @@
         one.removeAttribute("display");
         if (one.tagName === "g") one.setAttribute("transform", "translate(0 " + (first + place * line) + ")");
         const stroke = one.tagName === "g" ? one.firstChild : one;
-        stroke.setAttribute("class", "s" + (place % DASHES.length));
-        stroke.setAttribute("stroke-dasharray", DASHES[place % DASHES.length] || "none");
+        const look = looks.indexOf(one.dataset.row) % DASHES.length;
+        stroke.setAttribute("class", "s" + look);
+        stroke.setAttribute("stroke-dasharray", DASHES[look] || "none");
       });
       const height = first + drawn.length * line;
       figure.setAttribute("viewBox", "0 0 " + figure.getAttribute("width") + " " + height);
