@@ -86,9 +86,14 @@ def row_note(row: Mapping[str, Any]) -> str:
 
 
 def group_table(board: SiteBoard) -> Table:
-    """A row a model, a column an unseen group: of the same rows as the board."""
+    """A row a model, a column an unseen group: of the same rows as the board.
+
+    At thresholds beside the headline's only where papers printed groups at them; the board's CSV has them anyway.
+    """
     every = _all_columns(board)
-    columns = (every[0], *(replace(column, better=None) for column in every if _GROUP.match(column.key)))
+    printed = {key for row in board.table.rows if row.get("kind") == "reported" for key in row}
+    chosen = [c for c in every if _GROUP.match(c.key) and ("@" not in c.key or c.key in printed)]
+    columns = (every[0], *(replace(column, better=None) for column in chosen))
     return replace(board.table, title=f"{board.table.title}: by group", columns=columns, notes=(), marks={})
 
 
@@ -130,8 +135,8 @@ def _groups(facts: SiteFacts, board: SiteBoard, table: Table, stem: str) -> Html
         data=lambda row: {"kind": str(row.get("kind", ""))},
         note=row_note,
     )
-    rules, others = board.protocol.attribution, other_thresholds(board.protocol)
-    at = f"{rules.headline:g}" + "".join(f", then at {other:g} (@{other:g})" for other in others)
+    shown = [t for t in other_thresholds(board.protocol) if any(f"@{t:g}:" in column.key for column in table.columns)]
+    at = f"{board.protocol.attribution.headline:g}" + "".join(f", then at {t:g} (@{t:g})" for t in shown)
     caption = f"Unseen ACC of each unseen group at {at}, in percent"
     downloads = downloads_of(f"{stem}-groups")
     return html_table(table, "groups", caption, dress=dress, sortable=True, downloads=downloads)
