@@ -150,6 +150,16 @@ def yaml_text(value: Any) -> str:
     return yaml.dump(value, Dumper=_StrictDumper, sort_keys=True, allow_unicode=True)
 
 
+def yaml_line(value: Any) -> str:
+    """Plain data as YAML on one line.
+
+    >>> yaml_line({"name": "adam", "lr": 0.001, "more": ["1", None]})
+    "{lr: 0.001, more: ['1', null], name: adam}"
+    """
+    text = yaml.dump(value, Dumper=_StrictDumper, allow_unicode=True, default_flow_style=True, width=math.inf)
+    return " ".join(text.split()).removesuffix(" ...")
+
+
 def read_dataclass(cls: type[T], path: Path) -> T:
     """A YAML file as an instance of the dataclass `cls`; unknown, missing or mistyped keys are errors."""
     return from_mapping(cls, read_yaml(path, unicode_only=True), str(path))

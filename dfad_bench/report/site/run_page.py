@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dfad_bench.core import escape
 from dfad_bench.core.files import content_hash
 from dfad_bench.core.protocol import Protocol
 from dfad_bench.core.record import ResultRecord
+from dfad_bench.core.strict import yaml_line
 from dfad_bench.report.board_checks import LEVELS
 from dfad_bench.report.headline import at_headline, headline_keys, scored_metrics, unit_of
 from dfad_bench.report.row_facts import imported_lines
@@ -144,6 +144,5 @@ def _text(value: Any) -> str:
     if isinstance(value, str | int | float | bool) or value is None:
         text = "default" if value is None else str(value)
     else:
-        text = escape.json_text(value).replace("\n", " ")
-        text = " ".join(text.split())
+        text = yaml_line(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({content_hash(value)[:8]})"
