@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -39,7 +40,8 @@ def main() -> None:
         max_steps=options.steps, allow_partial=True,
     )  # fmt: skip
     dfad.train(settings, options.manifest, options.run, report=lambda line: print(line, file=sys.stderr))
-    result = {**curve(RunFolder(options.run)), "wall_s": time.perf_counter() - began, **surroundings(options)}
+    session_s = time.perf_counter() - began
+    result = {**curve(RunFolder(options.run)), "last_session_s": session_s, **surroundings(options)}
     print(json.dumps(result, indent=1))
     if options.out is not None:
         write_json(options.out, result)
@@ -59,18 +61,21 @@ def curve(run: RunFolder) -> dict[str, Any]:
         "fell": tenths[-1] < tenths[0],
         "seconds_a_step": facts["run"]["wall_s"] / len(losses),
         "precision": facts["environment"]["precision"],
+        "resumed": facts["run"]["resumed"],  # times: memory and seconds of a session are those of the last one
     }
 
 
 def surroundings(options: argparse.Namespace) -> dict[str, Any]:
-    """Where it was measured; memory in bytes, of the whole process, training and prediction."""
+    """Where it was measured; memory in bytes, of the whole last process, training and prediction."""
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "protocol": options.protocol,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "last_session_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[2], 2),  # processes that wanted a core, over 15 minutes: others slow a step down
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
