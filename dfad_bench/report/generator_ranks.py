@@ -156,12 +156,28 @@ def places_on_the_next(values: np.ndarray, halves: np.ndarray) -> np.ndarray | N
     return np.stack([np.sort(best, axis=1)[:, order - 1], np.sort(worst, axis=1)[:, -order]], axis=1)
 
 
+def _shared_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which intervals over generators lack what these share."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for metric, over in row["_real_sources"].items():
+            if over.ci95 is not None and not over.shared_counted:
+                found.setdefault(metric, []).append(str(row["model"]))
+    return [
+        f"Over generators, {metric} ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''}): what generators"
+        " share, such as targets and real faces, is not counted, since a group or the mean has no interval over"
+        " sources; the one over generators may be too narrow."
+        for metric, names in found.items()
+    ]
+
+
 def generator_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the columns over generators say, and why rows have none."""
     lines = {NOTE: None} if any(row["unseen_generators_range"] or row.get("ranks_generators") for row in rows) else {}
     if lines:
         did = {name: one for row in rows for name, one in row["_real_sources"].items()}
         lines[real_sources_line(did)] = None
+        lines |= dict.fromkeys(_shared_lines(rows))
     for why in dict.fromkeys(row["no_generators"] for row in rows if row["no_generators"]):
         names = [str(row["model"]) for row in rows if row["no_generators"] == why]
         lines[f"Unseen ACC {why} ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''})."] = None

@@ -43,6 +43,8 @@ class OverGenerators:
         fixed: real groups in the mean, which are no generators.
         real_sources: collections of real faces: those groups, or what each generator's area is against.
         reals_drawn: they are drawn, as generators are; else they are held fixed.
+        shared_counted: what generators share (faces of the same targets, the same real faces) is in the interval; not
+            where a group, or the mean, has no interval over sources, since one source says nothing of others.
         families: of those generators, by the taxonomy.
         values: of each generator, by the key of its group.
         ci95: over generators; None with a `reason`.
@@ -63,6 +65,7 @@ class OverGenerators:
     reason: str | None = None
     real_sources: int = 0
     reals_drawn: bool = False
+    shared_counted: bool = True
 
     @property
     def spread(self) -> Spread | None:
@@ -128,9 +131,11 @@ def _estimate(
     if reason := NO_PARTS if len(made.values) < len(drawn) else too_few_generators(len(drawn)):
         return replace(made, reason=reason)
     each, own = list(made.values.values()), [_mean_spread(parts[name]) for name in made.values]
-    of = spread_over_generators(each, own, _mean_spread(means), fixed=made.fixed, over_reals=over_reals)
+    over_sources = _mean_spread(means)
+    of = spread_over_generators(each, own, over_sources, fixed=made.fixed, over_reals=over_reals)
     if of is None:
         return replace(made, reason=NO_SPREAD)
+    made = replace(made, shared_counted=over_sources is not None and None not in own)
     seeds = _between_seeds([value.value for value in means])
     of = over_seeds([(of.error**2, of.df)], seeds) or of
     value, limits = fmean(_known_values(means)), BOUNDS.get(metric_unit(first.metric, first.unit) or "", (-inf, inf))

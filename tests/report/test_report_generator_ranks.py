@@ -123,3 +123,16 @@ def test_a_row_without_interval_on_a_generator_may_have_any_place_there() -> Non
     found = places_on_the_next(values, halves)
     assert found is not None
     assert found.tolist() == [[1, 2], [1, 2]]
+
+
+def test_an_interval_that_lacks_what_generators_share_says_so(records: list[ResultRecord]) -> None:
+    """A group with faces of one source has no interval over sources, so nothing tells the shared part from its own."""
+    lone = PROTOCOL.unseen[1].key
+    some = tuple(
+        replace(value, ci95=None) if (value.metric, value.subset) == ("unseen_accuracy", lone) else value
+        for value in records[0].metrics
+    )
+    lines = [note for note in board(PROTOCOL, [replace(records[0], metrics=some)]).notes if "is not counted" in note]
+    assert [line for line in lines if line.startswith("Over generators, unseen_accuracy (M0)")]
+    before = [note for note in board(PROTOCOL, records[:1]).notes if "is not counted" in note]
+    assert not [line for line in before if "unseen_accuracy" in line]
