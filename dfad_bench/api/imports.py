@@ -109,6 +109,7 @@ def _imported(
 ) -> ImportedRun:
     """The run of one model; rows without a value in the column `scored_in` have no answer of it."""
     from dfad_bench.intake.columns import resolve_columns, with_rows_asked_for
+    from dfad_bench.intake.deepsafe import LICENCE, matrix_table
     from dfad_bench.intake.dfwb import score_file
     from dfad_bench.intake.folder import read_card, refuse_taken, write_import
     from dfad_bench.intake.several import with_answers
@@ -124,7 +125,9 @@ def _imported(
     notes: tuple[str, ...] = ()
     if settings.layout == "dfwb":
         table, without, notes = score_file(table, settings.labels)
-    elif scored_in is not None:
+    elif settings.layout == "deepsafe":
+        table, notes = matrix_table(table), (LICENCE,)
+    if scored_in is not None:
         table, without = with_answers(table, scored_in)
     columns = resolve_columns(table, settings)
     prepared = _prepared(table, columns, settings, manifests, without)

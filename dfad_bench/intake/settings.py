@@ -31,9 +31,12 @@ class ImportSettings:
         default_factory=dict,
         metadata=option("Which column serves as what, as in p_fake=score; repeatable.", metavar="ROLE=COLUMN"),
     )
-    layout: Literal["table", "dfwb"] = field(
+    layout: Literal["table", "dfwb", "deepsafe"] = field(
         default="table",
-        metadata=option("Whose layout the file has: dfwb is a score file of deepfake-workbench (.scores.csv)."),
+        metadata=option(
+            "Whose layout the file has: dfwb is a score file of deepfake-workbench (.scores.csv), deepsafe the"
+            " prediction matrix of deepsafe-bench (.csv.gz)."
+        ),
     )
     models: tuple[str, ...] = field(
         default=(),

@@ -37,7 +37,7 @@ def models_of(table: RawTable, settings: ImportSettings) -> list[ModelPart]:
         raise ConfigError("--models names a column a model, --model-column the column of their names: give one")
     if settings.name is not None or settings.model_card is not None:
         raise ConfigError("--name and --model-card are of one model, and here are several")
-    if settings.layout != "table":
+    if settings.layout == "dfwb":
         raise ConfigError(f"--layout {settings.layout} is of one model")
     if missing := [name for name in (*wide, *((long,) if long else ())) if name not in table.names]:
         raise ConfigError(f"{table.path}: no column {quoted(missing[0])}; it has {listed(table.names)}")

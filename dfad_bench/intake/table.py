@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ COLUMNS = 2_000
 CHARACTERS = 1_000  # of a cell
 _LINE = 1 << 20  # characters of a line of JSON
 _FORMATS: Mapping[str, Format] = {
-    ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
+    ".csv": "csv", ".tsv": "csv", ".csv.gz": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
 }  # fmt: skip
 
 
@@ -103,14 +106,16 @@ def read_raw_table(path: Path) -> RawTable:
     """Read a table of predictions.
 
     Args:
-        path: .csv (or .tsv), .jsonl (or .ndjson), .parquet. CSV has a head line; its separator is a comma, a
+        path: .csv (or .tsv, .csv.gz), .jsonl (or .ndjson), .parquet. CSV has a head line; its separator is a comma, a
             semicolon where the head line has no comma, or a tab. A line of JSON is an object without objects in it.
 
     Raises:
         ConfigError: missing, of another kind, damaged, too large, or a column stands there twice.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = next(
+        (_FORMATS[end] for end in ("".join(path.suffixes[-2:]).lower(), path.suffix.lower()) if end in _FORMATS), None
+    )
     if kind is None:
         raise ConfigError(f"{path}: predictions are read from {', '.join(_FORMATS)}")
     try:
@@ -142,18 +147,36 @@ def _check_size(rows: int, columns: int) -> None:
 def _read_csv(path: Path) -> pa.Table:
     from pyarrow import csv
 
-    with path.open("rb") as handle:
+    content = _unpacked(path) if path.suffix.lower() == ".gz" else None
+    with path.open("rb") if content is None else io.BytesIO(content) as handle:
         head = handle.readline(_LINE).decode("utf-8-sig")
     separator = ";" if ";" in head and "," not in head else ","
     separator = "\t" if path.suffix.lower() == ".tsv" else separator
     parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parse) as reader:
+    source: Any = path if content is None else pa.py_buffer(content)
+    with csv.open_csv(_stream(source), parse_options=parse) as reader:
         names = reader.schema.names
     _check_size(0, len(names))
     as_text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    table = csv.read_csv(path, parse_options=parse, convert_options=as_text)
+    table = csv.read_csv(_stream(source), parse_options=parse, convert_options=as_text)
     _check_size(table.num_rows, table.num_columns)
     return table
+
+
+def _unpacked(path: Path) -> bytes:
+    """A gzip file's content; no more than `BYTES` are unpacked."""
+    try:
+        with gzip.open(path, "rb") as handle:
+            content = handle.read(BYTES + 1)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"damaged or cut short: {error}") from error
+    if len(content) > BYTES:
+        raise ValueError(f"it unpacks to more than the {BYTES:,} bytes a table of predictions may have")
+    return content
+
+
+def _stream(source: Any) -> Any:
+    return pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
 
 
 def _read_jsonl(path: Path) -> pa.Table:
