@@ -25,7 +25,7 @@ ROWS = {
     "cpl": Row(120),
     "cvit": Row(240),
     "de_fake": Row(2400),
-    "dna_det": Row(600, lr=5e-4),
+    "dna_det": Row(480, falls=120),
     "effort": Row(200, lr=1e-2, options={"residual_rank": 8}),  # one triple of random towers cannot tell them apart
     "forensics_adapter": Row(900),
     "gazeclip": Row(160),

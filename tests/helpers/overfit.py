@@ -40,11 +40,13 @@ PROTOCOL = load_protocol("synthetic")
 class Row:
     """How a model overfits: `steps` of its last stage at `lr` (`quick` otherwise); earlier stages do two steps.
 
+    The last `falls` steps are at a tenth of the rate, as recipes end: running statistics then catch up.
     `options` are of a model most of which is frozen, at random weights here: those by which more of it learns.
     """
 
     steps: int
     lr: float = 1e-3
+    falls: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -141,7 +143,7 @@ def overfitted(
     for stage in model.stages:
         call_hook(model, "before_stage", stage.name, data)
         last = stage is model.stages[-1]
-        for step in _train(model, stage, recipe, data, row.steps if last else 2):
+        for step in _train(model, stage, recipe, data, row.steps if last else 2, row.falls if last else 0):
             if watch and last and step % watch == 0:
                 way.append((step, accuracy(model.eval(), data), accuracy(_batch_statistics(model), data)))
                 if look is not None:
@@ -152,7 +154,7 @@ def overfitted(
     return model, accuracy(model.eval(), data), way
 
 
-def _train(model: DFADModel, stage: object, recipe: Recipe, data: Faces, steps: int) -> Iterator[int]:
+def _train(model: DFADModel, stage: object, recipe: Recipe, data: Faces, steps: int, falls: int) -> Iterator[int]:
     plan = plan_stage(stage, recipe)  # type: ignore[arg-type]
     plan = replace(plan, optimiser=recipe.optimiser)
     groups = parameter_groups(model, plan.name)
@@ -172,7 +174,7 @@ def _train(model: DFADModel, stage: object, recipe: Recipe, data: Faces, steps: 
         batch = data.batch(index, unlabelled=plan.unlabelled > 0)
         if plan.hidden_labels:
             batch = replace(batch, hidden=torch.from_numpy(masks[step % (FACES // BATCH)]))
-        stepper.run(batch, stepper.share(index.numpy()), 1.0, [])
+        stepper.run(batch, stepper.share(index.numpy()), 0.1 if step >= steps - falls else 1.0, [])
         yield step + 1
     stepper.close()
 
