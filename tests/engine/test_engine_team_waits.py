@@ -53,7 +53,8 @@ def waits_of(model: DFADModel, team: Team, heads: str) -> set[str]:
     labels = frozenset({"attribution", "detection"}) if heads == "both" else frozenset({heads})
     stepper = Stepper(
         model.train(), stage.name, OptimiserSet(parameter_groups(model, stage.name), RECIPE.optimiser), RECIPE,
-        place=Place(CPU), team=team, scaler=torch.amp.GradScaler(enabled=False), labels=labels,  # type: ignore[arg-type]
+        place=Place(CPU), team=team, scaler=torch.amp.GradScaler(enabled=False),
+        labels=labels,  # type: ignore[arg-type]  # names of labels
     )  # fmt: skip
     parts = [part_of(batch_for(model), team) for _ in range(STEPS)]
     stepper.issue(*parts[0], 1.0, [False, False])
@@ -61,7 +62,7 @@ def waits_of(model: DFADModel, team: Team, heads: str) -> set[str]:
         for batch, share in parts[1:]:
             stepper.issue(batch, share, 1.0, [False, False])
     assert len(stepper.read()) == STEPS
-    unused = stepper._forward._get_ddp_logging_data().get("unused_parameter_size", 0)  # type: ignore[operator]
+    unused = stepper._forward._get_ddp_logging_data().get("unused_parameter_size", 0)  # type: ignore[operator]  # of DDP
     stepper.close()
     return set(watch.found) | ({UNUSED} if unused else set())
 
