@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import re
 import shlex
+import textwrap
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dfad_bench.cli.main import COMMANDS, dfad
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+ROOMS = ("baselines", "benchmarks", "dfad_bench", "docs", "gazeclip", "leaderboards", "manifests", "tests")
+# not the cards of manifests that a user has made in this folder
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"] + sorted(
+    path for room in ROOMS for path in (ROOT / room).rglob("*.md") if not (path.parent / "manifest.json").is_file()
+)
+
+
+_FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", flags=re.DOTALL | re.MULTILINE)
 
 
 def shown_commands() -> list[tuple[str, str]]:
@@ -55,6 +66,25 @@ def test_help_of_every_command_ends_with_an_example_that_parses(name: str) -> No
     shown = CliRunner().invoke(dfad, [name, "--help"], terminal_width=80).output
     assert example.strip() in shown, "the example is broken into lines: nobody can copy it"
     command.make_context(name, words[2:], parent=context)
+
+
+def test_blocks_of_pages_say_what_they_are_and_parse() -> None:
+    """A block of no known language, or Python that is set in, would be passed over by the tests that run examples."""
+    wrong = []
+    for page in PAGES:
+        for inset, language, text in _FENCED.findall(page.read_text(encoding="utf-8")):
+            name = page.relative_to(ROOT).as_posix()
+            if language not in ("bash", "console", "python", "text", "toml", "yaml"):
+                wrong.append(f"{name}: a block of {language or 'no language'}")
+            elif language == "python" and not inset:
+                ast.parse(text)
+            elif language == "python" and name != "CONTRIBUTING.md":  # test_report_added_metrics does what it says
+                wrong.append(f"{name}: Python that is set in")
+            elif language == "yaml":
+                list(yaml.safe_load_all(textwrap.dedent(text)))
+            elif language == "toml":
+                tomllib.loads(text)
+    assert wrong == []
 
 
 def test_readme_shows_commands() -> None:
