@@ -22,8 +22,8 @@ GROUPS: dict[str, frozenset[str]] = {
         "Measurement": """
             all_tables allow_partial audited by by_group check corrupt_at deep enrol equal_n everything
             faces_per_group facts fid_backend figures force_precision heat_faces heat_maps histogram keep latency
-            max_missing max_refused max_unmatched measure min_faces most_faces near_bits outputs repredict resamples
-            rescore samples severities shares side small stability strict top verify
+            max_missing max_refused max_unmatched measure min_faces minutes most_faces near_bits outputs repredict
+            resamples rescore samples severities shares side small stability strict top verify
         """,
         "Running": """
             accept batch batch_size cache channels_last checkpointing device engine planned precision processes

@@ -201,8 +201,10 @@ def test_what_cannot_be_made_is_one_line(world: Path, tmp_path: Path) -> None:
         dfad.reproduce_table(TABLE, faces(world), tmp_path, replace(SETTINGS, models=("clip",)))
     with pytest.raises(ConfigError, match="holds no finished run of this table"):
         collected(tmp_path)
-    with pytest.raises(ConfigError, match=r"GazeCLIP, Fig\. 8 consists of no runs of its own: no command"):
+    with pytest.raises(ConfigError, match=r"GazeCLIP, Fig\. 8 consists of no runs of its own: use `dfad report "):
         dfad.plan_table("gazeclip-fig-8")
+    with pytest.raises(ConfigError, match=r"BMRL, Table 2 consists of no runs of its own: an image in the paper"):
+        dfad.plan_table("bmrl-2")
 
 
 def test_a_table_of_several_recipes_is_refused() -> None:
