@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,14 @@ def test_no_page_is_wider_than_a_phone(browser: Any, site: Path, scheme: str) ->
         assert small == 0, path.name
     tab.calm()
     tab.context.close()
+
+
+def test_a_screen_reader_hears_which_values_are_best(tab: Tab) -> None:
+    page = tab.open("protocol-toy.html")
+    for table in ("#board", "#groups"):
+        heard = page.locator(table).aria_snapshot()
+        assert re.search(r'cell "[\d.]+ best"', heard), f"best in {table}"
+        assert re.search(r'cell "[\d.]+ second best"', heard), f"second best in {table}"
 
 
 def test_pages_are_whole_without_a_script(browser: Any, site: Path) -> None:

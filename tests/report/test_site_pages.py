@@ -14,6 +14,7 @@ from dfad_bench.core.protocol import load_protocol
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_checks import Check
 from dfad_bench.report.reported import reported_scores
+from dfad_bench.report.site.board_page import group_table
 from dfad_bench.report.site.environment import POLICY
 from dfad_bench.report.site.facts import SiteFacts
 from dfad_bench.report.site.front_page import lead_of
@@ -98,7 +99,7 @@ def test_the_board_holds_the_numbers_and_marks_of_its_table(facts: SiteFacts, pa
     for row in rows:
         assert f"{100 * row['oscr']:.2f}" in page.text
         assert f"{row['oscr']:.6g}" in {found.get("data-v") for found in page.of("td")}
-    shown = list(board.table.marks.values())
+    shown = [*board.table.marks.values(), *group_table(board).marks.values()]
     cells = [tag for tag, _ in page.tags]
     explained = 1  # the sentence that says what bold and underlined are
     assert cells.count("b") == shown.count("best") + explained
@@ -171,6 +172,11 @@ def test_reported_rows_stand_apart_with_their_marks():
     for score in scores:
         assert score.table in page.text
         assert score.unseen_acc is None or f"{100 * score.unseen_acc:.2f}" in page.text
+    marked = {tag: {words for found, words in page.texts if found == tag} for tag in ("b", "u")}
+    for group in {group for score in scores for group in score.groups}:
+        best, second, *_ = sorted({round(100 * s.groups[group], 2) for s in scores if group in s.groups}, reverse=True)
+        assert f"{best:.2f}" in marked["b"], f"best of {group}"
+        assert f"{second:.2f}" in marked["u"], f"second best of {group}"
 
 
 def test_the_front_page_says_who_leads_and_how_sure_that_is():

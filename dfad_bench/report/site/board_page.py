@@ -9,6 +9,7 @@ from typing import Any
 
 from dfad_bench.core.record import ResultRecord
 from dfad_bench.report.board_columns import board_columns, other_thresholds
+from dfad_bench.report.board_order import marked_board
 from dfad_bench.report.site.board_plots import downloads_of, section_plots
 from dfad_bench.report.site.definitions import column_definitions
 from dfad_bench.report.site.environment import page
@@ -86,15 +87,15 @@ def row_note(row: Mapping[str, Any]) -> str:
 
 
 def group_table(board: SiteBoard) -> Table:
-    """A row a model, a column an unseen group: of the same rows as the board.
+    """A row a model, a column an unseen group: of the same rows as the board, best and second best marked as there.
 
     At thresholds beside the headline's only where papers printed groups at them; the board's CSV has them anyway.
     """
     every = _all_columns(board)
     printed = {key for row in board.table.rows if row.get("kind") == "reported" for key in row}
     chosen = [c for c in every if _GROUP.match(c.key) and ("@" not in c.key or c.key in printed)]
-    columns = (every[0], *(replace(column, better=None) for column in chosen))
-    return replace(board.table, title=f"{board.table.title}: by group", columns=columns, notes=(), marks={})
+    table = replace(board.table, title=f"{board.table.title}: by group", columns=(every[0], *chosen), notes=())
+    return marked_board(table)
 
 
 def venue_of(card: Mapping[str, Any]) -> str:
